@@ -1,0 +1,278 @@
+"""Settings, all from the environment (README, "Deploy").
+
+With nothing configured: SQLite and a filesystem broker inside ``DATA_DIR``. With ``DATABASE_URL`` and ``REDIS_URL`` the same
+code runs on PostgreSQL and Redis, and start-up refuses to go on without the keys that a deployment must bring.
+"""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from csp.constants import NONCE, NONE, SELF, UNSAFE_EVAL, UNSAFE_INLINE
+from django.core.exceptions import ImproperlyConfigured
+from django.urls import reverse_lazy
+from environs import Env
+
+from config import embedded
+
+env = Env()
+BASE_DIR = Path(__file__).resolve().parent.parent
+DATA_DIR = Path(env.str("DATA_DIR", str(BASE_DIR / "var"))).resolve()
+CONFIG_DIR = Path(path).resolve() if (path := env.str("CONFIG_DIR", "")) else None
+PORT = env.int("PORT", 8000)
+DEBUG = env.bool("DEBUG", False)
+EMBEDDED = not env.str("DATABASE_URL", "")
+
+if EMBEDDED:
+    DATA_DIR.mkdir(parents=True, exist_ok=True)
+    SECRET_KEY = env.str("SECRET_KEY", "") or embedded.secret_key(DATA_DIR)
+    FIELD_ENCRYPTION_KEYS = env.list("FIELD_ENCRYPTION_KEYS", []) or embedded.field_encryption_keys(DATA_DIR)
+    ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]"])
+elif DEBUG:
+    SECRET_KEY = env.str("SECRET_KEY", "") or embedded.secret_key(DATA_DIR)
+    FIELD_ENCRYPTION_KEYS = env.list("FIELD_ENCRYPTION_KEYS", []) or embedded.field_encryption_keys(DATA_DIR)
+    ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", ["*"])
+else:
+    missing = [name for name in ("SECRET_KEY", "FIELD_ENCRYPTION_KEYS", "ALLOWED_HOSTS") if not env.str(name, "")]
+    if missing:
+        raise ImproperlyConfigured(
+            f"DATABASE_URL is set, so {', '.join(missing)} must be set too (or DEBUG=1 for development)."
+        )
+    SECRET_KEY = env.str("SECRET_KEY")
+    FIELD_ENCRYPTION_KEYS = env.list("FIELD_ENCRYPTION_KEYS")
+    ALLOWED_HOSTS = env.list("ALLOWED_HOSTS")
+
+INSTALLED_APPS = [
+    "unfold",
+    "unfold.contrib.filters",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django_fsm",
+    "rest_framework",
+    "django_filters",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "axes",
+    "csp",
+    "integrations",
+    "onboarding",
+    "exceptions_queue",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "onboarding.request_id.RequestIdMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "axes.middleware.AxesMiddleware",
+]
+
+ROOT_URLCONF = "config.urls"
+WSGI_APPLICATION = "config.wsgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+
+# --- Database -----------------------------------------------------------------------------------------------------------
+
+DB_BUSY_SECONDS = env.int("DB_BUSY_SECONDS", 20)
+
+
+def _database() -> dict[str, Any]:
+    if EMBEDDED:
+        return {
+            "ENGINE": "django.db.backends.sqlite3",
+            "NAME": DATA_DIR / "db.sqlite3",
+            "OPTIONS": {
+                # DEFERRED + WAL fails a read-then-write at once, whatever the timeout.
+                "transaction_mode": "IMMEDIATE",
+                "timeout": DB_BUSY_SECONDS,
+                "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA cache_size=-16000;",
+            },
+            "CONN_MAX_AGE": None,
+            "TEST": {"NAME": DATA_DIR / "test.sqlite3"},
+        }
+    database: dict[str, Any] = dict(env.dj_db_url("DATABASE_URL"))
+    database["CONN_MAX_AGE"] = env.int("CONN_MAX_AGE", 600)
+    database["CONN_HEALTH_CHECKS"] = True
+    if database["ENGINE"].endswith("postgresql"):
+        options = database.setdefault("OPTIONS", {})
+        options.setdefault("connect_timeout", 5)
+        options.setdefault(
+            "options", f"-c lock_timeout={DB_BUSY_SECONDS}s -c idle_in_transaction_session_timeout=60s"
+        )
+    return database
+
+
+DATABASES = {"default": _database()}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# --- Broker: a message is a hint (DESIGN: truth is in the database) ------------------------------------------------------
+
+REDIS_URL = env.str("REDIS_URL", "")
+WORKER_CONCURRENCY = env.int("WORKER_CONCURRENCY", 16)
+SWEEP_SECONDS = env.float("SWEEP_SECONDS", 2.0)
+BROKER_PUBLISH = env.bool("BROKER_PUBLISH", True)
+"""Off: nothing is published and the scheduler does all the work itself (tests, and life without a broker)."""
+
+# --- Engine's times, in seconds --------------------------------------------------------------------------------------------
+
+STEP_SECONDS = env.float("STEP_SECONDS", 25.0)
+"""Total time that one claimed step may spend on vendor calls."""
+CALL_SECONDS = env.float("CALL_SECONDS", 10.0)
+"""Total deadline of one vendor call; the connect timeout is at most half of it."""
+LEASE_MARGIN_SECONDS = env.float("LEASE_MARGIN_SECONDS", 10.0)
+LEASE_SECONDS = STEP_SECONDS + DB_BUSY_SECONDS + LEASE_MARGIN_SECONDS
+HOLD_SECONDS = env.float("HOLD_SECONDS", 60.0)
+"""How long a bare payment intent waits for its checkout session or invoice."""
+RETRY_BASE_SECONDS = env.float("RETRY_BASE_SECONDS", 2.0)
+
+# --- People ------------------------------------------------------------------------------------------------------------
+
+TIME_ZONE = "UTC"
+USE_TZ = True
+LANGUAGE_CODE = "en-us"
+USE_I18N = False
+PUBLIC_URL = env.str("PUBLIC_URL", f"http://127.0.0.1:{PORT}").rstrip("/")
+"""Where people reach the console: used in mails and REST links."""
+
+DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", "firstvalue@localhost")
+SERVER_EMAIL = DEFAULT_FROM_EMAIL
+if email_url := env.str("EMAIL_URL", ""):
+    vars().update(env.dj_email_url("EMAIL_URL", email_url))
+else:
+    EMAIL_BACKEND = "django.core.mail.backends.filebased.EmailBackend"
+    EMAIL_FILE_PATH = DATA_DIR / "mail"
+EMAIL_TIMEOUT = 10
+
+AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
+AXES_FAILURE_LIMIT = 8
+AXES_COOLOFF_TIME = 0.25  # hours
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_IPWARE_PROXY_COUNT = env.int("PROXY_COUNT", 0) or None
+AXES_VERBOSE = False
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+LOGIN_URL = reverse_lazy("admin:login")
+
+# --- Web ------------------------------------------------------------------------------------------------------------------
+
+STATIC_URL = "/static/"
+STATIC_ROOT = DATA_DIR / "static"
+STATICFILES_DIRS = [BASE_DIR / "templates" / "static"]
+# Files come straight from the installed packages: no collectstatic step, and nothing is fetched from elsewhere.
+WHITENOISE_USE_FINDERS = True
+WHITENOISE_AUTOREFRESH = DEBUG
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+}
+DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
+MAX_BODY_BYTES = 1024 * 1024
+
+HTTPS = env.bool("HTTPS", not (EMBEDDED or DEBUG))
+"""Whether people and senders reach us over TLS (a proxy ends it and sets X-Forwarded-Proto)."""
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
+SECURE_SSL_REDIRECT = HTTPS
+SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]
+SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS
+SECURE_HSTS_PRELOAD = HTTPS
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
+# Copies on one host (other PORT, other DATA_DIR) must not sign each other out.
+SESSION_COOKIE_NAME = f"firstvalue_session_{PORT}"
+CSRF_COOKIE_NAME = f"firstvalue_csrf_{PORT}"
+CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", [PUBLIC_URL] if HTTPS else [])
+X_FRAME_OPTIONS = "DENY"
+SECURE_REFERRER_POLICY = "same-origin"
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [SELF],
+        "script-src": [SELF, NONCE, UNSAFE_EVAL],  # unsafe-eval: django-unfold's Alpine.js
+        "style-src": [SELF, UNSAFE_INLINE],
+        "img-src": [SELF, "data:"],
+        "frame-ancestors": [NONE],
+        "object-src": [NONE],
+        "base-uri": [SELF],
+        "form-action": [SELF],
+    }
+}
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["onboarding.api.authentication.ApiKeyAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["onboarding.api.authentication.HasScope"],
+    "DEFAULT_PARSER_CLASSES": ["onboarding.api.parsers.StrictJSONParser"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PAGINATION_CLASS": "onboarding.api.pagination.Pages",
+    "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_THROTTLE_CLASSES": ["onboarding.api.throttling.PerKeyThrottle"],
+    "DEFAULT_THROTTLE_RATES": {"key": env.str("API_THROTTLE", "1200/min")},
+    "EXCEPTION_HANDLER": "onboarding.api.problems.problem_handler",
+    "UNAUTHENTICATED_USER": None,
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Firstvalue",
+    "DESCRIPTION": "From paid to first value; nothing stalls silently.",
+    "VERSION": "1.0.0",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SERVE_PUBLIC": True,
+    "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "REDOC_DIST": "SIDECAR",
+    "COMPONENT_SPLIT_REQUEST": True,
+}
+CACHES = {
+    "default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
+}
+
+UNFOLD = {
+    "SITE_TITLE": "Firstvalue",
+    "SITE_HEADER": "Firstvalue",
+    "SITE_SUBHEADER": "from paid to first value",
+    "SITE_SYMBOL": "flag",
+    "SHOW_HISTORY": False,
+    "SHOW_VIEW_ON_SITE": False,
+    "BORDER_RADIUS": "6px",
+    "SIDEBAR": {"show_search": False, "show_all_applications": False, "navigation": "exceptions_queue.admin.sidebar"},
+}
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["console"], "level": "INFO"},
+    "loggers": {"axes": {"level": "WARNING"}, "celery": {"level": env.str("CELERY_LOG_LEVEL", "INFO")}},
+}
+
+TESTING = "pytest" in sys.modules

@@ -1,0 +1,52 @@
+"""What can go wrong in a call to a vendor. Each error says what to do about it; nobody parses its text."""
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+
+class Kind(Enum):
+    RATE_LIMIT = "rate-limit"
+    SERVER = "server-error"
+    AUTH = "auth-error"
+    FORBIDDEN = "forbidden"
+    INVALID = "validation-error"
+    CONFLICT = "conflict"
+    NOT_FOUND = "not-found"
+    NOT_CONFIGURED = "not-configured"
+    MALFORMED = "malformed"
+    """A success status with a body that is not the vendor's documented answer."""
+
+
+@dataclass(frozen=True)
+class FieldProblem:
+    """One field a vendor refused: its name at the vendor, our payload path where known, and the reason given."""
+
+    name: str
+    reason: str
+    path: str = ""
+
+
+@dataclass
+class ProviderError(Exception):
+    """A vendor call that did not do what was asked.
+
+    ``effect_possible`` tells an indeterminate write (FAILURES "The indeterminate create"): the request may have been carried out.
+    """
+
+    kind: Kind
+    message: str
+    http_status: int | None = None
+    retry_after: float | None = None
+    """Seconds, as the vendor asked."""
+    effect_possible: bool = False
+    stop_and_queue: bool = False
+    """The vendor documents that retrying is no use (Zendesk's TooManyJobs)."""
+    fields: list[FieldProblem] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        status = f" (HTTP {self.http_status})" if self.http_status else ""
+        return f"{self.message}{status}"
+
+
+class DeadlinePassed(Exception):
+    """The holder's time to write is over: somebody else may own the step now. Nothing was sent."""

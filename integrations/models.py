@@ -1,0 +1,180 @@
+"""What we know of the outside world: accounts at vendors, what they sent us, and every call that we made."""
+
+from datetime import datetime
+from typing import Any
+
+from django.core.validators import RegexValidator
+from django.db import models
+from django_fsm import FSMField, transition
+
+from integrations import crypto
+from integrations.words import Breaker, Environment, EventState, System
+
+SLUG = RegexValidator(r"^[a-z0-9][a-z0-9-]{0,62}$", "Lower-case letters, digits and hyphens, starting with a letter or digit.")
+
+
+class Connection(models.Model):
+    """One configured account at one vendor: its address, secrets, breaker and pace."""
+
+    slug = models.CharField(max_length=63, unique=True, validators=[SLUG])
+    system = models.CharField(max_length=16, choices=System)
+    provider = models.CharField(max_length=32)
+    base_url = models.URLField(blank=True, max_length=500)
+    environment = models.CharField(max_length=16, choices=Environment, default=Environment.PRODUCTION)
+    enabled = models.BooleanField(default=True)
+    options = models.JSONField(default=dict, blank=True, help_text="Provider options, such as Asana's template and team.")
+
+    breaker = FSMField(default=Breaker.CLOSED, choices=Breaker.choices, protected=True, editable=False)
+    breaker_reason = models.CharField(max_length=500, blank=True, editable=False)
+    breaker_changed_at = models.DateTimeField(null=True, editable=False)
+    credentials_version = models.PositiveIntegerField(default=1, editable=False)
+    """Rises with every change of a secret or of the base URL: a 401 earned with older credentials opens no breaker."""
+
+    max_concurrency = models.PositiveSmallIntegerField(
+        null=True, blank=True, help_text="Calls at once; empty for no limit of our own."
+    )
+    pace = models.PositiveSmallIntegerField(null=True, editable=False)
+    """Calls at once as lowered by 429 answers; null while ``max_concurrency`` alone rules."""
+    pace_changed_at = models.DateTimeField(null=True, editable=False)
+    paused_until = models.DateTimeField(null=True, editable=False)
+
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        ordering = ["system", "slug"]
+        permissions = [("test_connection", "Can test a connection"), ("enter_credentials", "Can enter credentials")]
+        constraints = [
+            models.CheckConstraint(condition=models.Q(environment__in=Environment.values), name="connection_environment_known"),
+        ]
+
+    def __str__(self) -> str:
+        return self.slug
+
+    @property
+    def limit(self) -> int | None:
+        """Calls at once allowed now; None for no limit."""
+        return self.pace if self.pace is not None else self.max_concurrency
+
+    def secrets(self, name: str) -> list[str]:
+        """The active values of one secret, newest first (several during a rotation).
+
+        Raises ``crypto.SecretUnreadable``.
+        """
+        rows = self.secret_rows.filter(name=name, active=True).order_by("-pk")
+        return [crypto.decrypt(row.ciphertext) for row in rows]
+
+    @transition(field=breaker, source=Breaker.CLOSED, target=Breaker.OPEN)
+    def open_breaker(self, *, reason: str, at: datetime) -> None:
+        self.breaker_reason = reason[:500]
+        self.breaker_changed_at = at
+
+    @transition(field=breaker, source=Breaker.OPEN, target=Breaker.CLOSED)
+    def close_breaker(self, *, at: datetime) -> None:
+        self.breaker_reason = ""
+        self.breaker_changed_at = at
+
+
+class ConnectionSecret(models.Model):
+    """One secret of a connection, encrypted; never shown again after it was saved."""
+
+    connection = models.ForeignKey(Connection, on_delete=models.CASCADE, related_name="secret_rows")
+    name = models.CharField(max_length=32)
+    ciphertext = models.TextField()
+    active = models.BooleanField(default=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        indexes = [models.Index(fields=["connection", "name"])]
+
+    def __str__(self) -> str:
+        return f"{self.connection.slug}: {self.name}"
+
+
+class ConnectionSlot(models.Model):
+    """A leased place among a paced connection's concurrent calls."""
+
+    connection = models.ForeignKey(Connection, on_delete=models.CASCADE, related_name="slots")
+    number = models.PositiveSmallIntegerField()
+    holder = models.CharField(max_length=64, blank=True)
+    leased_until = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["connection", "number"], name="slot_once")]
+
+    def __str__(self) -> str:
+        return f"{self.connection_id}/{self.number}"
+
+
+class InboundEvent(models.Model):
+    """A vendor's event as it came, stored before we answered; processed separately."""
+
+    connection = models.ForeignKey(Connection, on_delete=models.PROTECT, related_name="events")
+    external_id = models.CharField(max_length=255)
+    type = models.CharField(max_length=100, blank=True)
+    body = models.TextField(help_text="The raw body, encrypted: it holds personal data.")
+    occurred_at = models.DateTimeField(null=True)
+    received_at = models.DateTimeField()
+    state = FSMField(default=EventState.RECEIVED, choices=EventState.choices, protected=True)
+    due_at = models.DateTimeField(null=True, help_text="When to process it; empty once done.")
+    attempts = models.PositiveSmallIntegerField(default=0)
+    outcome = models.CharField(max_length=500, blank=True)
+    processed_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ["-pk"]
+        constraints = [models.UniqueConstraint(fields=["connection", "external_id"], name="inbound_event_once")]
+        indexes = [
+            models.Index(fields=["due_at"], condition=models.Q(due_at__isnull=False), name="inbound_event_due"),
+            models.Index(fields=["external_id"]),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.type} {self.external_id}"
+
+    @property
+    def raw(self) -> str:
+        return crypto.decrypt(self.body)
+
+    @transition(field=state, source=EventState.RECEIVED, target=EventState.HELD)
+    def hold(self, *, until: datetime, outcome: str) -> None:
+        self.due_at, self.outcome = until, outcome[:500]
+
+    @transition(field=state, source=[EventState.RECEIVED, EventState.HELD, EventState.FAILED], target=EventState.PROCESSED)
+    def process(self, *, outcome: str, at: datetime) -> None:
+        self.due_at, self.outcome, self.processed_at = None, outcome[:500], at
+
+    @transition(field=state, source=[EventState.RECEIVED, EventState.HELD, EventState.FAILED], target=EventState.IGNORED)
+    def ignore(self, *, outcome: str, at: datetime) -> None:
+        self.due_at, self.outcome, self.processed_at = None, outcome[:500], at
+
+    @transition(field=state, source=[EventState.RECEIVED, EventState.HELD, EventState.FAILED], target=EventState.FAILED)
+    def fail(self, *, outcome: str, retry_at: datetime | None) -> None:
+        self.due_at, self.outcome = retry_at, outcome[:500]
+        self.attempts += 1
+
+
+class ApiCall(models.Model):
+    """One outbound call as it went over the wire, redacted. Written outside the engine's transactions, best effort."""
+
+    connection = models.ForeignKey(Connection, on_delete=models.CASCADE, related_name="calls")
+    subject = models.CharField(max_length=100, blank=True, help_text="What it was made for, such as step:12.")
+    method = models.CharField(max_length=8)
+    path = models.CharField(max_length=500)
+    status = models.PositiveSmallIntegerField(null=True)
+    error = models.CharField(max_length=500, blank=True)
+    request = models.JSONField(null=True)
+    response = models.JSONField(null=True)
+    duration_ms = models.PositiveIntegerField()
+    at = models.DateTimeField()
+
+    class Meta:
+        ordering = ["-pk"]
+        indexes = [models.Index(fields=["subject"]), models.Index(fields=["at"])]
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.path} {self.status or self.error}"
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        return {"method": self.method, "path": self.path, "status": self.status, "error": self.error}

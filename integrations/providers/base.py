@@ -1,0 +1,127 @@
+"""What the engine asks of a vendor: the smallest vocabulary, and how safe the vendor's creates are."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from enum import Enum
+from typing import Any, ClassVar
+
+from integrations.http import VendorHttp
+from integrations.models import Connection
+
+
+class CreateSafety(Enum):
+    """What protects a repeated create, which decides how an unknown outcome is settled (FAILURES, "The indeterminate create")."""
+
+    IDEMPOTENCY_KEY = "idempotency-key"
+    UNIQUE_UPSERT = "unique-upsert"
+    NEITHER = "neither"
+
+
+@dataclass(frozen=True)
+class ObjectKind:
+    """``search_lag`` (seconds): an empty search says nothing about writes younger than this."""
+
+    safety: CreateSafety
+    search_lag: float = 0.0
+
+
+@dataclass(frozen=True)
+class MatchKey:
+    """One way to recognise an object, named ``reference``, ``domain``, ``email``, ``name`` or ``name+billing-email``."""
+
+    name: str
+    value: str
+    extra: str = ""
+    """The billing email of ``name+billing-email``."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """An object at the vendor, with what a person needs to tell it from another."""
+
+    external_id: str
+    label: str
+    url: str = ""
+    evidence: dict[str, str] = field(default_factory=dict)
+    conclusive: bool = True
+    """False: it shares a name, but nothing shows that it is this customer's; a person decides."""
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Created:
+    external_id: str
+    url: str = ""
+
+
+@dataclass(frozen=True)
+class JobAccepted:
+    """The vendor works on it; ask ``poll`` for its end."""
+
+    job_id: str
+
+
+class Connector(ABC):
+    """One vendor. Subclasses own payloads; the base and ``VendorHttp`` own timeouts, errors and call records."""
+
+    provider: ClassVar[str]
+    systems: ClassVar[frozenset[str]]
+    hosts: ClassVar[tuple[str, ...]]
+    """Host patterns that a production base URL may have, such as ``*.zendesk.com``."""
+    default_base_url: ClassVar[str]
+    secret_names: ClassVar[tuple[str, ...]] = ("token",)
+    option_names: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, connection: Connection, http: VendorHttp, before_write: Callable[[], None]) -> None:
+        """``before_write`` raises ``DeadlinePassed`` once the holder may not write any more; call it right before each write."""
+        self.connection = connection
+        self.http = http
+        self.before_write = before_write
+
+    @abstractmethod
+    def kind(self, name: str) -> ObjectKind:
+        """How creates of this kind behave on this connection."""
+
+    @abstractmethod
+    def find(self, kind: str, key: MatchKey) -> list[Found]:
+        """Objects that match; empty for a key that this vendor cannot look up."""
+
+    @abstractmethod
+    def get(self, kind: str, external_id: str) -> Found | None:
+        """The object of that id, or None where it does not exist."""
+
+    @abstractmethod
+    def create(self, kind: str, params: dict[str, Any], reference: str) -> Created | JobAccepted:
+        """Create once, with the reference embedded so that it can be found again."""
+
+    def poll(self, kind: str, job_id: str) -> Created | None:
+        """The job's object, or None while it is under way. Raises ``ProviderError`` where the job failed."""
+        raise TypeError(f"{self.provider} has no jobs")
+
+    @abstractmethod
+    def probe(self) -> str:
+        """A harmless call that needs the credentials: who we are there, in a few words. Raises ``ProviderError``."""
+
+
+@dataclass(frozen=True)
+class OwnerFacts:
+    """What a CRM knows of a customer before anybody is asked."""
+
+    owner_id: str = ""
+    deal_id: str = ""
+    source: str = ""
+
+
+class CrmConnector(Connector):
+    """A CRM is also a source of truth."""
+
+    @abstractmethod
+    def lookup_owner(self, *, domain: str, deal_id: str) -> OwnerFacts:
+        """The owner of the deal, else of the only company on that domain; empty where the CRM does not tell exactly one."""
+
+    @abstractmethod
+    def associate(self, kind: str, external_id: str, to_kind: str, to_id: str) -> None:
+        """Tie two objects together. Repeating it changes nothing."""

@@ -1,0 +1,36 @@
+"""The fixed words of the contract that the outside world's side of the house uses."""
+
+from django.db.models import TextChoices
+
+
+class System(TextChoices):
+    BILLING = "billing", "Billing"
+    ESIGN = "esign", "E-signature"
+    CRM = "crm", "CRM"
+    ERP = "erp", "ERP"
+    DELIVERY = "delivery", "Delivery"
+    SUPPORT = "support", "Support"
+    IDENTITY = "identity", "Identity"
+    PRODUCT = "product", "Product"
+    SCHEDULING = "scheduling", "Scheduling"
+    EMAIL = "email", "Email"
+    CHAT = "chat", "Chat"
+    WORKFLOW = "workflow", "Workflow"
+
+
+class Environment(TextChoices):
+    SANDBOX = "sandbox", "Sandbox"
+    PRODUCTION = "production", "Production"
+
+
+class Breaker(TextChoices):
+    CLOSED = "closed", "Closed"
+    OPEN = "open", "Open"
+
+
+class EventState(TextChoices):
+    RECEIVED = "received", "Received"
+    HELD = "held", "Held"
+    PROCESSED = "processed", "Processed"
+    IGNORED = "ignored", "Ignored"
+    FAILED = "failed", "Failed"

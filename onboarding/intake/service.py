@@ -1,0 +1,159 @@
+"""The intake: one door for every source (REST, webhooks, imports)."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+from typing import Any
+
+from django.db import transaction as db
+
+from integrations import clock
+from onboarding import audit
+from onboarding.engine import entry
+from onboarding.engine.locks import lock_run, retried
+from onboarding.models import AcceptedContent, ChangeRequest, CorrelationKey, OnboardingTransaction
+from onboarding.payload.gate import problems
+from onboarding.payload.schema import digest, paths, with_value
+from onboarding.payload.snapshots import write_snapshot
+from onboarding.signals import run_accepted
+from onboarding.words import Status
+
+
+class Verdict(Enum):
+    CREATED = "created"
+    REPLAYED = "replayed"
+    FILLED = "filled"
+    """The content only filled what was missing; it is the next snapshot."""
+    CHANGE_REQUESTED = "change-requested"
+
+
+@dataclass(frozen=True)
+class Receipt:
+    verdict: Verdict
+    run: OnboardingTransaction
+    change_request: ChangeRequest | None = None
+
+
+@retried
+def accept(
+    content: dict[str, Any], *, actor: str, occurred_at: datetime | None = None, keys: list[tuple[str, str]] | None = None
+) -> Receipt:
+    """Take one canonical payload (``OnboardingPayload.content()``) and start, replay, fill or question its run.
+
+    One database transaction. ``keys`` are correlation keys, (kind, value), of a new run. ``occurred_at`` is when it was paid;
+    a time in the future counts as now.
+    """
+    run_id, source = content["onboarding_transaction_id"], content["event_source"]
+    with db.atomic():
+        known = OnboardingTransaction.objects.filter(onboarding_transaction_id=run_id).values_list("pk", flat=True).first()
+        if known is None:
+            return Receipt(Verdict.CREATED, _create(content, actor=actor, occurred_at=occurred_at, keys=keys or []))
+        return _again(lock_run(known), content, source=source, actor=actor)
+
+
+@retried
+def join(run_pk: int, content: dict[str, Any], *, source: str, actor: str, keys: list[tuple[str, str]]) -> Receipt:
+    """A further event of a known payment: it fills empty fields; what contradicts them becomes a change request."""
+    with db.atomic():
+        run = lock_run(run_pk)
+        remember(run, keys)
+        current = run.payload
+        flat = paths(current)
+        open_paths = _open_paths(current)
+        news = {path: value for path, value in paths(_payload_only(content)).items() if flat.get(path) != value}
+        fills = {path: value for path, value in news.items() if path not in flat or path in open_paths}
+        conflicts = [path for path in news if path not in fills]
+        if fills:
+            _fill(run, fills, source=source, actor=actor)
+        request = _request_change(run, content, conflicts, source=source, actor=actor) if conflicts else None
+    if request:
+        return Receipt(Verdict.CHANGE_REQUESTED, run, request)
+    return Receipt(Verdict.FILLED if fills else Verdict.REPLAYED, run)
+
+
+def remember(run: OnboardingTransaction, keys: list[tuple[str, str]]) -> None:
+    """Add correlation keys that nobody holds yet. A key held by another run stays there: the first event wins."""
+    for kind, value in keys:
+        CorrelationKey.objects.get_or_create(kind=kind, value=value, defaults={"transaction": run})
+
+
+def _create(
+    content: dict[str, Any], *, actor: str, occurred_at: datetime | None, keys: list[tuple[str, str]]
+) -> OnboardingTransaction:
+    now = clock.now()
+    run = OnboardingTransaction(
+        onboarding_transaction_id=content["onboarding_transaction_id"],
+        event_source=content["event_source"],
+        occurred_at=min(occurred_at, now) if occurred_at else now,
+        created_at=now,
+    )
+    run.save(force_insert=True)
+    # Plain inserts: a key that another run just took makes the whole transaction start again, and then join that run.
+    CorrelationKey.objects.bulk_create(CorrelationKey(transaction=run, kind=kind, value=value) for kind, value in keys)
+    AcceptedContent.objects.create(
+        transaction=run, source=run.event_source, content=content, digest=digest(content), accepted_at=now
+    )
+    audit.record(run, "onboarding.run.accepted", actor=actor, data={"source": run.event_source})
+    write_snapshot(run, content, source=run.event_source, actor=actor)
+    run_accepted.send(OnboardingTransaction, run=run)
+    entry.admit(run, actor=actor)
+    run.save()
+    return run
+
+
+def _again(run: OnboardingTransaction, content: dict[str, Any], *, source: str, actor: str) -> Receipt:
+    accepted = AcceptedContent.objects.filter(transaction=run, source=source).first()
+    new_digest = digest(content)
+    if accepted and accepted.digest == new_digest:
+        return Receipt(Verdict.REPLAYED, run)
+    before = paths(accepted.content) if accepted else {}
+    after = paths(content)
+    changed = sorted(path for path in before.keys() | after.keys() if before.get(path) != after.get(path))
+    current = run.payload
+    flat, open_paths = paths(current), _open_paths(current)
+    fills = {path: after[path] for path in changed if path in after and (path not in flat or path in open_paths)}
+    if run.status == Status.AWAITING_DATA and len(fills) == len(changed):
+        AcceptedContent.objects.update_or_create(
+            transaction=run,
+            source=source,
+            defaults={"content": content, "digest": new_digest, "accepted_at": clock.now()},
+        )
+        _fill(run, fills, source=source, actor=actor)
+        return Receipt(Verdict.FILLED, run)
+    request = _request_change(run, content, changed, source=source, actor=actor)
+    return Receipt(Verdict.CHANGE_REQUESTED, run, request)
+
+
+def _open_paths(content: dict[str, Any]) -> set[str]:
+    return {problem.path for problem in problems(content)}
+
+
+def _payload_only(content: dict[str, Any]) -> dict[str, Any]:
+    """Without what names the event rather than the customer: joining events differ there by nature."""
+    return {
+        key: value for key, value in content.items() if key not in ("onboarding_transaction_id", "event_source", "occurred_at")
+    }
+
+
+def _fill(run: OnboardingTransaction, fills: dict[str, Any], *, source: str, actor: str) -> None:
+    content = run.payload
+    for path, value in fills.items():
+        content = with_value(content, path, value)
+    write_snapshot(run, content, source=source, actor=actor, changed=fills)
+    entry.admit(run, actor=actor)
+    run.save()
+
+
+def _request_change(
+    run: OnboardingTransaction, content: dict[str, Any], changed: list[str], *, source: str, actor: str
+) -> ChangeRequest:
+    request, new = ChangeRequest.objects.get_or_create(
+        transaction=run,
+        source=source,
+        digest=digest(content),
+        defaults={"proposed": content, "paths": changed, "created_at": clock.now()},
+    )
+    if new:
+        audit.record(run, "onboarding.change.requested", actor=actor, data={"source": source, "paths": changed})
+        run.save()
+    return request

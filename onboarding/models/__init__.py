@@ -1,0 +1,32 @@
+"""The onboarding transaction and all that hangs on it."""
+
+from onboarding.models.access import ApiKey
+from onboarding.models.audit import AuditEntry
+from onboarding.models.correlation import CorrelationKey
+from onboarding.models.objects import Attempt, Intent, MatchChoice, ObjectMapping, Reservation
+from onboarding.models.playbook import PinnedPlaybook, PlanPrice
+from onboarding.models.transaction import (
+    AcceptedContent,
+    ChangeRequest,
+    OnboardingTransaction,
+    PayloadSnapshot,
+    Step,
+)
+
+__all__ = [
+    "AcceptedContent",
+    "ApiKey",
+    "Attempt",
+    "AuditEntry",
+    "ChangeRequest",
+    "CorrelationKey",
+    "Intent",
+    "MatchChoice",
+    "ObjectMapping",
+    "OnboardingTransaction",
+    "PayloadSnapshot",
+    "PinnedPlaybook",
+    "PlanPrice",
+    "Reservation",
+    "Step",
+]

@@ -1,0 +1,114 @@
+"""What a step did at a vendor: attempts, intents, mappings, reservations and people's choices."""
+
+from django.db import models
+
+from integrations.models import Connection
+from onboarding.models.transaction import OnboardingTransaction, Step
+from onboarding.words import IntentState
+
+
+class Attempt(models.Model):
+    """One claim of a step and how it ended."""
+
+    step = models.ForeignKey(Step, on_delete=models.CASCADE, related_name="attempt_rows")
+    token = models.PositiveIntegerField()
+    started_at = models.DateTimeField()
+    finished_at = models.DateTimeField(null=True)
+    outcome = models.CharField(max_length=32, blank=True)
+    category = models.CharField(max_length=32, blank=True)
+    message = models.TextField(blank=True)
+    http_status = models.PositiveSmallIntegerField(null=True)
+
+    class Meta:
+        ordering = ["pk"]
+        constraints = [models.UniqueConstraint(fields=["step", "token"], name="attempt_once")]
+
+    def __str__(self) -> str:
+        return f"{self.step_id}#{self.token} {self.outcome}"
+
+
+class Intent(models.Model):
+    """Written before a vendor is asked to create: what, under which reference, with which frozen parameters.
+
+    An open intent found by a later claim means *unknown*: it is never simply posted again (FAILURES, "The indeterminate create").
+    """
+
+    transaction = models.ForeignKey(OnboardingTransaction, on_delete=models.CASCADE, related_name="intents")
+    step = models.ForeignKey(Step, on_delete=models.CASCADE, related_name="intents")
+    item = models.CharField(max_length=64, default="", blank=True)
+    reference = models.CharField(max_length=255)
+    params = models.JSONField()
+    request_hash = models.CharField(max_length=64)
+    state = models.CharField(max_length=16, choices=IntentState, default=IntentState.OPEN)
+    token = models.PositiveIntegerField(help_text="The claim that last held it.")
+    send_by = models.DateTimeField(help_text="After this its holder sends nothing.")
+    unknown_since = models.DateTimeField(null=True, help_text="When an outcome was first found to be unknown.")
+    absence_confirmed_by = models.CharField(
+        max_length=150, blank=True, help_text="Who looked at the vendor and said that nothing is there."
+    )
+    job_id = models.CharField(max_length=255, blank=True)
+    job_started_at = models.DateTimeField(null=True)
+    created_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["transaction", "step", "item"], name="intent_once")]
+
+    def __str__(self) -> str:
+        return f"{self.reference} {self.state}"
+
+
+class ObjectMapping(models.Model):
+    """The one object in a downstream system that a step stands for."""
+
+    transaction = models.ForeignKey(OnboardingTransaction, on_delete=models.CASCADE, related_name="mappings")
+    step = models.ForeignKey(Step, on_delete=models.CASCADE, related_name="mappings")
+    item = models.CharField(max_length=64, default="", blank=True)
+    connection = models.ForeignKey(Connection, on_delete=models.PROTECT)
+    kind = models.CharField(max_length=32)
+    external_id = models.CharField(max_length=255)
+    url = models.URLField(blank=True, max_length=500)
+    created_by_us = models.BooleanField()
+    how = models.CharField(max_length=64, help_text="created, or what it was matched by.")
+    created_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["transaction", "step", "item"], name="mapping_once")]
+        indexes = [models.Index(fields=["external_id"])]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.external_id}"
+
+
+class Reservation(models.Model):
+    """One run at a time may find-or-create a shared object; the others wait, then link its id."""
+
+    connection = models.ForeignKey(Connection, on_delete=models.CASCADE)
+    kind = models.CharField(max_length=32)
+    match_key = models.CharField(max_length=300)
+    holder = models.ForeignKey(Step, on_delete=models.SET_NULL, null=True, related_name="reservations")
+    external_id = models.CharField(max_length=255, blank=True, help_text="Set once the object is known.")
+    url = models.URLField(blank=True, max_length=500)
+    created_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["connection", "kind", "match_key"], name="reservation_once")]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.match_key}"
+
+
+class MatchChoice(models.Model):
+    """A person's choice among several matches, kept for that customer."""
+
+    connection = models.ForeignKey(Connection, on_delete=models.CASCADE)
+    kind = models.CharField(max_length=32)
+    match_key = models.CharField(max_length=300)
+    external_id = models.CharField(max_length=255, blank=True, help_text="Empty: create a new one.")
+    chosen_by = models.CharField(max_length=150)
+    chosen_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["connection", "kind", "match_key"], name="match_choice_once")]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.match_key} → {self.external_id or 'new'}"

@@ -1,0 +1,231 @@
+"""One onboarding transaction, its payload's versions and its steps."""
+
+from datetime import datetime
+from typing import Any
+
+from django.db import models
+from django_fsm import FSMField, transition
+
+from integrations.models import Connection
+from integrations.words import System
+from onboarding.models.playbook import PinnedPlaybook
+from onboarding.words import Category, Status, StepState, WaitsFor
+
+
+class OnboardingTransaction(models.Model):
+    """One paid event on its way to first value. Called a *run* in short."""
+
+    onboarding_transaction_id = models.CharField(max_length=255, unique=True)
+    event_source = models.CharField(max_length=64)
+    occurred_at = models.DateTimeField(help_text="When it was paid: starts the SLA clocks.")
+    status = FSMField(default=Status.QUEUED, choices=Status.choices, protected=True)
+    playbook = models.ForeignKey(PinnedPlaybook, on_delete=models.PROTECT, null=True)
+    snapshot_version = models.PositiveIntegerField(default=0)
+
+    # Copies of the current snapshot's fields, for lists and search.
+    customer_name = models.CharField(max_length=255, blank=True)
+    domain = models.CharField(max_length=255, blank=True)
+    contact_email = models.CharField(max_length=254, blank=True)
+    plan_sku = models.CharField(max_length=100, blank=True)
+    segment = models.CharField(max_length=64, blank=True)
+    crm_owner_id = models.CharField(max_length=100, blank=True)
+
+    audit_sequence = models.PositiveIntegerField(default=0, editable=False)
+    audit_head = models.CharField(max_length=64, blank=True, editable=False)
+
+    created_at = models.DateTimeField()
+    updated_at = models.DateTimeField(auto_now=True)
+    provisioned_at = models.DateTimeField(null=True)
+    completed_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ["-pk"]
+        verbose_name = "onboarding run"
+        permissions = [("see_personal_data", "Can see personal data in payloads")]
+        indexes = [
+            models.Index(fields=["status"]),
+            models.Index(fields=["domain"]),
+            models.Index(fields=["contact_email"]),
+            models.Index(fields=["occurred_at"]),
+        ]
+
+    def __str__(self) -> str:
+        return self.onboarding_transaction_id
+
+    @property
+    def snapshot(self) -> "PayloadSnapshot":
+        return self.snapshots.get(version=self.snapshot_version)
+
+    @property
+    def payload(self) -> dict[str, Any]:
+        content: dict[str, Any] = self.snapshot.content
+        return content
+
+    @transition(field=status, source=Status.QUEUED, target=Status.AWAITING_DATA)
+    def await_data(self) -> None: ...
+
+    @transition(field=status, source=[Status.QUEUED, Status.AWAITING_DATA], target=Status.PROVISIONING)
+    def start_provisioning(self, *, playbook: PinnedPlaybook) -> None:
+        self.playbook = playbook
+
+    @transition(field=status, source=Status.PROVISIONING, target=Status.READY_FOR_KICKOFF)
+    def become_ready(self, *, at: datetime) -> None:
+        self.provisioned_at = at
+
+    @transition(field=status, source=Status.READY_FOR_KICKOFF, target=Status.COMPLETE)
+    def complete(self, *, at: datetime) -> None:
+        self.completed_at = at
+
+
+class PayloadSnapshot(models.Model):
+    """One immutable version of a run's canonical payload, with where each field came from."""
+
+    transaction = models.ForeignKey(OnboardingTransaction, on_delete=models.CASCADE, related_name="snapshots")
+    version = models.PositiveIntegerField()
+    content = models.JSONField()
+    provenance = models.JSONField(default=dict, help_text="Payload path -> source, such as crm or person:kim.")
+    source = models.CharField(max_length=64)
+    actor = models.CharField(max_length=150)
+    created_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ["version"]
+        constraints = [models.UniqueConstraint(fields=["transaction", "version"], name="snapshot_version_once")]
+
+    def __str__(self) -> str:
+        return f"{self.transaction_id} v{self.version}"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        if self.pk:
+            raise TypeError("A payload snapshot is immutable; write the next version.")
+        super().save(*args, **kwargs)
+
+
+class AcceptedContent(models.Model):
+    """What a source last told us about a run: sameness compares with this, never with the snapshot that people may have mended."""
+
+    transaction = models.ForeignKey(OnboardingTransaction, on_delete=models.CASCADE, related_name="accepted")
+    source = models.CharField(max_length=64)
+    content = models.JSONField()
+    digest = models.CharField(max_length=64)
+    accepted_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["transaction", "source"], name="accepted_content_once")]
+
+    def __str__(self) -> str:
+        return f"{self.source} on {self.transaction_id}"
+
+
+class ChangeRequest(models.Model):
+    """Other content under a known id: recorded with its difference, applied by nobody but people."""
+
+    transaction = models.ForeignKey(OnboardingTransaction, on_delete=models.CASCADE, related_name="change_requests")
+    source = models.CharField(max_length=64)
+    proposed = models.JSONField()
+    digest = models.CharField(max_length=64)
+    paths = models.JSONField(default=list, help_text="Payload paths that would change.")
+    status = FSMField(default="open", choices=[("open", "Open"), ("dismissed", "Dismissed")], protected=True)
+    created_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ["-pk"]
+        constraints = [
+            models.UniqueConstraint(fields=["transaction", "source", "digest"], name="change_request_once"),
+        ]
+
+    def __str__(self) -> str:
+        return f"change request {self.pk} on {self.transaction_id}"
+
+    @transition(field=status, source="open", target="dismissed")
+    def dismiss(self) -> None: ...
+
+
+class Step(models.Model):
+    """One step of a run. Moved by the engine alone."""
+
+    transaction = models.ForeignKey(OnboardingTransaction, on_delete=models.CASCADE, related_name="steps")
+    key = models.CharField(max_length=64)
+    uses = models.CharField(max_length=64, help_text="The handler's name.")
+    system = models.CharField(max_length=16, choices=System)
+    queue = models.CharField(max_length=32, blank=True)
+    after = models.JSONField(default=list, help_text="Keys of the steps that must be done before.")
+    position = models.PositiveSmallIntegerField()
+    connection = models.ForeignKey(Connection, on_delete=models.PROTECT, null=True)
+
+    state = FSMField(default=StepState.PENDING, choices=StepState.choices, protected=True)
+    waits_for = models.CharField(max_length=16, choices=WaitsFor, blank=True)
+    due_at = models.DateTimeField(null=True, help_text="When the engine may claim it next; empty: not before something happens.")
+    dispatched_at = models.DateTimeField(null=True, help_text="When a hint was last published for it.")
+    attempts = models.PositiveSmallIntegerField(default=0)
+    first_failed_at = models.DateTimeField(null=True)
+
+    token = models.PositiveIntegerField(default=0, help_text="Fencing token: rises with each claim.")
+    lease_until = models.DateTimeField(null=True)
+    send_by = models.DateTimeField(null=True, help_text="After this the holder sends no more writes.")
+
+    category = models.CharField(max_length=32, choices=Category, blank=True)
+    message = models.TextField(blank=True)
+    http_status = models.PositiveSmallIntegerField(null=True)
+    problems = models.JSONField(default=list, help_text="Fields to mend: [{path, reason}].")
+    candidates = models.JSONField(default=list, help_text="Objects to choose from: [{external_id, label, url, evidence}].")
+
+    started_at = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ["transaction", "position"]
+        constraints = [models.UniqueConstraint(fields=["transaction", "key"], name="step_key_once")]
+        indexes = [
+            models.Index(fields=["due_at"], condition=models.Q(due_at__isnull=False), name="step_due"),
+            models.Index(fields=["lease_until"], condition=models.Q(lease_until__isnull=False), name="step_leased"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.transaction_id}: {self.key}"
+
+    @property
+    def is_done(self) -> bool:
+        return self.state in (StepState.SUCCEEDED, StepState.SKIPPED)
+
+    @transition(
+        field=state,
+        source=[StepState.PENDING, StepState.WAITING, StepState.BLOCKED, StepState.RUNNING],
+        target=StepState.RUNNING,
+    )
+    def claim(self, *, at: datetime, lease_until: datetime, send_by: datetime) -> None:
+        """From RUNNING only when the former holder's lease has run out, which the caller has checked under the lock."""
+        self.token += 1
+        self.lease_until, self.send_by = lease_until, send_by
+        self.started_at = self.started_at or at
+        self.waits_for, self.due_at = WaitsFor.NOTHING, None
+
+    @transition(
+        field=state,
+        source=[StepState.PENDING, StepState.RUNNING, StepState.WAITING, StepState.BLOCKED],
+        target=StepState.WAITING,
+    )
+    def wait(self, *, waits_for: WaitsFor, due_at: datetime | None) -> None:
+        self.lease_until = None
+        self.waits_for, self.due_at = waits_for, due_at
+
+    @transition(
+        field=state, source=[StepState.PENDING, StepState.RUNNING, StepState.WAITING, StepState.BLOCKED], target=StepState.BLOCKED
+    )
+    def block(self, *, due_at: datetime | None) -> None:
+        """A ticket is open; ``due_at`` is set where retrying goes on meanwhile."""
+        self.lease_until = None
+        self.waits_for, self.due_at = (WaitsFor.RETRY if due_at else WaitsFor.NOTHING), due_at
+
+    @transition(field=state, source=[StepState.RUNNING, StepState.BLOCKED, StepState.WAITING], target=StepState.SUCCEEDED)
+    def succeed(self, *, at: datetime) -> None:
+        self.lease_until = self.due_at = None
+        self.waits_for = WaitsFor.NOTHING
+        self.finished_at = at
+        self.category, self.message, self.http_status = "", "", None
+        self.problems, self.candidates = [], []
+
+    @transition(field=state, source=[StepState.BLOCKED, StepState.WAITING], target=StepState.SKIPPED)
+    def skip(self, *, at: datetime) -> None:
+        self.lease_until = self.due_at = None
+        self.finished_at = at

@@ -1,0 +1,24 @@
+"""News that travels up from the engine, sent inside the atomic block that made it true."""
+
+from django.dispatch import Signal
+
+run_accepted = Signal()
+"""``run``: a new transaction; its clocks start."""
+
+run_blocked = Signal()
+"""``run``, ``category``, ``message``, ``problems``: people must mend the payload (or the run stalled)."""
+
+run_unblocked = Signal()
+"""``run``: what blocked the run itself is gone."""
+
+run_provisioned = Signal()
+"""``run``: every provisioning step succeeded or was skipped."""
+
+step_blocked = Signal()
+"""``step``: a person must act; the step's row says why. ``fallback`` (bool): open the catch-all ticket, routing just failed."""
+
+step_unblocked = Signal()
+"""``step``: it passed, or runs again without needing anybody."""
+
+step_retrying = Signal()
+"""``step``: a blocked step was tried again and did not pass yet."""

@@ -1,0 +1,66 @@
+"""The fixed words of the contract (DESIGN §2, "Words")."""
+
+from django.db.models import TextChoices
+
+
+class Status(TextChoices):
+    QUEUED = "queued", "Queued"
+    AWAITING_DATA = "awaiting-data", "Awaiting data"
+    PROVISIONING = "provisioning", "Provisioning"
+    READY_FOR_KICKOFF = "ready-for-kickoff", "Ready for kickoff"
+    COMPLETE = "complete", "Complete"
+
+
+class StepState(TextChoices):
+    PENDING = "pending", "Pending"
+    RUNNING = "running", "Running"
+    WAITING = "waiting", "Waiting"
+    BLOCKED = "blocked", "Blocked"
+    SUCCEEDED = "succeeded", "Succeeded"
+    SKIPPED = "skipped", "Skipped"
+
+
+class Category(TextChoices):
+    MISSING_DATA = "missing-data", "Missing data"
+    AMBIGUOUS_MATCH = "ambiguous-match", "Ambiguous match"
+    RATE_LIMIT = "rate-limit", "Rate limit"
+    SERVER_ERROR = "server-error", "Server error"
+    AUTH_ERROR = "auth-error", "Authentication error"
+    VALIDATION_ERROR = "validation-error", "Validation error"
+    NOT_CONFIGURED = "not-configured", "Not configured"
+    UNKNOWN_OUTCOME = "unknown-outcome", "Unknown outcome"
+    STALLED = "stalled", "Stalled"
+    INTERNAL_ERROR = "internal-error", "Internal error"
+
+
+class SafeAction(TextChoices):
+    RETRY = "retry", "Retry"
+    REPLAY_FROM_STEP = "replay-from-step", "Replay from step"
+    ROLLBACK = "rollback", "Roll back"
+    MANUAL_FIX = "manual-fix-then-retry", "Fix, then retry"
+
+
+class Scope(TextChoices):
+    INTAKE = "intake", "Intake"
+    READ = "read", "Read"
+    OPERATE = "operate", "Operate"
+
+
+class IntentState(TextChoices):
+    OPEN = "open", "Open"
+    """Written before a send: it may or may not have been carried out."""
+    ACCEPTED = "accepted", "Accepted"
+    """The vendor took a job that we poll."""
+    NO_EFFECT = "no-effect", "No effect"
+    """Definitely not carried out: its parameters may be replaced."""
+    DONE = "done", "Done"
+
+
+class WaitsFor(TextChoices):
+    NOTHING = "", "Nothing"
+    RETRY = "retry", "A retry"
+    HOLD_OFF = "hold-off", "The vendor's search to catch up"
+    JOB = "job", "A job at the vendor"
+    RESERVATION = "reservation", "Another run of this customer"
+    SLOT = "slot", "A free slot at the vendor"
+    CONNECTION = "connection", "The connection"
