@@ -26,6 +26,7 @@ from typing import Any
 
 from kombu.exceptions import ChannelError
 from kombu.transport import filesystem
+from kombu.transport.virtual.base import BrokerState
 from kombu.utils.json import dumps, loads
 
 POLLING_SECONDS = 0.1
@@ -129,4 +130,5 @@ class Channel(filesystem.Channel):
 
 class Transport(filesystem.Transport):
     Channel = Channel
+    global_state = BrokerState()
     polling_interval = POLLING_SECONDS

@@ -222,11 +222,17 @@ def pytest_load_initial_conftests() -> Generator[None, object, object]:
     return (yield)
 
 
-def pytest_report_header() -> str:
-    started = len(servers.processes) if servers else 0
+def describe() -> str:
     if os.environ["FIRSTVALUE_TEST_BACKEND"] == "sqlite":
         return "backend: sqlite and the filesystem broker (embedded default)"
+    started = len(servers.processes) if servers else 0
     return f"backend: postgres and redis ({2 - started} configured, {started} started here)"
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    # Not pytest_report_header, which -q silences.
+    if reporter := session.config.pluginmanager.get_plugin("terminalreporter"):
+        reporter.write_line(describe())
 
 
 @pytest.hookimpl(trylast=True)
