@@ -58,6 +58,12 @@ for entry in $groups; do kill -s KILL -- "-${entry%%:*}"; done
 """
 
 
+# A child enters itself, before it becomes its program. Until then it holds the guard's pipe open (as its standard
+# input), so there is no moment in which the death of this process leaves a child that the guard does not know. The
+# subshell takes the SIGPIPE if somebody killed the guard.
+_ENTER_SCRIPT = """(echo "add $$ $0" >&0) 2>/dev/null; exec "$@" </dev/null"""
+
+
 class Guard:
     """Stops process groups, and removes folders, once this process is gone, whatever ended it."""
 
@@ -72,24 +78,27 @@ class Guard:
         )
         self._pipe = cast("IO[bytes]", self._process.stdin)
 
-    def add(self, group: int, stop_signal: signal.Signals = signal.SIGTERM) -> None:
-        self._tell(f"add {group} {stop_signal.name.removeprefix('SIG')}")
+    def start(self, argv: Sequence[str], stop_signal: signal.Signals, **options: Any) -> "subprocess.Popen[bytes]":
+        """Starts a process that leads a session and group of its own. ``options`` go to Popen. Raises OSError.
+
+        A program that cannot be run is no OSError: the process ends with the shell's status 126 or 127.
+        """
+        name = stop_signal.name.removeprefix("SIG")
+        command = ["/bin/sh", "-c", _ENTER_SCRIPT, name, *argv]
+        return subprocess.Popen(command, stdin=self._pipe, start_new_session=True, **options)  # noqa: S603 (caller's argv)
 
     def drop(self, group: int) -> None:
         """To be called as soon as the group is gone: its number may be given to another."""
-        self._tell(f"drop {group} -")
+        # A guard that somebody killed must not take the children with it.
+        with self._lock, suppress(OSError, ValueError):
+            self._pipe.write(f"drop {group} -\n".encode())
+            self._pipe.flush()
 
     def close(self) -> None:
         """Ends the guard, which stops what was not dropped and removes its folders. Waits for it."""
         with self._lock, suppress(OSError):
             self._pipe.close()
         self._process.wait()
-
-    def _tell(self, line: str) -> None:
-        # A guard that somebody killed must not take the children with it.
-        with self._lock, suppress(OSError, ValueError):
-            self._pipe.write(f"{line}\n".encode())
-            self._pipe.flush()
 
 
 @dataclass(frozen=True)
@@ -175,7 +184,8 @@ class Supervisor:
 
     def pid(self, name: str) -> int | None:
         """The process id of a child that is running now."""
-        process = self._processes.get(name)
+        with self._lock:
+            process = self._processes.get(name)
         return process.pid if process else None
 
     def run(self) -> None:
@@ -255,22 +265,19 @@ class Supervisor:
         """One life of the child, from start to end. Returns how it ended, or None if it must not start any more."""
         # Under the lock: stop() sees every process that was started, or none is started after it looked.
         with self._lock:
-            if self._stopping.is_set():
+            if self._stopping.is_set() or not self._guard:
                 return None
             try:
-                process = subprocess.Popen(  # noqa: S603 (argv comes from the code that builds the children)
+                process = self._guard.start(
                     child.argv,
+                    child.stop_signal,
                     cwd=self._cwd,
                     env={**os.environ, **child.env},
-                    stdin=subprocess.DEVNULL,
                     stdout=subprocess.PIPE,
                     stderr=subprocess.STDOUT,
-                    start_new_session=True,
                 )
             except OSError as error:
                 return f"could not start: {error}"
-            if self._guard:
-                self._guard.add(process.pid, child.stop_signal)
             self._processes[child.name] = process
         output = cast("IO[bytes]", process.stdout)
         pump = threading.Thread(target=self._pump, args=(output, child.name, colour, log), daemon=True)

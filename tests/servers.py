@@ -72,16 +72,8 @@ class Servers:
     ) -> None:
         """Starts a server and waits until it answers. Raises pytest.UsageError with its log if it does not."""
         with log.open("wb") as output:
-            process = subprocess.Popen(
-                command,
-                cwd=self.folder,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                **as_user(user),
-            )
-        self.guard.add(process.pid, stop_signal)
+            options = {"cwd": self.folder, "stdout": output, "stderr": subprocess.STDOUT, **as_user(user)}
+            process = self.guard.start(command, stop_signal, **options)
         self.processes.append((process, stop_signal))
         deadline = time.monotonic() + START_SECONDS
         while not is_up():

@@ -88,7 +88,8 @@ def test_what_a_dead_child_left_behind_is_killed(supervise: Callable[..., Superv
 def test_a_missing_program_is_reported_and_tried_again(tmp_path: Path) -> None:
     with Supervisor([Child("web", ["/nowhere/web"])], data_dir=tmp_path):
         log = tmp_path / "logs" / "web.log"
-        wait_until(lambda: log.exists() and log.read_text().count("could not start") >= 2)
+        wait_until(lambda: log.exists() and log.read_text().count("ended with status 127") >= 2)
+        assert "/nowhere/web" in log.read_text()
 
 
 def test_stop_ends_every_child(supervise: Callable[..., Supervisor], tmp_path: Path) -> None:
