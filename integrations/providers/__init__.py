@@ -1,0 +1,97 @@
+"""The providers, by name. A new vendor is one file here, one ``register`` line below, and its tests."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from integrations.crypto import SecretUnreadable
+from integrations.errors import Kind, ProviderError
+from integrations.http import VendorHttp
+from integrations.models import Connection
+from integrations.providers.asana import Asana
+from integrations.providers.base import Connector
+from integrations.providers.hubspot import HubSpot
+from integrations.providers.zendesk import Zendesk
+
+WEBHOOK_SECRET = "webhook_secret"  # noqa: S105 (a name)
+TOKEN = "token"  # noqa: S105 (a name)
+
+
+@dataclass(frozen=True)
+class ProviderInfo:
+    """What a connection to this provider may look like; ``connector`` is None for one that only sends us events."""
+
+    name: str
+    systems: frozenset[str]
+    hosts: tuple[str, ...]
+    default_base_url: str
+    secret_names: tuple[str, ...]
+    option_names: tuple[str, ...] = ()
+    required_options: tuple[str, ...] = ()
+    connector: type[Connector] | None = None
+
+
+_providers: dict[str, ProviderInfo] = {}
+PROVIDERS: Mapping[str, ProviderInfo] = MappingProxyType(_providers)
+
+
+def register(provider: ProviderInfo | type[Connector]) -> None:
+    """Raises ``ValueError`` for a name that is taken."""
+    info = provider if isinstance(provider, ProviderInfo) else _info(provider)
+    if info.name in _providers:
+        raise ValueError(f"provider {info.name!r} is registered twice")
+    _providers[info.name] = info
+
+
+def connector(
+    connection: Connection, *, subject: str, deadline: float, before_write: Callable[[], None] | None = None
+) -> Connector:
+    """The connector of a connection. ``deadline``: monotonic seconds; ``before_write``: see ``VendorHttp``.
+
+    Raises ``ProviderError(NOT_CONFIGURED)`` in words for the person who can mend it.
+    """
+    info = PROVIDERS.get(connection.provider)
+    if info is None or info.connector is None:
+        raise ProviderError(
+            Kind.NOT_CONFIGURED, f"{connection.slug}: nothing can be sent to provider {connection.provider!r}"
+        )
+    if not connection.base_url:
+        raise ProviderError(Kind.NOT_CONFIGURED, f"{connection.slug}: the base URL is missing")
+    if missing := [name for name in info.required_options if not connection.options.get(name)]:
+        raise ProviderError(Kind.NOT_CONFIGURED, f"{connection.slug}: option {', '.join(missing)} is missing")
+    try:
+        tokens = connection.secrets(TOKEN)
+    except SecretUnreadable as problem:
+        raise ProviderError(Kind.NOT_CONFIGURED, f"{connection.slug}: {problem}") from None
+    if not tokens:
+        raise ProviderError(Kind.NOT_CONFIGURED, f"{connection.slug}: the secret {TOKEN!r} is missing")
+    headers = info.connector.auth_headers(connection, tokens[0])
+    http = VendorHttp(connection, headers=headers, subject=subject, deadline=deadline, before_write=before_write)
+    return info.connector(connection, http)
+
+
+def _info(made: type[Connector]) -> ProviderInfo:
+    return ProviderInfo(
+        name=made.provider,
+        systems=made.systems,
+        hosts=made.hosts,
+        default_base_url=made.default_base_url,
+        secret_names=(*made.secret_names, WEBHOOK_SECRET),
+        option_names=made.option_names,
+        required_options=made.required_options,
+        connector=made,
+    )
+
+
+register(HubSpot)
+register(Asana)
+register(Zendesk)
+register(
+    ProviderInfo(
+        name="stripe",
+        systems=frozenset({"billing"}),
+        hosts=("api.stripe.com",),
+        default_base_url="https://api.stripe.com",
+        secret_names=(WEBHOOK_SECRET,),
+    )
+)

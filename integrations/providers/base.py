@@ -1,17 +1,22 @@
 """What the engine asks of a vendor: the smallest vocabulary, and how safe the vendor's creates are."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from enum import Enum
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
+import pydantic
+
+from integrations.errors import Kind, ProviderError
 from integrations.http import VendorHttp
 from integrations.models import Connection
 
+M = TypeVar("M", bound=pydantic.BaseModel)
+
 
 class CreateSafety(Enum):
-    """What protects a repeated create, which decides how an unknown outcome is settled (FAILURES, "The indeterminate create")."""
+    """What protects a repeated create, which decides how an unknown outcome is settled."""
 
     IDEMPOTENCY_KEY = "idempotency-key"
     UNIQUE_UPSERT = "unique-upsert"
@@ -28,12 +33,12 @@ class ObjectKind:
 
 @dataclass(frozen=True)
 class MatchKey:
-    """One way to recognise an object, named ``reference``, ``domain``, ``email``, ``name`` or ``name+billing-email``."""
+    """One way to recognise an object: ``reference``, ``domain``, ``email``, ``name`` or ``name+billing-email``."""
 
     name: str
     value: str
     extra: str = ""
-    """The billing email of ``name+billing-email``."""
+    """The billing email of ``name+billing-email``; the customer's domain of ``name``, where it has one."""
 
 
 @dataclass(frozen=True)
@@ -65,21 +70,51 @@ class JobAccepted:
 
 
 class Connector(ABC):
-    """One vendor. Subclasses own payloads; the base and ``VendorHttp`` own timeouts, errors and call records."""
+    """One vendor. Subclasses own payloads; ``VendorHttp`` owns deadlines (before writes too), errors and records."""
 
     provider: ClassVar[str]
     systems: ClassVar[frozenset[str]]
     hosts: ClassVar[tuple[str, ...]]
     """Host patterns that a production base URL may have, such as ``*.zendesk.com``."""
     default_base_url: ClassVar[str]
+    """Empty where each customer of the vendor has an address of its own."""
     secret_names: ClassVar[tuple[str, ...]] = ("token",)
     option_names: ClassVar[tuple[str, ...]] = ()
+    required_options: ClassVar[tuple[str, ...]] = ()
 
-    def __init__(self, connection: Connection, http: VendorHttp, before_write: Callable[[], None]) -> None:
-        """``before_write`` raises ``DeadlinePassed`` once the holder may not write any more; call it right before each write."""
+    def __init__(self, connection: Connection, http: VendorHttp) -> None:
         self.connection = connection
         self.http = http
-        self.before_write = before_write
+        http.translate = self.translate
+
+    @staticmethod
+    def auth_headers(connection: Connection, token: str) -> dict[str, str]:  # noqa: ARG004
+        """What proves who we are: a bearer token unless the vendor wants it otherwise."""
+        return {"Authorization": f"Bearer {token}"}
+
+    def translate(self, status: int, headers: Mapping[str, str], body: Any) -> ProviderError | None:  # noqa: ARG002
+        """The vendor's own reading of a refusal, or None for the common one by status. ``body`` is JSON, or text."""
+        return None
+
+    def option(self, name: str, default: str = "") -> str:
+        value = self.connection.options.get(name, default)
+        return default if value is None else str(value)
+
+    def seconds(self, name: str, default: float) -> float:
+        """A number of seconds among the options. Raises ``ProviderError``."""
+        try:
+            return float(self.option(name, str(default)))
+        except ValueError:
+            raise ProviderError(Kind.NOT_CONFIGURED, f"option {name} must be a number of seconds") from None
+
+    def read(self, path: str, expect: type[M], *, params: Mapping[str, Any] | None = None) -> M | None:
+        """What a GET answers; None where the vendor says that there is no such thing."""
+        try:
+            return self.http.request("GET", path, params=params, expect=expect).data
+        except ProviderError as error:
+            if error.kind is Kind.NOT_FOUND:
+                return None
+            raise
 
     @abstractmethod
     def kind(self, name: str) -> ObjectKind:
@@ -97,7 +132,7 @@ class Connector(ABC):
     def create(self, kind: str, params: dict[str, Any], reference: str) -> Created | JobAccepted:
         """Create once, with the reference embedded so that it can be found again."""
 
-    def poll(self, kind: str, job_id: str) -> Created | None:
+    def poll(self, kind: str, job_id: str) -> Created | None:  # noqa: ARG002
         """The job's object, or None while it is under way. Raises ``ProviderError`` where the job failed."""
         raise TypeError(f"{self.provider} has no jobs")
 
@@ -120,7 +155,7 @@ class CrmConnector(Connector):
 
     @abstractmethod
     def lookup_owner(self, *, domain: str, deal_id: str) -> OwnerFacts:
-        """The owner of the deal, else of the only company on that domain; empty where the CRM does not tell exactly one."""
+        """The owner of the deal, else the one owner of what is on that domain; empty where there is no such one."""
 
     @abstractmethod
     def associate(self, kind: str, external_id: str, to_kind: str, to_id: str) -> None:

@@ -1,0 +1,327 @@
+"""The one way out: an HTTP call to a vendor, bounded in time and size, recorded redacted, its failure classified.
+
+Nothing is retried here: whether a POST may be sent again is the engine's decision (an outcome may be unknown).
+"""
+
+import json as jsonlib
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from typing import Any, Generic, TypeVar, overload
+from urllib.parse import quote, unquote
+
+import pydantic
+import requests
+from django.conf import settings
+from django.db import connection as database
+from urllib3.exceptions import HTTPError
+
+from integrations import clock, transport
+from integrations.errors import DeadlinePassed, Kind, ProviderError
+from integrations.models import ApiCall, Connection
+from integrations.redact import redact, redact_text
+from integrations.words import Environment
+
+log = logging.getLogger(__name__)
+
+M = TypeVar("M", bound=pydantic.BaseModel)
+MAX_ANSWER_BYTES = 5 * 1024 * 1024
+MAX_RETRY_AFTER_SECONDS = 86_400.0
+OK = (200, 201, 202)
+_SAFE_METHODS = frozenset({"GET", "HEAD"})
+_TRY_LATER = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY})
+_KINDS = {401: Kind.AUTH, 403: Kind.FORBIDDEN, 404: Kind.NOT_FOUND, 409: Kind.CONFLICT, 429: Kind.RATE_LIMIT}
+_WORDS = {
+    Kind.AUTH: "refused our credentials",
+    Kind.FORBIDDEN: "does not allow this",
+    Kind.NOT_FOUND: "does not have this",
+    Kind.CONFLICT: "says that this exists already",
+    Kind.RATE_LIMIT: "asks us to slow down",
+    Kind.INVALID: "did not accept the request",
+    Kind.SERVER: "failed",
+}
+
+Translate = Callable[[int, Mapping[str, str], Any], ProviderError | None]
+
+
+@dataclass(frozen=True)
+class Answer(Generic[M]):
+    status: int
+    headers: Mapping[str, str]
+    data: M
+
+
+@dataclass(frozen=True)
+class _Raw:
+    status: int
+    headers: Mapping[str, str]
+    body: Any
+    """Parsed JSON where it is JSON, else the text."""
+    is_json: bool
+
+
+def segment(value: object) -> str:
+    """``value`` as one path segment. Raises ``ValueError`` for what would address something else."""
+    text = str(value).strip()
+    if text in ("", ".", ".."):
+        raise ValueError(f"{text!r} is no id")
+    return quote(text, safe="")
+
+
+class VendorHttp:
+    """Calls on behalf of one ``subject`` (such as ``step:12``) on one connection.
+
+    ``deadline`` (monotonic seconds) ends them all. ``before_write`` is called right before each write and raises
+    ``DeadlinePassed`` once the holder may not write any more. A provider refines errors through ``translate``.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        *,
+        headers: Mapping[str, str],
+        subject: str,
+        deadline: float,
+        before_write: Callable[[], None] | None = None,
+    ) -> None:
+        self.connection = connection
+        self.translate: Translate = lambda _status, _headers, _body: None
+        self._headers = headers
+        self._subject = subject
+        self._deadline = deadline
+        self._before_write = before_write or (lambda: None)
+
+    @overload
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        expect: type[M],
+        json: Any = ...,
+        params: Mapping[str, Any] | None = ...,
+        form: Mapping[str, Any] | None = ...,
+        headers: Mapping[str, str] | None = ...,
+        ok: tuple[int, ...] = ...,
+        reads: bool = ...,
+    ) -> Answer[M]: ...
+
+    @overload
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        expect: None = ...,
+        json: Any = ...,
+        params: Mapping[str, Any] | None = ...,
+        form: Mapping[str, Any] | None = ...,
+        headers: Mapping[str, str] | None = ...,
+        ok: tuple[int, ...] = ...,
+        reads: bool = ...,
+    ) -> Answer[Any]: ...
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        expect: type[pydantic.BaseModel] | None = None,
+        json: Any = None,
+        params: Mapping[str, Any] | None = None,
+        form: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+        ok: tuple[int, ...] = OK,
+        reads: bool = False,
+    ) -> Answer[Any]:
+        """One call; ``data`` is the validated answer, or None where nothing is expected.
+
+        ``reads`` marks a POST that changes nothing (a search). Raises ``ProviderError``; ``DeadlinePassed`` with
+        nothing sent; ``RuntimeError`` inside a database transaction: a vendor's slowness must never hold our locks.
+        """
+        if database.in_atomic_block:
+            raise RuntimeError("a vendor is never called inside a database transaction")
+        writes = method not in _SAFE_METHODS and not reads
+        body = None if json is None else jsonlib.dumps(json, allow_nan=False).encode()
+        content = {} if body is None else {"Content-Type": "application/json"}
+        prepared = requests.Request(
+            method,
+            self.connection.base_url.rstrip("/") + path,
+            headers={**transport.HEADERS, **self._headers, **content, **(headers or {})},
+            params=params,
+            data=body if body is not None else form,
+        )
+        parts = {name: part for name, part in (("params", params), ("json", json), ("form", form)) if part}
+        started = time.monotonic()
+        raw: _Raw | None = None
+        try:
+            raw = self._send(prepared, writes)
+            data = self._judge(raw, expect, ok, writes)
+        except ProviderError as error:
+            self._record(method, path, parts, raw, error, started)
+            raise
+        self._record(method, path, parts, raw, None, started)
+        return Answer(raw.status, raw.headers, data)
+
+    def _send(self, request: requests.Request, writes: bool) -> _Raw:
+        try:
+            prepared = request.prepare()
+        except (requests.RequestException, ValueError) as problem:
+            raise ProviderError(Kind.NOT_CONFIGURED, redact_text(f"{self._vendor}: {problem}")) from None
+        if writes:
+            self._before_write()
+        left = min(settings.CALL_SECONDS, self._deadline - time.monotonic())
+        if left <= 0:
+            raise DeadlinePassed(f"no time left to call {self._vendor}")
+        public_only = self.connection.environment == Environment.PRODUCTION
+        with transport.call(time.monotonic() + left, public_only=public_only) as call:
+            try:
+                return self._exchange(prepared, left)
+            except (requests.RequestException, HTTPError, OSError) as problem:
+                possible = writes and call.sent
+                raise ProviderError(
+                    Kind.SERVER, self._no_answer(problem, call.sent), effect_possible=possible
+                ) from problem
+
+    def _exchange(self, prepared: requests.PreparedRequest, left: float) -> _Raw:
+        session = transport.session(self.connection.pk)
+        connect = min(settings.CALL_SECONDS / 2, left)
+        with session.send(prepared, stream=True, timeout=(connect, left), allow_redirects=False) as response:
+            content = bytearray()
+            for chunk in response.iter_content(64 * 1024):
+                content += chunk
+                if len(content) > MAX_ANSWER_BYTES:
+                    raise requests.exceptions.ContentDecodingError(
+                        f"the answer is larger than {MAX_ANSWER_BYTES} bytes"
+                    )
+            body, is_json = _parsed(bytes(content))
+            return _Raw(response.status_code, response.headers, body, is_json)
+
+    def _judge(self, raw: _Raw, expect: type[pydantic.BaseModel] | None, ok: tuple[int, ...], writes: bool) -> Any:
+        if raw.status not in ok:
+            raise self._refused(raw, writes)
+        if expect is None:
+            return None
+        if not raw.is_json:
+            raise self._malformed(raw, "an answer that is not JSON", writes)
+        try:
+            return expect.model_validate(raw.body)
+        except pydantic.ValidationError as problem:
+            where = ", ".join(".".join(map(str, each["loc"])) or "all of it" for each in problem.errors()[:3])
+            raise self._malformed(raw, f"an unexpected answer ({where})", writes) from None
+
+    def _malformed(self, raw: _Raw, what: str, writes: bool) -> ProviderError:
+        return ProviderError(Kind.MALFORMED, f"{self._vendor} gave {what}", raw.status, effect_possible=writes)
+
+    def _refused(self, raw: _Raw, writes: bool) -> ProviderError:
+        error = self.translate(raw.status, raw.headers, raw.body) or self._default_error(raw, writes)
+        error.http_status = error.http_status or raw.status
+        error.message = redact_text(error.message)
+        if raw.status == HTTPStatus.TOO_MANY_REQUESTS and error.retry_after is None:
+            error.retry_after = retry_after(raw.headers)
+        if raw.status >= HTTPStatus.INTERNAL_SERVER_ERROR or raw.status in _TRY_LATER:
+            error.effect_possible = writes
+        return error
+
+    def _default_error(self, raw: _Raw, writes: bool) -> ProviderError:
+        status = raw.status
+        if status < HTTPStatus.MULTIPLE_CHOICES:
+            return self._malformed(raw, "an unexpected success", writes)
+        if status == HTTPStatus.SEE_OTHER:  # the answer to a POST that was carried out (RFC 9110, 15.4.4)
+            return self._malformed(raw, "a redirect instead of an answer", writes)
+        if status < HTTPStatus.BAD_REQUEST:
+            return ProviderError(
+                Kind.NOT_CONFIGURED, f"{self._vendor} redirects elsewhere: correct the base URL", status
+            )
+        if status == HTTPStatus.NOT_FOUND and not raw.is_json:
+            # A proxy's page says nothing about the vendor's objects: taken for "none there", it makes a duplicate.
+            return ProviderError(
+                Kind.MALFORMED, f"{self._vendor} gave a 404 that is not its own: check the base URL", status
+            )
+        later = status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _TRY_LATER
+        kind = Kind.SERVER if later else _KINDS.get(status, Kind.INVALID)
+        detail = "" if kind is Kind.SERVER or not raw.body else f": {_words(raw.body)}"
+        return ProviderError(kind, f"{self._vendor} {_WORDS[kind]}{detail}", status)
+
+    def _no_answer(self, problem: Exception, sent: bool) -> str:
+        if not sent:
+            return f"{self._vendor} could not be reached"
+        timed_out = isinstance(problem, requests.Timeout | TimeoutError) or "timed out" in str(problem)
+        return f"{self._vendor} did not answer in time" if timed_out else f"{self._vendor} broke off the connection"
+
+    @property
+    def _vendor(self) -> str:
+        return self.connection.provider.capitalize()
+
+    def _record(  # noqa: PLR0917
+        self,
+        method: str,
+        path: str,
+        sent: dict[str, Any],
+        raw: _Raw | None,
+        error: ProviderError | None,
+        started: float,
+    ) -> None:
+        """Best effort: a call that worked does not fail because its record did."""
+        shown = redact_text(unquote(path))
+        took = round((time.monotonic() - started) * 1000)
+        status = raw.status if raw else None
+        level = logging.WARNING if error else logging.INFO
+        log.log(level, "%s %s %s: %s in %d ms", self.connection.slug, method, shown, error or status, took)
+        try:
+            ApiCall.objects.create(
+                connection_id=self.connection.pk,
+                subject=self._subject[:100],
+                method=method,
+                path=shown,
+                status=status,
+                error=redact_text(str(error)) if error else "",
+                request=redact(sent) or None,
+                response=redact(raw.body) if raw and raw.body != "" else None,
+                duration_ms=took,
+                at=clock.now(),
+            )
+        except Exception:
+            log.exception("%s: the record of a call was lost", self.connection.slug)
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds that ``Retry-After`` asks for: a number, or a date against the sender's ``Date`` (RFC 9110, 10.2.3)."""
+    value = headers.get("Retry-After", "").strip()
+    try:
+        seconds = float(value)
+    except ValueError:
+        until = _http_date(value)
+        if until is None:
+            return None
+        seconds = (until - (_http_date(headers.get("Date", "")) or clock.now())).total_seconds()
+    return min(max(seconds, 0.0), MAX_RETRY_AFTER_SECONDS) if seconds == seconds else None  # noqa: PLR0124 (NaN)
+
+
+def _http_date(value: str) -> datetime | None:
+    try:
+        parsed = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
+
+
+def _parsed(content: bytes) -> tuple[Any, bool]:
+    text = content.decode("utf-8", "replace")
+    try:
+        return jsonlib.loads(text), True
+    except (ValueError, RecursionError):
+        return text, False
+
+
+def _words(body: Any) -> str:
+    """What the vendor says, shortened: its own message where one is found."""
+    if isinstance(body, dict):
+        for name in ("message", "error_description", "description", "detail", "error"):
+            if isinstance(body.get(name), str):
+                return redact_text(body[name], 300)
+    return redact_text(body if isinstance(body, str) else jsonlib.dumps(redact(body)), 300)

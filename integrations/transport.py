@@ -1,0 +1,148 @@
+"""The sockets under ``http``: pooled sessions per thread, a total deadline, and the exact moment at which bytes go out.
+
+``requests`` bounds each single read, so that an answer dripping byte by byte outlives any timeout; here every read gets
+only what is left of the whole call. A request is sent only if time is left once connected: looking up a name cannot be
+bounded, and a process may have been stopped meanwhile.
+"""
+
+import io
+import ipaddress
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.client import HTTPResponse
+from http.cookiejar import DefaultCookiePolicy
+from typing import Any
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
+
+HEADERS = {"User-Agent": "Firstvalue/1 (+onboarding)", "Accept": "application/json", "Accept-Encoding": "gzip"}
+
+
+@dataclass
+class Call:
+    deadline: float
+    """Monotonic seconds."""
+    public_only: bool
+    sent: bool = False
+    """Whether the vendor may have got the request: nothing can have happened before."""
+
+
+class _Local(threading.local):
+    def __init__(self) -> None:
+        self.sessions: dict[int, requests.Session] = {}
+        self.call: Call | None = None
+
+
+_local = _Local()
+
+
+@contextmanager
+def call(deadline: float, *, public_only: bool) -> Iterator[Call]:
+    """Bounds what this thread sends inside."""
+    _local.call = current = Call(deadline, public_only)
+    try:
+        yield current
+    finally:
+        _local.call = None
+
+
+def session(connection_id: int) -> requests.Session:
+    """This thread's session for one connection: no proxies or netrc from the environment, no cookies, no retries."""
+    made = _local.sessions.get(connection_id)
+    if made is None:
+        made = requests.Session()
+        made.trust_env = False
+        made.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+        made.mount("http://", _Adapter())
+        made.mount("https://", _Adapter())
+        _local.sessions[connection_id] = made
+    return made
+
+
+def _current() -> Call:
+    if _local.call is None:
+        raise RuntimeError("used outside transport.call()")
+    return _local.call
+
+
+class _TimedReader(io.RawIOBase):
+    """Reads from a socket within the time left of the current call."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._raw: Any = sock.makefile("rb", buffering=0)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        left = _current().deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("timed out")
+        self._sock.settimeout(left)
+        return int(self._raw.readinto(buffer))
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+class _TimedResponse(HTTPResponse):
+    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
+        super().__init__(sock, *args, **kwargs)
+        self.fp.close()
+        self.fp = io.BufferedReader(_TimedReader(sock))
+
+
+class _Guarded(HTTPConnection):
+    response_class = _TimedResponse
+
+    def request(self, *args: Any, **kwargs: Any) -> None:
+        current = _current()
+        if self.sock is None:
+            self.connect()
+        if current.public_only and not is_public(self.sock.getpeername()[0]):
+            self.close()
+            raise NewConnectionError(self, "a production connection leads to a private address")
+        if time.monotonic() >= current.deadline:
+            self.close()
+            raise ConnectTimeoutError(self, "connected too late to send")
+        current.sent = True
+        super().request(*args, **kwargs)
+
+
+class _GuardedTLS(_Guarded, HTTPSConnection):
+    pass
+
+
+class _Pool(HTTPConnectionPool):
+    ConnectionCls = _Guarded
+
+
+class _TLSPool(HTTPSConnectionPool):
+    ConnectionCls = _GuardedTLS
+
+
+class _Adapter(HTTPAdapter):
+    def __init__(self) -> None:
+        super().__init__(pool_connections=2, pool_maxsize=1, max_retries=0)
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": _TLSPool}
+
+
+def is_public(address: str) -> bool:
+    """Whether an IP address is reachable on the open internet (an IPv4 one inside IPv6 counts as itself)."""
+    parsed = ipaddress.ip_address(address.partition("%")[0])
+    if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped:
+        parsed = parsed.ipv4_mapped
+    return parsed.is_global and not parsed.is_multicast
