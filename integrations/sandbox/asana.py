@@ -1,0 +1,216 @@
+"""Asana's REST dialect: projects come from a template through a job, and nothing is idempotent.
+
+Taken from Asana's published OpenAPI spec (github.com/Asana/openapi) and its errors and rate limits pages
+(developers.asana.com/docs/errors, /docs/rate-limits).
+"""
+
+from __future__ import annotations
+
+import uuid
+from http import HTTPStatus
+from typing import Any
+
+from .dialect import Answer, Call, Dialect, as_seconds, iso, route
+from .store import Json, Row, Tx
+
+TEMPLATE_GID = "1200000000000001"
+TEAM_GID = "1100000000000001"
+_WORKSPACE = {"gid": "1000000000000001", "resource_type": "workspace", "name": "Firstvalue sandbox"}
+_RESOURCES = {
+    "projects": "project", "tasks": "task", "jobs": "job", "project_templates": "project_template", "teams": "team",
+}  # fmt: skip
+_PAGE, _LARGEST_PAGE = 50, 100
+
+
+class Asana(Dialect):
+    name = "asana"
+    prefix = "/asana/api/1.0"
+    counted = ("projects", "tasks")
+    furniture = ("project_templates", "teams")
+    id_base = 1_200_000_000_100_000
+    #: ``job_outcome`` is fixed when the job is accepted: "succeeded" or "failed"
+    defaults = {"search_lag": 0.0, "job_seconds": 0.5, "job_outcome": "succeeded"}
+
+    def refusal(self, status: int, message: str) -> Answer:
+        match status:
+            case HTTPStatus.UNAUTHORIZED:
+                message = "Not Authorized"
+            case HTTPStatus.FORBIDDEN:
+                message = "You do not have access to this resource."
+            case HTTPStatus.TOO_MANY_REQUESTS:
+                message = "You have made too many requests recently. Please, be chill."
+        error = {"message": message, "help": "For more information on API status codes, see developers.asana.com"}
+        if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            error["phrase"] = f"6 sad squid snuggle softly {uuid.uuid4().hex[:8]}"
+        return Answer(status, {"errors": [error]})
+
+    def pace_headers(self, limit: int, remaining: int, seconds: float) -> dict[str, str]:  # noqa: ARG002
+        return {}
+
+    def natural_keys(self, kind: str, body: Json) -> list[tuple[str, str]]:
+        if kind == "projects" and body.get("name"):
+            return [("name", str(body["name"]))]
+        external = (body.get("external") or {}).get("gid")
+        return [("external.gid", str(external))] if external else []
+
+    def preseed(self, tx: Tx) -> None:
+        dates = [{"gid": "1", "name": "Start Date", "description": "The day of the kickoff"}]
+        team = {"gid": TEAM_GID, "resource_type": "team", "name": "Implementation"}
+        self.seed(tx, "teams", {"gid": TEAM_GID, "name": "Implementation"})
+        template = {"gid": TEMPLATE_GID, "name": "Onboarding", "team": team, "requested_dates": dates}
+        self.seed(tx, "project_templates", template)
+
+    def _view(self, row: Row, body: Json | None = None) -> Json:
+        stamps: Json = {}
+        if row.kind in self.counted:
+            link = f"https://app.asana.com/0/{row.id}"
+            stamps = {"created_at": iso(row.created_at), "modified_at": iso(row.updated_at), "permalink_url": link}
+        return {"gid": row.id, "resource_type": _RESOURCES[row.kind], **(body or row.body), **stamps}
+
+    def _row(self, call: Call, kind: str, gid: str) -> Row:
+        if kind == "tasks" and gid.startswith("external:"):
+            row = next(iter(call.tx.find(self.name, kind, "external.gid", gid.removeprefix("external:"))), None)
+        else:
+            row = call.tx.get(self.name, kind, gid)
+        if row is None or (kind == "projects" and call.tx.searchable(row, self._job_lag(call)) is None):
+            raise self.refuse(404, f"{_RESOURCES[kind]}: Unknown object: {gid}")
+        return row
+
+    @staticmethod
+    def _data(call: Call) -> Json:
+        data = call.body.get("data")
+        if not isinstance(data, dict):
+            raise TypeError("Could not parse request data: expected an object under 'data'")
+        return data
+
+    @staticmethod
+    def _job_lag(call: Call) -> float:
+        return as_seconds(call.settings["job_seconds"])
+
+    @staticmethod
+    def _one(status: int, data: Any) -> Answer:
+        return Answer(status, {"data": data})
+
+    # -- furniture -----------------------------------------------------------------------------------------------
+
+    @route("GET", "/users/me")
+    def me(self, call: Call) -> Answer:  # noqa: ARG002
+        user = {"gid": "1000000000000002", "resource_type": "user", "name": "Firstvalue", "workspaces": [_WORKSPACE]}
+        return self._one(200, {**user, "email": "firstvalue@sandbox.example"})
+
+    @route("GET", "/teams/{gid}")
+    def team(self, call: Call, gid: str) -> Answer:
+        return self._one(200, self._view(self._row(call, "teams", gid)))
+
+    @route("GET", "/project_templates/{gid}")
+    def template(self, call: Call, gid: str) -> Answer:
+        return self._one(200, self._view(self._row(call, "project_templates", gid)))
+
+    # -- projects ------------------------------------------------------------------------------------------------
+
+    @route("POST", "/project_templates/{gid}/instantiateProject")
+    def instantiate(self, call: Call, gid: str) -> Answer:
+        template, data = self._row(call, "project_templates", gid), self._data(call)
+        name, team = data.get("name"), str(data.get("team") or template.body.get("team", {}).get("gid"))
+        if not isinstance(name, str) or not name.strip():
+            raise self.refuse(400, "name: Missing input")
+        if call.tx.get(self.name, "teams", team) is None:
+            raise self.refuse(400, f"team: Not a recognized ID: {team}")
+        known = {str(each["gid"]) for each in template.body.get("requested_dates", [])}
+        given = {str(each["gid"]): each.get("value") for each in data.get("requested_dates") or []}
+        if unknown := set(given) - known:
+            raise self.refuse(400, f"requested_dates: Not a recognized ID: {', '.join(sorted(unknown))}")
+        if data.get("is_strict") and not all(given.get(each) for each in known):
+            raise self.refuse(422, "requested_dates: is_strict needs a value for every date variable")
+        lag, outcome = self._job_lag(call), str(call.settings["job_outcome"])
+        new_project = None
+        if outcome == "succeeded":
+            body = {"name": name, "team": {"gid": team}, "archived": False, "created_from_template": {"gid": gid}}
+            new_project = self.add(call.tx, "projects", {**body, "start_on": given.get("1")}, lag=lag).id
+        project = new_project and {"gid": new_project, "resource_type": "project", "name": name}
+        job = self.add(call.tx, "jobs", {"outcome": outcome, "new_project": project}, lag=lag)
+        return self._one(201, self._job(call, job))
+
+    @route("GET", "/jobs/{gid}")
+    def job(self, call: Call, gid: str) -> Answer:
+        return self._one(200, self._job(call, self._row(call, "jobs", gid)))
+
+    def _job(self, call: Call, row: Row) -> Json:
+        done = call.tx.searchable(row, self._job_lag(call)) is not None
+        status = row.body["outcome"] if done else "in_progress"
+        shown = {"resource_subtype": "project_template_instantiate_project", "status": status}
+        return self._view(row, {**shown, "new_project": row.body["new_project"] if done else None})
+
+    @route("GET", "/projects")
+    def projects(self, call: Call) -> Answer:
+        if team := call.query.get("team"):
+            self._row(call, "teams", team)
+            rows = call.tx.find(self.name, "projects", "team.gid", team)
+        else:
+            rows = call.tx.rows(self.name, "projects")
+        # A project made by a job is shown when the job has succeeded, and no sooner than the index has it.
+        lag = max(call.lag, self._job_lag(call))
+        return self._listed(call, [row for row in rows if call.tx.searchable(row, lag) is not None])
+
+    @route("GET", "/projects/{gid}")
+    def project(self, call: Call, gid: str) -> Answer:
+        return self._one(200, self._view(self._row(call, "projects", gid)))
+
+    @route("PUT", "/projects/{gid}")
+    def change_project(self, call: Call, gid: str) -> Answer:
+        row = self._row(call, "projects", gid)
+        return self._one(200, self._view(call.tx.update(row, {**row.body, **self._data(call)}, lag=call.lag)))
+
+    @route("DELETE", "/projects/{gid}")
+    def delete_project(self, call: Call, gid: str) -> Answer:
+        call.tx.archive(self._row(call, "projects", gid))
+        return self._one(200, {})
+
+    # -- tasks ---------------------------------------------------------------------------------------------------
+
+    @route("POST", "/tasks")
+    def create_task(self, call: Call) -> Answer:
+        data = self._data(call)
+        projects = [str(gid) for gid in data.get("projects") or []]
+        if not (projects or data.get("workspace") or data.get("parent")):
+            raise self.refuse(400, "You should specify one of workspace, parent, projects")
+        for gid in projects:
+            if call.tx.get(self.name, "projects", gid) is None:
+                raise self.refuse(400, f"projects: Not a recognized ID: {gid}")
+        body = {"completed": False, **data, "projects": projects}
+        return self._one(201, self._task(self.add(call.tx, "tasks", body, lag=call.lag)))
+
+    @route("GET", "/tasks")
+    def tasks(self, call: Call) -> Answer:
+        project = self._row(call, "projects", call.query.get("project", ""))
+        rows = call.tx.find(self.name, "tasks", "projects", project.id)
+        return self._listed(call, [row for row in rows if call.tx.searchable(row, call.lag) is not None])
+
+    @route("GET", "/tasks/{gid}")
+    def task(self, call: Call, gid: str) -> Answer:
+        return self._one(200, self._task(self._row(call, "tasks", gid)))
+
+    @route("PUT", "/tasks/{gid}")
+    def change_task(self, call: Call, gid: str) -> Answer:
+        row, data = self._row(call, "tasks", gid), self._data(call)
+        return self._one(200, self._task(call.tx.update(row, {**row.body, **data}, lag=call.lag)))
+
+    @route("DELETE", "/tasks/{gid}")
+    def delete_task(self, call: Call, gid: str) -> Answer:
+        call.tx.archive(self._row(call, "tasks", gid))
+        return self._one(200, {})
+
+    def _task(self, row: Row) -> Json:
+        projects = [{"gid": gid, "resource_type": "project"} for gid in row.body.get("projects", [])]
+        return self._view(row, {**row.body, "projects": projects})
+
+    def _listed(self, call: Call, rows: list[Row]) -> Answer:
+        limit, start = call.page(size=_PAGE, largest=_LARGEST_PAGE)
+        page = [self._task(row) if row.kind == "tasks" else self._view(row) for row in rows[start : start + limit]]
+        following = None
+        if start + limit < len(rows):
+            query = "".join(f"&{name}={value}" for name, value in call.query.items() if name not in ("limit", "offset"))
+            path = f"{call.path}?limit={limit}&offset={start + limit}{query}"
+            uri = f"http://{call.headers.get('Host', '')}{self.prefix}{path}"
+            following = {"offset": str(start + limit), "path": path, "uri": uri}
+        return Answer(200, {"data": page, "next_page": following})

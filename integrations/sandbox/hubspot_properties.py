@@ -1,0 +1,74 @@
+"""HubSpot's properties: which exist, which are unique, and which values it refuses."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from .store import Json, Row, Tx, term
+
+_EMAIL = re.compile(r"[^@\s,;<>]+@[^@\s,;<>.]+(\.[^@\s,;<>.]+)+")
+_COMMON = "hs_object_id createdate hs_lastmodifieddate hubspot_owner_id"
+_STANDARD = {
+    "companies": "name domain website phone country state city zip address industry lifecyclestage type description"
+    " numberofemployees annualrevenue timezone hs_lead_status",
+    "contacts": "email firstname lastname phone mobilephone company jobtitle lifecyclestage country website"
+    " hs_lead_status",
+    "deals": "dealname dealstage pipeline amount closedate dealtype description deal_currency_code hs_is_closed_won",
+    "notes": "hs_timestamp hs_note_body",
+}
+_STAGES = (
+    "subscriber", "lead", "marketingqualifiedlead", "salesqualifiedlead", "opportunity", "customer", "evangelist",
+    "other",
+)  # fmt: skip
+
+
+def standard_names(kind: str) -> set[str]:
+    return {*_STANDARD[kind].split(), *_COMMON.split()}
+
+
+def register(tx: Tx, kind: str, given: Json) -> Json:
+    """Add a custom property; ``hasUniqueValue`` makes it fit for ``idProperty``."""
+    body = {"type": "string", "fieldType": "text", "hasUniqueValue": False, **given}
+    return tx.insert("hubspot", "properties", f"{kind}/{given['name']}", body, lag=0, seeded=True).body
+
+
+def custom(tx: Tx, kind: str) -> dict[str, Json]:
+    rows = tx.rows("hubspot", "properties")
+    return {str(row.body["name"]): row.body for row in rows if row.id.startswith(f"{kind}/")}
+
+
+def unique_names(tx: Tx, kind: str) -> set[str]:
+    unique = {name for name, body in custom(tx, kind).items() if body["hasUniqueValue"]}
+    return unique | ({"email"} if kind == "contacts" else set())
+
+
+def problems(tx: Tx, kind: str, properties: Json) -> Iterator[tuple[str, str, str]]:
+    """(code, property, message) for each value that HubSpot would not take, whoever it belongs to."""
+    known = standard_names(kind) | set(custom(tx, kind))
+    for name, value in properties.items():
+        if name not in known:
+            yield "PROPERTY_DOESNT_EXIST", name, f'Property "{name}" does not exist'
+        elif isinstance(value, dict | list):
+            yield "INVALID_VALUE", name, f'Property "{name}" takes a single value'
+        elif name == "email" and term(value or "") and not _EMAIL.fullmatch(str(value).strip()):
+            yield "INVALID_EMAIL", name, f"Email address {value} is invalid"
+        elif name == "lifecyclestage" and value and value not in _STAGES:
+            yield "INVALID_OPTION", name, f"{value} was not one of the allowed options: {', '.join(_STAGES)}"
+
+
+def conflicts(tx: Tx, kind: str, properties: Json, own: Row | None) -> Iterator[tuple[str, Row]]:
+    """(property, the other object that holds this value) for each unique property."""
+    for name in unique_names(tx, kind) & set(properties):
+        value = properties[name]
+        for row in tx.find("hubspot", kind, name, value) if value is not None and term(value) else []:
+            if own is None or row.seq != own.seq:
+                yield name, row
+
+
+def stored(given: Json) -> Json:
+    """HubSpot keeps every value as text, and emails in lower case."""
+    return {
+        name: value if value is None else term(value) if name == "email" or isinstance(value, bool) else str(value)
+        for name, value in given.items()
+    }

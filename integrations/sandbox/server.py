@@ -1,0 +1,273 @@
+"""The HTTP front of the sandbox: authentication, pace, faults and the ledger, the same for every vendor."""
+
+from __future__ import annotations
+
+import json
+import select
+import signal
+import socket
+import socketserver
+import struct
+import sys
+import threading
+import time
+import traceback
+from contextlib import suppress
+from dataclasses import dataclass
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+from . import admin, faults
+from .asana import Asana
+from .dialect import Answer, Call, Dialect, Refused
+from .faults import Fault
+from .hubspot import HubSpot
+from .store import Json, Store, Tx
+from .zendesk import Zendesk
+
+MAX_BODY = 5 * 1024 * 1024
+IDLE_SECONDS = 300
+#: how often a held connection looks whether its caller is still there
+_LOOK_SECONDS = 0.1
+_LINGER_RESET = struct.pack("ii", 1, 0)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One request as it came in."""
+
+    method: str
+    path: str
+    query: str
+    raw: bytes
+    handler: BaseHTTPRequestHandler
+
+    def parsed(self) -> Any:
+        return json.loads(self.raw) if self.raw.strip() else {}
+
+    @property
+    def parameters(self) -> dict[str, str]:
+        return dict(parse_qsl(self.query, keep_blank_values=True))
+
+
+class SandboxServer(ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False
+    request_queue_size = 256
+
+    def __init__(self, port: int, data: Path) -> None:
+        self.store = Store(data)
+        self.stopping = threading.Event()
+        self.dialects: dict[str, Dialect] = {each.name: each for each in (HubSpot(), Asana(), Zendesk())}
+        with self.store.transaction() as tx:
+            if not tx.settings("*"):
+                admin.reset(tx, self.dialects)
+        self.store.close_thread()
+        super().__init__(("127.0.0.1", port), Handler)
+
+    def server_bind(self) -> None:
+        # HTTPServer's own asks the resolver for this machine's name, which can take seconds.
+        socketserver.TCPServer.server_bind(self)
+        self.server_name, self.server_port = "127.0.0.1", int(self.server_address[1])
+
+    def shutdown_request(self, request: Any) -> None:
+        if request.getsockopt(socket.SOL_SOCKET, socket.SO_LINGER, len(_LINGER_RESET)) == _LINGER_RESET:
+            request.close()  # with a lingering time of zero this sends RST; a shutdown would send FIN first
+            return
+        super().shutdown_request(request)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exc_info()[1], ConnectionError | TimeoutError):
+            super().handle_error(request, client_address)
+
+    def answer(self, asked: Asked) -> tuple[Answer, Fault | None]:
+        for dialect in self.dialects.values():
+            if asked.path.startswith(f"{dialect.prefix}/"):
+                with self.store.transaction() as tx:
+                    return self._vendor(tx, dialect, asked)
+        return self._control(asked), None
+
+    def _control(self, asked: Asked) -> Answer:
+        try:
+            with self.store.transaction() as tx:
+                lever = admin.Lever(tx, self.dialects, asked.parameters, asked.parsed())
+                return admin.handle(asked.method, asked.path, lever)
+        except LookupError as error:
+            return Answer(HTTPStatus.NOT_FOUND, {"error": str(error)})
+        except (ValueError, TypeError, AttributeError) as error:
+            return Answer(HTTPStatus.BAD_REQUEST, {"error": str(error)})
+
+    def _vendor(self, tx: Tx, dialect: Dialect, asked: Asked) -> tuple[Answer, Fault | None]:
+        """What this request does, and what is answered. The ledger says what the caller got to see."""
+        settings = dialect.settings(tx)
+        path = asked.path.removeprefix(dialect.prefix)
+        headers = asked.handler.headers
+        fault: Fault | None = None
+        limit, remaining, seconds = 0, -1, 0.0
+        if headers.get("Authorization", "").partition("Bearer ")[2].strip() not in settings["tokens"]:
+            answer = dialect.refusal(HTTPStatus.UNAUTHORIZED, "")
+        else:
+            if pace := settings["rate_limit"]:
+                limit, seconds = int(pace["requests"]), float(pace["seconds"])
+                used, left = tx.spend(dialect.name, seconds)
+                remaining = max(limit - used, 0)
+            if limit and used > limit:
+                answer = dialect.refusal(HTTPStatus.TOO_MANY_REQUESTS, "Too many requests")
+                if dialect.sends_retry_after:
+                    answer.headers["Retry-After"] = str(max(1, -int(-left // 1)))
+            else:
+                fault = faults.take(tx, dialect.name, asked.method, (path, asked.path))
+                truth = None if fault and not fault.takes_effect else self._effect(tx, dialect, settings, path, asked)
+                answer = fault.disguise(dialect, truth) if fault else truth or Answer(HTTPStatus.NO_CONTENT)
+        answer.headers = {**dialect.pace_headers(limit, remaining, seconds), **answer.headers}
+        tx.record(
+            {
+                "vendor": dialect.name,
+                "method": asked.method,
+                "path": path + (f"?{asked.query}" if asked.query else ""),
+                "idempotency_key": headers.get("Idempotency-Key"),
+                "status": None if fault and fault.silent else answer.status,
+                "fault": fault and fault.kind,
+                "body": asked.raw.decode("utf-8", "replace"),
+                "user_agent": headers.get("User-Agent"),
+            }
+        )
+        return answer, fault
+
+    def _effect(self, tx: Tx, dialect: Dialect, settings: Json, path: str, asked: Asked) -> Answer:
+        """The true answer; a refusal takes back what its request wrote, and nothing else."""
+        tx.db.execute("SAVEPOINT effect")
+        try:
+            body = asked.parsed()
+            if not isinstance(body, dict):
+                raise TypeError("The body must be a JSON object")  # noqa: TRY301
+            call = Call(tx, settings, asked.method, path, asked.parameters, body, asked.handler.headers)
+            answer = dialect.handle(call)
+        except Refused as refused:
+            answer = refused.answer
+        except (ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
+            # A body of another shape than the vendor documents: its 400, and a trace for whoever wrote this file.
+            if not isinstance(error, json.JSONDecodeError):
+                traceback.print_exc()
+            answer = dialect.refusal(HTTPStatus.BAD_REQUEST, f"Invalid input: {error}")
+        else:
+            tx.db.execute("RELEASE effect")
+            return answer
+        tx.db.execute("ROLLBACK TO effect")
+        tx.db.execute("RELEASE effect")
+        return answer
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: SandboxServer
+    protocol_version = "HTTP/1.1"
+    server_version = "FirstvalueSandbox"
+    sys_version = ""
+    timeout = IDLE_SECONDS
+    #: one segment an answer: an unbuffered head followed by its body waits for the caller's delayed ACK
+    wbufsize = -1
+    disable_nagle_algorithm = True
+
+    def finish(self) -> None:
+        self.server.store.close_thread()
+        with suppress(ConnectionError):
+            super().finish()
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+        """The ledger is the log."""
+
+    def _serve(self) -> None:
+        parts = urlsplit(self.path)
+        length = self.headers.get("Content-Length", "0")
+        if "Transfer-Encoding" in self.headers or not length.isdecimal():
+            self._refuse_body(HTTPStatus.LENGTH_REQUIRED, parts.path)
+            return
+        if int(length) > MAX_BODY:
+            self._refuse_body(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, parts.path)
+            return
+        raw = self.rfile.read(int(length))
+        if len(raw) < int(length):
+            self.close_connection = True  # the caller went away in the middle of its own request
+            return
+        answer, fault = self.server.answer(Asked(str(self.command), parts.path, parts.query, raw, self))
+        match fault.kind if fault else "":
+            case "timeout_before" | "timeout_after":
+                self._hold((fault and fault.delay) or faults.HOLD_SECONDS)
+                self.close_connection = True
+            case "reset_before" | "reset_after":
+                self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_RESET)
+                self.close_connection = True
+            case "slow_drip":
+                self._send(answer, drip=(fault and fault.delay) or faults.DRIP_SECONDS)
+            case _:
+                self._send(answer)
+
+    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _serve  # noqa: N815
+
+    def _refuse_body(self, status: HTTPStatus, path: str) -> None:
+        """The body stays unread, so the connection cannot be used again."""
+        self.close_connection = True
+        dialect = next((each for each in self.server.dialects.values() if path.startswith(f"{each.prefix}/")), None)
+        answer = dialect.refusal(status, status.phrase) if dialect else Answer(status, {"error": status.phrase})
+        self._send(answer)
+
+    def _send(self, answer: Answer, drip: float | None = None) -> None:
+        content_type, payload = answer.payload()
+        self.send_response(answer.status)
+        for name, value in answer.headers.items():
+            self.send_header(name, value)
+        if content_type:
+            self.send_header("Content-Type", content_type)
+        if answer.status != HTTPStatus.NO_CONTENT:
+            self.send_header("Content-Length", str(len(payload)))
+        if self.close_connection:
+            self.send_header("Connection", "close")
+        self.end_headers()
+        if drip is None:
+            self.wfile.write(payload)
+            return
+        self.wfile.flush()
+        for position in range(len(payload)):
+            if not self._hold(drip):
+                self.close_connection = True
+                return
+            self.wfile.write(payload[position : position + 1])
+            self.wfile.flush()
+
+    def _hold(self, seconds: float) -> bool:
+        """Say nothing for so long; False as soon as the server stops or the caller has gone."""
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            if self.server.stopping.wait(min(left, _LOOK_SECONDS)):
+                return False
+            readable, _, _ = select.select([self.connection], [], [], 0)
+            if readable:
+                try:
+                    if not self.connection.recv(1, socket.MSG_PEEK):
+                        return False
+                except OSError:
+                    return False
+        return True
+
+
+def serve(port: int, data: Path) -> int:
+    """Serve until SIGTERM or SIGINT; the exit code. Call it from the main thread."""
+    try:
+        server = SandboxServer(port, data)
+    except OSError as error:
+        print(f"sandbox: cannot listen on 127.0.0.1:{port}: {error.strerror}", file=sys.stderr, flush=True)
+        return 1
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: server.stopping.set())
+    listener = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True)
+    listener.start()
+    print(f"sandbox: http://127.0.0.1:{server.server_port} keeps its data in {data}", flush=True)
+    server.stopping.wait()
+    server.shutdown()
+    server.server_close()
+    # Handlers are daemon threads: let the transaction that is open commit, and take none of the next ones.
+    server.store.seal()
+    return 0

@@ -1,0 +1,178 @@
+"""Stripe's events as Stripe sends them, signed as Stripe signs them: for tests and the demo.
+
+The objects follow https://docs.stripe.com/api (checkout/sessions, invoices, payment_intents) in the shapes before
+(``ACACIA``) and after (``BASIL``) API version 2025-03-31, cut down to what tells something.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import secrets
+from dataclasses import dataclass, field
+from typing import Any
+
+Json = dict[str, Any]
+ACACIA, BASIL = "2024-12-18.acacia", "2025-09-30.clover"
+
+
+def new_id(prefix: str) -> str:
+    return f"{prefix}_{secrets.token_hex(8)}"
+
+
+def sign(raw: bytes, secret: str, at: int) -> str:
+    """The ``Stripe-Signature`` header of ``raw`` at Unix time ``at`` (https://docs.stripe.com/webhooks#verify-manually)."""
+    mac = hmac.new(secret.encode(), f"{at}.".encode() + raw, hashlib.sha256)
+    return f"t={at},v1={mac.hexdigest()}"
+
+
+def encode(event: Json) -> bytes:
+    return json.dumps(event).encode()
+
+
+def event(type_: str, obj: Json, *, created: int, version: str = BASIL, livemode: bool = False) -> Json:
+    return {
+        "id": new_id("evt"),
+        "object": "event",
+        "api_version": version,
+        "created": created,
+        "livemode": livemode,
+        "pending_webhooks": 1,
+        "request": {"id": None, "idempotency_key": None},
+        "type": type_,
+        "data": {"object": obj},
+    }
+
+
+@dataclass
+class Payment:
+    """One purchase, and the events by which Stripe tells of it.
+
+    ``linked``: whether a BASIL invoice names its payment intent and the intent its invoice. Real webhooks carry no
+    ``payments`` (it must be asked for), and only later versions name the invoice in the intent's ``payment_details``.
+    """
+
+    created: int
+    version: str = BASIL
+    mode: str = "subscription"
+    linked: bool = True
+    livemode: bool = False
+    amount: int = 1_200_000
+    currency: str = "eur"
+    email: str = "jordan@acme-logistics.com"
+    contact: str = "Jordan Lee"
+    business: str = "Acme Logistics"
+    price: str = "price_pro_annual"
+    interval: str = "year"
+    billing_reason: str = "subscription_create"
+    metadata: Json = field(default_factory=dict)
+    customer: str | None = field(default_factory=lambda: new_id("cus"))
+    session_id: str = field(default_factory=lambda: new_id("cs_test"))
+    invoice_id: str = field(default_factory=lambda: new_id("in"))
+    intent_id: str = field(default_factory=lambda: new_id("pi"))
+    subscription_id: str = field(default_factory=lambda: new_id("sub"))
+
+    @property
+    def subscribed(self) -> bool:
+        return self.mode == "subscription"
+
+    def session(self, type_: str = "checkout.session.completed", **changes: Any) -> Json:
+        obj: Json = {
+            "id": self.session_id,
+            "object": "checkout.session",
+            "mode": self.mode,
+            "status": "complete",
+            "payment_status": "paid",
+            "amount_total": self.amount,
+            "currency": self.currency,
+            "customer": self.customer,
+            "customer_details": {
+                "name": self.contact,
+                "business_name": self.business or None,
+                "individual_name": self.contact,
+                "email": self.email,
+                "address": {"country": "DE"},
+            },
+            "client_reference_id": None,
+            "livemode": self.livemode,
+            "invoice": self.invoice_id if self.subscribed else None,
+            "payment_intent": None if self.subscribed else self.intent_id,
+            "subscription": self.subscription_id if self.subscribed else None,
+            "metadata": dict(self.metadata),
+        }
+        return self._event(type_, obj | changes)
+
+    def invoice(self, type_: str = "invoice.paid", **changes: Any) -> Json:
+        obj: Json = {
+            "id": self.invoice_id,
+            "object": "invoice",
+            "status": "paid",
+            "billing_reason": self.billing_reason if self.subscribed else "manual",
+            "amount_due": self.amount,
+            "amount_paid": self.amount,
+            "total": self.amount,
+            "currency": self.currency,
+            "customer": self.customer,
+            "customer_name": self.business or self.contact,
+            "customer_email": self.email,
+            "customer_address": {"country": "DE"},
+            "livemode": self.livemode,
+            "metadata": {},
+            "status_transitions": {"finalized_at": self.created, "paid_at": self.created},
+            "lines": {"object": "list", "data": [self._line()]},
+        }
+        shape = self._old_invoice() if self.version == ACACIA else self._new_invoice()
+        return self._event(type_, obj | shape | changes)
+
+    def intent(self, **changes: Any) -> Json:
+        obj: Json = {
+            "id": self.intent_id,
+            "object": "payment_intent",
+            "status": "succeeded",
+            "amount": self.amount,
+            "amount_received": self.amount,
+            "currency": self.currency,
+            "customer": self.customer,
+            "description": "Subscription creation" if self.subscribed else None,
+            "livemode": self.livemode,
+            "receipt_email": None,
+            "metadata": {},
+        }
+        if self.version == ACACIA:
+            obj["invoice"] = self.invoice_id if self.subscribed else None
+        elif self.linked and self.subscribed:
+            obj["payment_details"] = {"customer_reference": None, "order_reference": self.invoice_id}
+        return self._event("payment_intent.succeeded", obj | changes)
+
+    def _event(self, type_: str, obj: Json) -> Json:
+        return event(type_, obj, created=self.created, version=self.version, livemode=self.livemode)
+
+    def _old_invoice(self) -> Json:
+        return {
+            "payment_intent": self.intent_id,
+            "subscription": self.subscription_id if self.subscribed else None,
+            "subscription_details": {"metadata": dict(self.metadata)} if self.subscribed else None,
+        }
+
+    def _new_invoice(self) -> Json:
+        details = {"subscription": self.subscription_id, "metadata": dict(self.metadata)}
+        shape: Json = {
+            "parent": {"type": "subscription_details", "subscription_details": details, "quote_details": None}
+            if self.subscribed
+            else None
+        }
+        if self.linked:
+            payment = {"type": "payment_intent", "payment_intent": self.intent_id}
+            entry = {"object": "invoice_payment", "status": "paid", "amount_paid": self.amount, "payment": payment}
+            shape["payments"] = {"object": "list", "data": [entry]}
+        return shape
+
+    def _line(self) -> Json:
+        line: Json = {"object": "line_item", "amount": self.amount, "currency": self.currency}
+        if self.version == ACACIA:
+            recurring = {"interval": self.interval, "interval_count": 1} if self.interval else None
+            line["price"] = {"id": self.price, "object": "price", "recurring": recurring}
+        else:
+            line["pricing"] = {"type": "price_details", "price_details": {"price": self.price, "product": "prod_1"}}
+        return line

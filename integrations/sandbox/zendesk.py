@@ -1,0 +1,254 @@
+"""Zendesk's ticketing dialect: unique organization names, upserts by external id, idempotent tickets.
+
+Taken from Zendesk's reference (developer.zendesk.com/api-reference/ticketing: organizations, users, tickets,
+introduction/#idempotency, introduction/#rate-limits).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from http import HTTPStatus
+
+from .dialect import Answer, Call, Dialect, iso, key_of, route
+from .store import Json, Row, Tx, matches, term
+
+_REPLAY_SECONDS = 2 * 3600
+_RATE_LIMIT = 700
+_SINGULAR = {"organizations": "organization", "users": "user", "tickets": "ticket"}
+
+
+class Zendesk(Dialect):
+    name = "zendesk"
+    prefix = "/zendesk/api/v2"
+    counted = ("organizations", "users", "tickets")
+    id_base = 360_000_000_000
+
+    def handle(self, call: Call) -> Answer:
+        # Every path is known with and without .json.
+        plain = Call(call.tx, call.settings, call.method, call.path.removesuffix(".json"), call.query, call.body,
+                     call.headers)  # fmt: skip
+        return super().handle(plain)
+
+    def refusal(self, status: int, message: str) -> Answer:
+        match status:
+            case HTTPStatus.UNAUTHORIZED:
+                return Answer(status, {"error": "Couldn't authenticate you"})
+            case HTTPStatus.FORBIDDEN:
+                body = {"error": "Forbidden", "description": "You do not have access to this page."}
+            case HTTPStatus.NOT_FOUND:
+                body = {"error": "RecordNotFound", "description": "Not found"}
+            case HTTPStatus.TOO_MANY_REQUESTS:
+                # As plain text, which Zendesk's front door does send.
+                return Answer(status, raw=("text/plain", b"Number of allowed API requests per minute exceeded"))
+            case _ if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+                body = {"error": "InternalError", "description": message}
+            case _:
+                body = {"error": "InvalidParameter", "description": message}
+        return Answer(status, body)
+
+    def pace_headers(self, limit: int, remaining: int, seconds: float) -> dict[str, str]:  # noqa: ARG002
+        limit = limit or _RATE_LIMIT
+        return {
+            "X-Rate-Limit": str(limit),
+            "X-Rate-Limit-Remaining": str(remaining if remaining >= 0 else limit - 1),
+        }
+
+    def natural_keys(self, kind: str, body: Json) -> list[tuple[str, str]]:
+        match kind:
+            case "organizations":
+                return key_of(body, "external_id", "name")
+            case "users":
+                return key_of(body, "email")
+            case _:
+                return key_of(body, "external_id")
+
+    def preseed(self, tx: Tx) -> None:
+        """A new account has no organizations of ours."""
+
+    def _view(self, row: Row, body: Json | None = None) -> Json:
+        url = f"https://sandbox.zendesk.example/api/v2/{row.kind}/{row.id}.json"
+        stamps = {"created_at": iso(row.created_at), "updated_at": iso(row.updated_at)}
+        defaults: Json = {"external_id": None}
+        return {**defaults, **(body or row.body), "id": int(row.id), "url": url, **stamps}
+
+    def _one(self, status: int, row: Row) -> Answer:
+        return Answer(status, {_SINGULAR[row.kind]: self._view(row)})
+
+    def _row(self, call: Call, kind: str, row_id: str) -> Row:
+        row = call.tx.get(self.name, kind, row_id)
+        if row is None:
+            raise self.refuse(404, "")
+        return row
+
+    def _given(self, call: Call, kind: str) -> Json:
+        given = call.body.get(_SINGULAR[kind])
+        if not isinstance(given, dict):
+            raise self.refuse(400, f"{_SINGULAR[kind]} is missing")
+        return {name: value for name, value in given.items() if name not in ("id", "url", "created_at", "updated_at")}
+
+    def _invalid(self, field: str, error: str, description: str) -> Answer:
+        details = {field: [{"description": f"{field.capitalize()}: {description}", "error": error}]}
+        body = {"error": "RecordInvalid", "description": "Record validation errors", "details": details}
+        return Answer(HTTPStatus.UNPROCESSABLE_ENTITY, body)
+
+    def _save(self, call: Call, kind: str, given: Json, row: Row | None, unique: tuple[str, ...]) -> Answer:
+        """Create, or change ``row``; 422 where a needed name is missing or a unique value is another's."""
+        body = {**(row.body if row else {}), **given}
+        if kind != "tickets" and not term(body.get("name") or ""):
+            return self._invalid("name", "BlankValue", "cannot be blank")
+        for field in unique:
+            value = given.get(field)
+            held = call.tx.find(self.name, kind, field, value) if term(value or "") else []
+            if any(row is None or other.seq != row.seq for other in held):
+                return self._invalid(field, "DuplicateValue", f"{value} has already been taken")
+        organization = given.get("organization_id")
+        if organization and call.tx.get(self.name, "organizations", str(organization)) is None:
+            return self._invalid("organization", "InvalidValue", "is invalid")
+        if row is not None:
+            return self._one(200, call.tx.update(row, body, lag=call.lag))
+        return self._one(201, self.add(call.tx, kind, body, lag=call.lag))
+
+    def _found(self, call: Call, kind: str, rows: list[Row]) -> Answer:
+        found = [self._view(row, body) for row in rows if (body := call.tx.searchable(row, call.lag)) is not None]
+        return Answer(200, {kind: found, "count": len(found), "next_page": None, "previous_page": None})
+
+    # -- organizations -------------------------------------------------------------------------------------------
+
+    @route("POST", "/organizations")
+    def create_organization(self, call: Call) -> Answer:
+        given = self._given(call, "organizations")
+        return self._save(call, "organizations", given, None, ("name", "external_id"))
+
+    @route("POST", "/organizations/create_or_update")
+    def upsert_organization(self, call: Call) -> Answer:
+        given = self._given(call, "organizations")
+        wanted, external_id = call.body["organization"].get("id"), given.get("external_id")
+        # By id or external id, never by name: a name that another organization has is refused.
+        row = call.tx.get(self.name, "organizations", str(wanted)) if wanted else None
+        if row is None and external_id:
+            row = next(iter(call.tx.find(self.name, "organizations", "external_id", external_id)), None)
+        return self._save(call, "organizations", given, row, ("name", "external_id"))
+
+    @route("GET", "/organizations/search")
+    def search_organizations(self, call: Call) -> Answer:
+        field = "external_id" if "external_id" in call.query else "name"
+        if field not in call.query:
+            raise self.refuse(400, "external_id or name is missing")
+        value = call.query[field]
+        rows = call.tx.candidates(self.name, "organizations", field, value)
+        rows = [row for row in rows if matches(call.tx.searchable(row, call.lag) or {}, field, value)]
+        return self._found(call, "organizations", rows)
+
+    @route("GET", "/organizations/{id}")
+    def organization(self, call: Call, row_id: str) -> Answer:
+        return self._one(200, self._row(call, "organizations", row_id))
+
+    @route("PUT", "/organizations/{id}")
+    def change_organization(self, call: Call, row_id: str) -> Answer:
+        row, given = self._row(call, "organizations", row_id), self._given(call, "organizations")
+        return self._save(call, "organizations", given, row, ("name", "external_id"))
+
+    @route("DELETE", "/organizations/{id}")
+    def delete_organization(self, call: Call, row_id: str) -> Answer:
+        call.tx.archive(self._row(call, "organizations", row_id))
+        return Answer(204)
+
+    # -- users ---------------------------------------------------------------------------------------------------
+
+    @route("GET", "/users/me")
+    def me(self, call: Call) -> Answer:  # noqa: ARG002
+        user = {"id": 1, "name": "Firstvalue", "email": "firstvalue@sandbox.example", "role": "admin"}
+        return Answer(200, {"user": user})
+
+    @route("POST", "/users/create_or_update")
+    def upsert_user(self, call: Call) -> Answer:
+        given = self._given(call, "users")
+        row = None
+        for field in ("external_id", "email"):
+            if row is None and given.get(field):
+                row = next(iter(call.tx.find(self.name, "users", field, given[field])), None)
+        return self._save(call, "users", {"role": "end-user", **given}, row, ("email", "external_id"))
+
+    @route("GET", "/users/search")
+    def search_users(self, call: Call) -> Answer:
+        if "external_id" in call.query:
+            field, wanted = "external_id", call.query["external_id"]
+        else:
+            field, wanted = "", call.query.get("query", "").removeprefix("type:user ").strip().strip('"')
+            if wanted.startswith(("email:", "external_id:", "name:")):
+                field, _, wanted = wanted.partition(":")
+        if not term(wanted):
+            raise self.refuse(400, "query is missing")
+
+        def is_meant(body: Json) -> bool:
+            if field:
+                return matches(body, field, wanted.strip('"'))
+            return any(term(wanted) in term(body.get(name) or "") for name in ("email", "name"))
+
+        rows = call.tx.rows(self.name, "users")
+        return self._found(call, "users", [row for row in rows if is_meant(call.tx.searchable(row, call.lag) or {})])
+
+    @route("GET", "/users/{id}")
+    def user(self, call: Call, row_id: str) -> Answer:
+        return self._one(200, self._row(call, "users", row_id))
+
+    @route("DELETE", "/users/{id}")
+    def delete_user(self, call: Call, row_id: str) -> Answer:
+        row = self._row(call, "users", row_id)
+        call.tx.archive(row)
+        return Answer(200, {"user": {**self._view(row), "active": False}})
+
+    # -- tickets -------------------------------------------------------------------------------------------------
+
+    @route("POST", "/tickets")
+    def create_ticket(self, call: Call) -> Answer:
+        key = call.headers.get("Idempotency-Key")
+        if not key:
+            return self._new_ticket(call)
+        fingerprint = hashlib.sha256(json.dumps(call.body, sort_keys=True).encode()).hexdigest()
+        held = call.tx.db.execute(
+            "SELECT fingerprint, status, body FROM replies WHERE vendor = ? AND key = ? AND at > ?",
+            (self.name, key, call.tx.now - _REPLAY_SECONDS),
+        ).fetchone()
+        if held is not None and held["fingerprint"] != fingerprint:
+            description = "The request parameters do not match those first sent with this idempotency key"
+            raise_with = {"error": "IdempotentRequestError", "description": description}
+            return Answer(HTTPStatus.BAD_REQUEST, raise_with)
+        if held is not None:
+            return Answer(held["status"], json.loads(held["body"]), {"X-Idempotency-Lookup": "hit"})
+        answer = self._new_ticket(call)
+        if answer.status == HTTPStatus.CREATED:
+            call.tx.db.execute(
+                "INSERT OR REPLACE INTO replies VALUES (?, ?, ?, ?, ?, ?)",
+                (self.name, key, call.tx.now, fingerprint, answer.status, json.dumps(answer.body)),
+            )
+        answer.headers["X-Idempotency-Lookup"] = "miss"
+        return answer
+
+    def _new_ticket(self, call: Call) -> Answer:
+        given = self._given(call, "tickets")
+        if not given.get("comment"):
+            return self._invalid("comment", "BlankValue", "cannot be blank")
+        return self._save(call, "tickets", {"status": "new", **given}, None, ())
+
+    @route("GET", "/tickets")
+    def tickets(self, call: Call) -> Answer:
+        rows = call.tx.rows(self.name, "tickets")
+        if "external_id" in call.query:
+            rows = call.tx.find(self.name, "tickets", "external_id", call.query["external_id"])
+        return self._found(call, "tickets", rows)
+
+    @route("GET", "/tickets/{id}")
+    def ticket(self, call: Call, row_id: str) -> Answer:
+        return self._one(200, self._row(call, "tickets", row_id))
+
+    @route("PUT", "/tickets/{id}")
+    def change_ticket(self, call: Call, row_id: str) -> Answer:
+        row = self._row(call, "tickets", row_id)
+        return self._save(call, "tickets", self._given(call, "tickets"), row, ())
+
+    @route("DELETE", "/tickets/{id}")
+    def delete_ticket(self, call: Call, row_id: str) -> Answer:
+        call.tx.archive(self._row(call, "tickets", row_id))
+        return Answer(204)
