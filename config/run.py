@@ -111,8 +111,9 @@ def build_children(*, sandbox: bool) -> list[Child]:
     for number in range(1, processes + 1):
         name = "worker" if processes == 1 else f"worker{number}"
         worker = [
-            *(sys.executable, "-m", "celery", "-A", "config", "worker", "-P", "threads", "-c", str(threads)),
-            *("--without-gossip", "--without-mingle", "--without-heartbeat", "-l", "info", "-n", f"{name}@%h"),
+            *(sys.executable, "-m", "celery", "--quiet", "-A", "config", "worker", "-P", "threads"),
+            *("-c", str(threads), "-l", "info", "-n", f"{name}@%h"),
+            *("--without-gossip", "--without-mingle", "--without-heartbeat"),
         ]
         children.append(child(name, worker))
 
