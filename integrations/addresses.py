@@ -1,0 +1,60 @@
+"""Where a connection may lead: no address that a person enters may misuse our credentials or our network (SSRF)."""
+
+import ipaddress
+from fnmatch import fnmatchcase
+from urllib.parse import SplitResult, urlsplit
+
+from integrations.providers import ProviderInfo
+from integrations.transport import is_public
+from integrations.words import Environment
+
+
+def checked_base_url(url: str, info: ProviderInfo, environment: str) -> str:
+    """The address without a trailing slash. Raises ``ValueError`` saying what is wrong with it.
+
+    Https to one of the provider's hosts; a sandbox connection may also lead to this machine. Where names resolve to is
+    checked again for each call (``transport``): what a name points to can change.
+    """
+    if not url:
+        if info.connector is not None:
+            raise ValueError(
+                f"{info.name} needs a base URL of your own account, such as https://acme{info.hosts[0][1:]}"
+            )
+        return ""
+    try:
+        parts = urlsplit(url)
+        host, _ = (parts.hostname or "").rstrip("."), parts.port
+    except ValueError as problem:
+        raise ValueError(f"the base URL is not valid: {problem}") from None
+    _check_shape(parts, host)
+    if environment == Environment.SANDBOX and _is_loopback(host):
+        return url.rstrip("/")
+    if parts.scheme != "https":
+        raise ValueError("the base URL must start with https:// (http:// is only for a sandbox on this machine)")
+    address = _address(host)
+    if _is_loopback(host) or (address is not None and not is_public(host)):
+        raise ValueError(f"the base URL must not lead to a private address ({host})")
+    if not any(fnmatchcase(host, pattern) for pattern in info.hosts):
+        raise ValueError(f"{host} is no host of {info.name}: allowed are {', '.join(info.hosts)}")
+    return url.rstrip("/")
+
+
+def _check_shape(parts: SplitResult, host: str) -> None:
+    if parts.scheme not in ("http", "https") or not host:
+        raise ValueError("the base URL must look like https://host/path")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("the base URL must not hold a user name or password: enter secrets as secrets")
+    if parts.query or parts.fragment:
+        raise ValueError("the base URL must not hold a query or a fragment")
+
+
+def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return None
+
+
+def _is_loopback(host: str) -> bool:
+    address = _address(host)
+    return address.is_loopback if address is not None else host == "localhost" or host.endswith(".localhost")

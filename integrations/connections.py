@@ -1,0 +1,199 @@
+"""Services on connections: making and changing them, probing them, opening and closing their breaker."""
+
+import logging
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.db import transaction
+
+from integrations import clock, crypto, signals
+from integrations.addresses import checked_base_url
+from integrations.errors import DeadlinePassed, Kind, ProviderError
+from integrations.models import SLUG, Connection, ConnectionSecret
+from integrations.providers import PROVIDERS, WEBHOOK_SECRET, ProviderInfo, connector
+from integrations.redact import redact_text
+from integrations.words import Breaker, Environment
+
+log = logging.getLogger(__name__)
+
+ACTIVE_WEBHOOK_SECRETS = 2
+"""During a rotation the vendor still signs with the older one."""
+_ASCII = re.compile(r"[\x21-\x7e]+")
+_ADVICE = {
+    Kind.AUTH: "The credentials are refused: enter a new token.",
+    Kind.FORBIDDEN: "The credentials are valid but may not do this: check their scopes.",
+    Kind.SERVER: "The vendor does not answer: check the base URL and the network, or try later.",
+    Kind.MALFORMED: "Something else answers at this address: check the base URL.",
+    Kind.RATE_LIMIT: "The vendor asks for fewer calls: try later.",
+    Kind.NOT_FOUND: "The vendor does not know this address: check the base URL.",
+}
+
+
+@dataclass(frozen=True)
+class ProbeResult:
+    ok: bool
+    message: str
+    """Plain words."""
+    status: int | None = None
+
+
+def set_connection(
+    slug: str,
+    *,
+    system: str,
+    provider: str,
+    base_url: str | None = None,
+    environment: str | None = None,
+    secrets: Mapping[str, list[str]] | None = None,
+    options: Mapping[str, Any] | None = None,
+    actor: str,
+) -> Connection:
+    """Makes or updates a connection; None leaves a part as it is. Options given are added to those there.
+
+    Another base URL or provider voids all stored secrets, so that nobody sends them elsewhere. A new ``webhook_secret``
+    keeps the one before it active; other secrets are replaced. Raises ``ValueError`` in plain words.
+    """
+    info = _known_provider(slug, system, provider)
+    entered = {name: _checked_secrets(info, name, values) for name, values in (secrets or {}).items()}
+    if unknown := set(options or {}) - set(info.option_names):
+        known = ", ".join(info.option_names) or "none"
+        raise ValueError(f"{provider} has no option {', '.join(sorted(unknown))} (known: {known})")
+    with transaction.atomic():
+        connection = Connection.objects.select_for_update(no_key=True).filter(slug=slug).first()
+        made = connection or Connection(slug=slug, provider=provider, base_url=info.default_base_url)
+        another = made.provider != provider
+        made.environment = _known_environment(environment or made.environment)
+        wanted = (
+            info.default_base_url if another and base_url is None else made.base_url if base_url is None else base_url
+        )
+        address = checked_base_url(wanted or info.default_base_url, info, made.environment)
+        voided = connection is not None and (another or address != made.base_url)
+        made.system, made.provider, made.base_url = system, provider, address
+        made.options = {**({} if another else made.options), **(options or {})}
+        made.save()
+        changed = _store_secrets(made, entered, void=voided) or voided
+        if changed and connection is not None:
+            made.credentials_version += 1
+            made.save(update_fields=["credentials_version"])
+    log.info("connection %s set by %s%s", slug, actor, ", with new credentials" if changed else "")
+    return made
+
+
+def probe(connection: Connection) -> ProbeResult:
+    """A harmless call with the connection's credentials. Never inside a database transaction."""
+    info = PROVIDERS.get(connection.provider)
+    if info is not None and info.connector is None:
+        return _receiver(connection)
+    try:
+        made = connector(connection, subject="probe", deadline=time.monotonic() + 3 * settings.CALL_SECONDS)
+        return ProbeResult(True, made.probe())
+    except ProviderError as error:
+        message = f"{error}. {_ADVICE[error.kind]}" if error.kind in _ADVICE else str(error)
+        return ProbeResult(False, message, error.http_status)
+    except DeadlinePassed:
+        return ProbeResult(False, f"The vendor answers too slowly. {_ADVICE[Kind.SERVER]}")
+
+
+def record_auth_failure(connection_pk: int, *, credentials_version: int, status: int | None, reason: str) -> bool:
+    """Opens the breaker, unless it is open or the credentials were changed since they were refused. True if it did."""
+    with transaction.atomic():
+        connection = Connection.objects.select_for_update(no_key=True).get(pk=connection_pk)
+        if connection.breaker != Breaker.CLOSED or connection.credentials_version != credentials_version:
+            return False
+        connection.open_breaker(reason=redact_text(reason), at=clock.now())
+        connection.save(update_fields=["breaker", "breaker_reason", "breaker_changed_at", "updated_at"])
+        signals.breaker_opened.send(Connection, connection=connection, status=status)
+    return True
+
+
+def close_after_probe(connection_pk: int, actor: str) -> ProbeResult:
+    """Probes and, where that passes, closes the breaker. Credentials changed during the probe leave it open."""
+    connection = Connection.objects.get(pk=connection_pk)
+    result = probe(connection)
+    if not result.ok:
+        return result
+    with transaction.atomic():
+        locked = Connection.objects.select_for_update(no_key=True).get(pk=connection_pk)
+        if locked.credentials_version != connection.credentials_version:
+            return ProbeResult(False, "The credentials were changed during the check: check again.")
+        if locked.breaker == Breaker.OPEN:
+            locked.close_breaker(at=clock.now())
+            locked.save(update_fields=["breaker", "breaker_reason", "breaker_changed_at", "updated_at"])
+            signals.breaker_closed.send(Connection, connection=locked, actor=actor)
+    return result
+
+
+def default_connection(system: str) -> Connection | None:
+    """The enabled connection through which we write to a system; the oldest of several."""
+    writers = [name for name, info in PROVIDERS.items() if info.connector is not None]
+    return Connection.objects.filter(system=system, enabled=True, provider__in=writers).order_by("pk").first()
+
+
+def _known_provider(slug: str, system: str, provider: str) -> ProviderInfo:
+    try:
+        SLUG(slug)
+    except ValidationError as problem:
+        raise ValueError(f"{slug!r} is no name for a connection: {problem.messages[0]}") from None
+    info = PROVIDERS.get(provider)
+    if info is None:
+        raise ValueError(f"unknown provider {provider!r}: known are {', '.join(sorted(PROVIDERS))}")
+    if system not in info.systems:
+        raise ValueError(f"{provider} is for {', '.join(sorted(info.systems))}, not for {system!r}")
+    return info
+
+
+def _known_environment(environment: str) -> str:
+    if environment not in Environment.values:
+        raise ValueError(f"the environment is {' or '.join(Environment.values)}, not {environment!r}")
+    return environment
+
+
+def _checked_secrets(info: ProviderInfo, name: str, values: list[str]) -> list[str]:
+    if name not in info.secret_names:
+        raise ValueError(f"{info.name} has no secret {name!r}: known are {', '.join(info.secret_names)}")
+    if len(values) > 1 and name != WEBHOOK_SECRET:
+        raise ValueError(f"only {WEBHOOK_SECRET} may have several values, not {name!r}")
+    stripped = [value.strip() for value in values]
+    if not all(_ASCII.fullmatch(value) for value in stripped):
+        raise ValueError(f"the secret {name!r} is empty or holds spaces or other characters that no secret has")
+    return stripped
+
+
+def _store_secrets(connection: Connection, entered: dict[str, list[str]], *, void: bool) -> bool:
+    """True if a value changed. Values are compared decrypted; one stored with a lost key counts as another."""
+    if void:
+        connection.secret_rows.all().delete()
+    changed = False
+    for name, values in entered.items():
+        keep = max(ACTIVE_WEBHOOK_SECRETS, len(values)) if name == WEBHOOK_SECRET else 1
+        new = [value for value in values if value not in _readable(connection, name)]
+        for value in new:
+            ConnectionSecret.objects.create(connection=connection, name=name, ciphertext=crypto.encrypt(value))
+        newest = list(
+            connection.secret_rows.filter(name=name, active=True).order_by("-pk").values_list("pk", flat=True)
+        )
+        connection.secret_rows.filter(pk__in=newest[keep:]).delete()
+        changed = changed or bool(new)
+    return changed
+
+
+def _readable(connection: Connection, name: str) -> list[str]:
+    try:
+        return connection.secrets(name)
+    except crypto.SecretUnreadable:
+        return []
+
+
+def _receiver(connection: Connection) -> ProbeResult:
+    try:
+        count = len(connection.secrets(WEBHOOK_SECRET))
+    except crypto.SecretUnreadable as problem:
+        return ProbeResult(False, f"{problem}: enter it again")
+    if not count:
+        return ProbeResult(False, f"The secret {WEBHOOK_SECRET!r} is missing: no event can be verified")
+    return ProbeResult(True, "Receives events; nothing to call")

@@ -1,0 +1,30 @@
+"""``manage.py doctor``: tries every enabled connection and says in plain words what is wrong."""
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from integrations.connections import probe
+from integrations.models import Connection
+from integrations.words import Breaker
+
+
+class Command(BaseCommand):
+    help = "Checks every enabled connection with a harmless call; exits 1 if something is wrong."
+
+    def handle(self, *args: Any, **options: Any) -> None:  # noqa: ARG002
+        connections = list(Connection.objects.filter(enabled=True))
+        if not connections:
+            self.stdout.write("There are no connections yet: make one with manage.py connection set.")
+        wrong = 0
+        for connection in connections:
+            result = probe(connection)
+            well = result.ok and connection.breaker == Breaker.CLOSED
+            message = result.message
+            if result.ok and not well:
+                message += f". Its breaker is still open: run manage.py connection check {connection.slug}"
+            mark = self.style.SUCCESS("ok   ") if well else self.style.ERROR("wrong")
+            self.stdout.write(f"{mark}  {connection.slug} ({connection.system}): {message}")
+            wrong += not well
+        if wrong:
+            raise CommandError(f"{wrong} of {len(connections)} connections need attention.")

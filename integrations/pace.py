@@ -1,0 +1,82 @@
+"""How many calls at once a connection takes: leased slots, lowered by 429 answers, raised again when they stay away.
+
+Places are taken by conditional UPDATE on rows: counting first and claiming then would admit too many. A connection
+without a limit writes nothing.
+"""
+
+from datetime import datetime, timedelta
+
+from django.db import transaction
+from django.db.models import Q
+
+from integrations import clock
+from integrations.models import Connection, ConnectionSlot
+
+UNLIMITED = 8
+"""Where to start lowering a connection that has no limit, and where to lift the lowering again."""
+PAUSE_SECONDS = 1.0
+"""The pause after a 429 that names none."""
+RAISE_EVERY = timedelta(minutes=1)
+
+
+def acquire(connection: Connection, holder: str, until: datetime) -> bool:
+    """Takes a place until ``until`` for ``holder``, who may have it already. False while paused or full.
+
+    Judges the pause and the limit by the instance given: fetch it freshly.
+    """
+    now = clock.now()
+    if connection.paused_until and connection.paused_until > now:
+        return False
+    if (limit := connection.limit) is None:
+        return True
+    slots = ConnectionSlot.objects.filter(connection=connection, number__lt=limit)
+    if slots.filter(holder=holder).update(leased_until=until):
+        return True
+    free = Q(holder="") | Q(leased_until__lt=now)
+    _make_rows(connection, limit)
+    for pk in slots.filter(free).order_by("number").values_list("pk", flat=True):
+        if slots.filter(free, pk=pk).update(holder=holder, leased_until=until):
+            return True
+    return False
+
+
+def release(connection_id: int, holder: str) -> None:
+    """Gives back what ``holder`` has, if anything: an expired place may be another's by now."""
+    ConnectionSlot.objects.filter(connection_id=connection_id, holder=holder).update(holder="", leased_until=None)
+
+
+def slow_down(connection_pk: int, retry_after: float | None) -> None:
+    """After a 429: pauses the connection for ``retry_after`` seconds and halves its pace.
+
+    Once per pause: calls that were under way when it began are refused in a bunch, which is one signal.
+    """
+    now = clock.now()
+    until = now + timedelta(seconds=PAUSE_SECONDS if retry_after is None else retry_after)
+    with transaction.atomic():
+        connection = Connection.objects.select_for_update(no_key=True).get(pk=connection_pk)
+        paused = connection.paused_until is not None and connection.paused_until > now
+        if not paused or connection.pace is None:
+            connection.pace = max(1, (connection.limit or UNLIMITED) // 2)
+        connection.pace_changed_at = now
+        connection.paused_until = max(until, connection.paused_until or until)
+        connection.save(update_fields=["pace", "pace_changed_at", "paused_until"])
+
+
+def recover(now: datetime) -> None:
+    """For the sweep: raises each lowered pace by one for a minute without a 429, until the limit itself rules again."""
+    lowered = Connection.objects.filter(pace__isnull=False, pace_changed_at__lte=now - RAISE_EVERY)
+    for connection in lowered.exclude(paused_until__gt=now):
+        raised = (connection.pace or 0) + 1
+        pace = None if raised >= (connection.max_concurrency or UNLIMITED) else raised
+        # A 429 may come in between: it keeps what it wrote.
+        unchanged = Connection.objects.filter(
+            pk=connection.pk, pace=connection.pace, pace_changed_at=connection.pace_changed_at
+        )
+        unchanged.update(pace=pace, pace_changed_at=now)
+
+
+def _make_rows(connection: Connection, limit: int) -> None:
+    there = set(ConnectionSlot.objects.filter(connection=connection, number__lt=limit).values_list("number", flat=True))
+    missing = [ConnectionSlot(connection=connection, number=number) for number in range(limit) if number not in there]
+    if missing:
+        ConnectionSlot.objects.bulk_create(missing, ignore_conflicts=True)
