@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from email.message import Message
 from http import HTTPStatus
 from typing import Any, ClassVar, TypeVar, cast
+from urllib.parse import unquote
 
 from .store import Json, Row, Tx, term
 
@@ -103,7 +104,7 @@ class Dialect(ABC):
             if matched := pattern.fullmatch(call.path):
                 known = True
                 if method == call.method:
-                    return handler(self, call, *matched.groups())
+                    return handler(self, call, *map(unquote, matched.groups()))
         status = HTTPStatus.METHOD_NOT_ALLOWED if known else HTTPStatus.NOT_FOUND
         return self.refusal(status, f"No {call.method} {call.path} here")
 

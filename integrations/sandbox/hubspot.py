@@ -11,6 +11,7 @@ import json
 import re
 import uuid
 from collections.abc import Iterable
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Any
 
@@ -18,6 +19,7 @@ from . import hubspot_properties as properties
 from .dialect import Answer, Call, Dialect, iso, key_of, route
 from .store import Json, Row, Tx, matches, term
 
+_DATED = re.compile(r"^/crm/objects/\d{4}-\d{2}/")
 _TYPE_IDS = {"0-1": "contacts", "0-2": "companies", "0-3": "deals", "0-46": "notes"}
 _TYPES = ("companies", "contacts", "deals", "notes")
 _SHOWN = {
@@ -46,6 +48,10 @@ class HubSpot(Dialect):
     id_base = 20_100_000_000
     defaults = {"search_lag": 2.0}
     sends_retry_after = False
+
+    def handle(self, call: Call) -> Answer:
+        # The dated prefix beside which v3 is filed as legacy.
+        return super().handle(replace(call, path=_DATED.sub("/crm/v3/objects/", call.path)))
 
     # -- shapes --------------------------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from http import HTTPStatus
 
 from .dialect import Answer, Call, Dialect, iso, key_of, route
@@ -26,9 +27,7 @@ class Zendesk(Dialect):
 
     def handle(self, call: Call) -> Answer:
         # Every path is known with and without .json.
-        plain = Call(call.tx, call.settings, call.method, call.path.removesuffix(".json"), call.query, call.body,
-                     call.headers)  # fmt: skip
-        return super().handle(plain)
+        return super().handle(replace(call, path=call.path.removesuffix(".json")))
 
     def refusal(self, status: int, message: str) -> Answer:
         match status:

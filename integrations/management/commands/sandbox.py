@@ -1,6 +1,5 @@
 """``manage.py sandbox``: the vendor stand-ins alone."""
 
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ class Command(BaseCommand):
     requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--port", type=int, default=int(os.environ.get("PORT") or 8000) + 1)
+        parser.add_argument("--port", type=int, default=settings.PORT + 1)
         parser.add_argument("--data", type=Path, default=Path(settings.DATA_DIR) / "sandbox.sqlite3")
 
     def handle(self, *args: Any, **options: Any) -> None:  # noqa: ARG002

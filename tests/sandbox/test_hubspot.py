@@ -1,0 +1,278 @@
+"""The HubSpot stand-in keeps HubSpot's manners."""
+
+import json
+
+import pytest
+
+from integrations.sandbox.control import SandboxControl
+
+from .conftest import Vendor, until
+
+COMPANIES = "/crm/v3/objects/companies"
+CONTACTS = "/crm/v3/objects/contacts"
+
+
+def create(hubspot: Vendor, path: str = COMPANIES, **properties: str) -> str:
+    answer = hubspot.post(path, {"properties": properties})
+    assert answer.status_code == 201, answer.text
+    return str(answer.json()["id"])
+
+
+def search(hubspot: Vendor, *groups: dict[str, str], path: str = COMPANIES, limit: int = 10, after: str = "0") -> dict:
+    filters = [[{"propertyName": k, "operator": "EQ", "value": v} for k, v in group.items()] for group in groups]
+    body = {"properties": ["name"], "limit": limit, "after": after, "sorts": []}
+    answer = hubspot.post(f"{path}/search", {**body, "filterGroups": [{"filters": each} for each in filters]})
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def found(hubspot: Vendor, *groups: dict[str, str], path: str = COMPANIES) -> list[str]:
+    return [each["id"] for each in search(hubspot, *groups, path=path)["results"]]
+
+
+def upsert(hubspot: Vendor, *inputs: tuple[str, str, dict[str, str]], path: str = COMPANIES):
+    body = [{"id": value, "idProperty": name, "properties": rest} for name, value, rest in inputs]
+    return hubspot.post(f"{path}/batch/upsert", {"inputs": body})
+
+
+def test_a_created_company_reads_back_at_once(hubspot: Vendor):
+    company = create(hubspot, name="Acme", domain="acme.com")
+    read = hubspot.get(f"{COMPANIES}/{company}", properties="domain,industry").json()
+    assert company.isdecimal()
+    assert read["properties"]["domain"] == "acme.com"
+    assert read["properties"]["industry"] is None
+    assert read["archived"] is False
+
+
+def test_search_needs_all_five_keys(hubspot: Vendor):
+    answer = hubspot.post(f"{COMPANIES}/search", {"filterGroups": []})
+    assert answer.status_code == 400
+    assert answer.json()["category"] == "VALIDATION_ERROR"
+
+
+def test_filters_narrow_within_a_group_and_groups_widen(hubspot: Vendor):
+    one = create(hubspot, name="Acme", domain="acme.com", country="DE")
+    two = create(hubspot, name="Acme", domain="acme.de")
+    three = create(hubspot, name="Other", domain="other.com")
+    assert found(hubspot, {"name": "acme"}) == [one, two]
+    assert found(hubspot, {"name": "Acme", "country": "DE"}) == [one]
+    assert found(hubspot, {"domain": "acme.de"}, {"domain": "other.com"}) == [two, three]
+
+
+def test_search_pages(hubspot: Vendor):
+    created = [create(hubspot, name="Acme") for _ in range(3)]
+    first = search(hubspot, {"name": "Acme"}, limit=2)
+    second = search(hubspot, {"name": "Acme"}, limit=2, after=first["paging"]["next"]["after"])
+    assert first["total"] == 3
+    assert [each["id"] for each in first["results"] + second["results"]] == created
+    assert "paging" not in second
+
+
+def test_search_never_sees_a_write_while_it_lags_for_ever(hubspot: Vendor, control: SandboxControl):
+    old = create(hubspot, domain="old.com")
+    control.configure("hubspot", search_lag="never")
+    create(hubspot, domain="new.com")
+    assert found(hubspot, {"domain": "old.com"}, {"domain": "new.com"}) == [old]
+
+
+def test_search_sees_a_write_after_the_lag(hubspot: Vendor, control: SandboxControl):
+    control.configure("hubspot", search_lag=0.3)
+    company = create(hubspot, domain="acme.com")
+    assert found(hubspot, {"domain": "acme.com"}) == []
+    assert until(lambda: found(hubspot, {"domain": "acme.com"})) == [company]
+
+
+def test_a_healed_lag_shows_what_it_hid(hubspot: Vendor, control: SandboxControl):
+    control.configure("hubspot", search_lag="never")
+    company = create(hubspot, domain="acme.com")
+    control.configure("hubspot", search_lag=0)
+    assert found(hubspot, {"domain": "acme.com"}) == [company]
+
+
+def test_search_shows_the_old_values_of_a_changed_company(hubspot: Vendor, control: SandboxControl):
+    company = create(hubspot, domain="old.com")
+    control.configure("hubspot", search_lag="never")
+    assert hubspot("PATCH", f"{COMPANIES}/{company}", {"properties": {"domain": "new.com"}}).status_code == 200
+    assert found(hubspot, {"domain": "old.com"}) == [company]
+    assert found(hubspot, {"domain": "new.com"}) == []
+    control.configure("hubspot", search_lag=0)
+    assert found(hubspot, {"domain": "old.com"}) == []
+    assert found(hubspot, {"domain": "new.com"}) == [company]
+
+
+def test_seeded_objects_are_found_whatever_the_lag(hubspot: Vendor, control: SandboxControl):
+    control.configure("hubspot", search_lag="never")
+    assert found(hubspot, {"domain": "acme.com"}) == []
+    assert control.seed("hubspot", "companies", [{"domain": "acme.com"}]) == found(hubspot, {"domain": "acme.com"})
+
+
+def test_companies_are_not_deduplicated_by_domain(hubspot: Vendor):
+    assert create(hubspot, domain="acme.com") != create(hubspot, domain="acme.com")
+
+
+def test_a_contact_is_unique_by_email(hubspot: Vendor):
+    contact = create(hubspot, CONTACTS, email="Jordan@Acme.com")
+    answer = hubspot.post(CONTACTS, {"properties": {"email": "jordan@acme.com"}})
+    assert answer.status_code == 409
+    assert answer.json()["message"] == f"Contact already exists. Existing ID: {contact}"
+
+
+def test_a_contact_reads_by_email(hubspot: Vendor, control: SandboxControl):
+    control.configure("hubspot", search_lag="never")
+    contact = create(hubspot, CONTACTS, email="jordan@acme.com")
+    assert hubspot.get(f"{CONTACTS}/Jordan@acme.com", idProperty="email").json()["id"] == contact
+
+
+def test_an_escaped_value_in_a_path_is_what_it_stands_for(hubspot: Vendor):
+    company = create(hubspot, firstvalue_reference="ref/1")
+    assert hubspot.get(f"{COMPANIES}/ref%2F1", idProperty="firstvalue_reference").json()["id"] == company
+
+
+def test_the_dated_prefix_serves_the_same_objects(hubspot: Vendor):
+    company = create(hubspot, name="Acme")
+    assert hubspot.get(f"/crm/objects/2026-03/companies/{company}").json()["id"] == company
+
+
+def test_a_unique_value_names_its_holder(hubspot: Vendor):
+    company = create(hubspot, firstvalue_reference="ref-1")
+    answer = hubspot.post(COMPANIES, {"properties": {"firstvalue_reference": "ref-1"}})
+    assert answer.status_code == 400
+    assert answer.json()["category"] == "VALIDATION_ERROR"
+    assert company in answer.json()["message"]
+
+
+@pytest.mark.parametrize(
+    ("properties", "code"),
+    [
+        ({"favourite_colour": "red"}, "PROPERTY_DOESNT_EXIST"),
+        ({"email": "jordan at acme"}, "INVALID_EMAIL"),
+        ({"lifecyclestage": "delighted"}, "INVALID_OPTION"),
+    ],
+)
+def test_a_value_it_does_not_take_is_a_validation_error(hubspot: Vendor, properties: dict[str, str], code: str):
+    answer = hubspot.post(CONTACTS, {"properties": properties})
+    body = answer.json()
+    assert answer.status_code == 400
+    assert (body["status"], body["category"]) == ("error", "VALIDATION_ERROR")
+    assert set(body) >= {"message", "correlationId", "errors", "context"}
+    assert body["errors"][0]["code"] == code
+    assert body["errors"][0]["context"] == {"propertyName": list(properties)}
+
+
+def test_an_upsert_creates_once_and_then_updates(hubspot: Vendor, control: SandboxControl):
+    control.configure("hubspot", search_lag="never")
+    first = upsert(hubspot, ("firstvalue_reference", "ref-1", {"name": "Acme"}))
+    second = upsert(hubspot, ("firstvalue_reference", "ref-1", {"name": "Acme Logistics"}))
+    assert (first.status_code, second.status_code) == (200, 200)
+    one, two = first.json()["results"][0], second.json()["results"][0]
+    assert first.json()["status"] == "COMPLETE"
+    assert (one["new"], two["new"]) == (True, False)
+    assert one["id"] == two["id"]
+    assert two["properties"]["name"] == "Acme Logistics"
+    assert set(two) >= {"createdAt", "updatedAt", "archived"}
+
+
+def test_an_upsert_reports_what_it_could_not_take(hubspot: Vendor):
+    answer = upsert(hubspot, ("email", "a@acme.com", {}), ("email", "nonsense", {}), path=CONTACTS)
+    assert answer.status_code == 207
+    assert [each["properties"]["email"] for each in answer.json()["results"]] == ["a@acme.com"]
+    assert answer.json()["errors"][0]["context"] == {"id": ["nonsense"]}
+
+
+def test_an_upsert_refuses_a_property_that_is_not_unique(hubspot: Vendor):
+    assert upsert(hubspot, ("domain", "acme.com", {})).status_code == 400
+
+
+def test_a_registered_unique_property_serves_upserts(hubspot: Vendor):
+    assert hubspot.get("/crm/v3/properties/companies/our_ref").status_code == 404
+    created = hubspot.post("/crm/v3/properties/companies", {"name": "our_ref", "hasUniqueValue": True})
+    assert created.status_code == 201
+    assert hubspot.get("/crm/v3/properties/companies/our_ref").json()["hasUniqueValue"] is True
+    assert upsert(hubspot, ("our_ref", "1", {})).json()["results"][0]["new"] is True
+
+
+def test_an_archived_company_vanishes(hubspot: Vendor):
+    company = create(hubspot, domain="acme.com", firstvalue_reference="ref-1")
+    assert hubspot("DELETE", f"{COMPANIES}/{company}").status_code == 204
+    assert hubspot.get(f"{COMPANIES}/{company}").status_code == 404
+    assert hubspot.get(f"{COMPANIES}/ref-1", idProperty="firstvalue_reference").status_code == 404
+    assert found(hubspot, {"domain": "acme.com"}) == []
+
+
+def test_an_association_shows_from_both_sides(hubspot: Vendor):
+    company, contact = create(hubspot, domain="acme.com"), create(hubspot, CONTACTS, email="a@acme.com")
+    path = f"/crm/v4/objects/contacts/{contact}/associations/default/companies/{company}"
+    assert hubspot("PUT", path).status_code == 200
+    for one, to, other in (
+        (f"contacts/{contact}", "companies", company),
+        (f"companies/{company}", "contacts", contact),
+    ):
+        results = hubspot.get(f"/crm/v4/objects/{one}/associations/{to}").json()["results"]
+        assert [each["toObjectId"] for each in results] == [other]
+        assert results[0]["associationTypes"][0]["typeId"] in (279, 280)
+
+
+def test_an_association_in_the_create_takes_effect_or_nothing_does(hubspot: Vendor, control: SandboxControl):
+    company = create(hubspot, domain="acme.com")
+
+    def body(email: str, to: str) -> dict:
+        types = [{"associationCategory": "HUBSPOT_DEFINED", "associationTypeId": 279}]
+        return {"properties": {"email": email}, "associations": [{"to": {"id": to}, "types": types}]}
+
+    contact = hubspot.post(CONTACTS, body("a@acme.com", company)).json()["id"]
+    assert hubspot.post(CONTACTS, body("b@acme.com", "404")).status_code == 400
+    results = hubspot.get(f"/crm/v4/objects/companies/{company}/associations/contacts").json()["results"]
+    assert [each["toObjectId"] for each in results] == [contact]
+    assert control.counts()["vendors"]["hubspot"]["contacts"]["total"] == 1
+
+
+def test_the_owner_of_a_deal_is_found(hubspot: Vendor, control: SandboxControl):
+    (owner,) = control.seed("hubspot", "owners", [{"id": "789", "email": "kim@us.com", "firstName": "Kim"}])
+    (company,) = control.seed("hubspot", "companies", [{"domain": "acme.com"}])
+    deal = {"dealname": "Acme", "hubspot_owner_id": owner, "associations": {"companies": [company]}}
+    (deal_id,) = control.seed("hubspot", "deals", [deal])
+    read = hubspot.get(f"/crm/v3/objects/0-3/{deal_id}", properties="hubspot_owner_id", associations="companies").json()
+    assert read["properties"]["hubspot_owner_id"] == owner
+    assert read["associations"]["companies"]["results"][0]["id"] == company
+    assert hubspot.get(f"/crm/v3/owners/{owner}").json()["firstName"] == "Kim"
+    assert hubspot.get("/crm/v3/owners", email="kim@us.com").json()["results"][0]["id"] == owner
+    assert found(hubspot, {"dealname": "Acme"}, path="/crm/v3/objects/deals") == [deal_id]
+
+
+def test_every_answer_tells_the_pace(hubspot: Vendor, control: SandboxControl):
+    control.configure("hubspot", rate_limit={"requests": 1, "seconds": 60})
+    first, second = hubspot.get("/account-info/v3/details"), hubspot.get("/account-info/v3/details")
+    assert first.headers["X-HubSpot-RateLimit-Max"] == "1"
+    assert first.headers["X-HubSpot-RateLimit-Remaining"] == "0"
+    assert first.headers["X-HubSpot-RateLimit-Interval-Milliseconds"] == "60000"
+    assert second.status_code == 429
+    assert (second.json()["errorType"], second.json()["policyName"]) == ("RATE_LIMIT", "TEN_SECONDLY_ROLLING")
+    assert "Retry-After" not in second.headers
+
+
+def test_a_body_that_is_not_json_is_a_400(hubspot: Vendor):
+    answer = hubspot("POST", COMPANIES, data=b"{nonsense")
+    assert answer.status_code == 400
+    assert answer.json()["category"] == "VALIDATION_ERROR"
+
+
+def test_a_body_beyond_five_megabytes_is_a_413(hubspot: Vendor):
+    answer = hubspot.session.post(
+        hubspot.base + COMPANIES, headers={"Content-Length": str(6 * 1024 * 1024)}, data=b"", timeout=10
+    )
+    assert answer.status_code == 413
+
+
+def test_a_wrong_token_is_hubspots_own_401(hubspot: Vendor, control: SandboxControl):
+    control.set_tokens("hubspot", ["another"])
+    answer = hubspot.get("/account-info/v3/details")
+    assert answer.status_code == 401
+    assert answer.json()["category"] == "INVALID_AUTHENTICATION"
+    control.set_tokens("hubspot", ["another", "sandbox-hubspot-token"])
+    assert hubspot.get("/account-info/v3/details").status_code == 200
+
+
+def test_a_nested_value_is_refused(hubspot: Vendor):
+    answer = hubspot.post(COMPANIES, {"properties": {"name": {"first": "Acme"}}})
+    assert answer.status_code == 400
+    assert json.loads(answer.text)["errors"][0]["code"] == "INVALID_VALUE"

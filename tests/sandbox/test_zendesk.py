@@ -1,0 +1,121 @@
+"""The Zendesk stand-in keeps Zendesk's manners."""
+
+from typing import Any
+
+import requests
+
+from integrations.sandbox.control import SandboxControl
+
+from .conftest import Vendor
+
+
+def organization(zendesk: Vendor, path: str = "/organizations", **fields: Any) -> requests.Response:
+    return zendesk.post(path, {"organization": fields})
+
+
+def upsert(zendesk: Vendor, **fields: Any) -> requests.Response:
+    return organization(zendesk, "/organizations/create_or_update", **fields)
+
+
+def is_duplicate(answer: requests.Response) -> bool:
+    body = answer.json()
+    return (
+        answer.status_code == 422
+        and body["error"] == "RecordInvalid"
+        and body["details"]["name"][0]["error"] == "DuplicateValue"
+    )
+
+
+def test_an_organization_name_is_unique(zendesk: Vendor):
+    assert organization(zendesk, name="Acme").status_code == 201
+    assert is_duplicate(organization(zendesk, name="ACME"))
+
+
+def test_an_upsert_goes_by_external_id(zendesk: Vendor):
+    first = upsert(zendesk, name="Acme", external_id="ref-1")
+    second = upsert(zendesk, name="Acme Logistics", external_id="ref-1")
+    assert (first.status_code, second.status_code) == (201, 200)
+    assert first.json()["organization"]["id"] == second.json()["organization"]["id"]
+    assert second.json()["organization"]["name"] == "Acme Logistics"
+
+
+def test_an_upsert_never_goes_by_name(zendesk: Vendor):
+    organization(zendesk, name="Acme")
+    assert is_duplicate(upsert(zendesk, name="Acme", external_id="ref-1"))
+
+
+def test_an_organization_is_found_by_external_id_and_by_name(zendesk: Vendor):
+    given = organization(zendesk, name="Acme", external_id="ref-1").json()["organization"]["id"]
+    for query in ({"external_id": "ref-1"}, {"name": "acme"}):
+        found = zendesk.get("/organizations/search.json", **query).json()
+        assert ([each["id"] for each in found["organizations"]], found["count"]) == ([given], 1)
+    assert zendesk.get("/organizations/search", external_id="other").json()["count"] == 0
+
+
+def test_an_organization_changes_and_goes(zendesk: Vendor):
+    given = organization(zendesk, name="Acme").json()["organization"]["id"]
+    changed = zendesk("PUT", f"/organizations/{given}", {"organization": {"notes": "Paid"}})
+    assert (changed.status_code, changed.json()["organization"]["notes"]) == (200, "Paid")
+    assert zendesk("DELETE", f"/organizations/{given}").status_code == 204
+    assert zendesk.get(f"/organizations/{given}").status_code == 404
+    assert organization(zendesk, name="Acme").status_code == 201
+
+
+def test_a_user_upsert_goes_by_email(zendesk: Vendor):
+    acme = organization(zendesk, name="Acme").json()["organization"]["id"]
+    user = {"name": "Jordan", "email": "jordan@acme.com", "organization_id": acme, "skip_verify_email": True}
+    first, second = (zendesk.post("/users/create_or_update", {"user": user}) for _ in range(2))
+    assert (first.status_code, second.status_code) == (201, 200)
+    assert first.json()["user"]["id"] == second.json()["user"]["id"]
+    found = zendesk.get("/users/search", query="email:jordan@acme.com").json()
+    assert [each["id"] for each in found["users"]] == [first.json()["user"]["id"]]
+    assert zendesk("DELETE", f"/users/{first.json()['user']['id']}").status_code == 200
+    assert zendesk.get("/users/search", query="jordan@acme.com").json()["count"] == 0
+
+
+def test_a_user_of_an_unknown_organization_is_refused(zendesk: Vendor):
+    user = {"name": "Jordan", "email": "jordan@acme.com", "organization_id": 404}
+    assert zendesk.post("/users/create_or_update", {"user": user}).status_code == 422
+
+
+def test_a_ticket_is_made_once_a_key(zendesk: Vendor, control: SandboxControl):
+    body = {"ticket": {"subject": "Welcome", "comment": {"body": "Hello"}}}
+    first, second = (zendesk.post("/tickets", body, **{"Idempotency-Key": "k1"}) for _ in range(2))
+    assert (first.status_code, second.status_code) == (201, 201)
+    assert first.json() == second.json()
+    assert (first.headers["X-Idempotency-Lookup"], second.headers["X-Idempotency-Lookup"]) == ("miss", "hit")
+    assert control.counts()["vendors"]["zendesk"]["tickets"]["total"] == 1
+
+
+def test_a_key_with_another_body_is_refused(zendesk: Vendor):
+    body = {"ticket": {"subject": "Welcome", "comment": {"body": "Hello"}}}
+    zendesk.post("/tickets", body, **{"Idempotency-Key": "k1"})
+    body["ticket"]["subject"] = "Goodbye"
+    assert zendesk.post("/tickets", body, **{"Idempotency-Key": "k1"}).status_code == 400
+
+
+def test_without_a_key_every_post_is_a_ticket(zendesk: Vendor):
+    body = {"ticket": {"subject": "Welcome", "comment": {"body": "Hello"}}}
+    one, two = (zendesk.post("/tickets", body).json()["ticket"]["id"] for _ in range(2))
+    assert one != two
+    assert zendesk.get(f"/tickets/{one}.json").json()["ticket"]["subject"] == "Welcome"
+    assert zendesk("DELETE", f"/tickets/{one}").status_code == 204
+    assert zendesk.get(f"/tickets/{one}").status_code == 404
+
+
+def test_the_probe_answers_with_and_without_suffix(zendesk: Vendor):
+    assert zendesk.get("/users/me").json() == zendesk.get("/users/me.json").json()
+
+
+def test_beyond_the_pace_it_says_how_long_to_wait(zendesk: Vendor, control: SandboxControl):
+    control.configure("zendesk", rate_limit={"requests": 1, "seconds": 30})
+    first, second = zendesk.get("/users/me"), zendesk.get("/users/me")
+    assert (first.headers["X-Rate-Limit"], first.headers["X-Rate-Limit-Remaining"]) == ("1", "0")
+    assert second.status_code == 429
+    assert 1 <= int(second.headers["Retry-After"]) <= 30
+
+
+def test_a_wrong_token_is_zendesks_own_401(zendesk: Vendor, control: SandboxControl):
+    control.set_tokens("zendesk", ["another"])
+    answer = zendesk.get("/users/me")
+    assert (answer.status_code, answer.json()) == (401, {"error": "Couldn't authenticate you"})
