@@ -14,6 +14,7 @@ from django.urls import reverse_lazy
 from environs import Env
 
 from config import embedded
+from config.filesystem_broker import transport_options
 
 env = Env()
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -135,6 +136,32 @@ WORKER_CONCURRENCY = env.int("WORKER_CONCURRENCY", 16)
 SWEEP_SECONDS = env.float("SWEEP_SECONDS", 2.0)
 BROKER_PUBLISH = env.bool("BROKER_PUBLISH", True)
 """Off: nothing is published and the scheduler does all the work itself (tests, and life without a broker)."""
+
+CELERY_BROKER_URL = REDIS_URL or "filesystem://localhost//"
+if REDIS_URL:
+    CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, Any] = {
+        "socket_timeout": 5.0,
+        "socket_connect_timeout": 1.0,
+        "socket_keepalive": True,
+        "health_check_interval": 10,
+        "visibility_timeout": 600,
+    }
+else:
+    CELERY_BROKER_TRANSPORT = "config.filesystem_broker:Transport"
+    CELERY_BROKER_TRANSPORT_OPTIONS = transport_options(DATA_DIR)
+CELERY_BROKER_CONNECTION_TIMEOUT = 1.0
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_ACKS_LATE = False  # acknowledged early: the row decides, not the message
+CELERY_TASK_PUBLISH_RETRY = False
+CELERY_TASK_DEFAULT_QUEUE = "firstvalue"
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_WORKER_ENABLE_REMOTE_CONTROL = False
+CELERY_WORKER_SEND_TASK_EVENTS = False
+CELERY_TIMEZONE = "UTC"
+# Worker threads keep their database connections; close_old_connections() stands before each outermost atomic block.
+CELERY_DB_REUSE_MAX = 1_000_000
 
 # --- Engine's times, in seconds --------------------------------------------------------------------------------------------
 

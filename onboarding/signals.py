@@ -21,4 +21,4 @@ step_unblocked = Signal()
 """``step``: it passed, or runs again without needing anybody."""
 
 step_retrying = Signal()
-"""``step``: a blocked step was tried again and did not pass yet."""
+"""``step``, ``requested`` (bool): a blocked step is about to be tried again, or was and failed in the same way."""

@@ -2,7 +2,7 @@
 
 from onboarding.models.access import ApiKey
 from onboarding.models.audit import AuditEntry
-from onboarding.models.correlation import CorrelationKey
+from onboarding.models.correlation import CorrelationKey, PaymentTrace
 from onboarding.models.objects import Attempt, Intent, MatchChoice, ObjectMapping, Reservation
 from onboarding.models.playbook import PinnedPlaybook, PlanPrice
 from onboarding.models.transaction import (
@@ -25,6 +25,7 @@ __all__ = [
     "ObjectMapping",
     "OnboardingTransaction",
     "PayloadSnapshot",
+    "PaymentTrace",
     "PinnedPlaybook",
     "PlanPrice",
     "Reservation",

@@ -52,6 +52,13 @@ class OnboardingTransaction(models.Model):
     def __str__(self) -> str:
         return self.onboarding_transaction_id
 
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Save all but the audit chain's head, which ``audit.record`` alone moves on the row."""
+        if self.pk and kwargs.get("update_fields") is None and not kwargs.get("force_insert"):
+            names = {field.name for field in self._meta.concrete_fields if not field.primary_key}
+            kwargs["update_fields"] = names - {"audit_sequence", "audit_head"}
+        super().save(*args, **kwargs)
+
     @property
     def snapshot(self) -> "PayloadSnapshot":
         return self.snapshots.get(version=self.snapshot_version)

@@ -1,0 +1,20 @@
+"""The Celery application. No results, no retries, no eta: messages are hints (DESIGN §3)."""
+
+import os
+from typing import Any
+
+from celery import Celery
+from celery.signals import worker_shutting_down
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+
+app = Celery("firstvalue")
+app.config_from_object("django.conf:settings", namespace="CELERY")
+app.autodiscover_tasks(["onboarding"])
+
+
+@worker_shutting_down.connect
+def finish_what_runs(**_: Any) -> None:
+    from onboarding.engine import run
+
+    run.stopping.set()

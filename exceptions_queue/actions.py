@@ -1,0 +1,170 @@
+"""The one door for what people do to tickets: console and REST both come through ``perform``.
+
+Each action checks the permission on the object, then calls down into onboarding or integrations, which lock, move and audit.
+A ticket closes only when its subject has passed; no action closes it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from django.contrib.auth.models import User
+from django.db import transaction as db
+
+from exceptions_queue import roles
+from exceptions_queue.models import Ticket, TicketNote
+from integrations import clock
+from onboarding import audit, services
+from onboarding.engine.locks import lock_run, retried
+from onboarding.intake import events
+from onboarding.payload.gate import Problem
+from onboarding.queues import QUEUES
+from onboarding.services import Refused
+from onboarding.words import Category
+
+
+class NotAllowed(Exception):
+    """The actor may not do this to this ticket."""
+
+
+@dataclass(frozen=True)
+class Actor:
+    """Who acts: a person, or an API key with the scope ``operate`` (which may do every action)."""
+
+    name: str
+    user: User | None = None
+
+    @classmethod
+    def of(cls, user: User) -> "Actor":
+        return cls(user.get_username(), user)
+
+    def may(self, permission: str, ticket: Ticket) -> bool:
+        return roles.may(self.user, permission, ticket) if self.user else True
+
+
+@dataclass(frozen=True)
+class Action:
+    """``offered`` says whether it makes sense for a ticket now; ``permission`` is a codename of this app."""
+
+    name: str
+    label: str
+    permission: str
+    offered: Callable[[Ticket], bool]
+    do: Callable[[Ticket, Actor, dict[str, Any]], None]
+
+
+def perform(ticket_pk: int, name: str, actor: Actor, **data: Any) -> Ticket:
+    """Do one action. Raises ``NotAllowed``, ``Refused`` (it makes no sense now, or the data is wrong) or ``Ticket.DoesNotExist``."""
+    ticket = Ticket.objects.select_related("transaction", "step", "connection", "owner").get(pk=ticket_pk)
+    action = ACTIONS[name]
+    if not actor.may(action.permission, ticket):
+        raise NotAllowed(f"{actor.name} may not {action.label.lower()} on this ticket.")
+    if not ticket.is_open and name != "note":
+        raise Refused("This ticket is resolved already.")
+    if not action.offered(ticket):
+        raise Refused(f"“{action.label}” is not possible for this ticket.")
+    action.do(ticket, actor, data)
+    return Ticket.objects.get(pk=ticket_pk)
+
+
+def available(ticket: Ticket, actor: Actor) -> list[Action]:
+    """What this actor may do to this ticket now, in the order of ``ACTIONS``."""
+    if not ticket.is_open:
+        return []
+    return [action for action in ACTIONS.values() if action.offered(ticket) and actor.may(action.permission, ticket)]
+
+
+def _retry(ticket: Ticket, actor: Actor, _data: dict[str, Any]) -> None:
+    if ticket.step_id:
+        services.retry_step(ticket.step_id, actor=actor.name)
+    elif ticket.connection_id:
+        events.retry_failed(ticket.connection_id, actor=actor.name)
+    elif ticket.transaction_id:
+        services.readmit(ticket.transaction_id, actor=actor.name)
+
+
+def _fix(ticket: Ticket, actor: Actor, data: dict[str, Any]) -> None:
+    fields = data.get("fields")
+    if not isinstance(fields, dict):
+        raise Refused("Give the fields as {path: value}.")
+    assert ticket.transaction_id  # noqa: S101  (offered only then)
+    services.fix(ticket.transaction_id, fields, actor=actor.name, step_pk=ticket.step_id)
+
+
+def _choose_match(ticket: Ticket, actor: Actor, data: dict[str, Any]) -> None:
+    external_id, create = data.get("external_id") or "", data.get("create") is True
+    if bool(external_id) == create:
+        raise Refused("Give either external_id or create: true.")
+    offered = {candidate["external_id"] for candidate in ticket.candidates}
+    if external_id and external_id not in offered:
+        raise Refused(
+            f"{external_id} is not among the candidates.", [Problem("external_id", "is not among the candidates")]
+        )
+    assert ticket.step_id  # noqa: S101  (offered only then)
+    services.choose_match(ticket.step_id, external_id=external_id, actor=actor.name)
+
+
+def _link_object(ticket: Ticket, actor: Actor, data: dict[str, Any]) -> None:
+    external_id = data.get("external_id")
+    if not isinstance(external_id, str) or not external_id.strip() or len(external_id) > 255:  # noqa: PLR2004
+        raise Refused("Give the object's id at the vendor.", [Problem("external_id", "is missing")])
+    assert ticket.step_id  # noqa: S101  (offered only then)
+    services.choose_match(ticket.step_id, external_id=external_id.strip(), actor=actor.name)
+
+
+@retried
+def _assign(ticket: Ticket, actor: Actor, data: dict[str, Any]) -> None:
+    queue, owner = data.get("queue") or ticket.queue, data.get("owner")
+    if queue not in QUEUES:
+        raise Refused(f"There is no queue {queue}.", [Problem("queue", "does not exist")])
+    user = None
+    if owner and not (user := User.objects.filter(username=owner, is_active=True).first()):
+        raise Refused(f"There is no active user {owner}.", [Problem("owner", "does not exist")])
+    with db.atomic():
+        run = lock_run(ticket.transaction_id) if ticket.transaction_id else None
+        fresh = Ticket.objects.select_for_update(no_key=True).get(pk=ticket.pk)
+        fresh.queue, fresh.owner = queue, user
+        fresh.save()
+        facts = {"ticket": ticket.pk, "queue": queue, "owner": str(user or "")}
+        if run:
+            audit.record(run, "exceptions.ticket.assigned", actor=actor.name, data=facts)
+        else:
+            audit.record_elsewhere("exceptions.ticket.assigned", actor=actor.name, data=facts)
+
+
+def _note(ticket: Ticket, actor: Actor, data: dict[str, Any]) -> None:
+    text = data.get("text")
+    if not isinstance(text, str) or not text.strip() or len(text) > 4000 or "\x00" in text:  # noqa: PLR2004
+        raise Refused("Give a text of 1 to 4000 characters.", [Problem("text", "must be a text")])
+    TicketNote.objects.create(ticket=ticket, author=actor.name, text=text.strip(), at=clock.now())
+
+
+def _has_step(ticket: Ticket) -> bool:
+    return ticket.step_id is not None
+
+
+def _may_retry(ticket: Ticket) -> bool:
+    if ticket.category in (Category.MISSING_DATA, Category.AMBIGUOUS_MATCH):
+        return False  # without an answer it would only fail in the same way
+    return ticket.connection_id is None or ticket.category != Category.AUTH_ERROR
+
+
+def _may_fix(ticket: Ticket) -> bool:
+    return ticket.transaction_id is not None and any(problem.get("path") for problem in ticket.problems)
+
+
+def _may_choose(ticket: Ticket) -> bool:
+    return _has_step(ticket) and ticket.category in (Category.AMBIGUOUS_MATCH, Category.UNKNOWN_OUTCOME)
+
+
+ACTIONS: dict[str, Action] = {
+    action.name: action
+    for action in (
+        Action("fix", "Save and retry", "fix_ticket", _may_fix, _fix),
+        Action("choose-match", "Choose", "choose_match_ticket", _may_choose, _choose_match),
+        Action("retry", "Retry", "retry_ticket", _may_retry, _retry),
+        Action("link-object", "Link an object", "link_object_ticket", _may_choose, _link_object),
+        Action("assign", "Assign", "assign_ticket", lambda _: True, _assign),
+        Action("note", "Add a note", "note_ticket", lambda _: True, _note),
+    )
+}

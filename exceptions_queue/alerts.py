@@ -1,0 +1,110 @@
+"""Alerts: an outbox, decided from the open state at the moment of sending."""
+
+import logging
+from datetime import timedelta
+
+from django.conf import settings
+from django.contrib.auth.models import Group, User
+from django.core.mail import EmailMessage
+from django.db.models import Q
+
+from exceptions_queue.models import Alert, AlertState, Queue, SlaClock, Ticket
+from integrations import clock
+from onboarding.queues import QUEUES
+
+SENDING_TAKES = timedelta(minutes=5)
+TRIES = 5
+log = logging.getLogger(__name__)
+
+
+def queue_at_risk(p1: SlaClock, ticket: Ticket) -> None:
+    """One mail for each person who owns something that holds this run up."""
+    now = clock.now()
+    for recipient in recipients(ticket):
+        Alert.objects.get_or_create(
+            clock=p1,
+            rung="at-risk",
+            channel="email",
+            recipient=recipient,
+            defaults={"ticket": ticket, "created_at": now, "due_at": now},
+        )
+
+
+def recipients(ticket: Ticket) -> list[str]:
+    """The owner's address; without an owner the queue's, else its members', else the leads'."""
+    if ticket.owner and ticket.owner.email:
+        return [ticket.owner.email]
+    queue = Queue.objects.filter(slug=ticket.queue).exclude(email="").first()
+    if queue:
+        return [queue.email]
+    for name in (ticket.queue, "leads"):
+        if found := _members(name):
+            return found
+    log.error("Ticket %s is at risk and nobody in %s or leads has an address.", ticket.pk, ticket.queue)
+    return []
+
+
+def _members(group: str) -> list[str]:
+    members = User.objects.filter(groups__in=Group.objects.filter(name=group), is_active=True).exclude(email="")
+    return sorted(set(members.values_list("email", flat=True)))
+
+
+def deliver() -> int:
+    """Send what is due; returns how many mails went out. A mail is claimed before it is sent, so two schedulers send it once."""
+    sent = 0
+    for pk in list(Alert.objects.filter(due_at__lte=clock.now()).values_list("pk", flat=True)[:100]):
+        sent += _deliver(pk)
+    return sent
+
+
+def _deliver(pk: int) -> bool:
+    now = clock.now()
+    claimable = Alert.objects.filter(Q(state=AlertState.PENDING) | Q(state=AlertState.SENDING), pk=pk, due_at__lte=now)
+    before = Alert.objects.get(pk=pk)
+    if not claimable.update(state=AlertState.SENDING, due_at=now + SENDING_TAKES, attempts=before.attempts + 1):
+        return False
+    alert = Alert.objects.select_related("clock__transaction", "ticket").get(pk=pk)
+    if not _still_needed(alert):
+        _end(alert, AlertState.NOT_NEEDED)
+        return False
+    try:
+        _message(alert, perhaps_again=before.state == AlertState.SENDING).send()
+    except Exception as error:  # noqa: BLE001  (mail servers fail in many ways; the row says so and is tried again)
+        log.warning("Alert %s: %s", pk, error)
+        alert.error = f"{type(error).__name__}: {error}"[:300]
+        if alert.attempts >= TRIES:
+            _end(alert, AlertState.FAILED)
+        else:
+            alert.state, alert.due_at = AlertState.PENDING, now + timedelta(minutes=1)
+            alert.save()
+        return False
+    _end(alert, AlertState.SENT)
+    return True
+
+
+def _still_needed(alert: Alert) -> bool:
+    return alert.clock.ended_at is None and (alert.ticket is None or alert.ticket.is_open)
+
+
+def _end(alert: Alert, state: AlertState) -> None:
+    alert.state, alert.due_at = state, None
+    alert.sent_at = clock.now() if state == AlertState.SENT else None
+    alert.save()
+
+
+def _message(alert: Alert, *, perhaps_again: bool) -> EmailMessage:
+    run, ticket = alert.clock.transaction, alert.ticket
+    name = run.customer_name or run.onboarding_transaction_id
+    minutes = int((alert.clock.due_at - clock.now()).total_seconds() // 60)
+    left = f"{minutes} minutes are left" if minutes >= 0 else f"it was due {-minutes} minutes ago"
+    lines = [
+        f"{name} paid at {run.occurred_at:%Y-%m-%d %H:%M} UTC and is not provisioned yet; {left} of the 30.",
+        "",
+        f"What holds it up: {ticket.message if ticket else 'unknown'}",
+        f"Owned by: {ticket.owner or QUEUES[ticket.queue] if ticket else 'nobody'}",
+        "",
+        ticket.url if ticket else settings.PUBLIC_URL,
+    ]
+    if perhaps_again:
+        lines += ["", "This mail may have reached you before: its sender was interrupted."]
+    return EmailMessage(subject=f"At risk: {name} is not provisioned yet", body="\n".join(lines), to=[alert.recipient])

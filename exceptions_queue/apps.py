@@ -1,0 +1,12 @@
+from django.apps import AppConfig
+from django.db.models.signals import post_migrate
+
+
+class ExceptionsQueueConfig(AppConfig):
+    name = "exceptions_queue"
+    verbose_name = "Exceptions"
+
+    def ready(self) -> None:
+        from exceptions_queue import receivers, roles  # noqa: F401  (connects the receivers)
+
+        post_migrate.connect(roles.establish, sender=self)

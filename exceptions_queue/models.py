@@ -1,0 +1,256 @@
+"""What people must decide: tickets, the SLA clock of each run, and the alerts that were sent."""
+
+from datetime import datetime
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+from django.urls import reverse
+from django_fsm import FSMField, transition
+
+from integrations.models import Connection
+from integrations.words import Breaker, System
+from onboarding.models import OnboardingTransaction, Step
+from onboarding.queues import QUEUES
+from onboarding.words import Category, SafeAction, StepState
+
+
+class TicketStatus(models.TextChoices):
+    OPEN = "open", "Open"
+    RETRYING = "retrying", "Retrying"
+    RESOLVED = "resolved", "Resolved"
+
+
+UNRESOLVED = (TicketStatus.OPEN, TicketStatus.RETRYING)
+
+
+class Queue(models.Model):
+    """A team that owns tickets; its members are the users in the group of the same name."""
+
+    slug = models.CharField(max_length=32, unique=True, choices=list(QUEUES.items()), editable=False)
+    email = models.EmailField(blank=True, help_text="Where mail for the whole team goes; empty: to each member.")
+
+    class Meta:
+        ordering = ["slug"]
+
+    def __str__(self) -> str:
+        return QUEUES.get(self.slug, self.slug)
+
+
+class CrmOwner(models.Model):
+    """Which of our people an owner in the CRM is."""
+
+    crm_owner_id = models.CharField("CRM owner id", max_length=100, unique=True)
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="crm_owner_ids")
+
+    class Meta:
+        verbose_name = "CRM owner"
+
+    def __str__(self) -> str:
+        return f"{self.crm_owner_id}: {self.user}"
+
+
+class Ticket(models.Model):
+    """One exception that a person owns. Its subject is exactly one run, one step or one connection.
+
+    What changes while it is open (attempts, next retry, the vendor's last message) is read from its subject; what it said when it
+    was opened or last renewed stands here.
+    """
+
+    transaction = models.ForeignKey(OnboardingTransaction, on_delete=models.CASCADE, null=True, related_name="tickets")
+    step = models.ForeignKey(Step, on_delete=models.CASCADE, null=True, related_name="tickets")
+    connection = models.ForeignKey(Connection, on_delete=models.CASCADE, null=True, related_name="tickets")
+
+    status = FSMField(default=TicketStatus.OPEN, choices=TicketStatus.choices, protected=True)
+    category = models.CharField(max_length=32, choices=Category)
+    system = models.CharField(max_length=16, choices=System)
+    queue = models.CharField(max_length=32, choices=list(QUEUES.items()))
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="tickets")
+    message = models.TextField()
+    http_status = models.PositiveSmallIntegerField("HTTP status", null=True)
+    problems = models.JSONField(default=list)
+    candidates = models.JSONField(default=list)
+    fingerprint = models.CharField(max_length=64, db_index=True)
+    retry_of = models.ForeignKey("self", on_delete=models.SET_NULL, null=True, related_name="+")
+    opened_at = models.DateTimeField()
+    sla_due = models.DateTimeField("SLA due", null=True)
+    resolved_at = models.DateTimeField(null=True)
+    resolution = models.CharField(max_length=200, blank=True)
+
+    class Meta:
+        ordering = ["sla_due", "pk"]
+        permissions = [
+            ("retry_ticket", "Can retry"),
+            ("fix_ticket", "Can fix missing data, then retry"),
+            ("choose_match_ticket", "Can choose among matches"),
+            ("link_object_ticket", "Can link an object by its id"),
+            ("assign_ticket", "Can assign"),
+            ("note_ticket", "Can write notes"),
+        ]
+        constraints = [
+            models.CheckConstraint(
+                name="ticket_one_subject",
+                condition=Q(transaction__isnull=False, connection__isnull=True)
+                | Q(transaction__isnull=True, step__isnull=True, connection__isnull=False),
+            ),
+            models.UniqueConstraint(
+                name="ticket_open_once_per_run",
+                fields=["transaction"],
+                condition=Q(step__isnull=True, status__in=UNRESOLVED),
+            ),
+            models.UniqueConstraint(name="ticket_open_once_per_step", fields=["step"], condition=Q(status__in=UNRESOLVED)),
+            models.UniqueConstraint(
+                name="ticket_open_once_per_connection", fields=["connection"], condition=Q(status__in=UNRESOLVED)
+            ),
+            models.CheckConstraint(name="ticket_has_a_queue", condition=~Q(queue="")),
+        ]
+        indexes = [
+            models.Index(fields=["status", "queue", "sla_due"]),
+            models.Index(fields=["opened_at"]),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.get_category_display()}: {self.subject_name}"
+
+    @property
+    def subject_name(self) -> str:
+        if self.connection:
+            return self.connection.slug
+        name = self.transaction.customer_name or self.transaction.onboarding_transaction_id if self.transaction else ""
+        return f"{name}, {self.step.key}" if self.step else name
+
+    @property
+    def is_open(self) -> bool:
+        return self.status in UNRESOLVED
+
+    @property
+    def attempts(self) -> int:
+        return self.step.attempt_rows.count() if self.step else 0
+
+    @property
+    def next_retry(self) -> datetime | None:
+        """When the engine tries again by itself; None where it waits for a person."""
+        if not self.step or not self.is_open or self.step.state not in (StepState.BLOCKED, StepState.WAITING):
+            return None
+        return self.step.due_at
+
+    @property
+    def safe_action(self) -> SafeAction:
+        if self.category in (Category.MISSING_DATA, Category.AMBIGUOUS_MATCH) or self.problems:
+            return SafeAction.MANUAL_FIX
+        return SafeAction.RETRY
+
+    @property
+    def failed_step(self) -> str:
+        return self.step.key if self.step else "gate" if self.transaction else "credentials"
+
+    @property
+    def url(self) -> str:
+        return settings.PUBLIC_URL + reverse("admin:exceptions_queue_ticket_change", args=[self.pk])
+
+    @transition(field=status, source=[TicketStatus.OPEN, TicketStatus.RETRYING], target=TicketStatus.RETRYING)
+    def retry(self) -> None: ...
+
+    @transition(field=status, source=[TicketStatus.OPEN, TicketStatus.RETRYING], target=TicketStatus.OPEN)
+    def renew(self) -> None: ...
+
+    @transition(field=status, source=[TicketStatus.OPEN, TicketStatus.RETRYING], target=TicketStatus.RESOLVED)
+    def resolve(self, *, at: datetime, resolution: str) -> None:
+        self.resolved_at, self.resolution = at, resolution[:200]
+
+
+class TicketNote(models.Model):
+    """What a person wrote on a ticket."""
+
+    ticket = models.ForeignKey(Ticket, on_delete=models.CASCADE, related_name="notes")
+    author = models.CharField(max_length=150)
+    text = models.TextField(max_length=4000)
+    at = models.DateTimeField()
+
+    class Meta:
+        ordering = ["pk"]
+
+    def __str__(self) -> str:
+        return f"{self.author}: {self.text[:40]}"
+
+
+class ClockState(models.TextChoices):
+    RUNNING = "running", "Running"
+    BREACHED = "breached", "Breached"
+    MET = "met", "Met"
+    MET_LATE = "met_late", "Met late"
+
+
+class SlaClock(models.Model):
+    """The P1 clock of a run: paid to provisioned, round the clock, never paused."""
+
+    transaction = models.OneToOneField(OnboardingTransaction, on_delete=models.CASCADE, related_name="p1_clock")
+    state = FSMField(default=ClockState.RUNNING, choices=ClockState.choices, protected=True)
+    started_at = models.DateTimeField()
+    at_risk_at = models.DateTimeField()
+    due_at = models.DateTimeField()
+    at_risk_seen = models.BooleanField(default=False, help_text="The at-risk rung has been taken.")
+    breached_at = models.DateTimeField(null=True)
+    ended_at = models.DateTimeField(null=True)
+    next_transition_at = models.DateTimeField(null=True)
+
+    class Meta:
+        indexes = [
+            models.Index(
+                fields=["next_transition_at"], condition=Q(next_transition_at__isnull=False), name="clock_next_transition"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"P1 of {self.transaction_id}: {self.state}"
+
+    @transition(field=state, source=ClockState.RUNNING, target=ClockState.BREACHED)
+    def breach(self) -> None:
+        """The breach is the due instant, however late it is noticed; it never clears."""
+        self.breached_at = self.due_at
+        self.next_transition_at = None
+
+    @transition(field=state, source=ClockState.RUNNING, target=ClockState.MET)
+    def meet(self, *, at: datetime) -> None:
+        self.ended_at, self.next_transition_at = at, None
+
+    @transition(field=state, source=ClockState.BREACHED, target=ClockState.MET_LATE)
+    def meet_late(self, *, at: datetime) -> None:
+        self.ended_at, self.next_transition_at = at, None
+
+
+class AlertState(models.TextChoices):
+    PENDING = "pending", "Pending"
+    SENDING = "sending", "Sending"
+    SENT = "sent", "Sent"
+    NOT_NEEDED = "not-needed", "Not needed any more"
+    FAILED = "failed", "Failed"
+
+
+class Alert(models.Model):
+    """The outbox of alerts: at most one a clock, rung, channel and recipient."""
+
+    clock = models.ForeignKey(SlaClock, on_delete=models.CASCADE, related_name="alerts")
+    ticket = models.ForeignKey(Ticket, on_delete=models.SET_NULL, null=True, related_name="alerts")
+    rung = models.CharField(max_length=16, default="at-risk")
+    channel = models.CharField(max_length=16, default="email")
+    recipient = models.CharField(max_length=254)
+    state = models.CharField(max_length=16, choices=AlertState, default=AlertState.PENDING)
+    attempts = models.PositiveSmallIntegerField(default=0)
+    error = models.CharField(max_length=300, blank=True)
+    created_at = models.DateTimeField()
+    due_at = models.DateTimeField(null=True)
+    sent_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["clock", "rung", "channel", "recipient"], name="alert_once")]
+        indexes = [models.Index(fields=["due_at"], condition=Q(due_at__isnull=False), name="alert_due")]
+
+    def __str__(self) -> str:
+        return f"{self.rung} to {self.recipient}: {self.state}"
+
+
+def covering(run: OnboardingTransaction) -> models.QuerySet[Ticket]:
+    """The open tickets that cover a run: its own, its steps', and those of connections it is parked behind."""
+    parked = run.steps.filter(connection__breaker=Breaker.OPEN, finished_at=None).values("connection")
+    return Ticket.objects.filter(Q(transaction=run) | Q(connection__in=parked), status__in=UNRESOLVED)

@@ -1,0 +1,87 @@
+"""News from below becomes tickets and clocks, inside the transaction that made it true."""
+
+import functools
+from typing import Any
+
+from django.db import transaction as db
+from django.dispatch import receiver
+
+from exceptions_queue import sla, tickets
+from exceptions_queue.models import UNRESOLVED, Ticket
+from integrations import clock
+from integrations.models import Connection, InboundEvent
+from integrations.signals import breaker_closed, breaker_opened, event_failed
+from onboarding import audit, services, signals
+from onboarding.models import OnboardingTransaction, Step
+from onboarding.words import Category
+
+
+@receiver(signals.run_accepted)
+def start_clock(run: OnboardingTransaction, **_: Any) -> None:
+    sla.start(run)
+
+
+@receiver(signals.run_provisioned)
+def meet_clock(run: OnboardingTransaction, **_: Any) -> None:
+    sla.meet(run, at=clock.now())
+    stalled = Ticket.objects.filter(transaction=run, step=None, category=Category.STALLED)
+    tickets.resolve(stalled, resolution="The run went on by itself.")
+
+
+@receiver(signals.run_blocked)
+def open_run_ticket(run: OnboardingTransaction, category: str, message: str, problems: list[dict[str, str]], **_: Any) -> None:
+    tickets.for_run(run, category=category, message=message, problems=problems)
+
+
+@receiver(signals.run_unblocked)
+def resolve_run_ticket(run: OnboardingTransaction, **_: Any) -> None:
+    tickets.resolve(Ticket.objects.filter(transaction=run, step=None), resolution="The data is complete.")
+
+
+@receiver(signals.step_blocked)
+def open_step_ticket(step: Step, *, fallback: bool, **_: Any) -> None:
+    tickets.for_step(step, fallback=fallback)
+
+
+@receiver(signals.step_unblocked)
+def resolve_step_ticket(step: Step, **_: Any) -> None:
+    tickets.resolve(Ticket.objects.filter(step=step), resolution="The step has passed.")
+
+
+@receiver(signals.step_retrying)
+def follow_step(step: Step, *, requested: bool, **_: Any) -> None:
+    """A ticket whose step is tried again says so; one whose step failed in the same way once more is open again."""
+    for ticket in Ticket.objects.filter(step=step, status__in=UNRESOLVED):
+        ticket.message, ticket.http_status = step.message or ticket.message, step.http_status
+        if requested:
+            ticket.retry()
+        else:
+            ticket.renew()
+        ticket.save()
+
+
+@receiver(breaker_opened)
+def open_connection_ticket(connection: Connection, status: int | None, **_: Any) -> None:
+    message = f"{connection.slug} refuses our credentials: {connection.breaker_reason}"
+    tickets.for_connection(connection, category=Category.AUTH_ERROR, message=message, http_status=status)
+    audit.record_elsewhere(
+        "integrations.breaker.opened", actor=audit.SYSTEM, data={"connection": connection.slug, "status": status}
+    )
+
+
+@receiver(breaker_closed)
+def resolve_connection_ticket(connection: Connection, actor: str, **_: Any) -> None:
+    open_ones = Ticket.objects.filter(connection=connection, category=Category.AUTH_ERROR)
+    tickets.resolve(open_ones, resolution="The connection's test passed.")
+    audit.record_elsewhere("integrations.breaker.closed", actor=actor, data={"connection": connection.slug})
+    # After the commit: runs are locked before connections, never the other way round.
+    db.on_commit(functools.partial(services.connection_restored, connection.system, connection.pk), robust=True)
+
+
+@receiver(event_failed)
+def open_event_ticket(event: InboundEvent, message: str, **_: Any) -> None:
+    tickets.for_connection(
+        event.connection,
+        category=Category.INTERNAL_ERROR,
+        message=f"The event {event.external_id} ({event.type}) is stored but could not be understood: {message}",
+    )

@@ -1,0 +1,76 @@
+"""The scheduler's pass over everything that is due.
+
+Work is hinted at through the broker; what no broker takes is done here, a few things at once: with Redis gone everything still
+happens, only slower.
+"""
+
+import logging
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from django.conf import settings
+from django.db import DatabaseError, close_old_connections, connection
+
+from exceptions_queue import alerts, sla
+from onboarding.engine import run, sweep
+from onboarding.intake import events
+
+OWN_THREADS = 4
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Done:
+    """Counts of one pass; steps and events are those done here, not those handed to workers."""
+
+    events: int = 0
+    steps: int = 0
+    clocks: int = 0
+    alerts: int = 0
+
+
+def one_pass(*, publish: bool = True) -> Done:
+    """Find what is due and hint at it, or do it here: all of it with ``publish=False``, else what no broker took."""
+    done = Done(clocks=sla.tick())
+    due = sweep.sweep()
+    if publish:
+        due = sweep.publish(due)
+    done.alerts = alerts.deliver()
+    done.events, done.steps = len(due.events), len(due.steps)
+    if due:
+        with ThreadPoolExecutor(OWN_THREADS, thread_name_prefix="sweep") as pool:
+            list(pool.map(_process_event, due.events))
+            list(pool.map(_run_step, due.steps))
+    return done
+
+
+def run_forever(stop: threading.Event, *, every: float) -> None:
+    """Pass after pass, ``every`` seconds apart, until ``stop`` is set. A pass that fails is logged; the next one tries again."""
+    while not stop.is_set():
+        try:
+            one_pass(publish=settings.BROKER_PUBLISH)
+        except DatabaseError:
+            log.exception("The sweep could not finish")
+        finally:
+            close_old_connections()
+        stop.wait(every)
+    run.stopping.set()
+
+
+def _run_step(pk: int) -> None:
+    try:
+        run.run_step(pk)
+    except Exception:
+        log.exception("Step %s could not be run; the sweep tries it again", pk)
+    finally:
+        connection.close()
+
+
+def _process_event(pk: int) -> None:
+    try:
+        events.process_event(pk)
+    except Exception:
+        log.exception("Event %s could not be processed; the sweep tries it again", pk)
+    finally:
+        connection.close()

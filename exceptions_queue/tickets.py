@@ -1,0 +1,113 @@
+"""Opening, renewing and resolving tickets, inside the database transaction of what they are about."""
+
+from typing import Any
+
+from django.db import transaction as db
+
+from exceptions_queue import routing
+from exceptions_queue.models import UNRESOLVED, Ticket
+from integrations import clock
+from integrations.models import Connection
+from integrations.words import System
+from onboarding import audit
+from onboarding.models import OnboardingTransaction, Step
+from onboarding.sla import p1_due
+from onboarding.words import Category
+
+
+def for_step(step: Step, *, fallback: bool = False) -> Ticket:
+    """Open or renew the step's ticket. ``fallback``: routing failed before, so only what cannot fail is used."""
+    run = step.transaction
+    queue = routing.ENGINEERING if fallback else routing.queue_for(step.category, step.system, step.problems, step.queue)
+    return _open(
+        {"step": step},
+        run=run,
+        fields={
+            "transaction": run,
+            "category": step.category,
+            "system": step.system,
+            "queue": queue,
+            "owner": None if fallback else routing.owner_for(queue, run),
+            "message": step.message,
+            "http_status": step.http_status,
+            "problems": step.problems,
+            "candidates": step.candidates,
+            "sla_due": p1_due(run),
+            "fingerprint": routing.fingerprint(step.system, step.key, step.category, step.http_status, step.message),
+        },
+    )
+
+
+def for_run(run: OnboardingTransaction, *, category: str, message: str, problems: list[dict[str, str]]) -> Ticket:
+    queue = routing.queue_for(category, System.WORKFLOW, problems)
+    return _open(
+        {"transaction": run, "step": None},
+        run=run,
+        fields={
+            "category": category,
+            "system": System.WORKFLOW,
+            "queue": queue,
+            "owner": routing.owner_for(queue, run),
+            "message": message,
+            "problems": problems,
+            "sla_due": p1_due(run),
+            "fingerprint": routing.fingerprint(System.WORKFLOW, "gate", category, None, message),
+        },
+    )
+
+
+def for_connection(connection: Connection, *, category: str, message: str, http_status: int | None = None) -> Ticket:
+    return _open(
+        {"connection": connection},
+        run=None,
+        fields={
+            "category": category,
+            "system": connection.system,
+            "queue": routing.ENGINEERING,
+            "message": message,
+            "http_status": http_status,
+            "sla_due": earliest_due(connection),
+            "fingerprint": routing.fingerprint(connection.system, connection.slug, category, http_status, message),
+        },
+    )
+
+
+def earliest_due(connection: Connection) -> Any:
+    """When the first of the runs that need this connection is due; None where none waits."""
+    waiting = Step.objects.filter(connection=connection, finished_at=None, transaction__provisioned_at=None)
+    first = waiting.select_related("transaction").order_by("transaction__occurred_at").first()
+    return p1_due(first.transaction) if first else None
+
+
+def resolve(tickets: Any, *, resolution: str) -> None:
+    """Close open tickets; their subject has passed."""
+    for ticket in tickets.filter(status__in=UNRESOLVED).select_related("transaction"):
+        ticket.resolve(at=clock.now(), resolution=resolution)
+        ticket.save()
+        if ticket.transaction:
+            audit.record(ticket.transaction, "exceptions.ticket.resolved", data=_facts(ticket))
+
+
+def _open(subject: dict[str, Any], *, run: OnboardingTransaction | None, fields: dict[str, Any]) -> Ticket:
+    with db.atomic():
+        ticket = Ticket.objects.filter(**subject, status__in=UNRESOLVED).first()
+        if ticket:
+            if ticket.owner_id:
+                fields.pop("owner", None)  # a person keeps what was given to them
+            for name, value in fields.items():
+                setattr(ticket, name, value)
+            ticket.renew()
+            ticket.save()
+            return ticket
+        before = Ticket.objects.filter(**subject).order_by("-pk").first()
+        ticket = Ticket(**{**subject, **fields}, retry_of=before, opened_at=clock.now())
+        ticket.save(force_insert=True)
+        if run:
+            audit.record(run, "exceptions.ticket.opened", data=_facts(ticket))
+        else:
+            audit.record_elsewhere("exceptions.ticket.opened", actor=audit.SYSTEM, data=_facts(ticket))
+        return ticket
+
+
+def _facts(ticket: Ticket) -> dict[str, Any]:
+    return {"ticket": ticket.pk, "category": ticket.category, "queue": ticket.queue, "owner": str(ticket.owner or "")}

@@ -1,0 +1,219 @@
+"""Claiming a step: lease, fencing token, reservation and intent, in one short transaction."""
+
+import hashlib
+import json
+import time
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction as db
+
+from integrations import clock, pace
+from integrations.models import Connection
+from integrations.words import Breaker
+from onboarding import audit
+from onboarding.engine.failpoints import failpoint
+from onboarding.engine.locks import lock_run, retried
+from onboarding.engine.policy import ATTEMPTS_BEFORE_TICKET
+from onboarding.models import Attempt, Intent, MatchChoice, OnboardingTransaction, Reservation, Step
+from onboarding.signals import step_blocked
+from onboarding.steps.base import EnsureHandler, StepHandler
+from onboarding.steps.registry import HANDLERS
+from onboarding.words import Category, IntentState, Status, StepState, WaitsFor
+
+SLOT_WAIT = timedelta(seconds=1)
+RESERVATION_WAIT = timedelta(seconds=3)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What the holder of a step may do, and until when. ``deadline`` is monotonic: no write is sent after it."""
+
+    step: Step
+    run: OnboardingTransaction
+    handler: StepHandler
+    connection: Connection | None
+    content: dict[str, Any]
+    token: int
+    deadline: float
+    related: dict[str, str] = field(default_factory=dict)
+    known_id: str = ""
+    """The object's id where it is known already: from our mapping, or from another run's reservation."""
+    known_from: str = ""
+    intent: Intent | None = None
+    choice: MatchChoice | None = None
+
+    @property
+    def slot_holder(self) -> str:
+        return f"step:{self.step.pk}:{self.token}"
+
+
+@retried
+def claim(step_pk: int) -> Claim | None:
+    """Claim the step if it is due and free; None where somebody else has it or it must wait."""
+    run_pk = Step.objects.filter(pk=step_pk).values_list("transaction_id", flat=True).first()
+    if run_pk is None:
+        return None
+    with db.atomic():
+        run = lock_run(run_pk)
+        failpoint("before-intent")
+        claimed = claim_locked(run, Step.objects.select_related("connection").get(pk=step_pk))
+    failpoint("after-intent")
+    return claimed
+
+
+def claim_locked(run: OnboardingTransaction, step: Step) -> Claim | None:
+    """As ``claim``, inside a transaction that holds the run locked."""
+    now = clock.now()
+    if not _is_claimable(run, step, now):
+        return None
+    if step.state == StepState.RUNNING and not _take_over(run, step, now):
+        return None
+    deadline = time.monotonic() + settings.STEP_SECONDS
+    handler = HANDLERS[step.uses]
+    send_by = now + timedelta(seconds=settings.STEP_SECONDS)
+    details: dict[str, Any] = {}
+    if isinstance(handler, EnsureHandler) and step.connection:
+        prepared = _prepare(run, step, handler, step.connection, now, send_by)
+        if prepared is None:
+            return None
+        details = prepared
+    if step.connection and not pace.acquire(
+        step.connection, f"step:{step.pk}:{step.token + 1}", now + timedelta(seconds=settings.LEASE_SECONDS)
+    ):
+        _wait(step, WaitsFor.SLOT, now + SLOT_WAIT)
+        return None
+    step.claim(at=now, lease_until=now + timedelta(seconds=settings.LEASE_SECONDS), send_by=send_by)
+    step.save()
+    Attempt.objects.create(step=step, token=step.token, started_at=now)
+    if intent := details.get("intent"):
+        intent.token, intent.send_by = step.token, send_by
+        intent.save()
+    audit.record(run, "onboarding.step.claimed", data={"step": step.key, "token": step.token})
+    return Claim(step, run, handler, step.connection, run.payload, step.token, deadline, **details)
+
+
+def _is_claimable(run: OnboardingTransaction, step: Step, now: datetime) -> bool:
+    if step.is_done or run.status not in (Status.QUEUED, Status.PROVISIONING, Status.READY_FOR_KICKOFF):
+        return False
+    if step.connection and step.connection.breaker == Breaker.OPEN:
+        return False
+    if step.state == StepState.RUNNING:
+        return step.lease_until is not None and step.lease_until < now
+    if step.waits_for == WaitsFor.RESERVATION:
+        return True  # asking early costs a look, and the hint says that it may be free
+    return step.due_at is not None and step.due_at <= now
+
+
+def _take_over(run: OnboardingTransaction, step: Step, now: datetime) -> bool:
+    """The former holder's lease ran out. That was an attempt: work that kills its worker must not go round for ever."""
+    step.attempts += 1
+    Attempt.objects.filter(step=step, token=step.token, finished_at=None).update(finished_at=now, outcome="lease-expired")
+    audit.record(run, "onboarding.step.lease-expired", data={"step": step.key, "token": step.token})
+    if step.attempts < ATTEMPTS_BEFORE_TICKET:
+        return True
+    step.category, step.http_status = Category.STALLED, None
+    step.message = f"The worker was lost {step.attempts} times while it tried to {HANDLERS[step.uses].title}."
+    step.attempts = 0
+    step.block(due_at=None)
+    step.save()
+    audit.record(run, "onboarding.step.blocked", data={"step": step.key, "category": step.category})
+    step_blocked.send(Step, step=step, fallback=False)
+    return False
+
+
+def _wait(step: Step, waits_for: WaitsFor, until: datetime) -> None:
+    """Waiting for a slot or a turn is no attempt. A blocked step stays blocked: its ticket is open."""
+    if step.state == StepState.BLOCKED:
+        step.due_at = until
+    else:
+        step.wait(waits_for=waits_for, due_at=until)
+    step.save()
+
+
+def _prepare(
+    run: OnboardingTransaction,
+    step: Step,
+    handler: EnsureHandler,
+    connection: Connection,
+    now: datetime,
+    send_by: datetime,
+) -> dict[str, Any] | None:
+    """Everything the holder needs to know; None where another run of the customer has its turn."""
+    content = run.payload
+    run_id = run.onboarding_transaction_id
+    match_key = handler.match_key(content, run_id)
+    mapping = step.mappings.filter(item="").first()
+    details: dict[str, Any] = {
+        "related": _related(run, handler),
+        "choice": MatchChoice.objects.filter(connection=connection, kind=handler.kind, match_key=match_key).first(),
+    }
+    if mapping:
+        details |= {"known_id": mapping.external_id, "known_from": mapping.how}
+    elif handler.shared:
+        reservation = reserve(connection, handler.kind, match_key, step, now)
+        if reservation is None:
+            _wait(step, WaitsFor.RESERVATION, now + RESERVATION_WAIT)
+            return None
+        if reservation.external_id:
+            details |= {"known_id": reservation.external_id, "known_from": "reservation"}
+    details["intent"] = _intent(run, step, handler, content, details["related"], now, send_by)
+    return details
+
+
+def _related(run: OnboardingTransaction, handler: StepHandler) -> dict[str, str]:
+    mappings = run.mappings.filter(step__uses__in=handler.needs).values_list("step__uses", "external_id")
+    return dict(mappings)
+
+
+def reserve(connection: Connection, kind: str, match_key: str, step: Step, now: datetime) -> Reservation | None:
+    """Our turn with a shared object (or its known id); None while another run is at it."""
+    reservation, _ = Reservation.objects.get_or_create(
+        connection=connection, kind=kind, match_key=match_key, defaults={"holder": step, "created_at": now}
+    )
+    if reservation.external_id or reservation.holder_id == step.pk:
+        return reservation
+    free = Reservation.objects.filter(pk=reservation.pk, holder=None, external_id="")
+    return reservation if free.update(holder=step) else None
+
+
+@retried
+def reopen(claim: Claim, kind: str) -> bool:
+    """The object that was known is gone at the vendor: take the turn to make it again. False where another run was faster."""
+    if claim.known_from != "reservation":
+        return True
+    gone = Reservation.objects.filter(connection=claim.connection, kind=kind, external_id=claim.known_id)
+    return bool(gone.update(external_id="", holder=claim.step))
+
+
+def _intent(
+    run: OnboardingTransaction,
+    step: Step,
+    handler: EnsureHandler,
+    content: dict[str, Any],
+    related: dict[str, str],
+    now: datetime,
+    send_by: datetime,
+) -> Intent:
+    """The step's intent. Parameters are frozen from the first possible send until it is sure that nothing came of it."""
+    intent = Intent.objects.filter(step=step, item="").first() or Intent(
+        transaction=run, step=step, created_at=now, send_by=send_by, state=IntentState.NO_EFFECT
+    )
+    if intent.state == IntentState.DONE:
+        intent.state = IntentState.OPEN  # its object vanished, or is only looked at: a lost holder must be noticed again
+    elif intent.state == IntentState.NO_EFFECT:
+        intent.reference = handler.reference(content, run.onboarding_transaction_id)
+        intent.params = handler.params(content, related)
+        intent.request_hash = _hash(intent.params)
+        intent.unknown_since = None
+        intent.state = IntentState.OPEN
+    elif intent.state == IntentState.OPEN and intent.token == step.token and intent.unknown_since is None:
+        # Its holder was lost between writing the intent and telling us how it ended: it may send until its send_by.
+        intent.unknown_since = intent.send_by
+    return intent
+
+
+def _hash(params: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(params, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,43 @@
+"""Publishing hints. A message carries one primary key; losing it costs time, never work (the sweep finds every due row)."""
+
+import functools
+import logging
+import time
+from threading import Lock
+
+from celery import current_app
+from django.conf import settings
+from django.db import transaction
+
+RUN_STEP = "onboarding.run_step"
+PROCESS_EVENT = "onboarding.process_event"
+PAUSE_SECONDS = 5.0
+
+log = logging.getLogger(__name__)
+_paused_until = 0.0
+_lock = Lock()
+
+
+def hint_step(step_pk: int) -> None:
+    """Once the surrounding transaction has committed, tell a worker that the step is due."""
+    transaction.on_commit(functools.partial(publish, RUN_STEP, step_pk), robust=True)
+
+
+def hint_event(event_pk: int) -> None:
+    """Once the surrounding transaction has committed, tell a worker that the event is stored."""
+    transaction.on_commit(functools.partial(publish, PROCESS_EVENT, event_pk), robust=True)
+
+
+def publish(task: str, pk: int) -> bool:
+    """Send one hint; False where it was not sent. Never raises, and after a failure does not try for a while."""
+    global _paused_until  # noqa: PLW0603
+    if not settings.BROKER_PUBLISH or time.monotonic() < _paused_until:
+        return False
+    try:
+        current_app.send_task(task, args=[pk], retry=False, ignore_result=True)
+    except Exception as error:  # noqa: BLE001  (whatever the broker's client raises, the row is the truth)
+        with _lock:
+            _paused_until = time.monotonic() + PAUSE_SECONDS
+        log.warning("The broker takes no messages (%s); the sweep goes on without it.", type(error).__name__)
+        return False
+    return True

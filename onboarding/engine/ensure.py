@@ -1,0 +1,134 @@
+"""Find or create, written once: at most one object, however often and by whomever it is tried.
+
+The order is: what we know, what a person chose, what can be found by the strongest key, and only then a create. A create whose
+outcome is unknown is never simply sent again (FAILURES, "The indeterminate create").
+"""
+
+from datetime import datetime, timedelta
+
+from integrations import clock
+from integrations.errors import Kind, ProviderError
+from integrations.providers.base import Connector, Created, CreateSafety, Found, JobAccepted, MatchKey
+from onboarding.engine.claims import RESERVATION_WAIT, Claim, reopen
+from onboarding.engine.failpoints import failpoint
+from onboarding.engine.outcomes import Ambiguous, Ensured, Failed, Outcome, UnknownOutcome, Waiting
+from onboarding.models import Intent
+from onboarding.steps.base import EnsureHandler
+from onboarding.words import IntentState, WaitsFor
+
+JOB_POLL = timedelta(seconds=2)
+JOB_GIVEN_UP_AFTER = timedelta(minutes=10)
+
+
+def ensure(claim: Claim, handler: EnsureHandler, connector: Connector) -> Outcome:
+    """Make sure that the step's object exists once, and is tied to the others. Raises ``ProviderError`` or ``DeadlinePassed``."""
+    outcome = _find_or_create(claim, handler, connector)
+    if isinstance(outcome, Ensured):
+        try:
+            handler.settle(connector, outcome.external_id, claim.related)
+        except ProviderError as error:
+            return Failed(error, made=outcome)
+    return outcome
+
+
+def _find_or_create(claim: Claim, handler: EnsureHandler, connector: Connector) -> Outcome:
+    intent = claim.intent
+    assert intent is not None  # noqa: S101  (every ensuring step is claimed with one)
+    if claim.known_id:
+        if found := connector.get(handler.kind, claim.known_id):
+            return Ensured(found.external_id, found.url, claim.known_from)
+        if not reopen(claim, handler.kind):
+            return Waiting(WaitsFor.RESERVATION, clock.now() + RESERVATION_WAIT)
+    if intent.state == IntentState.ACCEPTED:
+        return _poll(handler, connector, intent)
+    if claim.choice and claim.choice.external_id:
+        return _link_choice(handler, connector, claim.choice.external_id)
+    create_anyway = bool(claim.choice) and not _is_stale(claim, intent)
+    keys = handler.keys(claim.content, intent.reference)
+    if create_anyway:
+        keys = [key for key in keys if key.name == "reference"]
+    outcome = _find(handler, connector, keys)
+    if outcome is None and not create_anyway:
+        outcome = _settle_unknown(handler, connector, intent)
+    return outcome or _create(handler, connector, intent, keys)
+
+
+def _is_stale(claim: Claim, intent: Intent) -> bool:
+    """A person's "nothing is there, create it" says nothing about a create that was sent after they looked."""
+    return bool(claim.choice and intent.unknown_since and claim.choice.chosen_at < intent.unknown_since)
+
+
+def _find(handler: EnsureHandler, connector: Connector, keys: list[MatchKey]) -> Outcome | None:
+    for key in keys:
+        found = connector.find(handler.kind, key)
+        if outcome := _judge(found, key):
+            return outcome
+    return None
+
+
+def _judge(found: list[Found], key: MatchKey) -> Outcome | None:
+    """One match is linked, several are never guessed among, and a mere namesake is shown to a person."""
+    if not found:
+        return None
+    if len(found) == 1 and found[0].conclusive:
+        return Ensured(found[0].external_id, found[0].url, key.name)
+    if len(found) == 1:
+        return Ambiguous(found, f"“{found[0].label}” has the same name, but nothing shows that it is this customer.")
+    return Ambiguous(found, f"{len(found)} objects have the same {key.name} “{key.value}”.")
+
+
+def _link_choice(handler: EnsureHandler, connector: Connector, external_id: str) -> Outcome:
+    if found := connector.get(handler.kind, external_id):
+        return Ensured(found.external_id, found.url, "person")
+    return Failed(ProviderError(Kind.NOT_FOUND, f"{connector.provider} has no {handler.kind} {external_id}, which was chosen."))
+
+
+def _settle_unknown(handler: EnsureHandler, connector: Connector, intent: Intent) -> Outcome | None:
+    """An earlier create may have been carried out and nothing was found: wait out the vendor's lag, then decide."""
+    if intent.unknown_since is None:
+        return None
+    kind = connector.kind(handler.kind)
+    caught_up: datetime = intent.unknown_since + timedelta(seconds=kind.search_lag)
+    if clock.now() <= caught_up:
+        return Waiting(WaitsFor.HOLD_OFF, caught_up + timedelta(milliseconds=50))
+    if kind.safety is CreateSafety.NEITHER:
+        return UnknownOutcome(
+            f"{connector.provider} may have carried out an earlier create of “{intent.reference}”, it cannot be found, "
+            "and a second one might make a duplicate."
+        )
+    return None
+
+
+def _create(handler: EnsureHandler, connector: Connector, intent: Intent, keys: list[MatchKey]) -> Outcome:
+    failpoint("before-send")
+    try:
+        made = connector.create(handler.kind, intent.params, intent.reference)
+    except ProviderError as error:
+        if error.kind is not Kind.CONFLICT:
+            return Failed(error, sent=True)
+        # The vendor enforces a key that somebody else holds, or that our search has not caught up with.
+        return _find(handler, connector, keys) or Failed(error, sent=True)
+    failpoint("after-answer")
+    match made:
+        case Created(external_id, url):
+            return Ensured(external_id, url, "created")
+        case JobAccepted(job_id):
+            return Waiting(WaitsFor.JOB, clock.now() + JOB_POLL / 2, job_id)
+
+
+def _poll(handler: EnsureHandler, connector: Connector, intent: Intent) -> Outcome:
+    try:
+        made = connector.poll(handler.kind, intent.job_id)
+    except ProviderError as error:
+        if error.kind is Kind.INVALID:
+            return Failed(error, job_ended=True)
+        raise
+    if made:
+        return Ensured(made.external_id, made.url, "created")
+    now = clock.now()
+    if intent.job_started_at and now - intent.job_started_at > JOB_GIVEN_UP_AFTER:
+        minutes = int(JOB_GIVEN_UP_AFTER.total_seconds() // 60)
+        return Failed(
+            ProviderError(Kind.SERVER, f"{connector.provider}'s job {intent.job_id} has not ended after {minutes} minutes.")
+        )
+    return Waiting(WaitsFor.JOB, now + JOB_POLL)

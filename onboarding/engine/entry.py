@@ -1,0 +1,107 @@
+"""From an accepted payload to provisioning: local enrichment, the gate, then steps, a look-up in the CRM, or people."""
+
+from integrations import clock
+from integrations.connections import default_connection
+from integrations.words import System
+from onboarding import audit
+from onboarding.engine import playbook as playbooks
+from onboarding.engine.advance import advance, make_due
+from onboarding.models import OnboardingTransaction, Step
+from onboarding.payload import catalogue, enrichment
+from onboarding.payload.gate import Problem, problems
+from onboarding.payload.schema import with_value
+from onboarding.payload.snapshots import write_snapshot
+from onboarding.signals import run_blocked, run_unblocked
+from onboarding.steps.registry import HANDLERS
+from onboarding.words import Category, Status
+
+LOOKUP = "crm.lookup"
+
+
+def admit(run: OnboardingTransaction, *, actor: str = audit.SYSTEM) -> None:
+    """Take a new or mended payload as far as it goes. The caller holds the run locked (or has just made it) and saves it."""
+    if run.status not in (Status.QUEUED, Status.AWAITING_DATA):
+        return
+    content = run.payload
+    if facts := enrichment.known_here(content):
+        for path, (value, _) in facts.items():
+            content = with_value(content, path, value)
+        sources = {path: source for path, (_, source) in facts.items()}
+        write_snapshot(run, content, source="enrichment", actor=audit.SYSTEM, changed=facts, provenance=sources)
+    missing = problems(content)
+    if not missing:
+        _start(run, actor=actor)
+    elif enrichment.needs_crm(content) and _may_look_up(run):
+        return
+    else:
+        await_data(run, missing)
+
+
+def await_data(run: OnboardingTransaction, missing: list[Problem], note: str = "") -> None:
+    """Ask people for what is missing; again with the shorter list when some of it came in."""
+    if run.status == Status.QUEUED:
+        run.await_data()
+        audit.record(run, "onboarding.run.awaiting-data", data={"paths": [problem.path for problem in missing]})
+    message = f"{catalogue.labels(problem.path for problem in missing)}: missing or implausible."
+    run_blocked.send(
+        OnboardingTransaction,
+        run=run,
+        category=Category.MISSING_DATA,
+        message=f"{message} {note}".strip(),
+        problems=[problem.as_dict() for problem in missing],
+    )
+
+
+def _may_look_up(run: OnboardingTransaction) -> bool:
+    """True where the CRM is being asked, or is from now on; False once it has answered, or where there is none."""
+    step = run.steps.filter(key=LOOKUP).first()
+    if step:
+        return not step.is_done
+    connection = default_connection(System.CRM)
+    if connection is None:
+        return False
+    step = Step(transaction=run, key=LOOKUP, uses=LOOKUP, system=System.CRM, position=0, connection=connection)
+    make_due(step, clock.now())
+    step.save(force_insert=True)
+    audit.record(run, "onboarding.step.planned", data={"step": LOOKUP})
+    return True
+
+
+def _start(run: OnboardingTransaction, *, actor: str) -> None:
+    playbook = playbooks.choose(run.payload)
+    if playbook is None:
+        run_blocked.send(
+            OnboardingTransaction,
+            run=run,
+            category=Category.NOT_CONFIGURED,
+            message=f"No playbook serves the plan “{run.plan_sku}” and the segment “{run.segment}”.",
+            problems=[Problem("commercial.plan_sku", "no playbook serves it").as_dict()],
+        )
+        return
+    was_blocked = run.status == Status.AWAITING_DATA
+    run.start_provisioning(playbook=playbooks.pin(playbook))
+    audit.record(
+        run,
+        "onboarding.run.provisioning",
+        actor=actor,
+        data={"playbook": playbook.name, "version": playbook.version, "hash": playbook.content_hash},
+    )
+    for step in run.steps.filter(key=LOOKUP):
+        if not step.is_done:
+            step.skip(at=clock.now())
+            step.save()
+    Step.objects.bulk_create(
+        Step(
+            transaction=run,
+            key=spec.key,
+            uses=spec.uses,
+            system=HANDLERS[spec.uses].system,
+            queue=spec.queue,
+            after=list(spec.after),
+            position=position,
+        )
+        for position, spec in enumerate(playbook.steps, start=1)
+    )
+    if was_blocked:
+        run_unblocked.send(OnboardingTransaction, run=run)
+    advance(run)

@@ -1,0 +1,76 @@
+"""How one claimed step can end. The handler's side raises or returns these; recording turns them into state."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from integrations.errors import ProviderError
+from integrations.providers.base import Found
+from onboarding.words import WaitsFor
+
+
+@dataclass(frozen=True)
+class Ensured:
+    """The object exists. ``how``: ``created``, or what it was matched by."""
+
+    external_id: str
+    url: str
+    how: str
+
+    @property
+    def created_by_us(self) -> bool:
+        return self.how == "created"
+
+
+@dataclass(frozen=True)
+class LookedUp:
+    """Facts from a source of truth: path -> (value, source); ``note`` says why there are none."""
+
+    facts: dict[str, tuple[str, str]]
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """Nothing failed, and no attempt was used: not before ``until``."""
+
+    waits_for: WaitsFor
+    until: datetime
+    job_id: str = ""
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A vendor's failure, with what is known of the create."""
+
+    error: ProviderError
+    sent: bool = False
+    """The create was sent: the error's ``effect_possible`` then says whether its outcome is unknown."""
+    job_ended: bool = False
+    """The vendor's job ended without an object: nothing came of the create."""
+    made: Ensured | None = None
+    """The object exists; what failed came after it."""
+
+
+@dataclass(frozen=True)
+class Ambiguous:
+    """Several objects match, or one that nothing ties to this customer: a person decides."""
+
+    candidates: list[Found]
+    message: str
+
+
+@dataclass(frozen=True)
+class UnknownOutcome:
+    """A create may have been carried out, the object cannot be found, and the vendor enforces no unique key."""
+
+    message: str
+
+
+@dataclass(frozen=True)
+class Broken:
+    """Our own code failed: people are told, and the trace is in the log. Whether a write was sent is unknown."""
+
+    message: str
+
+
+Outcome = Ensured | LookedUp | Waiting | Failed | Ambiguous | UnknownOutcome | Broken

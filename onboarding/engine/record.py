@@ -1,0 +1,269 @@
+"""Recording how a claimed step ended, moving its run on, and claiming the next step, in one transaction."""
+
+import logging
+import random
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db import transaction as db
+
+from integrations import clock, pace
+from onboarding import audit
+from onboarding.engine import entry, policy
+from onboarding.engine.advance import advance
+from onboarding.engine.claims import Claim, claim_locked
+from onboarding.engine.dispatch import hint_step
+from onboarding.engine.failpoints import failpoint
+from onboarding.engine.locks import lock_run, retried
+from onboarding.engine.outcomes import Ambiguous, Broken, Ensured, Failed, LookedUp, Outcome, UnknownOutcome, Waiting
+from onboarding.models import Attempt, Intent, ObjectMapping, OnboardingTransaction, Reservation, Step
+from onboarding.payload.gate import problems
+from onboarding.payload.schema import get, with_value
+from onboarding.payload.snapshots import write_snapshot
+from onboarding.signals import step_blocked, step_retrying, step_unblocked
+from onboarding.sla import p1_at_risk_from
+from onboarding.steps.base import EnsureHandler
+from onboarding.words import Category, IntentState, Status, StepState, WaitsFor
+
+log = logging.getLogger(__name__)
+
+
+def record(claim: Claim, outcome: Outcome, *, inline: bool) -> Claim | None:
+    """Write the outcome down; with ``inline`` return the next claimed step of the run, if one became ready.
+
+    Recording what a vendor did must not fail because of what follows from it: where routing or a ticket fails, a second
+    transaction keeps the result and blocks the step behind a catch-all ticket.
+    """
+    if claim.connection:
+        pace.release(claim.connection.pk, claim.slot_holder)
+        if isinstance(outcome, Failed) and policy_for(claim, outcome, 1).slow_down:
+            pace.slow_down(claim.connection.pk, outcome.error.retry_after)
+    try:
+        return _record(claim, outcome, inline=inline)
+    except Exception as error:
+        log.exception("What follows from step %s failed; its result is kept.", claim.step.pk)
+        return _keep(claim, outcome, error)
+
+
+@retried
+def _record(claim: Claim, outcome: Outcome, *, inline: bool) -> Claim | None:
+    with db.atomic():
+        run = lock_run(claim.run.pk)
+        step = Step.objects.select_related("connection").get(pk=claim.step.pk)
+        if not _still_mine(run, step, claim, outcome):
+            return None
+        now = clock.now()
+        _apply(run, step, claim, outcome, now)
+        ready = advance(run, inline=inline) if step.is_done else None
+        following = claim_locked(run, ready) if ready else None
+        if ready and not following:
+            hint_step(ready.pk)
+        run.save()
+        return following
+
+
+@retried
+def _keep(claim: Claim, outcome: Outcome, error: Exception) -> None:
+    with db.atomic():
+        run = lock_run(claim.run.pk)
+        step = Step.objects.select_related("connection").get(pk=claim.step.pk)
+        if not _still_mine(run, step, claim, outcome):
+            return
+        _keep_object(run, step, claim, outcome, clock.now())
+        message = f"{type(error).__name__} while Firstvalue recorded the result; the result is kept."
+        block(run, step, Category.INTERNAL_ERROR, message, fallback=True)
+        step.save()
+        run.save()
+
+
+def _still_mine(run: OnboardingTransaction, step: Step, claim: Claim, outcome: Outcome) -> bool:
+    """The fencing token decides. A late result is kept as evidence only; the new holder finds the object by its reference."""
+    if step.token == claim.token and step.state == StepState.RUNNING:
+        return True
+    found = f"{outcome.how} {outcome.external_id}" if isinstance(outcome, Ensured) else type(outcome).__name__
+    Attempt.objects.filter(step=step, token=claim.token).update(outcome="late", message=found)
+    audit.record(run, "onboarding.step.late-result", data={"step": step.key, "token": claim.token, "result": found})
+    return False
+
+
+def _apply(run: OnboardingTransaction, step: Step, claim: Claim, outcome: Outcome, now: datetime) -> None:
+    _keep_object(run, step, claim, outcome, now)
+    match outcome:
+        case Ensured():
+            _succeed(run, step, now)
+        case LookedUp():
+            _apply_facts(run, step, outcome, now)
+        case Waiting():
+            _wait(step, outcome)
+        case Failed():
+            _fail(run, step, claim, outcome, now)
+        case Ambiguous():
+            step.candidates = [found.as_dict() for found in outcome.candidates]
+            block(run, step, Category.AMBIGUOUS_MATCH, outcome.message)
+        case UnknownOutcome():
+            block(run, step, Category.UNKNOWN_OUTCOME, outcome.message)
+        case Broken():
+            block(run, step, Category.INTERNAL_ERROR, outcome.message)
+    step.save()
+
+
+def _keep_object(run: OnboardingTransaction, step: Step, claim: Claim, outcome: Outcome, now: datetime) -> None:
+    """What the vendor did, as far as we know it: attempt, intent, mapping, reservation."""
+    failed = outcome if isinstance(outcome, Failed) else None
+    Attempt.objects.filter(step=step, token=claim.token).update(
+        finished_at=now,
+        outcome=type(outcome).__name__.lower(),
+        message=str(failed.error) if failed else getattr(outcome, "message", ""),
+        http_status=failed.error.http_status if failed else None,
+    )
+    if claim.intent is None:
+        return
+    made = outcome if isinstance(outcome, Ensured) else failed.made if failed else None
+    intent = Intent.objects.get(pk=claim.intent.pk)
+    _move_intent(intent, outcome, made, now)
+    intent.save()
+    if made and claim.connection:
+        _map(run, step, claim, made, now)
+    elif intent.state == IntentState.NO_EFFECT:
+        Reservation.objects.filter(holder=step, external_id="").delete()
+
+
+def _move_intent(intent: Intent, outcome: Outcome, made: Ensured | None, now: datetime) -> None:
+    unsettled = intent.unknown_since is not None
+    match outcome:
+        case _ if made:
+            intent.state = IntentState.DONE
+        case Waiting(waits_for=WaitsFor.JOB, job_id=job_id) if job_id:
+            intent.state, intent.job_id, intent.job_started_at = IntentState.ACCEPTED, job_id, now
+        case Failed(sent=True, error=error):
+            intent.state = IntentState.OPEN if error.effect_possible else IntentState.NO_EFFECT
+            intent.unknown_since = now if error.effect_possible else None
+        case Failed(job_ended=True):
+            intent.state = IntentState.NO_EFFECT
+        case Broken() if intent.state == IntentState.OPEN:
+            intent.unknown_since = now
+        case _ if intent.state == IntentState.OPEN and not unsettled:
+            intent.state = IntentState.NO_EFFECT  # the holder itself says that it sent nothing
+
+
+def _map(run: OnboardingTransaction, step: Step, claim: Claim, made: Ensured, now: datetime) -> None:
+    handler = claim.handler
+    assert isinstance(handler, EnsureHandler)  # noqa: S101  (only these have intents)
+    ObjectMapping.objects.update_or_create(
+        transaction=run,
+        step=step,
+        item="",
+        defaults={
+            "connection": claim.connection,
+            "kind": handler.kind,
+            "external_id": made.external_id,
+            "url": made.url,
+            "created_by_us": made.created_by_us,
+            "how": made.how,
+            "created_at": now,
+        },
+    )
+    name = "onboarding.object.created" if made.created_by_us else "onboarding.object.linked"
+    audit.record(run, name, data={"step": step.key, "kind": handler.kind, "id": made.external_id, "how": made.how})
+    if handler.shared:
+        Reservation.objects.filter(holder=step).update(external_id=made.external_id, url=made.url)
+        for pk in Step.objects.filter(connection=claim.connection, uses=step.uses, waits_for=WaitsFor.RESERVATION)[:50].values_list(
+            "pk", flat=True
+        ):
+            hint_step(pk)
+
+
+def _succeed(run: OnboardingTransaction, step: Step, now: datetime) -> None:
+    step.succeed(at=now)
+    step.save()
+    audit.record(run, "onboarding.step.succeeded", data={"step": step.key})
+    step_unblocked.send(Step, step=step)
+
+
+def _apply_facts(run: OnboardingTransaction, step: Step, outcome: LookedUp, now: datetime) -> None:
+    """What the source of truth told fills empty fields only; then the gate decides again."""
+    _succeed(run, step, now)
+    content = run.payload
+    missing = {problem.path for problem in problems(content)}
+    facts = {path: fact for path, fact in outcome.facts.items() if path in missing or not get(content, path)}
+    for path, (value, _) in facts.items():
+        content = with_value(content, path, value)
+    if facts:
+        sources = {path: source for path, (_, source) in facts.items()}
+        write_snapshot(run, content, source="enrichment", actor=audit.SYSTEM, changed=facts, provenance=sources)
+    still = problems(content)
+    if still and run.status == Status.QUEUED:
+        entry.await_data(run, still, outcome.note)
+    else:
+        entry.admit(run)
+
+
+def _wait(step: Step, outcome: Waiting) -> None:
+    if step_has_ticket(step):
+        step.block(due_at=outcome.until)
+    else:
+        step.wait(waits_for=outcome.waits_for, due_at=outcome.until)
+
+
+def step_has_ticket(step: Step) -> bool:
+    """A step with a failure that people were told of stays blocked until it has passed."""
+    return bool(step.category)
+
+
+def policy_for(claim: Claim, outcome: Failed, attempts: int) -> policy.Decision:
+    now = clock.now()
+    began = claim.step.first_failed_at or now
+    facts = policy.Circumstances(
+        attempts=attempts,
+        elapsed=(now - began).total_seconds(),
+        at_risk=now >= p1_at_risk_from(claim.run) and claim.run.provisioned_at is None,
+        jitter=random.random(),  # noqa: S311  (jitter)
+        base=settings.RETRY_BASE_SECONDS,
+    )
+    return policy.decide(outcome.error, facts)
+
+
+def _fail(run: OnboardingTransaction, step: Step, claim: Claim, outcome: Failed, now: datetime) -> None:
+    error = outcome.error
+    step.first_failed_at = step.first_failed_at or now
+    parked = error.kind.value == Category.AUTH_ERROR
+    step.attempts += 0 if parked else 1
+    decision = policy_for(claim, outcome, step.attempts)
+    step.http_status = error.http_status
+    step.message = str(error)
+    step.problems = [{"path": f.path, "name": f.name, "reason": f.reason} for f in error.fields]
+    due = now + timedelta(seconds=decision.delay) if decision.delay is not None else None
+    match decision.action:
+        case policy.Action.PARK:
+            # Due at once: what keeps it is the connection's open breaker, which no step row repeats.
+            step.wait(waits_for=WaitsFor.CONNECTION, due_at=now)
+            audit.record(run, "onboarding.step.parked", data={"step": step.key, "connection": claim.connection.slug if claim.connection else ""})
+        case policy.Action.RETRY if not step_has_ticket(step):
+            step.wait(waits_for=WaitsFor.RETRY, due_at=due)
+            audit.record(run, "onboarding.step.retrying", data={"step": step.key, "status": error.http_status})
+        case _ if step.uses == entry.LOOKUP:
+            # Nobody need mend the CRM's answer: a person can give the datum itself.
+            _apply_facts(run, step, LookedUp({}, f"The CRM could not be asked: {error}"), now)
+        case _:
+            block(run, step, decision.category, str(error), due_at=due)
+
+
+def block(
+    run: OnboardingTransaction,
+    step: Step,
+    category: Category,
+    message: str,
+    *,
+    due_at: datetime | None = None,
+    fallback: bool = False,
+) -> None:
+    again = step_has_ticket(step) and step.category == category
+    step.category, step.message = category, message
+    step.block(due_at=due_at)
+    step.save()
+    failpoint("opening-exception")
+    audit.record(run, "onboarding.step.blocked", data={"step": step.key, "category": category, "status": step.http_status})
+    if again and not fallback:
+        step_retrying.send(Step, step=step, requested=False)
+    else:
+        step_blocked.send(Step, step=step, fallback=fallback)

@@ -1,0 +1,132 @@
+"""From a payment at the billing system to the canonical payload: one explicit table."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from integrations.providers.stripe import OUR_ID, PaymentFacts, UnexpectedShape
+from onboarding.intake.prices import plan_for
+from onboarding.payload.schema import OnboardingPayload, TransactionId, plain_number, with_value
+
+SOURCE = "billing"
+
+METADATA: dict[str, tuple[str, ...]] = {
+    "customer.legal_name": ("legal_name",),
+    "customer.domain": ("domain",),
+    "customer.no_domain": ("no_domain",),
+    "customer.segment": ("segment",),
+    "customer.territory": ("territory",),
+    "customer.legal_entity": ("legal_entity",),
+    "customer.tax_id": ("tax_id",),
+    "customer.country": ("country",),
+    "customer.primary_contact.name": ("primary_contact.name", "primary_contact_name", "contact_name"),
+    "customer.primary_contact.email": ("primary_contact.email", "primary_contact_email", "contact_email"),
+    "commercial.plan_sku": ("plan_sku",),
+    "commercial.term": ("term",),
+    "commercial.billing_email": ("billing_email",),
+    "commercial.order_id": ("order_id",),
+    "commercial.deal_id": ("deal_id",),
+    "commercial.payment_terms": ("payment_terms",),
+    "commercial.cost_centre": ("cost_centre",),
+    "commercial.nonstandard_terms": ("nonstandard_terms",),
+    "ownership.crm_owner_id": ("crm_owner_id",),
+    "ownership.implementation_owner_id": ("implementation_owner_id",),
+    "kickoff.start_date": ("start_date",),
+    "kickoff.urgency": ("urgency",),
+    "first_value_target.milestone": ("milestone",),
+    "first_value_target.target_days": ("target_days",),
+    "security.review_required": ("review_required",),
+    "handover.success_criteria": ("success_criteria",),
+}
+"""Metadata keys that are understood: payload path (itself a key, and the strongest) -> its short forms.
+
+Amount and currency are missing on purpose: the payment itself says them.
+"""
+FLAGS = frozenset({"customer.no_domain", "commercial.nonstandard_terms", "security.review_required"})
+NUMBERS = frozenset({"first_value_target.target_days"})
+MAX_DIGITS = 3
+TRUE, FALSE = frozenset({"true", "yes", "1"}), frozenset({"false", "no", "0"})
+
+_transaction_id: TypeAdapter[str] = TypeAdapter(TransactionId)
+
+
+@dataclass(frozen=True)
+class BillingPayload:
+    content: dict[str, Any]
+    inferred: frozenset[str]
+    """Paths read off the payer or the price rather than stated by anyone: they fill gaps and contradict nothing."""
+
+
+def payload(facts: PaymentFacts) -> BillingPayload:
+    """The canonical payload of one payment. Raises ``UnexpectedShape`` where Stripe's values do not fit it."""
+    stated = from_metadata(facts.metadata or {})
+    inferred = {path: value for path, value in _inferred(facts).items() if value and path not in stated}
+    if facts.business_name and "customer.legal_name" not in stated:
+        stated["customer.legal_name"] = facts.business_name
+        inferred.pop("customer.legal_name", None)
+    fixed = {
+        "onboarding_transaction_id": run_id(facts),
+        "event_source": SOURCE,
+        "occurred_at": facts.occurred_at.isoformat() if facts.occurred_at else None,
+        "commercial.amount": plain_number(facts.amount),
+        "commercial.currency": facts.currency,
+    }
+    raw: dict[str, Any] = {}
+    for path, value in (inferred | stated | fixed).items():
+        raw = with_value(raw, path, value)
+    try:
+        content = OnboardingPayload.model_validate(raw).content()
+    except ValidationError as error:
+        paths = ", ".join(".".join(map(str, item["loc"])) for item in error.errors(include_input=False)[:5])
+        raise UnexpectedShape(f"The payment does not fit the payload: {paths}.") from None
+    return BillingPayload(content, frozenset(inferred))
+
+
+def from_metadata(metadata: Mapping[str, str]) -> dict[str, Any]:
+    """Payload path -> value for every key that is understood. A flag or number that is neither counts as absent."""
+    found: dict[str, Any] = {}
+    for path, short_forms in METADATA.items():
+        text = next((text for name in (path, *short_forms) if (text := metadata.get(name, "").strip())), "")
+        value = _typed(path, text)
+        if value not in ("", None):
+            found[path] = value
+    return found
+
+
+def run_id(facts: PaymentFacts) -> str:
+    """Our id where the metadata carries one, else the strongest Stripe id of this event."""
+    return our_id(facts) or facts.payment_intent or facts.invoice or facts.checkout_session
+
+
+def our_id(facts: PaymentFacts) -> str:
+    """``metadata.onboarding_transaction_id`` where it can be one of our ids."""
+    value = next((value for kind, value in facts.keys if kind == OUR_ID), "")
+    try:
+        return _transaction_id.validate_python(value)
+    except ValidationError:
+        return ""
+
+
+def _inferred(facts: PaymentFacts) -> dict[str, Any]:
+    plan, plan_term = plan_for(facts.price_ids) or ("", "")
+    return {
+        "customer.legal_name": facts.customer_name,
+        "customer.country": facts.country,
+        "customer.primary_contact.name": facts.contact_name,
+        "customer.primary_contact.email": facts.email,
+        "commercial.plan_sku": plan,
+        "commercial.term": plan_term or facts.term,
+        "commercial.billing_email": facts.email,
+        "commercial.lines": [{"price_id": price_id} for price_id in facts.price_ids],
+    }
+
+
+def _typed(path: str, text: str) -> Any:
+    if path in FLAGS:
+        word = text.casefold()
+        return True if word in TRUE else False if word in FALSE else None
+    if path in NUMBERS:
+        return int(text) if text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS else None
+    return text

@@ -1,0 +1,16 @@
+"""What a worker does with a hint."""
+
+from celery import shared_task
+
+from onboarding.engine import dispatch, run
+from onboarding.intake import events
+
+
+@shared_task(name=dispatch.RUN_STEP, ignore_result=True)
+def run_step(step_pk: int) -> None:
+    run.run_step(step_pk)
+
+
+@shared_task(name=dispatch.PROCESS_EVENT, ignore_result=True)
+def process_event(event_pk: int) -> None:
+    events.process_event(event_pk)
