@@ -152,10 +152,12 @@ def supervising(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
     process = subprocess.Popen(
         [sys.executable, "-c", SUPERVISING, str(tmp_path)], cwd=run.ROOT, stdout=subprocess.DEVNULL
     )
-    wait_until(lambda: len(lines(tmp_path / "pids")) == 4)
-    yield process
-    process.kill()
-    process.wait()
+    try:
+        wait_until(lambda: len(lines(tmp_path / "pids")) == 4)
+        yield process
+    finally:
+        process.kill()
+        process.wait()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
