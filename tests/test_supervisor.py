@@ -57,9 +57,10 @@ def supervise(tmp_path: Path) -> Iterator[Callable[..., Supervisor]]:
 
 
 def test_a_child_that_dies_is_started_again(supervise: Callable[..., Supervisor], tmp_path: Path) -> None:
-    supervise(worker="echo $$ >> lives; exit 3", web="echo $$ >> web; exec sleep 60")
+    running = supervise(worker="echo $$ >> lives; exit 3", web="echo $$ >> web; exec sleep 60")
 
     wait_until(lambda: len(lines(tmp_path / "lives")) >= 3 and lines(tmp_path / "web"))
+    running.stop()
 
     assert "ended with status 3; starting it again" in (tmp_path / "logs" / "worker.log").read_text()
     assert len(lines(tmp_path / "web")) == 1
@@ -77,12 +78,14 @@ def test_a_killed_child_is_started_again(supervise: Callable[..., Supervisor], t
 
 
 def test_what_a_dead_child_left_behind_is_killed(supervise: Callable[..., Supervisor], tmp_path: Path) -> None:
-    supervise(web="sleep 60 & echo $! >> left; exit 1")
+    running = supervise(web="sleep 60 & echo $! >> left; exit 1")
 
-    wait_until(lambda: lines(tmp_path / "left"))
+    wait_until(lambda: len(lines(tmp_path / "left")) >= 2)
 
+    # While the next life goes on, not only when all is stopped.
     first = int(lines(tmp_path / "left")[0])
     wait_until(lambda: not is_running(first))
+    running.stop()
 
 
 def test_a_missing_program_is_reported_and_tried_again(tmp_path: Path) -> None:
