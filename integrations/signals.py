@@ -5,6 +5,9 @@ from django.dispatch import Signal
 inbound_event_received = Signal()
 """``event``: a stored, verified InboundEvent."""
 
+event_failed = Signal()
+"""``event``: an InboundEvent that will not be processed again by itself; ``message`` (str): why, for a person."""
+
 breaker_opened = Signal()
 """``connection``, ``status`` (int or None): the credentials were refused; what needs this connection is parked."""
 

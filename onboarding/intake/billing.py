@@ -67,7 +67,7 @@ def payload(facts: PaymentFacts) -> BillingPayload:
         stated["customer.legal_name"] = facts.business_name
         inferred.pop("customer.legal_name", None)
     fixed = {
-        "onboarding_transaction_id": run_id(facts),
+        "onboarding_transaction_id": run_ids(facts)[0],
         "event_source": SOURCE,
         "occurred_at": facts.occurred_at.isoformat() if facts.occurred_at else None,
         "commercial.amount": plain_number(facts.amount),
@@ -95,9 +95,10 @@ def from_metadata(metadata: Mapping[str, str]) -> dict[str, Any]:
     return found
 
 
-def run_id(facts: PaymentFacts) -> str:
-    """Our id where the metadata carries one, else the strongest Stripe id of this event."""
-    return our_id(facts) or facts.payment_intent or facts.invoice or facts.checkout_session
+def run_ids(facts: PaymentFacts) -> list[str]:
+    """What a run of this payment may be called, best first: our id from the metadata, else the strongest Stripe id."""
+    names = (our_id(facts), facts.payment_intent, facts.invoice, facts.checkout_session)
+    return [name for name in names if name]
 
 
 def our_id(facts: PaymentFacts) -> str:

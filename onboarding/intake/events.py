@@ -1,7 +1,7 @@
 """From a stored inbound event to a run: once, whatever is delivered how often and in which order.
 
-Deciding, the run and the event's mark are one database transaction. What cannot be processed stays stored, can be processed
-again, and is shown to a person.
+Deciding, the run and the event's mark are one database transaction. What cannot be processed stays stored, can be
+processed again, and is shown to a person.
 """
 
 import logging
@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 
 
 def process_event(event_pk: int) -> None:
-    """Process one stored event if it is due. Never raises for what the event says; a database that is gone does raise."""
+    """Process one stored event if it is due. Raises only where the database itself is gone."""
     try:
         _process(event_pk)
     except (UnexpectedShape, BadJson) as error:
@@ -145,7 +145,8 @@ def _end_hold(event: InboundEvent) -> None:
 def _open(event: InboundEvent, facts: PaymentFacts, keys: payments.Keys) -> None:
     paid = billing.payload(facts)
     at = _paid_at(event, facts)
-    receipt = service.accept(paid.content, actor=_actor(event), occurred_at=at, keys=payments.free_keys(keys))
+    content = with_value(paid.content, "onboarding_transaction_id", payments.new_run_id(facts))
+    receipt = service.accept(content, actor=_actor(event), occurred_at=at, keys=payments.free_keys(keys))
     _note(event, receipt.run, facts, _told(paid, keys))
     event.process(outcome=f"{receipt.verdict.value}: {receipt.run.onboarding_transaction_id}", at=clock.now())
 
@@ -166,7 +167,7 @@ def _join(event: InboundEvent, run_pk: int, facts: PaymentFacts, keys: payments.
 
 
 def _without_contradictions(run: OnboardingTransaction, paid: billing.BillingPayload) -> dict[str, Any]:
-    """The content without inferred values for fields that plausibly hold another: a guess is nothing to ask a person about."""
+    """The content without inferred values for fields that plausibly hold another: a guess is no question to a person."""
     current = run.payload
     known, mended = paths(current), {problem.path for problem in problems(current)}
     content = with_value(paid.content, "onboarding_transaction_id", run.onboarding_transaction_id)

@@ -1,8 +1,8 @@
 """Which events are of one payment: by a common id where there is one, else by customer, amount and currency.
 
-An id that names one payment always joins. A deal or an order may be paid in parts: it joins only where nothing shows that the
-run is another payment's. Customer and amount join only a payment intent that came alone with a session or an invoice that
-named no intent, within ``SOFT_WINDOW``.
+An id that names one payment always joins. A deal or an order may be paid in parts: it joins only where nothing shows that
+the run is another payment's. Customer and amount join only a payment intent that came alone with a session or an invoice
+that named no intent, within ``SOFT_WINDOW``.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ from integrations.providers.stripe import (
     PaymentFacts,
 )
 from onboarding.engine.dispatch import hint_event
-from onboarding.intake.billing import our_id
+from onboarding.intake.billing import our_id, run_ids
 from onboarding.models import CorrelationKey, OnboardingTransaction, PaymentTrace
 
 STRENGTH = (OUR_ID, SESSION, INVOICE, PAYMENT_INTENT, SUBSCRIPTION, DEAL, ORDER)
@@ -65,14 +65,22 @@ def known_run(facts: PaymentFacts, keys: Keys) -> int | None:
     if own := _runs_called([our_id(facts)]):
         return own
     held = {(row.kind, row.value): row.transaction_id for row in _holders(keys)}
+    names = run_ids(facts)
     for key in sorted(keys, key=lambda key: STRENGTH.index(key[0])):
         run_pk = held.get(key)
         if run_pk is None or (key[0] in WEAK and _is_another(run_pk, facts)):
             continue
         if key[0] == PAYMENT_INTENT and _wrongly_paired(run_pk, facts):
+            names.remove(facts.payment_intent)
             continue
         return run_pk
-    return _runs_called([facts.payment_intent, facts.invoice, facts.checkout_session])
+    return _runs_called(names)
+
+
+def new_run_id(facts: PaymentFacts) -> str:
+    """Our id where the metadata carries one, else the strongest Stripe id of this event that names no run yet."""
+    names = run_ids(facts)
+    return next((name for name in names if not _runs_called([name])), names[0])
 
 
 def free_keys(keys: Keys) -> Keys:
@@ -187,7 +195,7 @@ def _is_another(run_pk: int, facts: PaymentFacts) -> bool:
 
 
 def _wrongly_paired(run_pk: int, facts: PaymentFacts) -> bool:
-    """Whether this intent had only been guessed to belong to that run, and its own session or invoice now says otherwise.
+    """Whether this intent had only been guessed to be that run's, and its own session or invoice now says otherwise.
 
     The guess is then undone: the intent's key becomes free for the run of its own payment.
     """

@@ -1,0 +1,62 @@
+"""JSON as we take it from outside: one object, no NaN, bounded nesting.
+
+``json.loads`` alone accepts ``NaN`` and ``Infinity``, which PostgreSQL refuses to store, and nesting down to the
+interpreter's own limit.
+"""
+
+import json
+from typing import Any, NoReturn
+
+MAX_DEPTH = 32
+
+
+class BadJson(ValueError):  # noqa: N818
+    """The body is not JSON that we take; the text says why and repeats none of it."""
+
+
+def parse_object(raw: bytes, *, max_depth: int = MAX_DEPTH) -> dict[str, Any]:
+    """The JSON object in ``raw``. Raises ``BadJson``."""
+    try:
+        value = json.loads(raw.decode("utf-8"), parse_constant=_refuse)
+    except UnicodeDecodeError:
+        raise BadJson("The body is not UTF-8.") from None
+    except RecursionError:
+        raise BadJson(f"The body is nested deeper than {max_depth} levels.") from None
+    except BadJson:
+        raise
+    except ValueError:
+        raise BadJson("The body is not JSON.") from None
+    if not isinstance(value, dict):
+        raise BadJson("The body is not a JSON object.")
+    if _deeper_than(value, max_depth):
+        raise BadJson(f"The body is nested deeper than {max_depth} levels.")
+    return value
+
+
+def without_nul(value: Any) -> Any:
+    """A copy without NUL characters, which PostgreSQL can store neither in text nor in ``jsonb``."""
+    if isinstance(value, str):
+        return value.replace("\x00", "")
+    if isinstance(value, dict):
+        return {without_nul(key): without_nul(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [without_nul(item) for item in value]
+    return value
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise BadJson(f"{constant} is not JSON.")
+
+
+def _deeper_than(value: Any, limit: int) -> bool:
+    level = [value]
+    for _ in range(limit):
+        level = [
+            child
+            for item in level
+            for child in (item.values() if isinstance(item, dict) else item)
+            if isinstance(child, dict | list)
+        ]
+        if not level:
+            return False
+    return True
