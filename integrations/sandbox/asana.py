@@ -9,6 +9,7 @@ from __future__ import annotations
 import uuid
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import urlencode
 
 from .dialect import Answer, Call, Dialect, as_seconds, iso, route
 from .store import Json, Row, Tx
@@ -87,6 +88,10 @@ class Asana(Dialect):
     def _job_lag(call: Call) -> float:
         return as_seconds(call.settings["job_seconds"])
 
+    def _listing_lag(self, call: Call) -> float:
+        """A project is listed when its job has succeeded, and no sooner than the index has it."""
+        return max(call.lag, self._job_lag(call))
+
     @staticmethod
     def _one(status: int, data: Any) -> Answer:
         return Answer(status, {"data": data})
@@ -125,8 +130,9 @@ class Asana(Dialect):
         lag, outcome = self._job_lag(call), str(call.settings["job_outcome"])
         new_project = None
         if outcome == "succeeded":
-            body = {"name": name, "team": {"gid": team}, "archived": False, "created_from_template": {"gid": gid}}
-            new_project = self.add(call.tx, "projects", {**body, "start_on": given.get("1")}, lag=lag).id
+            body: Json = {"name": name, "team": {"gid": team}, "archived": False, "created_from_template": {"gid": gid}}
+            body["start_on"] = given.get("1")
+            new_project = self.add(call.tx, "projects", body, lag=self._listing_lag(call)).id
         project = new_project and {"gid": new_project, "resource_type": "project", "name": name}
         job = self.add(call.tx, "jobs", {"outcome": outcome, "new_project": project}, lag=lag)
         return self._one(201, self._job(call, job))
@@ -143,14 +149,10 @@ class Asana(Dialect):
 
     @route("GET", "/projects")
     def projects(self, call: Call) -> Answer:
-        if team := call.query.get("team"):
-            self._row(call, "teams", team)
-            rows = call.tx.find(self.name, "projects", "team.gid", team)
-        else:
-            rows = call.tx.rows(self.name, "projects")
-        # A project made by a job is shown when the job has succeeded, and no sooner than the index has it.
-        lag = max(call.lag, self._job_lag(call))
-        return self._listed(call, [row for row in rows if call.tx.searchable(row, lag) is not None])
+        if "team" not in call.query:
+            raise self.refuse(400, "You should specify one of workspace, team")
+        team = self._row(call, "teams", call.query["team"])
+        return self._listed(call, "projects", "team.gid", team.id, self._listing_lag(call))
 
     @route("GET", "/projects/{gid}")
     def project(self, call: Call, gid: str) -> Answer:
@@ -183,8 +185,7 @@ class Asana(Dialect):
     @route("GET", "/tasks")
     def tasks(self, call: Call) -> Answer:
         project = self._row(call, "projects", call.query.get("project", ""))
-        rows = call.tx.find(self.name, "tasks", "projects", project.id)
-        return self._listed(call, [row for row in rows if call.tx.searchable(row, call.lag) is not None])
+        return self._listed(call, "tasks", "projects", project.id, call.lag)
 
     @route("GET", "/tasks/{gid}")
     def task(self, call: Call, gid: str) -> Answer:
@@ -200,17 +201,21 @@ class Asana(Dialect):
         call.tx.archive(self._row(call, "tasks", gid))
         return self._one(200, {})
 
-    def _task(self, row: Row) -> Json:
-        projects = [{"gid": gid, "resource_type": "project"} for gid in row.body.get("projects", [])]
-        return self._view(row, {**row.body, "projects": projects})
+    def _task(self, row: Row, body: Json | None = None) -> Json:
+        body = body or row.body
+        projects = [{"gid": gid, "resource_type": "project"} for gid in body.get("projects", [])]
+        return self._view(row, {**body, "projects": projects})
 
-    def _listed(self, call: Call, rows: list[Row]) -> Answer:
-        limit, start = call.page(size=_PAGE, largest=_LARGEST_PAGE)
-        page = [self._task(row) if row.kind == "tasks" else self._view(row) for row in rows[start : start + limit]]
+    def _listed(self, call: Call, kind: str, field: str, value: str, lag: float) -> Answer:
+        limit, after = call.page(size=_PAGE, largest=_LARGEST_PAGE)
+        rows = call.tx.page(self.name, kind, field, value, lag=lag, limit=limit + 1, after=after)
+        view = self._task if kind == "tasks" else self._view
+        page = [view(row, call.tx.searchable(row, lag)) for row in rows[:limit]]
         following = None
-        if start + limit < len(rows):
-            query = "".join(f"&{name}={value}" for name, value in call.query.items() if name not in ("limit", "offset"))
-            path = f"{call.path}?limit={limit}&offset={start + limit}{query}"
+        if len(rows) > limit:
+            offset = str(rows[limit - 1].seq)
+            query = urlencode({**call.query, "limit": limit, "offset": offset})
+            path = f"{call.path}?{query}"
             uri = f"http://{call.headers.get('Host', '')}{self.prefix}{path}"
-            following = {"offset": str(start + limit), "path": path, "uri": uri}
+            following = {"offset": offset, "path": path, "uri": uri}
         return Answer(200, {"data": page, "next_page": following})

@@ -58,10 +58,13 @@ class Call:
         """Seconds until search shows a write."""
         return as_seconds(self.settings["search_lag"])
 
-    def page(self, *, size: int, largest: int, offset: str = "offset") -> tuple[int, int]:
+    def page(self, *, size: int, largest: int) -> tuple[int, int]:
         """(limit, offset) from the query; nonsense counts as not given."""
-        limit, start = (self.query.get(name, "") for name in ("limit", offset))
-        return min(int(limit) or size, largest) if limit.isdecimal() else size, int(start) if start.isdecimal() else 0
+        limit, offset = self.query.get("limit", ""), self.query.get("offset", "")
+        return (
+            min(int(limit) or size, largest) if limit.isdecimal() else size,
+            int(offset) if offset.isdecimal() else 0,
+        )
 
 
 Handler = Callable[..., Answer]

@@ -11,7 +11,6 @@ import struct
 import sys
 import threading
 import time
-import traceback
 from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -97,7 +96,7 @@ class SandboxServer(ThreadingHTTPServer):
                 return admin.handle(asked.method, asked.path, lever)
         except LookupError as error:
             return Answer(HTTPStatus.NOT_FOUND, {"error": str(error)})
-        except (ValueError, TypeError, AttributeError) as error:
+        except (ValueError, TypeError, AttributeError, OverflowError) as error:
             return Answer(HTTPStatus.BAD_REQUEST, {"error": str(error)})
 
     def _vendor(self, tx: Tx, dialect: Dialect, asked: Asked) -> tuple[Answer, Fault | None]:
@@ -148,10 +147,8 @@ class SandboxServer(ThreadingHTTPServer):
             answer = dialect.handle(call)
         except Refused as refused:
             answer = refused.answer
-        except (ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
-            # A body of another shape than the vendor documents: its 400, and a trace for whoever wrote this file.
-            if not isinstance(error, json.JSONDecodeError):
-                traceback.print_exc()
+        except (ValueError, TypeError, AttributeError, KeyError, OverflowError, RecursionError) as error:
+            # A body of another shape than the vendor documents: its 400.
             answer = dialect.refusal(HTTPStatus.BAD_REQUEST, f"Invalid input: {error}")
         else:
             tx.db.execute("RELEASE effect")

@@ -145,6 +145,18 @@ class Tx:
         """The strongly consistent read: what the objects say now, whatever search shows."""
         return [row for row in self.candidates(vendor, kind, field, value) if matches(row.body, field, value)]
 
+    def page(
+        self, vendor: str, kind: str, field: str, value: object, *, lag: float, limit: int, after: int
+    ) -> list[Row]:
+        """What search shows under this value beyond row ``after``; a listing of thousands stays cheap."""
+        found = self.db.execute(
+            "SELECT o.* FROM terms t JOIN objects o ON o.seq = t.seq"
+            " WHERE t.vendor = ? AND t.kind = ? AND t.field = ? AND t.value = ? AND t.seq > ?"
+            " AND (min(o.visible_at, o.updated_at + ?) <= ? OR o.seen IS NOT NULL) ORDER BY t.seq LIMIT ?",
+            (vendor, kind, field, term(value), after, lag, self.now, limit),
+        )
+        return [_row(each) for each in found]
+
     def searchable(self, row: Row, lag: float) -> Json | None:
         """The object as search shows it. A lag lowered since the write counts at once, a raised one does not."""
         return row.body if self.now >= min(row.visible_at, row.updated_at + lag) else row.seen

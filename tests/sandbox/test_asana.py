@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from integrations.sandbox.control import SandboxControl
 
 from .conftest import Vendor, until
@@ -89,6 +91,15 @@ def test_projects_page(asana: Vendor):
     assert second["next_page"] is None
 
 
+def test_a_listing_can_lag_behind_its_job(asana: Vendor, control: SandboxControl):
+    control.configure("asana", search_lag="never")
+    gid = project(asana)
+    assert asana.get(f"/projects/{gid}").status_code == 200
+    assert listed(asana) == []
+    control.configure("asana", search_lag=0)
+    assert listed(asana) == ["Acme"]
+
+
 def test_a_deleted_project_is_gone(asana: Vendor, control: SandboxControl):
     gid = project(asana)
     deleted = asana("DELETE", f"/projects/{gid}")
@@ -108,6 +119,13 @@ def test_a_task_lives_in_its_project(asana: Vendor):
     assert [each["gid"] for each in asana.get("/tasks", project=gid).json()["data"]] == [task]
     assert asana("DELETE", f"/tasks/{task}").json() == {"data": {}}
     assert asana.get(f"/tasks/{task}").status_code == 404
+
+
+@pytest.mark.parametrize("body", [[], {"data": 1}, {"data": {"name": {}}}, {"data": {"name": "A", "projects": 7}}])
+def test_a_body_of_another_shape_is_a_400(asana: Vendor, body: Any):
+    answer = asana.post("/tasks", body)
+    assert answer.status_code == 400
+    assert answer.json()["errors"]
 
 
 def test_a_task_needs_a_project_that_exists(asana: Vendor):
