@@ -213,7 +213,6 @@ LOGIN_URL = reverse_lazy("admin:login")
 # --- Web ------------------------------------------------------------------------------------------------------------------
 
 STATIC_URL = "/static/"
-STATIC_ROOT = DATA_DIR / "static"
 STATICFILES_DIRS = [BASE_DIR / "templates" / "static"]
 # Files come straight from the installed packages: no collectstatic step, and nothing is fetched from elsewhere.
 WHITENOISE_USE_FINDERS = True

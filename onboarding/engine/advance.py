@@ -6,6 +6,7 @@ from integrations import clock
 from integrations.connections import default_connection
 from integrations.words import System
 from onboarding import audit
+from onboarding.engine import dispatch
 from onboarding.engine.dispatch import hint_step
 from onboarding.models import OnboardingTransaction, Step
 from onboarding.signals import run_provisioned
@@ -16,8 +17,9 @@ AFTER_PROVISIONING = frozenset({System.SCHEDULING, System.EMAIL, System.CHAT})
 
 
 def make_due(step: Step, now: datetime) -> None:
-    """Let a worker claim the step from now on. The caller saves it."""
-    step.due_at = step.dispatched_at = now
+    """Let a worker claim the step from now on. The caller saves it, and hints at it."""
+    step.due_at = now
+    step.dispatched_at = now if dispatch.takes_hints() else None
 
 
 def advance(run: OnboardingTransaction, *, inline: bool = False) -> Step | None:

@@ -83,7 +83,7 @@ def claim_locked(run: OnboardingTransaction, step: Step) -> Claim | None:
     if step.connection and not pace.acquire(
         step.connection, f"step:{step.pk}:{step.token + 1}", now + timedelta(seconds=settings.LEASE_SECONDS)
     ):
-        _wait(step, WaitsFor.SLOT, now + SLOT_WAIT)
+        _wait(step, WaitsFor.SLOT, max(now + SLOT_WAIT, step.connection.paused_until or now))
         return None
     step.claim(at=now, lease_until=now + timedelta(seconds=settings.LEASE_SECONDS), send_by=send_by)
     step.save()
@@ -127,7 +127,7 @@ def _take_over(run: OnboardingTransaction, step: Step, now: datetime) -> bool:
 def _wait(step: Step, waits_for: WaitsFor, until: datetime) -> None:
     """Waiting for a slot or a turn is no attempt. A blocked step stays blocked: its ticket is open."""
     if step.state == StepState.BLOCKED:
-        step.due_at = until
+        step.due_at, step.dispatched_at = until, None
     else:
         step.wait(waits_for=waits_for, due_at=until)
     step.save()

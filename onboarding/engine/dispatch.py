@@ -28,10 +28,15 @@ def hint_event(event_pk: int) -> None:
     transaction.on_commit(functools.partial(publish, PROCESS_EVENT, event_pk), robust=True)
 
 
+def takes_hints() -> bool:
+    """Whether a hint published now would be tried: there is a broker, and it did not just fail."""
+    return bool(settings.BROKER_PUBLISH) and time.monotonic() >= _paused_until
+
+
 def publish(task: str, pk: int) -> bool:
     """Send one hint; False where it was not sent. Never raises, and after a failure does not try for a while."""
     global _paused_until  # noqa: PLW0603
-    if not settings.BROKER_PUBLISH or time.monotonic() < _paused_until:
+    if not takes_hints():
         return False
     try:
         current_app.send_task(task, args=[pk], retry=False, ignore_result=True)

@@ -35,7 +35,8 @@ def record(claim: Claim, outcome: Outcome, *, inline: bool) -> Claim | None:
     transaction keeps the result and blocks the step behind a catch-all ticket.
     """
     if claim.connection:
-        pace.release(claim.connection.pk, claim.slot_holder)
+        if claim.connection.limit is not None:
+            pace.release(claim.connection.pk, claim.slot_holder)
         if isinstance(outcome, Failed) and policy_for(claim, outcome, 1).slow_down:
             pace.slow_down(claim.connection.pk, outcome.error.retry_after)
     try:

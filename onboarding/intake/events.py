@@ -167,7 +167,7 @@ def _join(event: InboundEvent, run_pk: int, facts: PaymentFacts, keys: payments.
 
 
 def _without_contradictions(run: OnboardingTransaction, paid: billing.BillingPayload) -> dict[str, Any]:
-    """The content without inferred values for fields that plausibly hold another: a guess is no question to a person."""
+    """The content without inferred values for fields that plausibly hold another: a guess is no question for people."""
     current = run.payload
     known, mended = paths(current), {problem.path for problem in problems(current)}
     content = with_value(paid.content, "onboarding_transaction_id", run.onboarding_transaction_id)

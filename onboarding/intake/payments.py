@@ -1,8 +1,8 @@
 """Which events are of one payment: by a common id where there is one, else by customer, amount and currency.
 
-An id that names one payment always joins. A deal or an order may be paid in parts: it joins only where nothing shows that
-the run is another payment's. Customer and amount join only a payment intent that came alone with a session or an invoice
-that named no intent, within ``SOFT_WINDOW``.
+An id that names one payment always joins. A deal or an order may be paid in parts: it joins only where nothing shows
+that the run is another payment's. Customer and amount join only a payment intent that came alone with a session or an
+invoice that named no intent, within ``SOFT_WINDOW``.
 """
 
 import hashlib

@@ -25,8 +25,9 @@ class CorrelationKey(models.Model):
 class PaymentTrace(models.Model):
     """One payment at a billing connection as its events told it so far.
 
-    It says which events are of one payment where Stripe gives no common id (soft matches by customer, amount and currency),
-    and which payments never start a run. ``transaction`` is empty for one that waits (``held_event``) or starts nothing.
+    It says which events are of one payment where Stripe gives no common id (soft matches by customer, amount and
+    currency), and which payments never start a run. ``transaction`` is empty for one that waits (``held_event``) or
+    starts nothing.
     """
 
     connection = models.ForeignKey(Connection, on_delete=models.CASCADE, related_name="payment_traces")

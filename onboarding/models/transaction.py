@@ -163,7 +163,7 @@ class Step(models.Model):
     state = FSMField(default=StepState.PENDING, choices=StepState.choices, protected=True)
     waits_for = models.CharField(max_length=16, choices=WaitsFor, blank=True)
     due_at = models.DateTimeField(null=True, help_text="When the engine may claim it next; empty: not before something happens.")
-    dispatched_at = models.DateTimeField(null=True, help_text="When a hint was last published for it.")
+    dispatched_at = models.DateTimeField(null=True, help_text="When a hint for it was published that no claim has answered yet.")
     attempts = models.PositiveSmallIntegerField(default=0)
     first_failed_at = models.DateTimeField(null=True)
 
@@ -205,7 +205,7 @@ class Step(models.Model):
         self.token += 1
         self.lease_until, self.send_by = lease_until, send_by
         self.started_at = self.started_at or at
-        self.waits_for, self.due_at = WaitsFor.NOTHING, None
+        self.waits_for, self.due_at, self.dispatched_at = WaitsFor.NOTHING, None, None
 
     @transition(
         field=state,
@@ -213,7 +213,7 @@ class Step(models.Model):
         target=StepState.WAITING,
     )
     def wait(self, *, waits_for: WaitsFor, due_at: datetime | None) -> None:
-        self.lease_until = None
+        self.lease_until = self.dispatched_at = None
         self.waits_for, self.due_at = waits_for, due_at
 
     @transition(
@@ -221,7 +221,7 @@ class Step(models.Model):
     )
     def block(self, *, due_at: datetime | None) -> None:
         """A ticket is open; ``due_at`` is set where retrying goes on meanwhile."""
-        self.lease_until = None
+        self.lease_until = self.dispatched_at = None
         self.waits_for, self.due_at = (WaitsFor.RETRY if due_at else WaitsFor.NOTHING), due_at
 
     @transition(field=state, source=[StepState.RUNNING, StepState.BLOCKED, StepState.WAITING], target=StepState.SUCCEEDED)
