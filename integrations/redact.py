@@ -28,7 +28,8 @@ _PERSONAL_KEYS = frozenset({
 })  # fmt: skip
 _NAME_OF_PERSON = frozenset({"name", "username", "initials"})
 _EMAIL_KEYS = frozenset({"email", "emailaddress", "customeremail"})
-_EMAIL = re.compile(r"([\w.+'-])[\w.+'-]*(@|%40)((?:[\w-]+\.)+[\w-]+)")
+# Starts only where a word starts: a long text without any @ is read once, not once for each of its letters.
+_EMAIL = re.compile(r"(?<![\w.+'-])([\w.+'-])[\w.+'-]*(@|%40)((?:[\w-]+\.)+[\w-]+)")
 _SHAPES = re.compile(
     r"(?i)(?<=bearer )[\w.~+/=-]{6,}|(?<=basic )[\w+/=-]{6,}|(?<=://)[^/\s:@]+:[^/\s@]+(?=@)"
     r"|\b(?:whsec|sk_live|sk_test|rk_live|rk_test|pat-\w{2,3}\d?)[_-][\w-]{6,}"

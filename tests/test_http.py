@@ -1,0 +1,207 @@
+"""Calls to vendors: bounded in time and size, recorded redacted, and each failure tells whether it may have had an effect."""
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import pydantic
+import pytest
+from django.db import transaction
+
+from integrations import clock
+from integrations.errors import DeadlinePassed, Kind, ProviderError
+from integrations.http import MAX_ANSWER_BYTES, VendorHttp, retry_after
+from integrations.models import ApiCall, Connection
+
+pytestmark = pytest.mark.django_db(transaction=True)
+PATH = "/crm/v3/objects/companies"
+COMPANY = {"properties": {"name": "Acme", "domain": "acme.com"}}
+Made = Callable[..., VendorHttp]
+
+
+class Anything(pydantic.BaseModel):
+    id: str
+
+
+@pytest.fixture
+def http(hubspot) -> Made:
+    def make(connection: Connection = hubspot, seconds: float = 20, **options) -> VendorHttp:
+        headers = {"Authorization": "Bearer sandbox-hubspot-token"}
+        return VendorHttp(connection, headers=headers, subject="step:1", deadline=time.monotonic() + seconds, **options)
+
+    return make
+
+
+def failure(call: Callable[[], object]) -> ProviderError:
+    with pytest.raises(ProviderError) as raised:
+        call()
+    return raised.value
+
+
+@contextmanager
+def answering(answer: bytes, hold: threading.Event | None = None) -> Iterator[str]:
+    """A server that gives one answer, whatever it is asked."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            peer, _ = server.accept()
+            with peer:
+                peer.recv(65_536)
+                try:
+                    peer.sendall(answer)
+                    if hold:
+                        while not hold.wait(0.05):
+                            peer.sendall(b"X-Drip: 1\r\n")
+                except OSError:
+                    pass  # the caller hung up
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.getsockname()[1]}"
+        finally:
+            if hold:
+                hold.set()
+            thread.join()
+
+
+def test_an_answer_is_validated_and_the_call_recorded_without_secrets(http):
+    answer = http().request("POST", PATH, json=COMPANY, expect=Anything)
+    call = ApiCall.objects.get()
+    assert answer.status == 201
+    assert answer.data.id
+    assert (call.method, call.path, call.status, call.subject) == ("POST", PATH, 201, "step:1")
+    assert call.request == {"json": COMPANY}
+    assert "sandbox-hubspot-token" not in str([call.request, call.response, call.error])
+
+
+def test_a_lost_record_does_not_fail_the_call(http, monkeypatch):
+    monkeypatch.setattr(ApiCall.objects, "create", lambda **_: 1 / 0)
+    assert http().request("POST", PATH, json=COMPANY, expect=Anything).data.id
+
+
+def test_no_vendor_is_called_inside_a_database_transaction(http, sandbox):
+    with transaction.atomic(), pytest.raises(RuntimeError, match="inside a database transaction"):
+        http().request("GET", PATH + "/1")
+    assert sandbox.requests("hubspot") == []
+
+
+def test_nothing_is_sent_once_the_time_to_write_is_over(http, sandbox):
+    def too_late() -> None:
+        raise DeadlinePassed
+
+    with pytest.raises(DeadlinePassed):
+        http(seconds=-1).request("POST", PATH, json=COMPANY)
+    with pytest.raises(DeadlinePassed):
+        http(before_write=too_late).request("POST", PATH, json=COMPANY)
+    assert sandbox.requests("hubspot") == []
+    http(before_write=too_late).request("POST", PATH + "/search", reads=True, json=dict.fromkeys(
+        ("filterGroups", "properties", "sorts"), []) | {"limit": 1, "after": "0"})  # fmt: skip
+
+
+def test_a_vendor_that_cannot_be_reached_had_no_effect(http, hubspot):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        hubspot.base_url = f"http://127.0.0.1:{server.getsockname()[1]}"
+    error = failure(lambda: http().request("POST", PATH, json=COMPANY))
+    assert (error.kind, error.effect_possible) == (Kind.SERVER, False)
+    assert ApiCall.objects.get().status is None
+
+
+@pytest.mark.parametrize("fault", ["timeout_before", "timeout_after", "reset_before", "reset_after", "slow_drip"])
+def test_a_write_without_an_answer_may_have_had_an_effect(http, sandbox, settings, fault):
+    settings.CALL_SECONDS = 0.6
+    sandbox.add_fault("hubspot", fault, delay=5.0)
+    started = time.monotonic()
+    error = failure(lambda: http().request("POST", PATH, json=COMPANY, expect=Anything))
+    assert time.monotonic() - started < 2
+    assert (error.kind, error.effect_possible) == (Kind.SERVER, True)
+    assert not failure(lambda: http().request("GET", PATH + "/1", expect=Anything)).effect_possible
+
+
+def test_headers_that_drip_do_not_outlive_the_deadline(http, hubspot, settings):
+    settings.CALL_SECONDS = 0.5
+    with answering(b"HTTP/1.1 200 OK\r\n", threading.Event()) as hubspot.base_url:
+        started = time.monotonic()
+        error = failure(lambda: http().request("POST", PATH, json=COMPANY))
+    assert time.monotonic() - started < 2
+    assert error.effect_possible
+
+
+def test_an_endless_answer_is_cut(http, hubspot):
+    huge = b"x" * (MAX_ANSWER_BYTES + 100_000)
+    head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(huge)}\r\n\r\n".encode()
+    with answering(head + huge) as hubspot.base_url:
+        assert failure(lambda: http().request("GET", PATH)).kind is Kind.SERVER
+
+
+@pytest.mark.parametrize(
+    ("fault", "status", "kind", "effect"),
+    [
+        ("error_after", 500, Kind.SERVER, True),
+        ("error_before", 503, Kind.SERVER, True),
+        ("unauthorized", None, Kind.AUTH, False),
+        ("forbidden", None, Kind.FORBIDDEN, False),
+        ("error_before", 404, Kind.NOT_FOUND, False),
+        ("error_before", 409, Kind.CONFLICT, False),
+        ("error_before", 422, Kind.INVALID, False),
+        ("malformed", None, Kind.MALFORMED, True),
+        ("wrong_shape", None, Kind.MALFORMED, True),
+    ],
+)
+def test_each_refusal_has_its_kind(http, sandbox, fault, status, kind, effect):
+    sandbox.add_fault("hubspot", fault, status=status)
+    error = failure(lambda: http().request("POST", PATH, json=COMPANY, expect=Anything))
+    assert (error.kind, error.effect_possible) == (kind, effect)
+
+
+def test_a_rate_limit_says_how_long_to_wait(http, sandbox):
+    sandbox.add_fault("hubspot", "rate_limit", retry_after=7)
+    error = failure(lambda: http().request("POST", PATH, json=COMPANY))
+    assert (error.kind, error.retry_after, error.effect_possible) == (Kind.RATE_LIMIT, 7.0, False)
+
+
+def test_retry_after_is_read_as_seconds_or_as_a_date():
+    date = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
+    headers = {"Retry-After": format_datetime(date + timedelta(seconds=90), usegmt=True)}
+    assert retry_after(headers | {"Date": format_datetime(date, usegmt=True)}) == 90
+    soon = {"Retry-After": format_datetime(clock.now() + timedelta(seconds=60), usegmt=True)}
+    assert 55 <= retry_after(soon) <= 60
+    assert retry_after({"Retry-After": "2.5"}) == 2.5
+    assert [retry_after({"Retry-After": odd}) for odd in ("", "soon", "nan")] == [None, None, None]
+
+
+@pytest.mark.parametrize(("status", "kind"), [(302, Kind.NOT_CONFIGURED), (303, Kind.MALFORMED)])
+def test_redirects_are_not_followed(http, hubspot, sandbox, status, kind):
+    answer = f"HTTP/1.1 {status} X\r\nLocation: {sandbox.base_url}/hubspot/x\r\nContent-Length: 0\r\n\r\n"
+    with answering(answer.encode()) as hubspot.base_url:
+        error = failure(lambda: http().request("POST", PATH, json=COMPANY))
+    assert (error.kind, error.effect_possible) == (kind, status == 303)
+    assert sandbox.requests("hubspot") == []
+
+
+def test_a_page_that_is_not_the_vendors_proves_no_absence(http, hubspot):
+    page = b"HTTP/1.1 404 Not Found\r\nContent-Length: 6\r\n\r\n<html>"
+    with answering(page) as hubspot.base_url:
+        assert failure(lambda: http().request("GET", PATH + "/1")).kind is Kind.MALFORMED
+
+
+def test_a_production_connection_never_sends_to_a_private_address(http, hubspot, sandbox):
+    hubspot.environment = "production"
+    error = failure(lambda: http().request("POST", PATH, json=COMPANY))
+    assert (error.kind, error.effect_possible) == (Kind.SERVER, False)
+    assert sandbox.requests("hubspot") == []
+
+
+def test_errors_and_log_lines_are_redacted(http, sandbox, caplog):
+    sandbox.seed("hubspot", "contacts", [{"email": "jordan@acme.com"}])
+    contact = {"properties": {"email": "jordan@acme.com", "phone": "+49 1"}}
+    failure(lambda: http().request("POST", "/crm/v3/objects/contacts", json=contact))
+    http().request("GET", "/crm/v3/objects/contacts/jordan%40acme.com", params={"idProperty": "email"})
+    stored = list(ApiCall.objects.values("path", "error", "request", "response"))
+    assert "jordan@" not in str(stored) + caplog.text
+    assert "+49 1" not in str(stored)
+    assert "j***@acme.com" in caplog.text
