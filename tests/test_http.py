@@ -1,4 +1,4 @@
-"""Calls to vendors: bounded in time and size, recorded redacted, and each failure tells whether it may have had an effect."""
+"""Calls to vendors: bounded in time and size, recorded redacted; each failure tells whether it may have had an effect."""
 
 import socket
 import threading
@@ -99,8 +99,8 @@ def test_nothing_is_sent_once_the_time_to_write_is_over(http, sandbox):
     with pytest.raises(DeadlinePassed):
         http(before_write=too_late).request("POST", PATH, json=COMPANY)
     assert sandbox.requests("hubspot") == []
-    http(before_write=too_late).request("POST", PATH + "/search", reads=True, json=dict.fromkeys(
-        ("filterGroups", "properties", "sorts"), []) | {"limit": 1, "after": "0"})  # fmt: skip
+    query = {"filterGroups": [], "properties": [], "sorts": [], "limit": 1, "after": "0"}
+    assert http(before_write=too_late).request("POST", PATH + "/search", json=query, reads=True).status == 200
 
 
 def test_a_vendor_that_cannot_be_reached_had_no_effect(http, hubspot):
@@ -152,7 +152,7 @@ def test_an_endless_answer_is_cut(http, hubspot):
         ("wrong_shape", None, Kind.MALFORMED, True),
     ],
 )
-def test_each_refusal_has_its_kind(http, sandbox, fault, status, kind, effect):
+def test_each_refusal_has_its_kind(http, sandbox, fault, status, kind, effect):  # noqa: PLR0917
     sandbox.add_fault("hubspot", fault, status=status)
     error = failure(lambda: http().request("POST", PATH, json=COMPANY, expect=Anything))
     assert (error.kind, error.effect_possible) == (kind, effect)

@@ -1,0 +1,94 @@
+"""Pace: places that admit no more than the limit, lowered by 429 answers and raised again without them."""
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+import pytest
+from django.db import connections
+
+from integrations import clock, pace
+from integrations.models import Connection, ConnectionSlot
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def connection() -> Connection:
+    return Connection.objects.create(slug="desk", system="support", provider="zendesk", max_concurrency=2)
+
+
+def later(seconds: float):
+    return clock.now() + timedelta(seconds=seconds)
+
+
+def fresh() -> Connection:
+    return Connection.objects.get()
+
+
+def test_no_more_than_the_limit_at_once(connection):
+    taken = [pace.acquire(connection, holder, later(60)) for holder in ("a", "b", "c")]
+    assert taken == [True, True, False]
+    pace.release(connection.pk, "a")
+    assert pace.acquire(connection, "c", later(60))
+
+
+def test_a_holder_has_one_place(connection):
+    assert all(pace.acquire(connection, "a", later(60)) for _ in range(3))
+    assert ConnectionSlot.objects.exclude(holder="").count() == 1
+
+
+def test_an_expired_place_is_free_and_its_former_holder_cannot_give_it_back(connection):
+    for holder in ("a", "b"):
+        pace.acquire(connection, holder, later(60))
+    clock.shift(timedelta(seconds=61))
+    assert pace.acquire(connection, "c", later(60))
+    pace.release(connection.pk, "a")
+    assert ConnectionSlot.objects.filter(holder="c").exists()
+
+
+def test_threads_together_take_no_more_than_the_limit(connection):
+    def take(number: int) -> bool:
+        try:
+            return pace.acquire(connection, f"h{number}", later(60))
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(take, range(16))) == 2
+
+
+def test_without_a_limit_nothing_is_written(connection, django_assert_num_queries):
+    connection.max_concurrency = None
+    clock.now()
+    with django_assert_num_queries(0):
+        assert pace.acquire(connection, "a", later(60))
+
+
+def test_a_429_pauses_and_halves_once_a_pause(connection):
+    Connection.objects.update(max_concurrency=None)
+    for wait in (5, 30, None):
+        pace.slow_down(connection.pk, wait)
+    assert fresh().limit == 4
+    assert not pace.acquire(fresh(), "a", later(60))
+    clock.shift(timedelta(seconds=29))
+    assert not pace.acquire(fresh(), "a", later(60))
+    clock.shift(timedelta(seconds=2))
+    assert pace.acquire(fresh(), "a", later(60))
+    for _ in range(4):
+        pace.slow_down(connection.pk, 1)
+        clock.shift(timedelta(seconds=2))
+    assert fresh().limit == 1
+
+
+def test_pace_recovers_by_one_a_minute_until_the_limit_rules_again(connection):
+    Connection.objects.update(max_concurrency=4)
+    pace.slow_down(connection.pk, 1)
+    seen = []
+    for _ in range(3):
+        clock.shift(timedelta(seconds=40))
+        pace.recover(clock.now())
+        seen.append(fresh().pace)
+    assert seen == [2, 3, 3]
+    clock.shift(timedelta(seconds=40))
+    pace.recover(clock.now())
+    assert (fresh().pace, fresh().limit) == (None, 4)
