@@ -1,4 +1,4 @@
-"""Calls to vendors: bounded in time and size, recorded redacted; each failure tells whether it may have had an effect."""
+"""Vendor calls: bounded in time and size, recorded redacted; each failure tells whether it may have had an effect."""
 
 import socket
 import threading
