@@ -417,3 +417,14 @@ class TestAtTheSameMoment:
         wait()
         assert_nothing_is_open()
         assert OnboardingTransaction.objects.count() == 4
+
+    def test_an_intent_whose_wait_ends_as_its_invoice_comes_makes_one_run(self) -> None:
+        payments = [bought(linked=False, metadata=COMPLETE) for _ in range(5)]
+        intents = [deliver(payment.intent()) for payment in payments]
+        clock.shift(HOLD)
+        for payment, intent in zip(payments, intents, strict=True):
+            stored = [intent, store(payment.invoice()), store(payment.session())]
+            together([lambda pk=event.pk: events.process_event(pk) for event in stored])
+        wait()
+        assert_nothing_is_open()
+        assert OnboardingTransaction.objects.count() == len(payments)
