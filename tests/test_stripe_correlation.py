@@ -8,75 +8,26 @@ from typing import Any
 import pytest
 
 from integrations import clock, crypto
-from integrations.connections import set_connection
 from integrations.models import Connection, InboundEvent
-from integrations.sandbox.stripe import ACACIA, BASIL, Payment, encode
+from integrations.sandbox.stripe import ACACIA, BASIL, encode
 from integrations.signals import event_failed
 from integrations.words import EventState
 from onboarding.intake import billing, events, service
-from onboarding.models import ChangeRequest, CorrelationKey, OnboardingTransaction, PlanPrice
+from onboarding.models import ChangeRequest, CorrelationKey, OnboardingTransaction
 from onboarding.payload.schema import get
+from tests.stripe_events import COMPLETE, HOLD, bought, connect, deliver, only_run, reread, settle, store, wait
 from tests.threads import empty_audit_trail, together
 
 pytestmark = pytest.mark.django_db
-HOLD = timedelta(seconds=61)
 KINDS = ("session", "invoice", "intent")
 SHAPES = pytest.mark.parametrize(
     ("version", "linked"), [(ACACIA, True), (BASIL, True), (BASIL, False)], ids=["acacia", "basil", "basil-unlinked"]
 )
-COMPLETE = {"legal_name": "Acme Logistics", "contact_name": "Jordan Lee", "crm_owner_id": "u_1", "plan_sku": "pro"}
 
 
 @pytest.fixture
 def stripe(db: None) -> Connection:
     return connect()
-
-
-def connect(environment: str = "sandbox") -> Connection:
-    return set_connection(
-        "stripe", system="billing", provider="stripe", environment=environment, secrets={}, actor="tests"
-    )
-
-
-def bought(**changes: Any) -> Payment:
-    return Payment(created=int(clock.now().timestamp()), **changes)
-
-
-def store(event: dict[str, Any]) -> InboundEvent:
-    now = clock.now()
-    return InboundEvent.objects.create(
-        connection=Connection.objects.get(slug="stripe"),
-        external_id=event["id"],
-        type=event["type"],
-        body=crypto.encrypt(encode(event).decode()),
-        received_at=now,
-        due_at=now,
-    )
-
-
-def deliver(event: dict[str, Any]) -> InboundEvent:
-    stored = store(event)
-    events.process_event(stored.pk)
-    return reread(stored)
-
-
-def reread(event: InboundEvent) -> InboundEvent:
-    return InboundEvent.objects.get(pk=event.pk)
-
-
-def settle() -> None:
-    """Process what is due, as the sweep does."""
-    for pk in InboundEvent.objects.filter(due_at__lte=clock.now()).order_by("due_at").values_list("pk", flat=True):
-        events.process_event(pk)
-
-
-def wait(by: timedelta = HOLD) -> None:
-    clock.shift(by)
-    settle()
-
-
-def only_run() -> OnboardingTransaction:
-    return OnboardingTransaction.objects.get()
 
 
 def assert_nothing_is_open() -> None:
@@ -347,48 +298,6 @@ class TestTrouble:
         payment.metadata = {"legal_name": "Acme Logistics Ltd"}
         deliver(payment.invoice())
         assert ChangeRequest.objects.get().paths == ["customer.legal_name"]
-
-
-@pytest.mark.usefixtures("stripe")
-class TestPayload:
-    def test_the_contact_of_a_session_is_not_the_company(self) -> None:
-        deliver(bought(business="").session())
-        content = only_run().payload
-        assert get(content, "customer.legal_name") == ""
-        assert get(content, "customer.primary_contact") == {"name": "Jordan Lee", "email": "jordan@acme-logistics.com"}
-
-    def test_the_domain_comes_from_the_contact(self) -> None:
-        deliver(bought().session())
-        run = only_run()
-        assert run.domain == "acme-logistics.com"
-        assert run.snapshot.provenance["customer.domain"].startswith("derived")
-
-    def test_every_listed_metadata_key_is_taken(self) -> None:
-        values = dict.fromkeys(billing.FLAGS, "true") | dict.fromkeys(billing.NUMBERS, "14")
-        full = {path: values.get(path, f"v-{path}") for path in billing.METADATA}
-        short = {forms[0]: full[path] for path, forms in billing.METADATA.items()}
-        assert billing.from_metadata(full) == billing.from_metadata(short)
-        assert set(billing.from_metadata(full)) == set(billing.METADATA)
-
-    def test_a_flag_that_is_none_is_absent(self) -> None:
-        assert billing.from_metadata({"no_domain": "maybe", "target_days": "soon"}) == {}
-
-    def test_the_price_says_plan_and_term(self) -> None:
-        deliver(bought().invoice())
-        content = only_run().payload
-        assert (get(content, "commercial.plan_sku"), get(content, "commercial.term")) == ("pro", "annual")
-
-    def test_prices_of_the_admin_win_over_those_of_the_company(self, tmp_path: Any, settings: Any) -> None:
-        (tmp_path / "prices.toml").write_text(
-            '[prices]\nprice_pro_annual = { plan_sku = "gold" }\nprice_own = { plan_sku = "own" }\n'
-        )
-        settings.CONFIG_DIR = tmp_path
-        assert billing.plan_for(["price_own"]) == ("own", "")
-        assert billing.plan_for(["price_pro_annual"]) == ("gold", "")
-        PlanPrice.objects.create(price_id="price_own", plan_sku="enterprise", term="annual")
-        assert billing.plan_for(["price_own"]) == ("enterprise", "annual")
-        assert billing.plan_for(["price_own", "price_pro_annual"]) is None
-        assert billing.plan_for(["price_unknown"]) is None
 
 
 @pytest.fixture
