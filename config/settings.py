@@ -120,9 +120,7 @@ def _database() -> dict[str, Any]:
     if database["ENGINE"].endswith("postgresql"):
         options = database.setdefault("OPTIONS", {})
         options.setdefault("connect_timeout", 5)
-        options.setdefault(
-            "options", f"-c lock_timeout={DB_BUSY_SECONDS}s -c idle_in_transaction_session_timeout=60s"
-        )
+        options.setdefault("options", f"-c lock_timeout={DB_BUSY_SECONDS}s -c idle_in_transaction_session_timeout=60s")
     return database
 
 

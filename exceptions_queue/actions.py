@@ -54,7 +54,10 @@ class Action:
 
 
 def perform(ticket_pk: int, name: str, actor: Actor, **data: Any) -> Ticket:
-    """Do one action. Raises ``NotAllowed``, ``Refused`` (it makes no sense now, or the data is wrong) or ``Ticket.DoesNotExist``."""
+    """Do one action.
+
+    Raises ``NotAllowed``, ``Refused`` (it makes no sense now, or the data is wrong) or ``Ticket.DoesNotExist``.
+    """
     ticket = Ticket.objects.select_related("transaction", "step", "connection", "owner").get(pk=ticket_pk)
     action = ACTIONS[name]
     if not actor.may(action.permission, ticket):

@@ -65,7 +65,9 @@ class Ticket(models.Model):
     category = models.CharField(max_length=32, choices=Category)
     system = models.CharField(max_length=16, choices=System)
     queue = models.CharField(max_length=32, choices=list(QUEUES.items()))
-    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="tickets")
+    owner = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="tickets"
+    )
     message = models.TextField()
     http_status = models.PositiveSmallIntegerField("HTTP status", null=True)
     problems = models.JSONField(default=list)
@@ -98,7 +100,9 @@ class Ticket(models.Model):
                 fields=["transaction"],
                 condition=Q(step__isnull=True, status__in=UNRESOLVED),
             ),
-            models.UniqueConstraint(name="ticket_open_once_per_step", fields=["step"], condition=Q(status__in=UNRESOLVED)),
+            models.UniqueConstraint(
+                name="ticket_open_once_per_step", fields=["step"], condition=Q(status__in=UNRESOLVED)
+            ),
             models.UniqueConstraint(
                 name="ticket_open_once_per_connection", fields=["connection"], condition=Q(status__in=UNRESOLVED)
             ),
@@ -197,7 +201,9 @@ class SlaClock(models.Model):
     class Meta:
         indexes = [
             models.Index(
-                fields=["next_transition_at"], condition=Q(next_transition_at__isnull=False), name="clock_next_transition"
+                fields=["next_transition_at"],
+                condition=Q(next_transition_at__isnull=False),
+                name="clock_next_transition",
             )
         ]
 

@@ -29,7 +29,9 @@ def meet_clock(run: OnboardingTransaction, **_: Any) -> None:
 
 
 @receiver(signals.run_blocked)
-def open_run_ticket(run: OnboardingTransaction, category: str, message: str, problems: list[dict[str, str]], **_: Any) -> None:
+def open_run_ticket(
+    run: OnboardingTransaction, category: str, message: str, problems: list[dict[str, str]], **_: Any
+) -> None:
     tickets.for_run(run, category=category, message=message, problems=problems)
 
 

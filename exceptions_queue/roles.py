@@ -7,7 +7,15 @@ from django.contrib.auth.models import Group, Permission, User
 from exceptions_queue.models import Queue, Ticket
 from onboarding.queues import QUEUES
 
-EVERYBODY = ("view_ticket", "view_ticketnote", "view_onboardingtransaction", "view_step", "view_slaclock", "note_ticket", "retry_ticket")
+EVERYBODY = (
+    "view_ticket",
+    "view_ticketnote",
+    "view_onboardingtransaction",
+    "view_step",
+    "view_slaclock",
+    "note_ticket",
+    "retry_ticket",
+)
 ROLES: dict[str, tuple[str, ...]] = {
     "sales-ops": (*EVERYBODY, "fix_ticket", "choose_match_ticket", "see_personal_data"),
     "support-ops": (*EVERYBODY, "fix_ticket", "choose_match_ticket", "link_object_ticket", "see_personal_data"),

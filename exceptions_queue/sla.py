@@ -86,4 +86,3 @@ def _take_rung(run_pk: int) -> None:
             p1.breach()
             audit.record(run, "exceptions.sla.breached", data={"due": p1.due_at.isoformat()})
         p1.save()
-

@@ -12,13 +12,14 @@ from integrations.words import System
 from onboarding import audit
 from onboarding.models import OnboardingTransaction, Step
 from onboarding.sla import p1_due
-from onboarding.words import Category
 
 
 def for_step(step: Step, *, fallback: bool = False) -> Ticket:
     """Open or renew the step's ticket. ``fallback``: routing failed before, so only what cannot fail is used."""
     run = step.transaction
-    queue = routing.ENGINEERING if fallback else routing.queue_for(step.category, step.system, step.problems, step.queue)
+    queue = (
+        routing.ENGINEERING if fallback else routing.queue_for(step.category, step.system, step.problems, step.queue)
+    )
     return _open(
         {"step": step},
         run=run,

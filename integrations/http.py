@@ -257,7 +257,7 @@ class VendorHttp:
     def _vendor(self) -> str:
         return self.connection.provider.capitalize()
 
-    def _record(  # noqa: PLR0917
+    def _record(
         self,
         method: str,
         path: str,

@@ -10,7 +10,9 @@ from django_fsm import FSMField, transition
 from integrations import crypto
 from integrations.words import Breaker, Environment, EventState, System
 
-SLUG = RegexValidator(r"^[a-z0-9][a-z0-9-]{0,62}$", "Lower-case letters, digits and hyphens, starting with a letter or digit.")
+SLUG = RegexValidator(
+    r"^[a-z0-9][a-z0-9-]{0,62}$", "Lower-case letters, digits and hyphens, starting with a letter or digit."
+)
 
 
 class Connection(models.Model):
@@ -22,7 +24,9 @@ class Connection(models.Model):
     base_url = models.URLField(blank=True, max_length=500)
     environment = models.CharField(max_length=16, choices=Environment, default=Environment.PRODUCTION)
     enabled = models.BooleanField(default=True)
-    options = models.JSONField(default=dict, blank=True, help_text="Provider options, such as Asana's template and team.")
+    options = models.JSONField(
+        default=dict, blank=True, help_text="Provider options, such as Asana's template and team."
+    )
 
     breaker = FSMField(default=Breaker.CLOSED, choices=Breaker.choices, protected=True, editable=False)
     breaker_reason = models.CharField(max_length=500, blank=True, editable=False)
@@ -45,7 +49,9 @@ class Connection(models.Model):
         ordering = ["system", "slug"]
         permissions = [("test_connection", "Can test a connection"), ("enter_credentials", "Can enter credentials")]
         constraints = [
-            models.CheckConstraint(condition=models.Q(environment__in=Environment.values), name="connection_environment_known"),
+            models.CheckConstraint(
+                condition=models.Q(environment__in=Environment.values), name="connection_environment_known"
+            ),
         ]
 
     def __str__(self) -> str:
@@ -140,11 +146,15 @@ class InboundEvent(models.Model):
     def hold(self, *, until: datetime, outcome: str) -> None:
         self.due_at, self.outcome = until, outcome[:500]
 
-    @transition(field=state, source=[EventState.RECEIVED, EventState.HELD, EventState.FAILED], target=EventState.PROCESSED)
+    @transition(
+        field=state, source=[EventState.RECEIVED, EventState.HELD, EventState.FAILED], target=EventState.PROCESSED
+    )
     def process(self, *, outcome: str, at: datetime) -> None:
         self.due_at, self.outcome, self.processed_at = None, outcome[:500], at
 
-    @transition(field=state, source=[EventState.RECEIVED, EventState.HELD, EventState.FAILED], target=EventState.IGNORED)
+    @transition(
+        field=state, source=[EventState.RECEIVED, EventState.HELD, EventState.FAILED], target=EventState.IGNORED
+    )
     def ignore(self, *, outcome: str, at: datetime) -> None:
         self.due_at, self.outcome, self.processed_at = None, outcome[:500], at
 

@@ -69,7 +69,7 @@ def redact_text(text: str, limit: int = 500) -> str:
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
-def _walk(value: Any, bounds: _Bounds, depth: int) -> Any:  # noqa: PLR0911 (one case a line)
+def _walk(value: Any, bounds: _Bounds, depth: int) -> Any:
     match value:
         case None | bool() | int():
             return value

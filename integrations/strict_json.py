@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 MAX_DEPTH = 32
 
 
-class BadJson(ValueError):  # noqa: N818
+class BadJson(ValueError):
     """The body is not JSON that we take; the text says why and repeats none of it."""
 
 

@@ -15,7 +15,9 @@ from onboarding.models import AuditEntry, OnboardingTransaction
 SYSTEM = "system"
 
 
-def record(run: OnboardingTransaction, name: str, *, actor: str = SYSTEM, data: dict[str, Any] | None = None) -> AuditEntry:
+def record(
+    run: OnboardingTransaction, name: str, *, actor: str = SYSTEM, data: dict[str, Any] | None = None
+) -> AuditEntry:
     """Append an entry to the chain of ``run``, whose row the caller holds locked.
 
     The chain's head is read from the row: several instances of one run may write in one database transaction.

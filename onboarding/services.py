@@ -11,8 +11,8 @@ from onboarding import audit
 from onboarding.engine import entry
 from onboarding.engine.advance import advance, make_due
 from onboarding.engine.dispatch import hint_step
-from onboarding.engine.record import block
 from onboarding.engine.locks import lock_run, retried
+from onboarding.engine.record import block
 from onboarding.models import ChangeRequest, MatchChoice, OnboardingTransaction, Step
 from onboarding.payload import catalogue
 from onboarding.payload.gate import Problem, problems
@@ -23,6 +23,8 @@ from onboarding.signals import step_retrying
 from onboarding.steps.base import EnsureHandler
 from onboarding.steps.registry import HANDLERS
 from onboarding.words import Category, Status, StepState
+
+LONGEST_TEXT = 2000
 
 
 class Refused(Exception):
@@ -95,7 +97,10 @@ def choose_match(step_pk: int, *, external_id: str, actor: str) -> None:
             defaults={"external_id": external_id, "chosen_by": actor, "chosen_at": clock.now()},
         )
         audit.record(
-            run, "onboarding.match.chosen", actor=actor, data={"step": step.key, "id": external_id or None, "create": not external_id}
+            run,
+            "onboarding.match.chosen",
+            actor=actor,
+            data={"step": step.key, "id": external_id or None, "create": not external_id},
         )
         _try_again(run, step, actor=actor, name="onboarding.step.retry-requested")
         run.save()
@@ -182,13 +187,14 @@ def _clean(path: str, value: Any) -> Any:
             if isinstance(value, bool) or not isinstance(value, int | float):
                 raise Refused(f"{field.label} must be a number.", [Problem(path, "must be a number")])
             return value
-    if not isinstance(value, str) or not value.strip() or "\x00" in value or len(value) > 2000:
-        raise Refused(f"{field.label} must be a text of 1 to 2000 characters.", [Problem(path, "must be a text")])
+    if not isinstance(value, str) or not value.strip() or "\x00" in value or len(value) > LONGEST_TEXT:
+        raise Refused(
+            f"{field.label} must be a text of 1 to {LONGEST_TEXT} characters.", [Problem(path, "must be a text")]
+        )
     text = normal_domain(value) if field.type is catalogue.Type.DOMAIN else value.strip()
     if reason := implausible(text, field.type):
         raise Refused(f"{field.label}: {reason}.", [Problem(path, reason)])
     return text
-
 
 
 @retried

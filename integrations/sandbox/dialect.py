@@ -34,7 +34,7 @@ class Answer:
         return "application/json;charset=utf-8", json.dumps(self.body).encode()
 
 
-class Refused(Exception):  # noqa: N818 - a vendor's refusal is an answer, not a defect
+class Refused(Exception):
     """The vendor says no: whatever the request wrote so far is taken back, and this is the answer."""
 
     def __init__(self, answer: Answer) -> None:

@@ -32,7 +32,11 @@ def advance(run: OnboardingTransaction, *, inline: bool = False) -> Step | None:
     now = clock.now()
     steps = list(run.steps.all())
     done = {step.key for step in steps if step.is_done}
-    ready = [step for step in steps if step.state == StepState.PENDING and step.due_at is None and done.issuperset(step.after)]
+    ready = [
+        step
+        for step in steps
+        if step.state == StepState.PENDING and step.due_at is None and done.issuperset(step.after)
+    ]
     for step in ready:
         step.connection = step.connection or default_connection(System(step.system))
         make_due(step, now)

@@ -110,7 +110,9 @@ def _is_claimable(run: OnboardingTransaction, step: Step, now: datetime) -> bool
 def _take_over(run: OnboardingTransaction, step: Step, now: datetime) -> bool:
     """The former holder's lease ran out. That was an attempt: work that kills its worker must not go round for ever."""
     step.attempts += 1
-    Attempt.objects.filter(step=step, token=step.token, finished_at=None).update(finished_at=now, outcome="lease-expired")
+    Attempt.objects.filter(step=step, token=step.token, finished_at=None).update(
+        finished_at=now, outcome="lease-expired"
+    )
     audit.record(run, "onboarding.step.lease-expired", data={"step": step.key, "token": step.token})
     if step.attempts < ATTEMPTS_BEFORE_TICKET:
         return True
@@ -202,7 +204,9 @@ def _intent(
         transaction=run, step=step, created_at=now, send_by=send_by, state=IntentState.NO_EFFECT
     )
     if intent.state == IntentState.DONE:
-        intent.state = IntentState.OPEN  # its object vanished, or is only looked at: a lost holder must be noticed again
+        intent.state = (
+            IntentState.OPEN
+        )  # its object vanished, or is only looked at: a lost holder must be noticed again
     elif intent.state == IntentState.NO_EFFECT:
         intent.reference = handler.reference(content, run.onboarding_transaction_id)
         intent.params = handler.params(content, related)

@@ -80,7 +80,9 @@ def _judge(found: list[Found], key: MatchKey) -> Outcome | None:
 def _link_choice(handler: EnsureHandler, connector: Connector, external_id: str) -> Outcome:
     if found := connector.get(handler.kind, external_id):
         return Ensured(found.external_id, found.url, "person")
-    return Failed(ProviderError(Kind.NOT_FOUND, f"{connector.provider} has no {handler.kind} {external_id}, which was chosen."))
+    return Failed(
+        ProviderError(Kind.NOT_FOUND, f"{connector.provider} has no {handler.kind} {external_id}, which was chosen.")
+    )
 
 
 def _settle_unknown(handler: EnsureHandler, connector: Connector, intent: Intent) -> Outcome | None:
@@ -129,6 +131,8 @@ def _poll(handler: EnsureHandler, connector: Connector, intent: Intent) -> Outco
     if intent.job_started_at and now - intent.job_started_at > JOB_GIVEN_UP_AFTER:
         minutes = int(JOB_GIVEN_UP_AFTER.total_seconds() // 60)
         return Failed(
-            ProviderError(Kind.SERVER, f"{connector.provider}'s job {intent.job_id} has not ended after {minutes} minutes.")
+            ProviderError(
+                Kind.SERVER, f"{connector.provider}'s job {intent.job_id} has not ended after {minutes} minutes."
+            )
         )
     return Waiting(WaitsFor.JOB, now + JOB_POLL)

@@ -38,7 +38,12 @@ def retried(function: Callable[P, R]) -> Callable[P, R]:
             try:
                 return function(*args, **kwargs)
             except (OperationalError, InterfaceError, IntegrityError) as error:
-                log.info("%s: trying the transaction again (%d) after %s", function.__qualname__, attempt, type(error).__name__)
+                log.info(
+                    "%s: trying the transaction again (%d) after %s",
+                    function.__qualname__,
+                    attempt,
+                    type(error).__name__,
+                )
                 time.sleep(random.uniform(0, 0.05 * 2**attempt))  # noqa: S311  (jitter)
         close_old_connections()
         return function(*args, **kwargs)

@@ -142,5 +142,3 @@ def pin(playbook: Playbook) -> PinnedPlaybook:
         defaults={"name": playbook.name, "version": playbook.version, "definition": playbook.definition},
     )
     return row
-
-

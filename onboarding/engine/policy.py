@@ -66,7 +66,7 @@ def decide(error: ProviderError, facts: Circumstances) -> Decision:
 def backoff(facts: Circumstances) -> float:
     """Seconds: exponential with full jitter, but never under a tenth of the step (AWS architecture blog, "Exponential backoff")."""
     ceiling = min(LONGEST_BACKOFF, facts.base * 2 ** min(facts.attempts, 12))
-    return ceiling * (0.1 + 0.9 * facts.jitter)
+    return float(ceiling * (0.1 + 0.9 * facts.jitter))
 
 
 def _transient(category: Category, facts: Circumstances) -> Decision:

@@ -123,7 +123,7 @@ def _keep_object(run: OnboardingTransaction, step: Step, claim: Claim, outcome: 
     intent = Intent.objects.get(pk=claim.intent.pk)
     _move_intent(intent, outcome, made, now)
     intent.save()
-    if made and claim.connection:
+    if made:
         _map(run, step, claim, made, now)
     elif intent.state == IntentState.NO_EFFECT:
         Reservation.objects.filter(holder=step, external_id="").delete()
@@ -149,7 +149,9 @@ def _move_intent(intent: Intent, outcome: Outcome, made: Ensured | None, now: da
 
 def _map(run: OnboardingTransaction, step: Step, claim: Claim, made: Ensured, now: datetime) -> None:
     handler = claim.handler
-    assert isinstance(handler, EnsureHandler)  # noqa: S101  (only these have intents)
+    # Only these have intents, and only with a connection.
+    assert isinstance(handler, EnsureHandler)  # noqa: S101
+    assert claim.connection  # noqa: S101
     ObjectMapping.objects.update_or_create(
         transaction=run,
         step=step,
@@ -168,9 +170,9 @@ def _map(run: OnboardingTransaction, step: Step, claim: Claim, made: Ensured, no
     audit.record(run, name, data={"step": step.key, "kind": handler.kind, "id": made.external_id, "how": made.how})
     if handler.shared:
         Reservation.objects.filter(holder=step).update(external_id=made.external_id, url=made.url)
-        for pk in Step.objects.filter(connection=claim.connection, uses=step.uses, waits_for=WaitsFor.RESERVATION)[:50].values_list(
-            "pk", flat=True
-        ):
+        for pk in Step.objects.filter(connection=claim.connection, uses=step.uses, waits_for=WaitsFor.RESERVATION)[
+            :50
+        ].values_list("pk", flat=True):
             hint_step(pk)
 
 
@@ -238,7 +240,11 @@ def _fail(run: OnboardingTransaction, step: Step, claim: Claim, outcome: Failed,
         case policy.Action.PARK:
             # Due at once: what keeps it is the connection's open breaker, which no step row repeats.
             step.wait(waits_for=WaitsFor.CONNECTION, due_at=now)
-            audit.record(run, "onboarding.step.parked", data={"step": step.key, "connection": claim.connection.slug if claim.connection else ""})
+            audit.record(
+                run,
+                "onboarding.step.parked",
+                data={"step": step.key, "connection": claim.connection.slug if claim.connection else ""},
+            )
         case policy.Action.RETRY if not step_has_ticket(step):
             step.wait(waits_for=WaitsFor.RETRY, due_at=due)
             audit.record(run, "onboarding.step.retrying", data={"step": step.key, "status": error.http_status})
@@ -263,7 +269,9 @@ def block(
     step.block(due_at=due_at)
     step.save()
     failpoint("opening-exception")
-    audit.record(run, "onboarding.step.blocked", data={"step": step.key, "category": category, "status": step.http_status})
+    audit.record(
+        run, "onboarding.step.blocked", data={"step": step.key, "category": category, "status": step.http_status}
+    )
     if again and not fallback:
         step_retrying.send(Step, step=step, requested=False)
     else:

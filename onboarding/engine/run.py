@@ -76,11 +76,12 @@ def _perform(current: Claim) -> Outcome:
 
 def _look_up(current: Claim, connector: CrmConnector) -> LookedUp:
     facts = connector.lookup_owner(
-        domain=normal_domain(get(current.content, "customer.domain")), deal_id=get(current.content, "commercial.deal_id")
+        domain=normal_domain(get(current.content, "customer.domain")),
+        deal_id=get(current.content, "commercial.deal_id"),
     )
     if not facts.owner_id:
         return LookedUp({}, "The CRM was asked and does not tell.")
-    return LookedUp({path: (facts.owner_id, facts.source) for path in CRM_PATHS})
+    return LookedUp(dict.fromkeys(CRM_PATHS, (facts.owner_id, facts.source)))
 
 
 def _check_time(current: Claim) -> None:

@@ -12,7 +12,7 @@ from onboarding.models import PlanPrice
 BUILT_IN = Path(__file__).resolve().parent.parent / "prices.toml"
 
 
-class PricesInvalid(Exception):  # noqa: N818
+class PricesInvalid(Exception):
     """A price table cannot be read; the text names the file and the entry."""
 
 

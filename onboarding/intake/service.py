@@ -36,7 +36,11 @@ class Receipt:
 
 @retried
 def accept(
-    content: dict[str, Any], *, actor: str, occurred_at: datetime | None = None, keys: list[tuple[str, str]] | None = None
+    content: dict[str, Any],
+    *,
+    actor: str,
+    occurred_at: datetime | None = None,
+    keys: list[tuple[str, str]] | None = None,
 ) -> Receipt:
     """Take one canonical payload (``OnboardingPayload.content()``) and start, replay, fill or question its run.
 
@@ -45,7 +49,9 @@ def accept(
     """
     run_id, source = content["onboarding_transaction_id"], content["event_source"]
     with db.atomic():
-        known = OnboardingTransaction.objects.filter(onboarding_transaction_id=run_id).values_list("pk", flat=True).first()
+        known = (
+            OnboardingTransaction.objects.filter(onboarding_transaction_id=run_id).values_list("pk", flat=True).first()
+        )
         if known is None:
             return Receipt(Verdict.CREATED, _create(content, actor=actor, occurred_at=occurred_at, keys=keys or []))
         return _again(lock_run(known), content, source=source, actor=actor)
@@ -131,7 +137,9 @@ def _open_paths(content: dict[str, Any]) -> set[str]:
 def _payload_only(content: dict[str, Any]) -> dict[str, Any]:
     """Without what names the event rather than the customer: joining events differ there by nature."""
     return {
-        key: value for key, value in content.items() if key not in ("onboarding_transaction_id", "event_source", "occurred_at")
+        key: value
+        for key, value in content.items()
+        if key not in ("onboarding_transaction_id", "event_source", "occurred_at")
     }
 
 

@@ -162,8 +162,12 @@ class Step(models.Model):
 
     state = FSMField(default=StepState.PENDING, choices=StepState.choices, protected=True)
     waits_for = models.CharField(max_length=16, choices=WaitsFor, blank=True)
-    due_at = models.DateTimeField(null=True, help_text="When the engine may claim it next; empty: not before something happens.")
-    dispatched_at = models.DateTimeField(null=True, help_text="When a hint for it was published that no claim has answered yet.")
+    due_at = models.DateTimeField(
+        null=True, help_text="When the engine may claim it next; empty: not before something happens."
+    )
+    dispatched_at = models.DateTimeField(
+        null=True, help_text="When a hint for it was published that no claim has answered yet."
+    )
     attempts = models.PositiveSmallIntegerField(default=0)
     first_failed_at = models.DateTimeField(null=True)
 
@@ -175,7 +179,9 @@ class Step(models.Model):
     message = models.TextField(blank=True)
     http_status = models.PositiveSmallIntegerField(null=True)
     problems = models.JSONField(default=list, help_text="Fields to mend: [{path, reason}].")
-    candidates = models.JSONField(default=list, help_text="Objects to choose from: [{external_id, label, url, evidence}].")
+    candidates = models.JSONField(
+        default=list, help_text="Objects to choose from: [{external_id, label, url, evidence}]."
+    )
 
     started_at = models.DateTimeField(null=True)
     finished_at = models.DateTimeField(null=True)
@@ -217,14 +223,18 @@ class Step(models.Model):
         self.waits_for, self.due_at = waits_for, due_at
 
     @transition(
-        field=state, source=[StepState.PENDING, StepState.RUNNING, StepState.WAITING, StepState.BLOCKED], target=StepState.BLOCKED
+        field=state,
+        source=[StepState.PENDING, StepState.RUNNING, StepState.WAITING, StepState.BLOCKED],
+        target=StepState.BLOCKED,
     )
     def block(self, *, due_at: datetime | None) -> None:
         """A ticket is open; ``due_at`` is set where retrying goes on meanwhile."""
         self.lease_until = self.dispatched_at = None
         self.waits_for, self.due_at = (WaitsFor.RETRY if due_at else WaitsFor.NOTHING), due_at
 
-    @transition(field=state, source=[StepState.RUNNING, StepState.BLOCKED, StepState.WAITING], target=StepState.SUCCEEDED)
+    @transition(
+        field=state, source=[StepState.RUNNING, StepState.BLOCKED, StepState.WAITING], target=StepState.SUCCEEDED
+    )
     def succeed(self, *, at: datetime) -> None:
         self.lease_until = self.due_at = None
         self.waits_for = WaitsFor.NOTHING

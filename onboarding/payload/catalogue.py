@@ -36,15 +36,30 @@ class Field:
 
 FIELDS: tuple[Field, ...] = (
     Field("customer.legal_name", "Legal name", required=True, truth=System.CRM, help="As on the contract."),
-    Field("customer.domain", "Domain", Type.DOMAIN, required=True, truth=System.CRM, help="The company's own domain, such as acme.com."),
-    Field("customer.no_domain", "Has no domain", Type.FLAG, truth=System.CRM, help="Then it is matched by legal name and billing email."),
+    Field(
+        "customer.domain",
+        "Domain",
+        Type.DOMAIN,
+        required=True,
+        truth=System.CRM,
+        help="The company's own domain, such as acme.com.",
+    ),
+    Field(
+        "customer.no_domain",
+        "Has no domain",
+        Type.FLAG,
+        truth=System.CRM,
+        help="Then it is matched by legal name and billing email.",
+    ),
     Field("customer.segment", "Segment", truth=System.CRM),
     Field("customer.territory", "Territory", truth=System.CRM),
     Field("customer.legal_entity", "Legal entity", truth=System.ERP, queue="finance"),
     Field("customer.tax_id", "Tax id", truth=System.ERP, queue="finance"),
     Field("customer.country", "Country", truth=System.CRM),
     Field("customer.primary_contact.name", "Contact's name", required=True, truth=System.CRM, personal=True),
-    Field("customer.primary_contact.email", "Contact's email", Type.EMAIL, required=True, truth=System.CRM, personal=True),
+    Field(
+        "customer.primary_contact.email", "Contact's email", Type.EMAIL, required=True, truth=System.CRM, personal=True
+    ),
     Field("commercial.plan_sku", "Plan", required=True, help="The plan's SKU, such as pro."),
     Field("commercial.term", "Term", required=True, help="Such as annual or monthly."),
     Field("commercial.amount", "Amount", Type.NUMBER),

@@ -1,4 +1,4 @@
-"""What a step handler declares. One declaration serves the gate, the missing-data form and the question which steps a field touches."""
+"""What a step handler declares: one declaration serves the engine, and the question which steps a changed field touches."""
 
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar

@@ -26,7 +26,13 @@ class Account(CustomerHandler):
     system = System.CRM
     title = "find or create the CRM account"
     kind = "company"
-    reads = ("customer.legal_name", "customer.domain", "customer.country", "ownership.crm_owner_id", "commercial.billing_email")
+    reads = (
+        "customer.legal_name",
+        "customer.domain",
+        "customer.country",
+        "ownership.crm_owner_id",
+        "commercial.billing_email",
+    )
 
     def keys(self, content: Content, reference: str) -> list[MatchKey]:
         keys = [MatchKey("reference", reference)]

@@ -1,0 +1,103 @@
+"""``make demo``: the whole thing running on this machine, with sample customers whose payments go wrong in usual ways.
+
+Vendors are the sandbox, payments are real Stripe events, signed and posted to the front door; nothing is called internally to make
+a row look right. The table at the end is checked against the sandbox's own count.
+"""
+
+import argparse
+import os
+import shutil
+import sys
+import time
+from pathlib import Path
+
+DEFAULTS = {
+    "DJANGO_SETTINGS_MODULE": "config.settings",
+    "DATA_DIR": "var/demo",
+    # Shorter than in a deployment, so that a killed worker or a lost answer is seen to heal while somebody watches.
+    "STEP_SECONDS": "8",
+    "CALL_SECONDS": "4",
+    "DB_BUSY_SECONDS": "5",
+    "LEASE_MARGIN_SECONDS": "1",
+    "RETRY_BASE_SECONDS": "0.5",
+    "HOLD_SECONDS": "5",
+    "SWEEP_SECONDS": "0.5",
+    "CELERY_LOG_LEVEL": "WARNING",
+}
+MARK = ".firstvalue-demo"
+LEFT_OVER = (
+    "db.sqlite3",
+    "db.sqlite3-wal",
+    "db.sqlite3-shm",
+    "sandbox.sqlite3",
+    "sandbox.sqlite3-wal",
+    "sandbox.sqlite3-shm",
+)
+LEFT_OVER_FOLDERS = ("broker", "mail", "logs", "tmp")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Returns 0 if every row ended as expected, 1 if one did not, 2 if it could not start."""
+    parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
+    parser.add_argument("--once", action="store_true", help="end after the table, leaving nothing running")
+    once: bool = parser.parse_args(arguments).once
+    for name in ("DATABASE_URL", "REDIS_URL", "CONFIG_DIR", "EMAIL_URL", "PUBLIC_URL", "HTTPS"):
+        if os.environ.pop(name, None):
+            print(f"{name} is set; the demo leaves it alone and uses its own SQLite and files.")
+    for name, value in DEFAULTS.items():
+        os.environ.setdefault(name, value)
+
+    import django
+
+    django.setup()
+
+    from config import run
+    from config.demo_stage import Stage
+
+    if busy := run.busy_ports(sandbox=True):
+        print("\n".join(busy), file=sys.stderr)
+        return 2
+    from django.conf import settings
+
+    if not start_afresh(settings.DATA_DIR):
+        print(f"{settings.DATA_DIR} holds data that no demo made; give the demo another DATA_DIR.", file=sys.stderr)
+        return 2
+    if run.migrate() != 0:
+        return 2
+    stage = Stage()
+    stage.set_up()
+    began = time.monotonic()
+    # The children's output goes to DATA_DIR/logs alone: the rows are what one wants to see here.
+    with run.build_supervisor(run.build_children(sandbox=True)) as supervisor:
+        if late := supervisor.wait_ready(60):
+            print(f"{', '.join(late)} did not start; see {settings.DATA_DIR / 'logs'}", file=sys.stderr)
+            return 2
+        stage.say_where()
+        as_expected = stage.play()
+        print(f"({time.monotonic() - began:.0f} s, logs in {os.path.relpath(settings.DATA_DIR / 'logs')})", flush=True)
+        if once:
+            return 0 if as_expected else 1
+        stage.say_what_to_try()
+        try:
+            supervisor.wait()
+        except KeyboardInterrupt:
+            print("\nStopped.")
+    return 0 if as_expected else 1
+
+
+def start_afresh(data_dir: Path) -> bool:
+    """Empty what an earlier demo left. False where the folder holds a database that no demo made."""
+    mark = data_dir / MARK
+    if (data_dir / "db.sqlite3").exists() and not mark.exists():
+        return False
+    data_dir.mkdir(parents=True, exist_ok=True)
+    for name in LEFT_OVER:
+        (data_dir / name).unlink(missing_ok=True)
+    for name in LEFT_OVER_FOLDERS:
+        shutil.rmtree(data_dir / name, ignore_errors=True)
+    mark.touch()
+    return True
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,118 @@
+"""The demo's sample customers: what each one pays with, what is done to it, and how it must end."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from integrations.sandbox.control import SandboxControl
+from integrations.sandbox.stripe import Payment
+
+COMPLETE = "complete"
+PASSWORD = "firstvalue-demo"  # noqa: S105  (sample logins on loopback)
+PEOPLE = {
+    "sales": ("sales-ops", "Sam Sales", "missing data and ambiguous matches"),
+    "support": ("support-ops", "Sue Support", "support provisioning"),
+    "engineer": ("revenue-operations", "Eli Engineer", "credentials and API failures"),
+    "lead": ("leads", "Lea Lead", "every queue"),
+    "admin": ("", "Ada Admin", "everything"),
+}
+DEAL_OWNER = "u_789"
+"""The CRM owner that is our sales login."""
+GOOD_SUPPORT_TOKEN = "sandbox-zendesk-token"  # noqa: S105  (the sandbox's own)
+
+
+@dataclass
+class Customer:
+    """``expected``: ``complete``, or the category of the ticket that must cover it."""
+
+    name: str
+    domain: str
+    what: str
+    expected: str
+    metadata: dict[str, Any] = field(default_factory=dict)
+    deliveries: int = 1
+    all_events: bool = False
+    prepare: Callable[[SandboxControl], None] | None = None
+    payment: Payment | None = None
+
+    def pay(self, now: int) -> Payment:
+        contact = self.metadata.get("contact_name", "Jordan Lee")
+        metadata = {"crm_owner_id": DEAL_OWNER, "domain": self.domain, **self.metadata}
+        self.payment = Payment(
+            created=now,
+            email=f"jordan@{self.domain}",
+            contact=contact,
+            business=self.name,
+            metadata={key: value for key, value in metadata.items() if value},
+        )
+        return self.payment
+
+    @property
+    def keys(self) -> list[str]:
+        """By which of the payment's names its run can be found."""
+        paid = self.payment
+        return [paid.session_id, paid.invoice_id, paid.intent_id, paid.subscription_id] if paid else []
+
+
+def _two_accounts(sandbox: SandboxControl) -> None:
+    sandbox.seed(
+        "hubspot",
+        "companies",
+        [
+            {"name": "Cobalt Freight", "domain": "cobalt-freight.com", "city": "Hamburg", "hubspot_owner_id": "u_789"},
+            {"name": "Cobalt Freight GmbH (old)", "domain": "cobalt-freight.com", "city": "Bremen"},
+        ],
+    )
+
+
+def _known_to_the_crm(sandbox: SandboxControl) -> None:
+    sandbox.seed(
+        "hubspot",
+        "companies",
+        [{"name": "Delta Robotics", "domain": "delta-robotics.com", "hubspot_owner_id": DEAL_OWNER}],
+    )
+
+
+def _fail_after_the_write(sandbox: SandboxControl) -> None:
+    sandbox.add_fault("asana", "error_after", method="POST", path="*/instantiateProject", count=1)
+
+
+def _expire_support_token(sandbox: SandboxControl) -> None:
+    sandbox.set_tokens("zendesk", ["rotated-by-the-vendor"])
+
+
+def waves() -> list[list[Customer]]:
+    """The customers in the order in which they pay; a wave starts when the one before rests, as its faults hit all alike."""
+    return [
+        [
+            Customer(
+                "Birch Analytics", "birch-analytics.com", "Asana answers 500 after it has made the project", COMPLETE,
+                prepare=_fail_after_the_write,
+            ),
+        ],
+        [
+            Customer("Acme Logistics", "acme-logistics.com", "nothing: a clean payment", COMPLETE),
+            Customer(
+                "Evergreen Foods", "evergreen-foods.com", "session, invoice and intent, each delivered twice", COMPLETE,
+                deliveries=2, all_events=True,
+            ),
+            Customer(
+                "Fjord Shipping", "fjord-shipping.com", "the payer gave “TBD” as the contact's name", "missing-data",
+                metadata={"contact_name": "TBD"},
+            ),
+            Customer(
+                "Cobalt Freight", "cobalt-freight.com", "the CRM has two accounts on its domain", "ambiguous-match",
+                prepare=_two_accounts,
+            ),
+            Customer(
+                "Delta Robotics", "delta-robotics.com", "no owner in the payment; the CRM knows it", COMPLETE,
+                metadata={"crm_owner_id": ""}, prepare=_known_to_the_crm,
+            ),
+        ],
+        [
+            Customer(
+                "Granite Insurance", "granite-insurance.com", "the support token has expired", "auth-error",
+                prepare=_expire_support_token,
+            ),
+        ],
+    ]  # fmt: skip
