@@ -152,7 +152,7 @@ def test_an_endless_answer_is_cut(http, hubspot):
         ("wrong_shape", None, Kind.MALFORMED, True),
     ],
 )
-def test_each_refusal_has_its_kind(http, sandbox, fault, status, kind, effect):  # noqa: PLR0917
+def test_each_refusal_has_its_kind(http, sandbox, fault, status, kind, effect):
     sandbox.add_fault("hubspot", fault, status=status)
     error = failure(lambda: http().request("POST", PATH, json=COMPANY, expect=Anything))
     assert (error.kind, error.effect_possible) == (kind, effect)
