@@ -10,7 +10,8 @@ from exceptions_queue import sla, tickets
 from exceptions_queue.models import UNRESOLVED, Ticket
 from integrations import clock
 from integrations.models import Connection, InboundEvent
-from integrations.signals import breaker_closed, breaker_opened, event_failed
+from integrations.signals import breaker_closed, breaker_opened, event_failed, event_recovered
+from integrations.words import EventState
 from onboarding import audit, services, signals
 from onboarding.models import OnboardingTransaction, Step
 from onboarding.words import Category
@@ -87,3 +88,12 @@ def open_event_ticket(event: InboundEvent, message: str, **_: Any) -> None:
         category=Category.INTERNAL_ERROR,
         message=f"The event {event.external_id} ({event.type}) is stored but could not be understood: {message}",
     )
+
+
+@receiver(event_recovered)
+def resolve_event_ticket(event: InboundEvent, **_: Any) -> None:
+    """The ticket closes with the last failed event of its connection."""
+    others = InboundEvent.objects.filter(connection=event.connection, state=EventState.FAILED).exclude(pk=event.pk)
+    if not others.exists():
+        about_events = Ticket.objects.filter(connection=event.connection, category=Category.INTERNAL_ERROR)
+        tickets.resolve(about_events, resolution="Every stored event has been processed.")

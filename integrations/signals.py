@@ -8,6 +8,9 @@ inbound_event_received = Signal()
 event_failed = Signal()
 """``event``: an InboundEvent that will not be processed again by itself; ``message`` (str): why, for a person."""
 
+event_recovered = Signal()
+"""``event``: an InboundEvent that had failed for good and has now been processed after all."""
+
 breaker_opened = Signal()
 """``connection``, ``status`` (int or None): the credentials were refused; what needs this connection is parked."""
 

@@ -17,9 +17,11 @@ from integrations import clock
 from integrations.models import InboundEvent
 from integrations.providers import stripe
 from integrations.providers.stripe import NotAPayment, PaymentFacts, UnexpectedShape
-from integrations.signals import event_failed
+from integrations.signals import event_failed, event_recovered
 from integrations.strict_json import BadJson, parse_object
 from integrations.words import Environment, EventState
+from onboarding import audit
+from onboarding.engine.dispatch import hint_event
 from onboarding.engine.locks import lock_run, retried
 from onboarding.intake import billing, payments, service
 from onboarding.models import OnboardingTransaction, PaymentTrace
@@ -70,11 +72,14 @@ def _process(event_pk: int) -> None:
         event = locked.get(pk=event_pk)
         if not _is_due(event):
             return
+        had_failed = event.state == EventState.FAILED
         if isinstance(told, NotAPayment):
             _ignore(event, told)
         else:
             _correlate(event, told)
         event.save()
+        if had_failed:
+            event_recovered.send(InboundEvent, event=event)
 
 
 def _is_due(event: InboundEvent) -> bool:
@@ -209,6 +214,19 @@ def _fail(event_pk: int, message: str, *, permanent: bool) -> None:
         event.save()
         if permanent:
             event_failed.send(InboundEvent, event=event, message=message)
+
+
+@retried
+def retry_failed(connection_pk: int, *, actor: str) -> int:
+    """Process a connection's failed events again (a price was added, say, or we were mended). Returns how many."""
+    with db.atomic():
+        failed = InboundEvent.objects.filter(connection_id=connection_pk, state=EventState.FAILED, due_at=None)
+        pks = list(failed.values_list("pk", flat=True))
+        failed.filter(pk__in=pks).update(due_at=clock.now(), attempts=0)
+        audit.record_elsewhere("integrations.events.retried", actor=actor, data={"events": pks})
+        for pk in pks:
+            hint_event(pk)
+    return len(pks)
 
 
 def _backoff(attempts: int) -> timedelta:

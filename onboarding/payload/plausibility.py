@@ -17,11 +17,12 @@ PLACEHOLDER_DOMAINS = frozenset(
     "example.com example.org example.net test.com domain.com yourdomain.com company.com acme.test".split()
 )
 FREE_MAIL = frozenset(
-    "gmail.com googlemail.com outlook.com hotmail.com hotmail.co.uk hotmail.fr hotmail.de live.com msn.com yahoo.com yahoo.co.uk "
-    "yahoo.fr yahoo.de ymail.com icloud.com me.com mac.com aol.com gmx.com gmx.de gmx.net gmx.at web.de t-online.de mail.com "
-    "mail.ru yandex.ru yandex.com proton.me protonmail.com pm.me zoho.com fastmail.com hey.com "
-    "tutanota.com tuta.io orange.fr wanadoo.fr free.fr laposte.net libero.it qq.com 163.com 126.com sina.com naver.com rediffmail.com comcast.net verizon.net att.net "
-    "mailinator.com guerrillamail.com 10minutemail.com yopmail.com".split()
+    "gmail.com googlemail.com outlook.com hotmail.com hotmail.co.uk hotmail.fr hotmail.de live.com msn.com yahoo.com "
+    "yahoo.co.uk yahoo.fr yahoo.de ymail.com icloud.com me.com mac.com aol.com gmx.com gmx.de gmx.net gmx.at web.de "
+    "t-online.de mail.com mail.ru yandex.ru yandex.com proton.me protonmail.com pm.me zoho.com fastmail.com hey.com "
+    "tutanota.com tuta.io orange.fr wanadoo.fr free.fr laposte.net libero.it qq.com 163.com 126.com sina.com "
+    "naver.com rediffmail.com comcast.net verizon.net att.net mailinator.com guerrillamail.com 10minutemail.com "
+    "yopmail.com".split()
 )
 MISTYPED = {
     "gmial.com": "gmail.com", "gmai.com": "gmail.com", "gmal.com": "gmail.com", "gnail.com": "gmail.com", "gmail.co": "gmail.com",
