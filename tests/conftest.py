@@ -1,14 +1,125 @@
 """Fixtures of all tests: the vendors are the sandbox, over real HTTP."""
 
-from collections.abc import Iterator
+import copy
+import hashlib
+import secrets
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+from functools import cache
+from typing import Any
 
 import pytest
+from django.contrib.auth.models import Group, User
+from django.db import connection
+from django.test import TransactionTestCase
 
+from exceptions_queue import roles, scheduling
 from integrations import clock
 from integrations.connections import set_connection
-from integrations.models import Connection
+from integrations.models import Connection, InboundEvent
 from integrations.sandbox.asana import TEAM_GID, TEMPLATE_GID
 from integrations.sandbox.control import SandboxControl, SandboxProcess, start_sandbox
+from integrations.words import Breaker
+from onboarding.engine.sweep import HINT_LIFETIME
+from onboarding.models import ApiKey, AuditEntry, Step
+from onboarding.words import StepState
+
+GROUPS = {
+    "sales": "sales-ops",
+    "support": "support-ops",
+    "engineer": "revenue-operations",
+    "finance": "finance",
+    "lead": "leads",
+}
+PASSWORD = "pw"
+PAYLOAD: dict[str, Any] = {
+    "onboarding_transaction_id": "pay_12345",
+    "event_source": "billing",
+    "occurred_at": "2026-11-22T10:00:00Z",
+    "customer": {
+        "legal_name": "Acme Logistics",
+        "domain": "acme-logistics.com",
+        "no_domain": False,
+        "segment": "mid-market",
+        "territory": "emea",
+        "legal_entity": "",
+        "tax_id": "",
+        "country": "DE",
+        "primary_contact": {"name": "Jordan Lee", "email": "jordan@acme-logistics.com"},
+    },
+    "commercial": {
+        "plan_sku": "pro",
+        "term": "annual",
+        "amount": 12000,
+        "currency": "EUR",
+        "billing_email": "",
+        "order_id": "",
+        "deal_id": "",
+        "payment_terms": "",
+        "cost_centre": "",
+        "nonstandard_terms": False,
+        "lines": [],
+    },
+    "ownership": {"crm_owner_id": "u_789", "implementation_owner_id": "u_456"},
+    "kickoff": {"start_date": "2026-12-01", "urgency": "normal"},
+    "first_value_target": {"milestone": "first automated report", "target_days": 14},
+    "users": [{"name": "", "email": "", "role": "admin"}],
+    "security": {"review_required": False},
+    "handover": {
+        "why_they_bought": [],
+        "success_criteria": "",
+        "constraints": [],
+        "stakeholders": {},
+        "risks": [],
+        "links": {},
+    },
+}
+"""DESIGN, "Canonical payload"."""
+
+Payload = Callable[..., dict[str, Any]]
+Drain = Callable[..., int]
+
+
+KEPT = frozenset({"django_migrations", "django_content_type", "auth_permission"})
+AUDIT = AuditEntry._meta.db_table
+
+
+@cache
+def _emptying() -> list[str]:
+    """Statements that empty every table but those that no test changes; the audit trail refuses a mere DELETE."""
+    names = [name for name in connection.introspection.django_table_names(only_existing=True) if name not in KEPT]
+    deletes = [f'DELETE FROM "{name}"' for name in names if name != AUDIT]  # noqa: S608 (our own tables)
+    if connection.vendor == "postgresql":
+        return [f'TRUNCATE "{AUDIT}"', "; ".join(deletes)]
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT sql FROM sqlite_master WHERE name = 'audit_no_delete'")
+        trigger = cursor.fetchone()[0]
+    return [*deletes, "DROP TRIGGER audit_no_delete", f'DELETE FROM "{AUDIT}"', trigger]  # noqa: S608
+
+
+def _empty_database(_: TransactionTestCase) -> None:
+    """In place of Django's flush, which truncates table by table and makes all permissions again: 0.5 s a test."""
+    connection.ops.execute_sql_flush(_emptying())
+    roles.establish()
+
+
+TransactionTestCase._fixture_teardown = _empty_database
+
+
+@pytest.fixture(autouse=True)
+def test_settings(settings: Any) -> None:
+    """No broker (the sweep does the work), and hashes that are quick to make."""
+    settings.BROKER_PUBLISH = False
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+
+@pytest.fixture(autouse=True)
+def unshifted_clock() -> Iterator[None]:
+    yield
+    clock.reset()
+
+
+# --- Vendors --------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="session")
@@ -19,15 +130,12 @@ def sandbox_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbo
 
 @pytest.fixture
 def sandbox(sandbox_process: SandboxProcess) -> SandboxControl:
-    """The vendors, with nothing in them but their furniture."""
-    sandbox_process.control.reset()
-    return sandbox_process.control
-
-
-@pytest.fixture(autouse=True)
-def unshifted_clock() -> Iterator[None]:
-    yield
-    clock.reset()
+    """The vendors, with nothing in them but their furniture; they lag only where a test says so."""
+    control = sandbox_process.control
+    control.reset()
+    control.configure("hubspot", search_lag=0)
+    control.configure("asana", job_seconds=0)
+    return control
 
 
 def connect(slug: str, system: str, path: str, sandbox: SandboxControl, **options: str) -> Connection:
@@ -56,3 +164,94 @@ def asana(transactional_db: None, sandbox: SandboxControl) -> Connection:
 @pytest.fixture
 def zendesk(transactional_db: None, sandbox: SandboxControl) -> Connection:
     return connect("zendesk", "support", "/zendesk", sandbox)
+
+
+@pytest.fixture
+def connections(hubspot: Connection, asana: Connection, zendesk: Connection) -> dict[str, Connection]:
+    """All three, by slug."""
+    return {made.slug: made for made in (hubspot, asana, zendesk)}
+
+
+# --- Work -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def payload() -> Payload:
+    """``payload(onboarding_transaction_id="pay_2", customer__domain="beta.io")``: DESIGN's payload with other values.
+
+    A double underscore (or a dot, in ``**{...}``) leads into a part. None removes the field.
+    """
+
+    def build(**overrides: Any) -> dict[str, Any]:
+        made = copy.deepcopy(PAYLOAD)
+        for path, value in overrides.items():
+            *parents, name = path.replace("__", ".").split(".")
+            part = made
+            for parent in parents:
+                part = part[parent]
+            if value is None:
+                part.pop(name, None)
+            else:
+                part[name] = value
+        return made
+
+    return build
+
+
+@pytest.fixture
+def drain(transactional_db: None) -> Drain:
+    """Does all work until nothing is due by itself any more, moving the test clock from one due time to the next.
+
+    Returns how many passes it took. What waits for a person, or behind an open breaker, is at rest.
+    """
+
+    def run(max_passes: int = 60) -> int:
+        for passes in range(1, max_passes + 1):
+            scheduling.one_pass(publish=False)
+            due = next_due()
+            if due is None:
+                return passes
+            if due >= clock.now():
+                clock.shift(due - clock.now() + timedelta(milliseconds=1))
+        steps = list(Step.objects.exclude(due_at=None).values_list("transaction_id", "key", "state", "waits_for"))
+        raise AssertionError(f"After {max_passes} passes there is still something to do: {steps}")
+
+    return run
+
+
+def next_due() -> datetime | None:
+    """When the engine would do something next, by itself; None where it rests."""
+    times = list(InboundEvent.objects.exclude(due_at=None).values_list("due_at", flat=True))
+    for step in Step.objects.exclude(connection__breaker=Breaker.OPEN):
+        if step.state == StepState.RUNNING and step.lease_until:
+            times.append(step.lease_until)
+        elif step.due_at:
+            times.append(max(step.due_at, step.dispatched_at + HINT_LIFETIME) if step.dispatched_at else step.due_at)
+    return min(times, default=None)
+
+
+# --- People ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def people(transactional_db: None) -> dict[str, User]:
+    """One person a role, called like it, with the password "pw" and an address ``ROLE@firstvalue.example``."""
+    made = {}
+    for name, group in GROUPS.items():
+        made[name] = User.objects.create_user(name, f"{name}@firstvalue.example", PASSWORD, is_staff=True)
+        made[name].groups.add(Group.objects.get(name=group))
+    made["admin"] = User.objects.create_superuser("admin", "admin@firstvalue.example", PASSWORD)
+    return made
+
+
+@pytest.fixture
+def api_key(transactional_db: None) -> Callable[[str], str]:
+    """``api_key("read")``: a new key of that scope."""
+
+    def make(scope: str) -> str:
+        key = f"fv_{secrets.token_urlsafe(32)}"
+        digest = hashlib.sha256(key.encode()).hexdigest()
+        ApiKey.objects.create(name=f"test {scope}", prefix=key[:12], digest=digest, scope=scope)
+        return key
+
+    return make
