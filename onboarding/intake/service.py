@@ -67,7 +67,8 @@ def join(run_pk: int, content: dict[str, Any], *, source: str, actor: str, keys:
         flat = paths(current)
         open_paths = _open_paths(current)
         news = {path: value for path, value in paths(_payload_only(content)).items() if flat.get(path) != value}
-        fills = {path: value for path, value in news.items() if path not in flat or path in open_paths}
+        guessed = _guessed(run)
+        fills = {path: value for path, value in news.items() if path not in flat or path in open_paths | guessed}
         conflicts = [path for path in news if path not in fills]
         if fills:
             _fill(run, fills, source=source, actor=actor)
@@ -132,6 +133,14 @@ def _again(run: OnboardingTransaction, content: dict[str, Any], *, source: str, 
 
 def _open_paths(content: dict[str, Any]) -> set[str]:
     return {problem.path for problem in problems(content)}
+
+
+def _guessed(run: OnboardingTransaction) -> set[str]:
+    """Defaults and derived values give way to what a source says, as long as nothing was provisioned from them."""
+    if run.status not in (Status.QUEUED, Status.AWAITING_DATA):
+        return set()
+    sources = run.snapshot.provenance.items()
+    return {path for path, source in sources if source == "default" or source.startswith("derived:")}
 
 
 def _payload_only(content: dict[str, Any]) -> dict[str, Any]:
