@@ -6,7 +6,8 @@ from integrations.words import System
 from onboarding import audit
 from onboarding.engine import playbook as playbooks
 from onboarding.engine.advance import advance, make_due
-from onboarding.models import OnboardingTransaction, Step
+from onboarding.engine.dispatch import hint_step
+from onboarding.models import Attempt, OnboardingTransaction, Step
 from onboarding.payload import catalogue, enrichment
 from onboarding.payload.gate import Problem, problems
 from onboarding.payload.schema import with_value
@@ -33,21 +34,22 @@ def admit(run: OnboardingTransaction, *, actor: str = audit.SYSTEM) -> None:
         _start(run, actor=actor)
     elif enrichment.needs_crm(content) and _may_look_up(run):
         return
-    else:
-        await_data(run, missing)
+    elif run.gathers_until is None or run.gathers_until <= clock.now():
+        _ask_people(run, missing)
 
 
-def await_data(run: OnboardingTransaction, missing: list[Problem], note: str = "") -> None:
-    """Ask people for what is missing; again with the shorter list when some of it came in."""
+def _ask_people(run: OnboardingTransaction, missing: list[Problem]) -> None:
+    """Open the ticket with what is missing; again with the shorter list when some of it came in."""
     if run.status == Status.QUEUED:
         run.await_data()
         audit.record(run, "onboarding.run.awaiting-data", data={"paths": [problem.path for problem in missing]})
     message = f"{catalogue.labels(problem.path for problem in missing)}: missing or implausible."
+    asked = Attempt.objects.filter(step__transaction=run, step__key=LOOKUP).exclude(message="").order_by("-pk").first()
     run_blocked.send(
         OnboardingTransaction,
         run=run,
         category=Category.MISSING_DATA,
-        message=f"{message} {note}".strip(),
+        message=f"{message} {asked.message}" if asked else message,
         problems=[problem.as_dict() for problem in missing],
     )
 
@@ -63,6 +65,7 @@ def _may_look_up(run: OnboardingTransaction) -> bool:
     step = Step(transaction=run, key=LOOKUP, uses=LOOKUP, system=System.CRM, position=0, connection=connection)
     make_due(step, clock.now())
     step.save(force_insert=True)
+    hint_step(step.pk)
     audit.record(run, "onboarding.step.planned", data={"step": LOOKUP})
     return True
 

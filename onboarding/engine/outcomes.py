@@ -23,10 +23,10 @@ class Ensured:
 
 @dataclass(frozen=True)
 class LookedUp:
-    """Facts from a source of truth: path -> (value, source); ``note`` says why there are none."""
+    """Facts from a source of truth: path -> (value, source); ``message`` says why there are none."""
 
     facts: dict[str, tuple[str, str]]
-    note: str = ""
+    message: str = ""
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from onboarding.payload.snapshots import write_snapshot
 from onboarding.signals import step_blocked, step_retrying, step_unblocked
 from onboarding.sla import p1_at_risk_from
 from onboarding.steps.base import EnsureHandler
-from onboarding.words import Category, IntentState, Status, StepState, WaitsFor
+from onboarding.words import Category, IntentState, StepState, WaitsFor
 
 log = logging.getLogger(__name__)
 
@@ -194,11 +194,7 @@ def _apply_facts(run: OnboardingTransaction, step: Step, outcome: LookedUp, now:
     if facts:
         sources = {path: source for path, (_, source) in facts.items()}
         write_snapshot(run, content, source="enrichment", actor=audit.SYSTEM, changed=facts, provenance=sources)
-    still = problems(content)
-    if still and run.status == Status.QUEUED:
-        entry.await_data(run, still, outcome.note)
-    else:
-        entry.admit(run)
+    entry.admit(run)
 
 
 def _wait(step: Step, outcome: Waiting) -> None:
@@ -250,7 +246,8 @@ def _fail(run: OnboardingTransaction, step: Step, claim: Claim, outcome: Failed,
             audit.record(run, "onboarding.step.retrying", data={"step": step.key, "status": error.http_status})
         case _ if step.uses == entry.LOOKUP:
             # Nobody need mend the CRM's answer: a person can give the datum itself.
-            _apply_facts(run, step, LookedUp({}, f"The CRM could not be asked: {error}"), now)
+            Attempt.objects.filter(step=step, token=claim.token).update(message=f"The CRM could not be asked: {error}")
+            _apply_facts(run, step, LookedUp({}), now)
         case _:
             block(run, step, decision.category, str(error), due_at=due)
 

@@ -10,8 +10,7 @@ from django.db.models import Exists, OuterRef, Q
 from integrations import clock, pace
 from integrations.models import InboundEvent
 from integrations.words import Breaker
-from onboarding import audit
-from onboarding.engine import dispatch
+from onboarding.engine import dispatch, entry
 from onboarding.engine.advance import advance
 from onboarding.engine.locks import lock_run, retried
 from onboarding.models import OnboardingTransaction, Step
@@ -21,6 +20,7 @@ from onboarding.words import Category, Status, StepState
 OUTSTANDING_HINTS = 300
 HINT_LIFETIME = timedelta(seconds=10)
 """A hint that led to no claim for this long is taken for lost."""
+UNDER_WAY = (Status.QUEUED, Status.PROVISIONING, Status.READY_FOR_KICKOFF)
 STALLED_AFTER = timedelta(minutes=1)
 
 
@@ -39,7 +39,7 @@ def sweep() -> Due:
     """One pass: recover paces, wake stalled runs, and find what is due and not already hinted."""
     now = clock.now()
     pace.recover(now)
-    for run_pk in _stalled(now):
+    for run_pk in [*_gathered(now), *_stalled(now)]:
         wake(run_pk)
     return Due(steps=_due_steps(now), events=_due_events(now))
 
@@ -78,6 +78,11 @@ def _due_events(now: datetime) -> list[int]:
     return list(due.values_list("pk", flat=True)[:OUTSTANDING_HINTS])
 
 
+def _gathered(now: datetime) -> Iterable[int]:
+    """Runs whose payment's other events have had their time."""
+    return OnboardingTransaction.objects.filter(gathers_until__lte=now).values_list("pk", flat=True)[:50]
+
+
 def _stalled(now: datetime) -> Iterable[int]:
     """Runs under way in which nothing is due, nothing runs and nobody was asked. There should be none."""
     alive = Step.objects.filter(transaction=OuterRef("pk")).filter(
@@ -85,7 +90,8 @@ def _stalled(now: datetime) -> Iterable[int]:
     )
     return OnboardingTransaction.objects.filter(
         ~Exists(alive),
-        status__in=(Status.QUEUED, Status.PROVISIONING, Status.READY_FOR_KICKOFF),
+        status__in=UNDER_WAY,
+        gathers_until=None,
         updated_at__lt=now - STALLED_AFTER,
     ).values_list("pk", flat=True)[:50]
 
@@ -95,13 +101,12 @@ def wake(run_pk: int) -> None:
     """Let a run that stands still go on; where nothing becomes ready, a person is told."""
     with db.atomic():
         run = lock_run(run_pk)
-        before = run.audit_sequence
+        run.gathers_until = None
+        entry.admit(run)
         advance(run)
         moving = run.steps.filter(Q(due_at__isnull=False) | Q(lease_until__isnull=False) | Q(state=StepState.BLOCKED))
-        if run.status in (Status.QUEUED, Status.PROVISIONING, Status.READY_FOR_KICKOFF) and not moving.exists():
+        if run.status in UNDER_WAY and not moving.exists():
             last = run.steps.exclude(finished_at=None).order_by("-finished_at").first()
             message = f"Nothing is under way in this run; its last finished step is {last.key if last else 'none'}."
             run_blocked.send(OnboardingTransaction, run=run, category=Category.STALLED, message=message, problems=[])
-            if run.audit_sequence == before:
-                audit.record(run, "onboarding.run.stalled")
         run.save()

@@ -151,7 +151,13 @@ def _open(event: InboundEvent, facts: PaymentFacts, keys: payments.Keys) -> None
     paid = billing.payload(facts)
     at = _paid_at(event, facts)
     content = with_value(paid.content, "onboarding_transaction_id", payments.new_run_id(facts))
-    receipt = service.accept(content, actor=_actor(event), occurred_at=at, keys=payments.free_keys(keys))
+    receipt = service.accept(
+        content,
+        actor=_actor(event),
+        occurred_at=at,
+        keys=payments.free_keys(keys),
+        gather_for=timedelta(seconds=settings.HOLD_SECONDS),
+    )
     _note(event, receipt.run, facts, _told(paid, keys))
     event.process(outcome=f"{receipt.verdict.value}: {receipt.run.onboarding_transaction_id}", at=clock.now())
 

@@ -1,7 +1,7 @@
 """The intake: one door for every source (REST, webhooks, imports)."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import Enum
 from typing import Any
 
@@ -13,7 +13,7 @@ from onboarding.engine import entry
 from onboarding.engine.locks import lock_run, retried
 from onboarding.models import AcceptedContent, ChangeRequest, CorrelationKey, OnboardingTransaction
 from onboarding.payload.gate import problems
-from onboarding.payload.schema import digest, paths, with_value
+from onboarding.payload.schema import digest, is_free, paths, with_value
 from onboarding.payload.snapshots import write_snapshot
 from onboarding.signals import run_accepted
 from onboarding.words import Status
@@ -41,11 +41,12 @@ def accept(
     actor: str,
     occurred_at: datetime | None = None,
     keys: list[tuple[str, str]] | None = None,
+    gather_for: timedelta = timedelta(0),
 ) -> Receipt:
     """Take one canonical payload (``OnboardingPayload.content()``) and start, replay, fill or question its run.
 
     One database transaction. ``keys`` are correlation keys, (kind, value), of a new run. ``occurred_at`` is when it was paid;
-    a time in the future counts as now.
+    a time in the future counts as now. ``gather_for``: how long to wait for the payment's other events before people are asked.
     """
     run_id, source = content["onboarding_transaction_id"], content["event_source"]
     with db.atomic():
@@ -53,7 +54,7 @@ def accept(
             OnboardingTransaction.objects.filter(onboarding_transaction_id=run_id).values_list("pk", flat=True).first()
         )
         if known is None:
-            return Receipt(Verdict.CREATED, _create(content, actor=actor, occurred_at=occurred_at, keys=keys or []))
+            return Receipt(Verdict.CREATED, _create(content, actor, occurred_at, keys or [], gather_for))
         return _again(lock_run(known), content, source=source, actor=actor)
 
 
@@ -68,7 +69,7 @@ def join(run_pk: int, content: dict[str, Any], *, source: str, actor: str, keys:
         open_paths = _open_paths(current)
         news = {path: value for path, value in paths(_payload_only(content)).items() if flat.get(path) != value}
         guessed = _guessed(run)
-        fills = {path: value for path, value in news.items() if path not in flat or path in open_paths | guessed}
+        fills = {path: value for path, value in news.items() if is_free(flat, path) or path in open_paths | guessed}
         conflicts = [path for path in news if path not in fills]
         if fills:
             _fill(run, fills, source=source, actor=actor)
@@ -85,7 +86,11 @@ def remember(run: OnboardingTransaction, keys: list[tuple[str, str]]) -> None:
 
 
 def _create(
-    content: dict[str, Any], *, actor: str, occurred_at: datetime | None, keys: list[tuple[str, str]]
+    content: dict[str, Any],
+    actor: str,
+    occurred_at: datetime | None,
+    keys: list[tuple[str, str]],
+    gather_for: timedelta,
 ) -> OnboardingTransaction:
     now = clock.now()
     run = OnboardingTransaction(
@@ -93,6 +98,7 @@ def _create(
         event_source=content["event_source"],
         occurred_at=min(occurred_at, now) if occurred_at else now,
         created_at=now,
+        gathers_until=now + gather_for if gather_for else None,
     )
     run.save(force_insert=True)
     # Plain inserts: a key that another run just took makes the whole transaction start again, and then join that run.
@@ -118,7 +124,7 @@ def _again(run: OnboardingTransaction, content: dict[str, Any], *, source: str, 
     changed = sorted(path for path in before.keys() | after.keys() if before.get(path) != after.get(path))
     current = run.payload
     flat, open_paths = paths(current), _open_paths(current)
-    fills = {path: after[path] for path in changed if path in after and (path not in flat or path in open_paths)}
+    fills = {path: after[path] for path in changed if path in after and (is_free(flat, path) or path in open_paths)}
     if run.status == Status.AWAITING_DATA and len(fills) == len(changed):
         AcceptedContent.objects.update_or_create(
             transaction=run,

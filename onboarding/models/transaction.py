@@ -20,6 +20,10 @@ class OnboardingTransaction(models.Model):
     occurred_at = models.DateTimeField(help_text="When it was paid: starts the SLA clocks.")
     status = FSMField(default=Status.QUEUED, choices=Status.choices, protected=True)
     playbook = models.ForeignKey(PinnedPlaybook, on_delete=models.PROTECT, null=True)
+    gathers_until = models.DateTimeField(
+        null=True,
+        help_text="Until then missing data may come with the payment's other events; people are asked after it.",
+    )
     snapshot_version = models.PositiveIntegerField(default=0)
 
     # Copies of the current snapshot's fields, for lists and search.
@@ -47,6 +51,7 @@ class OnboardingTransaction(models.Model):
             models.Index(fields=["domain"]),
             models.Index(fields=["contact_email"]),
             models.Index(fields=["occurred_at"]),
+            models.Index(fields=["gathers_until"], condition=models.Q(gathers_until__isnull=False), name="run_gathers"),
         ]
 
     def __str__(self) -> str:
@@ -69,11 +74,13 @@ class OnboardingTransaction(models.Model):
         return content
 
     @transition(field=status, source=Status.QUEUED, target=Status.AWAITING_DATA)
-    def await_data(self) -> None: ...
+    def await_data(self) -> None:
+        self.gathers_until = None
 
     @transition(field=status, source=[Status.QUEUED, Status.AWAITING_DATA], target=Status.PROVISIONING)
     def start_provisioning(self, *, playbook: PinnedPlaybook) -> None:
         self.playbook = playbook
+        self.gathers_until = None
 
     @transition(field=status, source=Status.PROVISIONING, target=Status.READY_FOR_KICKOFF)
     def become_ready(self, *, at: datetime) -> None:

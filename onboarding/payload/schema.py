@@ -191,15 +191,20 @@ def with_value(content: dict[str, Any], path: str, value: Any) -> dict[str, Any]
 
 
 def paths(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """``content`` flattened: dotted path -> value (lists count as values)."""
+    """``content`` flattened: dotted path -> value. Lists count as values; a dictionary that holds nothing says nothing."""
     flat: dict[str, Any] = {}
     for key, value in content.items():
         path = f"{prefix}{key}"
-        if isinstance(value, dict) and value:
+        if isinstance(value, dict):
             flat |= paths(value, f"{path}.")
         else:
             flat[path] = value
     return flat
+
+
+def is_free(flat: dict[str, Any], path: str) -> bool:
+    """Whether nothing stands at ``path``, below it or in its way."""
+    return not any(path == other or other.startswith(f"{path}.") or path.startswith(f"{other}.") for other in flat)
 
 
 def is_date(text: str) -> bool:
