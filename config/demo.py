@@ -5,6 +5,7 @@ a row look right. The table at the end is checked against the sandbox's own coun
 """
 
 import argparse
+import logging
 import os
 import shutil
 import sys
@@ -50,6 +51,7 @@ def main(arguments: list[str] | None = None) -> int:
     import django
 
     django.setup()
+    logging.disable(logging.INFO)  # in this process alone
 
     from config import run
     from config.demo_stage import Stage
@@ -68,7 +70,7 @@ def main(arguments: list[str] | None = None) -> int:
     stage.set_up()
     began = time.monotonic()
     # The children's output goes to DATA_DIR/logs alone: the rows are what one wants to see here.
-    with run.build_supervisor(run.build_children(sandbox=True)) as supervisor:
+    with run.build_supervisor(run.build_children(sandbox=True), echo=False) as supervisor:
         if late := supervisor.wait_ready(60):
             print(f"{', '.join(late)} did not start; see {settings.DATA_DIR / 'logs'}", file=sys.stderr)
             return 2

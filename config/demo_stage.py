@@ -226,13 +226,13 @@ def _api_key() -> str:
 
 
 def _objects_of(customer: Customer, objects: list[dict[str, Any]]) -> str:
-    """What the sandbox itself holds for a customer, such as ``1 companies 1 contacts 1 projects 1 organizations``."""
+    """What the sandbox itself holds for a customer, such as ``companies 1 · contacts 1``."""
     found: dict[str, int] = {}
     for item in objects:
         text = str(item)
         if customer.domain in text or customer.name in text:
             found[item["kind"]] = found.get(item["kind"], 0) + 1
-    return " ".join(f"{count} {kind}" for kind, count in sorted(found.items()))
+    return " · ".join(f"{kind} {count}" for kind, count in sorted(found.items())) or "none"
 
 
 def _mappings_exist(run: OnboardingTransaction | None, objects: list[dict[str, Any]]) -> bool:

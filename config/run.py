@@ -130,10 +130,10 @@ def migrate() -> int:
     return subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode  # noqa: S603 (fixed)
 
 
-def build_supervisor(children: list[Child]) -> Supervisor:
+def build_supervisor(children: list[Child], *, echo: bool = True) -> Supervisor:
     from django.conf import settings
 
-    return Supervisor(children, data_dir=settings.DATA_DIR, cwd=ROOT)
+    return Supervisor(children, data_dir=settings.DATA_DIR, cwd=ROOT, echo=echo)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -126,10 +126,14 @@ class Supervisor:
     in the body, and stops them at the end; one more signal a second later kills at once.
     """
 
-    def __init__(self, children: Sequence[Child], *, data_dir: Path, cwd: Path | None = None) -> None:
+    def __init__(
+        self, children: Sequence[Child], *, data_dir: Path, cwd: Path | None = None, echo: bool = True
+    ) -> None:
+        """``echo``: whether the children's lines are printed as well as logged."""
         self.children = list(children)
         self._logs = data_dir / "logs"
         self._cwd = cwd
+        self._echo = echo
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
@@ -295,7 +299,11 @@ class Supervisor:
     def _pump(self, stream: IO[bytes], name: str, colour: int, log: logging.Handler) -> None:
         with stream:
             while line := stream.readline(65536):
-                self._say(line.decode(errors="replace").rstrip("\r\n"), colour, name, log)
+                text = line.decode(errors="replace").rstrip("\r\n")
+                if self._echo:
+                    self._say(text, colour, name, log)
+                else:
+                    log.handle(logging.makeLogRecord({"msg": text}))
 
     def _say(self, text: str, colour: int, name: str, log: logging.Handler | None = None) -> None:
         if log:
