@@ -1,0 +1,81 @@
+"""Nothing is lost or doubled when processes die or the broker is not there: seen from outside, on real processes."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.processes.installation import Installation, wait_for
+
+pytestmark = pytest.mark.processes
+Payload = Callable[..., dict[str, Any]]
+
+
+def paid(payload: Payload, count: int) -> list[dict[str, Any]]:
+    """Distinct customers, except that the last two are one."""
+    made = []
+    for number in range(count):
+        company = f"company-{min(number, count - 2)}"
+        content = payload()
+        content |= {"onboarding_transaction_id": f"pay_{number}"}
+        content["customer"] |= {"legal_name": company, "domain": f"{company}.io"}
+        content["customer"]["primary_contact"] = {"name": "Kim Doe", "email": f"kim@{company}.io"}
+        made.append(content)
+    return made
+
+
+def all_complete(running: Installation, payments: list[dict[str, Any]]) -> Callable[[], bool]:
+    return lambda: all(running.status_of(one["onboarding_transaction_id"]) == "complete" for one in payments)
+
+
+def assert_once(running: Installation, payments: list[dict[str, Any]]) -> None:
+    counts = running.sandbox.counts()
+    assert counts["duplicates"] == 0, counts["duplicate_keys"]
+    assert counts["vendors"]["asana"]["projects"]["total"] == len(payments)
+    assert counts["vendors"]["hubspot"]["companies"]["total"] == len(payments) - 1
+    running.manage("audit", "verify")
+
+
+def test_workers_killed_again_and_again_lose_and_double_nothing(tmp_path: Path, payload: Payload) -> None:
+    with Installation(tmp_path) as running:
+        running.sandbox.add_fault("*", "error_after", method="POST", probability=0.15)
+        payments = paid(payload, 12)
+        for number, one in enumerate(payments):
+            assert running.call("POST", "onboardings/", one).status_code == 201
+            if number % 4 == 3:
+                running.kill("celery")
+        running.sandbox.clear_faults()
+        wait_for("every run is complete", all_complete(running, payments), 90)
+        assert_once(running, payments)
+
+
+def test_everything_happens_without_a_broker(tmp_path: Path, payload: Payload) -> None:
+    # Nobody listens there; the scheduler does the work that no broker takes.
+    broker = {"REDIS_URL": "redis://127.0.0.1:1/0"} if os.environ.get("REDIS_URL") else {"BROKER_PUBLISH": "0"}
+    with Installation(tmp_path, **broker) as running:
+        payments = paid(payload, 4)
+        for one in payments:
+            assert running.call("POST", "onboardings/", one).status_code == 201
+        wait_for("every run is complete", all_complete(running, payments), 60)
+        assert_once(running, payments)
+
+
+@pytest.mark.skipif("DATABASE_URL" in os.environ, reason="the demo always runs on the embedded default")
+def test_the_demo_ends_as_it_promises_though_its_worker_is_killed(tmp_path: Path) -> None:
+    demo = Installation(tmp_path)
+    with (tmp_path / "demo.log").open("w+") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "config.demo", "--once"], env=demo.environment, stdout=log, stderr=subprocess.STDOUT
+        )
+        try:
+            wait_for("a customer is being provisioned", lambda: "provisioning" in (tmp_path / "demo.log").read_text())
+            demo.kill("celery")
+            assert process.wait(120) == 0, (tmp_path / "demo.log").read_text()
+        finally:
+            process.kill()
+    assert "7 paid · 4 complete · 3 owned tickets · 0 duplicates" in (tmp_path / "demo.log").read_text()
+    assert not demo.pids("gunicorn")
