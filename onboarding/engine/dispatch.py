@@ -9,6 +9,8 @@ from celery import current_app
 from django.conf import settings
 from django.db import transaction
 
+from onboarding.models import Step
+
 RUN_STEP = "onboarding.run_step"
 PROCESS_EVENT = "onboarding.process_event"
 PAUSE_SECONDS = 5.0
@@ -20,12 +22,19 @@ _lock = Lock()
 
 def hint_step(step_pk: int) -> None:
     """Once the surrounding transaction has committed, tell a worker that the step is due."""
-    transaction.on_commit(functools.partial(publish, RUN_STEP, step_pk), robust=True)
+    transaction.on_commit(functools.partial(_hint_step, step_pk), robust=True)
 
 
 def hint_event(event_pk: int) -> None:
     """Once the surrounding transaction has committed, tell a worker that the event is stored."""
     transaction.on_commit(functools.partial(publish, PROCESS_EVENT, event_pk), robust=True)
+
+
+def _hint_step(step_pk: int) -> None:
+    hoped = takes_hints()
+    if not publish(RUN_STEP, step_pk) and hoped:
+        # The row says that a hint is under way, and none is: let the next sweep see the step at once.
+        Step.objects.filter(pk=step_pk).update(dispatched_at=None)
 
 
 def takes_hints() -> bool:
