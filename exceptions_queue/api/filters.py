@@ -1,0 +1,113 @@
+"""What lists of runs and exceptions may be narrowed by. A wrong value is a 400, never an empty list."""
+
+from datetime import datetime
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.db.models import Exists, OuterRef, Q, QuerySet
+from django_filters import rest_framework as filters  # type: ignore[import-untyped]
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import extend_schema_field
+
+from exceptions_queue.api.sla_state import SlaState, clocks_in, tickets_in
+from exceptions_queue.models import UNRESOLVED, Ticket, TicketStatus
+from integrations import clock
+from integrations.words import Breaker, System
+from onboarding.models import CorrelationKey, ObjectMapping, OnboardingTransaction, Step
+from onboarding.queues import QUEUES
+from onboarding.words import Category, Status
+
+MAX_TEXT = 255
+
+
+def _sane(value: datetime) -> None:
+    """Years at the calendar's ends overflow once a time zone is added."""
+    if not 1970 <= value.year <= 2200:  # noqa: PLR2004
+        raise ValidationError("must lie between the years 1970 and 2200")
+
+
+def _some(choices: Any, **kwargs: Any) -> filters.MultipleChoiceFilter:
+    """One of several values; may be given more than once."""
+    return filters.MultipleChoiceFilter(choices=choices, distinct=False, **kwargs)
+
+
+def _text(**kwargs: Any) -> filters.CharFilter:
+    return filters.CharFilter(max_length=MAX_TEXT, **kwargs)
+
+
+def is_blocked() -> Q:
+    """Runs that an open ticket covers: their own, their steps', or that of a connection they are parked behind."""
+    own = Ticket.objects.filter(transaction=OuterRef("pk"), status__in=UNRESOLVED)
+    parked = Step.objects.filter(
+        transaction=OuterRef("pk"),
+        finished_at=None,
+        connection__breaker=Breaker.OPEN,
+        connection__tickets__status__in=UNRESOLVED,
+    )
+    return Q(Exists(own)) | Q(Exists(parked))
+
+
+class OnboardingFilter(filters.FilterSet):  # type: ignore[misc]
+    status = _some(Status.choices)
+    source = _text(field_name="event_source")
+    plan = _text(field_name="plan_sku")
+    segment = _text()
+    owner = _text(field_name="crm_owner_id", label="The owner's id in the CRM.")
+    created_after = filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="gte", validators=[_sane])
+    created_before = filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="lt", validators=[_sane])
+    sla_state = _some(SlaState.choices, method="by_sla_state")
+    blocked = filters.ChoiceFilter(choices=[("true", "true"), ("false", "false")], method="by_blocked")
+    search = _text(
+        method="by_search",
+        label="In the id, domain, email or customer's name; or a payment's or a vendor object's id, whole.",
+    )
+
+    class Meta:
+        model = OnboardingTransaction
+        fields: list[str] = []
+
+    def by_sla_state(self, runs: QuerySet[Any], name: str, value: list[str]) -> QuerySet[Any]:  # noqa: ARG002
+        return runs.filter(clocks_in(value, clock.now())) if value else runs
+
+    @extend_schema_field(OpenApiTypes.BOOL)
+    def by_blocked(self, runs: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:  # noqa: ARG002
+        return runs.filter(is_blocked() if value == "true" else ~is_blocked())
+
+    def by_search(self, runs: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:  # noqa: ARG002
+        term = value.strip()
+        if not term:
+            return runs
+        return runs.filter(
+            Q(onboarding_transaction_id__icontains=term)
+            | Q(domain__icontains=term)
+            | Q(contact_email__icontains=term)
+            | Q(customer_name__icontains=term)
+            | Q(pk__in=CorrelationKey.objects.filter(value=term).values("transaction"))
+            | Q(pk__in=ObjectMapping.objects.filter(external_id=term).values("transaction"))
+        )
+
+
+class TicketFilter(filters.FilterSet):  # type: ignore[misc]
+    status = _some(TicketStatus.choices)
+    category = _some(Category.choices)
+    system = _some(System.choices)
+    queue = _some(list(QUEUES.items()))
+    step = _text(method="by_step", label="A step's key, or `gate`, or `credentials`.")
+    owner = _text(field_name="owner__username", label="A username.")
+    sla_state = _some(SlaState.choices, method="by_sla_state")
+    onboarding_transaction_id = _text(field_name="transaction__onboarding_transaction_id")
+
+    class Meta:
+        model = Ticket
+        fields: list[str] = []
+
+    def by_step(self, tickets: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:  # noqa: ARG002
+        match value:
+            case "gate":
+                return tickets.filter(step=None, connection=None)
+            case "credentials":
+                return tickets.exclude(connection=None)
+        return tickets.filter(step__key=value)
+
+    def by_sla_state(self, tickets: QuerySet[Any], name: str, value: list[str]) -> QuerySet[Any]:  # noqa: ARG002
+        return tickets.filter(tickets_in(value, clock.now())) if value else tickets

@@ -1,0 +1,127 @@
+"""``/api/v1/onboardings/``: the intake's REST door, and runs with what covers them."""
+
+from typing import Any
+
+from django.db.models import Count, F, Prefetch, QuerySet
+from django.shortcuts import get_object_or_404
+from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, extend_schema
+from pydantic import ValidationError as PydanticError
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from exceptions_queue.api.filters import OnboardingFilter, is_blocked
+from exceptions_queue.api.serializers import (
+    ChangeRequestedSerializer,
+    OnboardingDetailSerializer,
+    OnboardingSerializer,
+)
+from exceptions_queue.models import covering
+from onboarding.api.authentication import EVERYBODY, READERS, SENDERS, caller
+from onboarding.api.openapi import responses
+from onboarding.api.payload_schema import EXAMPLE
+from onboarding.api.problems import Invalid
+from onboarding.api.serializers import ChangeRequestSerializer
+from onboarding.api.views import ApiView
+from onboarding.intake import service
+from onboarding.intake.service import Verdict
+from onboarding.models import ChangeRequest, ObjectMapping, OnboardingTransaction, Step
+from onboarding.payload.schema import OnboardingPayload
+
+STATUSES = {Verdict.CREATED: 201, Verdict.REPLAYED: 200, Verdict.FILLED: 200, Verdict.CHANGE_REQUESTED: 202}
+LOCATION = OpenApiParameter("Location", str, OpenApiParameter.HEADER, response=[201], description="The run's address.")
+REPLAYED = OpenApiParameter(
+    "Idempotent-Replayed",
+    str,
+    OpenApiParameter.HEADER,
+    response=[200],
+    description="`true` for the same content again.",
+)
+
+
+class Representation(ApiView):
+    """What both views of runs share: the detail representation, in eight queries at most."""
+
+    def detail(self, onboarding_transaction_id: str, change: ChangeRequest | None = None) -> dict[str, Any]:
+        run = get_object_or_404(_with_parts(), onboarding_transaction_id=onboarding_transaction_id)
+        tickets = covering(run).select_related("transaction", "step", "connection", "owner")
+        context = {**self.get_serializer_context(), "exceptions": list(tickets)}
+        shown = dict(OnboardingDetailSerializer(run, context=context).data)
+        return {**shown, "change_request": ChangeRequestSerializer(change).data} if change else shown
+
+
+class OnboardingList(Representation):
+    serializer_class = OnboardingSerializer
+    filterset_class = OnboardingFilter
+    scopes = {"GET": READERS, "POST": SENDERS}
+
+    def get_queryset(self) -> QuerySet[OnboardingTransaction]:
+        return OnboardingTransaction.objects.select_related("p1_clock").annotate(blocked=is_blocked())
+
+    @extend_schema(responses=responses({200: OnboardingSerializer(many=True)}, 404), summary="List runs")
+    def get(self, request: Request) -> Response:  # noqa: ARG002
+        """Newest first. Scopes: read, operate."""
+        page = self.paginate_queryset(self.filter_queryset(self.get_queryset()))
+        return self.get_paginated_response(self.get_serializer(page, many=True).data)
+
+    @extend_schema(
+        summary="Start an onboarding, or tell the same one again",
+        request=OnboardingPayload,
+        parameters=[LOCATION, REPLAYED],
+        examples=[OpenApiExample("A paid event", value=EXAMPLE, request_only=True)],
+        responses=responses(
+            {
+                201: OpenApiResponse(OnboardingDetailSerializer, description="A new run."),
+                200: OpenApiResponse(
+                    OnboardingDetailSerializer,
+                    description="The same id and the same content (`Idempotent-Replayed: true`), or content that filled in what "
+                    "was missing.",
+                ),
+                202: OpenApiResponse(
+                    ChangeRequestedSerializer,
+                    description="The same id and other content: recorded as `change_request`; the run stays as it is.",
+                ),
+            },
+            413,
+            415,
+            503,
+        ),
+    )
+    def post(self, request: Request) -> Response:
+        """Idempotent: the same request may be sent as often as needed. Scopes: intake, operate.
+
+        Missing required fields are accepted: the run waits in `awaiting-data`, and an exception lists them. Personal data is
+        shown to keys with the scope operate.
+        """
+        try:
+            payload = OnboardingPayload.model_validate(request.data)
+        except PydanticError as error:
+            raise Invalid.of(error) from None
+        content = payload.content()
+        if "event_source" not in content:  # nothing but spaces
+            raise Invalid([{"path": "event_source", "detail": "must be a text of 1 to 64 characters"}])
+        receipt = service.accept(content, actor=caller(request).actor, occurred_at=payload.occurred_at)
+        body = self.detail(receipt.run.onboarding_transaction_id, receipt.change_request)
+        headers = {}
+        if receipt.verdict is Verdict.CREATED:
+            headers["Location"] = body["url"]
+        elif receipt.verdict is Verdict.REPLAYED:
+            headers["Idempotent-Replayed"] = "true"
+        return Response(body, STATUSES[receipt.verdict], headers=headers)
+
+
+class OnboardingDetail(Representation):
+    serializer_class = OnboardingDetailSerializer
+    scopes = {"GET": EVERYBODY}
+
+    @extend_schema(responses=responses({200: OnboardingDetailSerializer}, 404), summary="One run with its parts")
+    def get(self, request: Request, onboarding_transaction_id: str) -> Response:  # noqa: ARG002
+        """Personal data in it is shown to keys with the scope operate. Scopes: intake, read, operate."""
+        return Response(self.detail(onboarding_transaction_id))
+
+
+def _with_parts() -> QuerySet[OnboardingTransaction]:
+    steps = Step.objects.annotate(attempt_count=Count("attempt_rows")).order_by("position")
+    mappings = ObjectMapping.objects.select_related("connection", "step").order_by("step__position", F("pk"))
+    return OnboardingTransaction.objects.select_related("p1_clock", "playbook").prefetch_related(
+        Prefetch("steps", steps), Prefetch("mappings", mappings), "snapshots", "change_requests"
+    )

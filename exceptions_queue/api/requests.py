@@ -1,0 +1,60 @@
+"""The bodies of the operator's actions."""
+
+from typing import Any
+
+from rest_framework import serializers
+
+from onboarding.api.serializers import RequestSerializer, StrictText
+from onboarding.queues import QUEUES
+
+MAX_NOTE = 4000
+MAX_ID = 255
+
+
+class StrictFlag(serializers.BooleanField):
+    def to_internal_value(self, data: Any) -> bool:
+        if not isinstance(data, bool):
+            raise serializers.ValidationError("must be true or false")
+        return data
+
+
+class NothingRequest(RequestSerializer):
+    """No body, or an empty object."""
+
+
+class FixRequest(RequestSerializer):
+    fields = serializers.DictField(  # type: ignore[assignment]  # the contract's name; DRF's metaclass takes it away
+        child=serializers.JSONField(), allow_empty=False, help_text="Payload path: value, such as customer.domain."
+    )
+
+
+class ChooseMatchRequest(RequestSerializer):
+    """One of the candidates, or a new object."""
+
+    external_id = StrictText(max_length=MAX_ID, required=False)
+    create = StrictFlag(required=False)  # type: ignore[assignment]  # likewise
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if ("external_id" in attrs) == (attrs.get("create") is True):
+            raise serializers.ValidationError("Give either external_id or create: true.")
+        return attrs
+
+
+class LinkObjectRequest(RequestSerializer):
+    external_id = StrictText(max_length=MAX_ID, help_text="The object's id at the vendor.")
+
+
+class AssignRequest(RequestSerializer):
+    """What is left out stays as it is."""
+
+    queue = serializers.ChoiceField(list(QUEUES.items()), required=False)
+    owner = StrictText(max_length=150, required=False, allow_null=True, help_text="A username; null for nobody.")
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if not attrs:
+            raise serializers.ValidationError("Give a queue, an owner or both.")
+        return attrs
+
+
+class NoteRequest(RequestSerializer):
+    text = StrictText(max_length=MAX_NOTE)

@@ -1,0 +1,218 @@
+"""Tickets, and runs with the tickets and the clock that cover them, as the API shows them."""
+
+from typing import Any
+
+from django.conf import settings
+from django.urls import reverse
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
+from exceptions_queue.actions import ACTIONS, Actor, available
+from exceptions_queue.api.sla_state import SlaState, clock_state, ticket_state
+from exceptions_queue.models import SlaClock, Ticket, TicketNote
+from integrations import clock
+from onboarding.api.authentication import caller
+from onboarding.api.personal import MaskedJson, MaskedText
+from onboarding.api.serializers import ChangeRequestSerializer, RunDetailSerializer, RunSerializer
+from onboarding.models import OnboardingTransaction
+from onboarding.words import Scope
+
+sla_choice = serializers.ChoiceField(SlaState.choices, allow_null=True)
+
+
+class NoteSerializer(serializers.ModelSerializer[TicketNote]):
+    text = MaskedText()
+
+    class Meta:
+        model = TicketNote
+        fields = ["author", "text", "at"]
+
+
+class FieldToMendSerializer(serializers.Serializer[Any]):
+    path = serializers.CharField(help_text="Payload path; empty where the vendor's field is no field of ours.")
+    name = serializers.CharField(required=False, help_text="The vendor's name of the field.")
+    reason = MaskedText()
+
+
+class CandidateSerializer(serializers.Serializer[Any]):
+    external_id = serializers.CharField()
+    label = serializers.CharField()  # type: ignore[assignment]  # DRF's metaclass takes it away
+    url = serializers.CharField()
+    evidence = MaskedJson()
+
+
+class TicketBaseSerializer(serializers.ModelSerializer[Ticket]):
+    """An exception as a run lists it."""
+
+    step = serializers.CharField(source="failed_step", help_text="The step's key, or `gate`, or `credentials`.")
+    message = MaskedText()
+    owner = serializers.SerializerMethodField(help_text="A username.")
+    safe_action = serializers.CharField()
+    console_url = serializers.CharField(source="url")
+    url = serializers.HyperlinkedIdentityField(view_name="exception", read_only=True)
+
+    class Meta:
+        model = Ticket
+        fields = [
+            "id",
+            "status",
+            "category",
+            "system",
+            "step",
+            "message",
+            "queue",
+            "owner",
+            "safe_action",
+            "sla_due",
+            "opened_at",
+            "url",
+            "console_url",
+        ]
+
+    def get_owner(self, ticket: Ticket) -> str | None:
+        return ticket.owner.get_username() if ticket.owner else None
+
+
+class TicketSerializer(TicketBaseSerializer):
+    """An exception with everything that somebody needs to clear it. Its rows the caller has joined and prefetched."""
+
+    onboarding_transaction_id = serializers.SerializerMethodField(help_text="Null for a connection's exception.")
+    idempotency_key = serializers.SerializerMethodField(help_text="Sent to vendors; the same as the transaction's id.")
+    customer = serializers.SerializerMethodField()
+    domain = serializers.SerializerMethodField()
+    connection = serializers.SerializerMethodField(help_text="The connection's slug, where it is about one.")
+    run = serializers.SerializerMethodField(help_text="The run's address in this API.")
+    attempts = serializers.IntegerField(source="attempt_count")
+    next_retry = serializers.DateTimeField(
+        allow_null=True, help_text="When the engine tries again by itself; null where it waits for a person."
+    )
+    sla_state = serializers.SerializerMethodField()
+    problems = FieldToMendSerializer(many=True)
+    candidates = CandidateSerializer(many=True)
+    notes = NoteSerializer(many=True)
+    available_actions = serializers.SerializerMethodField(help_text="What this key may do to it now.")
+
+    class Meta(TicketBaseSerializer.Meta):
+        fields = [
+            "id",
+            "status",
+            "onboarding_transaction_id",
+            "idempotency_key",
+            "customer",
+            "domain",
+            "category",
+            "system",
+            "step",
+            "connection",
+            "message",
+            "http_status",
+            "run",
+            "url",
+            "console_url",
+            "retry_of",
+            "attempts",
+            "next_retry",
+            "sla_due",
+            "sla_state",
+            "safe_action",
+            "queue",
+            "owner",
+            "problems",
+            "candidates",
+            "notes",
+            "opened_at",
+            "resolved_at",
+            "resolution",
+            "available_actions",
+        ]
+
+    def get_onboarding_transaction_id(self, ticket: Ticket) -> str | None:
+        return ticket.transaction.onboarding_transaction_id if ticket.transaction else None
+
+    def get_idempotency_key(self, ticket: Ticket) -> str | None:
+        return self.get_onboarding_transaction_id(ticket)
+
+    def get_customer(self, ticket: Ticket) -> str | None:
+        return ticket.transaction.customer_name if ticket.transaction else None
+
+    def get_domain(self, ticket: Ticket) -> str | None:
+        return ticket.transaction.domain if ticket.transaction else None
+
+    def get_connection(self, ticket: Ticket) -> str | None:
+        return ticket.connection.slug if ticket.connection else None
+
+    @extend_schema_field(serializers.URLField(allow_null=True))
+    def get_run(self, ticket: Ticket) -> str | None:
+        if ticket.transaction is None:
+            return None
+        path = reverse("onboarding", args=[ticket.transaction.onboarding_transaction_id])
+        address: str = self.context["request"].build_absolute_uri(path)
+        return address
+
+    @extend_schema_field(sla_choice)
+    def get_sla_state(self, ticket: Ticket) -> str | None:
+        return ticket_state(ticket, clock.now())
+
+    @extend_schema_field(serializers.ListField(child=serializers.ChoiceField(list(ACTIONS))))
+    def get_available_actions(self, ticket: Ticket) -> list[str]:
+        who = caller(self.context["request"])
+        if who.scope != Scope.OPERATE:
+            return []
+        return [action.name for action in available(ticket, Actor(who.actor))]
+
+
+class SlaSerializer(serializers.ModelSerializer[SlaClock]):
+    """The P1 clock: paid to provisioned, 30 minutes."""
+
+    state = serializers.SerializerMethodField()
+
+    class Meta:
+        model = SlaClock
+        fields = ["state", "due_at", "at_risk_at", "breached_at"]
+
+    @extend_schema_field(sla_choice)
+    def get_state(self, p1: SlaClock) -> str | None:
+        return clock_state(p1, clock.now())
+
+
+class OnboardingSerializer(RunSerializer):
+    """One row of a list of runs."""
+
+    blocked = serializers.BooleanField(help_text="An open exception covers it.")
+    sla = SlaSerializer(source="p1_clock", allow_null=True)
+    console_url = serializers.SerializerMethodField()
+
+    class Meta(RunSerializer.Meta):
+        fields = [*RunSerializer.Meta.fields, "console_url", "blocked", "sla"]
+
+    def get_console_url(self, run: OnboardingTransaction) -> str:
+        path = reverse("admin:onboarding_onboardingtransaction_change", args=[run.pk])
+        return f"{settings.PUBLIC_URL}{path}"
+
+
+class OnboardingDetailSerializer(OnboardingSerializer, RunDetailSerializer):
+    """A run with its parts. ``context["exceptions"]``: the open tickets that cover it."""
+
+    blocked = serializers.SerializerMethodField(  # type: ignore[assignment]
+        help_text="An open exception covers it."
+    )
+    exceptions = serializers.SerializerMethodField(help_text="The open ones.")
+
+    class Meta(RunDetailSerializer.Meta):
+        fields = [*RunDetailSerializer.Meta.fields, "console_url", "blocked", "sla", "exceptions"]
+
+    def get_blocked(self, run: OnboardingTransaction) -> bool:  # noqa: ARG002
+        return bool(self.context["exceptions"])
+
+    @extend_schema_field(TicketBaseSerializer(many=True))
+    def get_exceptions(self, run: OnboardingTransaction) -> Any:  # noqa: ARG002
+        return TicketBaseSerializer(self.context["exceptions"], many=True, context=self.context).data
+
+
+class ChangeRequestedSerializer(OnboardingDetailSerializer):
+    """A run, and the change request that other content under its id made."""
+
+    change_request = ChangeRequestSerializer()
+
+    class Meta(OnboardingDetailSerializer.Meta):
+        fields = [*OnboardingDetailSerializer.Meta.fields, "change_request"]

@@ -1,0 +1,84 @@
+"""Where a clock stands now. ``at_risk`` is derived, and so is a breach that the sweep has not written down yet."""
+
+from datetime import datetime
+from typing import Any
+
+from django.db.models import F, Q, TextChoices
+
+from exceptions_queue.models import ClockState, SlaClock, Ticket
+from onboarding.sla import P1_AT_RISK
+
+
+class SlaState(TextChoices):
+    RUNNING = "running"
+    AT_RISK = "at_risk"
+    BREACHED = "breached"
+    MET = "met"
+    MET_LATE = "met_late"
+
+
+def clock_state(p1: SlaClock | None, now: datetime) -> str | None:
+    if p1 is None:
+        return None
+    if p1.state != ClockState.RUNNING:
+        return str(p1.state)
+    return _by_time(now, p1.at_risk_at, p1.due_at)
+
+
+def ticket_state(ticket: Ticket, now: datetime) -> str | None:
+    """The clock of the ticket's run; for a connection's ticket that of the first run which needs it."""
+    if ticket.transaction:
+        return clock_state(getattr(ticket.transaction, "p1_clock", None), now)
+    if ticket.sla_due is None:
+        return None
+    if ticket.resolved_at:
+        return SlaState.MET if ticket.resolved_at <= ticket.sla_due else SlaState.MET_LATE
+    return _by_time(now, ticket.sla_due - P1_AT_RISK, ticket.sla_due)
+
+
+def clocks_in(states: list[str], now: datetime, prefix: str = "p1_clock__") -> Q:
+    """The rows whose clock is in one of these states, as ``clock_state`` tells them."""
+    found = Q(pk__in=[])
+    for state in states:
+        found |= _clock_in(state, now, prefix)
+    return found
+
+
+def tickets_in(states: list[str], now: datetime) -> Q:
+    found = clocks_in(states, now, "transaction__p1_clock__")
+    for state in states:
+        found |= Q(transaction=None, sla_due__isnull=False) & _connection_ticket_in(state, now)
+    return found
+
+
+def _by_time(now: datetime, at_risk: datetime, due: datetime) -> SlaState:
+    if now >= due:
+        return SlaState.BREACHED
+    return SlaState.AT_RISK if now >= at_risk else SlaState.RUNNING
+
+
+def _clock_in(state: str, now: datetime, prefix: str) -> Q:
+    def clock(**conditions: Any) -> Q:
+        return Q(**{f"{prefix}{name}": value for name, value in conditions.items()})
+
+    match state:
+        case SlaState.RUNNING:
+            return clock(state=ClockState.RUNNING, at_risk_at__gt=now, due_at__gt=now)
+        case SlaState.AT_RISK:
+            return clock(state=ClockState.RUNNING, at_risk_at__lte=now, due_at__gt=now)
+        case SlaState.BREACHED:
+            return clock(state=ClockState.BREACHED) | clock(state=ClockState.RUNNING, due_at__lte=now)
+    return clock(state=state)
+
+
+def _connection_ticket_in(state: str, now: datetime) -> Q:
+    match state:
+        case SlaState.RUNNING:
+            return Q(resolved_at=None, sla_due__gt=now + P1_AT_RISK)
+        case SlaState.AT_RISK:
+            return Q(resolved_at=None, sla_due__gt=now, sla_due__lte=now + P1_AT_RISK)
+        case SlaState.BREACHED:
+            return Q(resolved_at=None, sla_due__lte=now)
+        case SlaState.MET:
+            return Q(resolved_at__lte=F("sla_due"))
+    return Q(resolved_at__gt=F("sla_due"))

@@ -1,0 +1,134 @@
+"""``/api/v1/exceptions/``: the tickets and the operator's actions on them."""
+
+from typing import Any
+
+from django.db.models import Count, F, OuterRef, QuerySet, Subquery
+from django.db.models.functions import Coalesce
+from django.shortcuts import get_object_or_404
+from drf_spectacular.utils import OpenApiExample, extend_schema, extend_schema_view
+from rest_framework.exceptions import PermissionDenied
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.serializers import Serializer
+
+from exceptions_queue import actions
+from exceptions_queue.actions import Actor
+from exceptions_queue.api import requests
+from exceptions_queue.api.filters import TicketFilter
+from exceptions_queue.api.serializers import TicketSerializer
+from exceptions_queue.models import Ticket
+from onboarding.api.authentication import OPERATORS, READERS, caller
+from onboarding.api.openapi import responses
+from onboarding.api.problems import Conflict, Invalid
+from onboarding.api.views import ApiView
+from onboarding.models import Attempt
+from onboarding.services import Refused
+
+
+class TicketView(ApiView):
+    serializer_class: type[Serializer[Any]] = TicketSerializer
+
+    def get_queryset(self) -> QuerySet[Ticket]:
+        """Most urgent first; joined and counted so that a page costs as many queries as a row."""
+        counted = Attempt.objects.filter(step=OuterRef("step")).order_by().values("step").annotate(n=Count("pk"))
+        return (
+            Ticket.objects.select_related("transaction__p1_clock", "step", "connection", "owner")
+            .prefetch_related("notes")
+            .annotate(attempt_count=Coalesce(Subquery(counted.values("n")), 0))
+            .order_by(F("sla_due").asc(nulls_last=True), "pk")
+        )
+
+    def shown(self, pk: int) -> Response:
+        ticket = get_object_or_404(self.get_queryset(), pk=pk)
+        return Response(TicketSerializer(ticket, context=self.get_serializer_context()).data)
+
+
+class TicketList(TicketView):
+    filterset_class = TicketFilter
+    scopes = {"GET": READERS}
+
+    @extend_schema(responses=responses({200: TicketSerializer(many=True)}, 404), summary="List exceptions")
+    def get(self, request: Request) -> Response:  # noqa: ARG002
+        """Most urgent first. Scopes: read, operate."""
+        page = self.paginate_queryset(self.filter_queryset(self.get_queryset()))
+        return self.get_paginated_response(self.get_serializer(page, many=True).data)
+
+
+class TicketDetail(TicketView):
+    scopes = {"GET": READERS}
+
+    @extend_schema(responses=responses({200: TicketSerializer}, 404), summary="One exception")
+    def get(self, request: Request, pk: int) -> Response:  # noqa: ARG002
+        """Scopes: read, operate."""
+        return self.shown(pk)
+
+
+class TicketAction(TicketView):
+    """One action. ``serializer_class`` is its body."""
+
+    action: str
+    scopes = {"POST": OPERATORS}
+
+    def post(self, request: Request, pk: int) -> Response:
+        """Answers with the exception as it is then; it closes only when its subject has passed. Scope: operate."""
+        body = self.get_serializer(data=request.data or {})
+        body.is_valid(raise_exception=True)
+        try:
+            actions.perform(pk, self.action, Actor(caller(request).actor), **self.prepared(pk, body.validated_data))
+        except actions.NotAllowed as refusal:
+            raise PermissionDenied(str(refusal)) from None
+        except Refused as refusal:
+            if refusal.problems:
+                named = [{"path": problem.path, "detail": problem.reason} for problem in refusal.problems]
+                raise Invalid(named, str(refusal)) from None
+            raise Conflict(str(refusal)) from None
+        return self.shown(pk)
+
+    def prepared(self, pk: int, data: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002
+        return data
+
+
+class Assign(TicketAction):
+    """The action takes no owner for nobody; the call leaves what it does not name."""
+
+    def prepared(self, pk: int, data: dict[str, Any]) -> dict[str, Any]:
+        if "owner" in data:
+            return data
+        owner = Ticket.objects.filter(pk=pk, owner__is_active=True).values_list("owner__username", flat=True).first()
+        return {**data, "owner": owner}
+
+
+_CALLS: dict[str, tuple[type[TicketAction], type[Serializer[Any]], str, dict[str, Any]]] = {
+    "retry": (TicketAction, requests.NothingRequest, "Try again now", {}),
+    "fix": (
+        TicketAction,
+        requests.FixRequest,
+        "Give missing or wrong data, then try again",
+        {"fields": {"customer.domain": "acme-logistics.com", "commercial.term": "annual"}},
+    ),
+    "choose-match": (
+        TicketAction,
+        requests.ChooseMatchRequest,
+        "Choose among several matches",
+        {"external_id": "5501"},
+    ),
+    "link-object": (TicketAction, requests.LinkObjectRequest, "Name the vendor's object", {"external_id": "5501"}),
+    "assign": (Assign, requests.AssignRequest, "Give to a queue or a person", {"queue": "sales-ops", "owner": "kim"}),
+    "note": (TicketAction, requests.NoteRequest, "Write a note", {"text": "Asked the customer for their domain."}),
+}
+
+
+def _view(name: str) -> type[TicketAction]:
+    base, body, summary, example = _CALLS[name]
+    made = type(f"{body.__name__.removesuffix('Request')}Action", (base,), {"action": name, "serializer_class": body})
+    described = extend_schema(
+        summary=summary,
+        request=body,
+        responses=responses({200: TicketSerializer}, 404, 409, 413, 415, 503),
+        examples=[OpenApiExample(summary, value=example, request_only=True)],
+    )
+    view: type[TicketAction] = extend_schema_view(post=described)(made)
+    return view
+
+
+ACTION_VIEWS = {name: _view(name) for name in _CALLS}

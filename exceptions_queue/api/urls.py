@@ -1,0 +1,44 @@
+"""The calls under ``/api/v1/`` that need a key."""
+
+from django.urls import path, register_converter
+
+from exceptions_queue.api import openapi  # noqa: F401  (names the enumerations)
+from exceptions_queue.api.onboardings import OnboardingDetail, OnboardingList
+from exceptions_queue.api.tickets import ACTION_VIEWS, TicketDetail, TicketList
+
+
+class TransactionId:
+    regex = r"[A-Za-z0-9][A-Za-z0-9._:@~+-]{0,254}"
+
+    def to_python(self, value: str) -> str:
+        return value
+
+    def to_url(self, value: str) -> str:
+        return value
+
+
+class TicketId:
+    """A number that fits into the databases' integers."""
+
+    regex = r"[1-9][0-9]{0,17}"
+
+    def to_python(self, value: str) -> int:
+        return int(value)
+
+    def to_url(self, value: int) -> str:
+        return str(value)
+
+
+register_converter(TransactionId, "transaction")
+register_converter(TicketId, "ticket")
+
+urlpatterns = [
+    path("onboardings/", OnboardingList.as_view(), name="onboardings"),
+    path("onboardings/<transaction:onboarding_transaction_id>/", OnboardingDetail.as_view(), name="onboarding"),
+    path("exceptions/", TicketList.as_view(), name="exceptions"),
+    path("exceptions/<ticket:pk>/", TicketDetail.as_view(), name="exception"),
+    *(
+        path(f"exceptions/<ticket:pk>/{name}/", view.as_view(), name=f"exception-{name}")
+        for name, view in ACTION_VIEWS.items()
+    ),
+]

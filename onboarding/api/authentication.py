@@ -1,0 +1,93 @@
+"""Bearer keys and what each scope may do."""
+
+import hashlib
+import secrets
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from rest_framework.authentication import BaseAuthentication, get_authorization_header
+from rest_framework.exceptions import AuthenticationFailed
+from rest_framework.permissions import BasePermission
+from rest_framework.request import Request
+
+from onboarding.models import ApiKey
+from onboarding.words import Scope
+
+if TYPE_CHECKING:  # rest_framework.views itself imports what the settings name
+    from rest_framework.views import APIView
+
+KEYWORD = b"bearer"
+PREFIX_CHARS = 12
+READERS = frozenset({Scope.READ, Scope.OPERATE})
+OPERATORS = frozenset({Scope.OPERATE})
+SENDERS = frozenset({Scope.INTAKE, Scope.OPERATE})
+EVERYBODY = frozenset(Scope)
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Whose key a request carries."""
+
+    key_pk: int
+    name: str
+    scope: Scope
+
+    @property
+    def actor(self) -> str:
+        """As audit entries name it."""
+        return f"key:{self.name}"
+
+    @property
+    def sees_personal_data(self) -> bool:
+        return self.scope == Scope.OPERATE
+
+
+def caller(request: Request) -> Caller:
+    """Who calls. For views behind ``HasScope`` only."""
+    assert isinstance(request.auth, Caller)  # noqa: S101  (HasScope let it pass)
+    return request.auth
+
+
+def new_key(name: str, scope: Scope) -> tuple[str, ApiKey]:
+    """Make a key. The first value is the key itself, which is kept nowhere."""
+    key = f"fv_{secrets.token_urlsafe(32)}"
+    return key, ApiKey.objects.create(name=name, prefix=key[:PREFIX_CHARS], digest=digest(key.encode()), scope=scope)
+
+
+def digest(key: bytes) -> str:
+    return hashlib.sha256(key).hexdigest()
+
+
+class ApiKeyAuthentication(BaseAuthentication):
+    """``Authorization: Bearer KEY`` (RFC 6750, section 2.1)."""
+
+    def authenticate(self, request: Request) -> tuple[Caller, Caller] | None:
+        header = get_authorization_header(request).split()
+        if not header:
+            return None
+        if len(header) != 2 or header[0].lower() != KEYWORD:  # noqa: PLR2004  (keyword and key)
+            raise AuthenticationFailed("Send the key as “Authorization: Bearer KEY”.")
+        # By digest: the comparison takes as long whatever part of the key is right.
+        key = ApiKey.objects.filter(digest=digest(header[1]), revoked_at=None).first()
+        if key is None:
+            raise AuthenticationFailed("This key is unknown or revoked.")
+        known = Caller(key.pk, key.name, Scope(key.scope))
+        return known, known
+
+    def authenticate_header(self, request: Request) -> str:  # noqa: ARG002
+        return "Bearer"
+
+
+class HasScope(BasePermission):
+    """A view says in ``scopes`` which scopes may use which method; what it does not list is forbidden."""
+
+    def has_permission(self, request: Request, view: "APIView") -> bool:
+        if not isinstance(request.auth, Caller):
+            return False
+        method = "GET" if request.method == "HEAD" else request.method
+        if method not in view.allowed_methods:
+            return True  # the answer is 405, whoever asks
+        listed: dict[str, Any] = getattr(view, "scopes", {})
+        allowed = listed.get(method or "", frozenset())
+        self.message = f"This key's scope is {request.auth.scope}; this needs {' or '.join(sorted(allowed))}."
+        return request.auth.scope in allowed

@@ -1,0 +1,57 @@
+"""For whoever watches the process: is it alive, can it work."""
+
+import logging
+from typing import Any
+
+from django.db import DatabaseError, connection
+from django.db.migrations.executor import MigrationExecutor
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.views.decorators.cache import never_cache
+from django.views.decorators.csrf import csrf_exempt
+
+from integrations.problems import problem
+from onboarding.engine import dispatch
+
+log = logging.getLogger(__name__)
+_migrated = False
+
+
+@csrf_exempt
+@never_cache
+def alive(request: HttpRequest) -> HttpResponse:
+    """The process answers. Says nothing of the database, so that its loss restarts no process."""
+    return _wrong_method(request) or JsonResponse({"status": "ok"})
+
+
+@csrf_exempt
+@never_cache
+def ready(request: HttpRequest) -> HttpResponse:
+    """The database answers and its migrations are applied. The broker is told and decides nothing: without it we are slower."""
+    if refusal := _wrong_method(request):
+        return refusal
+    broker = "ok" if dispatch.takes_hints() else "not used now; the scheduler does its work"
+    facts: dict[str, Any] = {"database": "ok", "migrations": "applied", "broker": broker}
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+        if not _is_migrated():
+            return problem(503, "Some migrations are not applied.", **facts | {"migrations": "not applied"})
+    except DatabaseError as error:
+        log.warning("Not ready: %s", error)
+        return problem(503, "The database does not answer.", **facts | {"database": "down", "migrations": "unknown"})
+    return JsonResponse({"status": "ready", **facts})
+
+
+def _is_migrated() -> bool:
+    """Asked until it is true once: what is applied stays applied while this code runs."""
+    global _migrated  # noqa: PLW0603
+    if not _migrated:
+        executor = MigrationExecutor(connection)
+        _migrated = not executor.migration_plan(executor.loader.graph.leaf_nodes())
+    return _migrated
+
+
+def _wrong_method(request: HttpRequest) -> HttpResponse | None:
+    if request.method in ("GET", "HEAD"):
+        return None
+    return problem(405, "Only GET and HEAD.", headers={"Allow": "GET, HEAD"})

@@ -1,0 +1,166 @@
+"""A run and its parts as the API shows them."""
+
+from datetime import datetime
+from typing import Any
+
+from rest_framework import serializers
+
+from onboarding.api.personal import MaskedText, masked
+from onboarding.models import ChangeRequest, ObjectMapping, OnboardingTransaction, PayloadSnapshot, PinnedPlaybook, Step
+from onboarding.words import StepState
+
+
+class StepSerializer(serializers.ModelSerializer[Step]):
+    attempts = serializers.IntegerField(source="attempt_count")
+    next_attempt_at = serializers.SerializerMethodField(help_text="When the engine tries next, by itself.")
+    message = MaskedText()
+
+    class Meta:
+        model = Step
+        fields = [
+            "key",
+            "system",
+            "state",
+            "attempts",
+            "waits_for",
+            "next_attempt_at",
+            "category",
+            "message",
+            "http_status",
+            "started_at",
+            "finished_at",
+        ]
+
+    def get_next_attempt_at(self, step: Step) -> datetime | None:
+        return step.due_at if step.state in (StepState.WAITING, StepState.BLOCKED, StepState.PENDING) else None
+
+
+class MappingSerializer(serializers.ModelSerializer[ObjectMapping]):
+    system = serializers.CharField(source="connection.system")
+    step = serializers.CharField(source="step.key")
+
+    class Meta:
+        model = ObjectMapping
+        fields = ["system", "kind", "external_id", "url", "created_by_us", "how", "step"]
+
+
+class MilestoneSerializer(serializers.Serializer[Any]):
+    name = serializers.ChoiceField(["accepted", "provisioned", "complete"])
+    at = serializers.DateTimeField(allow_null=True, help_text="Null until it is reached.")
+
+
+class PlaybookSerializer(serializers.ModelSerializer[PinnedPlaybook]):
+    hash = serializers.CharField(source="content_hash")
+
+    class Meta:
+        model = PinnedPlaybook
+        fields = ["name", "version", "hash"]
+
+
+class PayloadField(serializers.JSONField):
+    """A payload's content, masked where the key may not see personal data."""
+
+    def to_representation(self, value: Any) -> Any:
+        return masked(value) if self.context.get("masked", True) else value
+
+
+class SnapshotSerializer(serializers.ModelSerializer[PayloadSnapshot]):
+    content = PayloadField()
+
+    class Meta:
+        model = PayloadSnapshot
+        fields = ["version", "source", "actor", "created_at", "provenance", "content"]
+
+
+CHANGE_REQUEST_STATUSES = [("open", "Open"), ("dismissed", "Dismissed")]
+
+
+class ChangeRequestSerializer(serializers.ModelSerializer[ChangeRequest]):
+    paths = serializers.ListField(child=serializers.CharField())
+
+    class Meta:
+        model = ChangeRequest
+        fields = ["id", "status", "source", "paths", "created_at"]
+
+
+class RunSerializer(serializers.ModelSerializer[OnboardingTransaction]):
+    """One row of a list of runs."""
+
+    customer = serializers.CharField(source="customer_name")
+    plan = serializers.CharField(source="plan_sku")
+    owner = serializers.CharField(source="crm_owner_id", help_text="The owner's id in the CRM.")
+    url = serializers.HyperlinkedIdentityField(
+        view_name="onboarding", lookup_field="onboarding_transaction_id", read_only=True
+    )
+
+    class Meta:
+        model = OnboardingTransaction
+        fields = [
+            "onboarding_transaction_id",
+            "event_source",
+            "status",
+            "customer",
+            "domain",
+            "plan",
+            "segment",
+            "owner",
+            "occurred_at",
+            "created_at",
+            "updated_at",
+            "provisioned_at",
+            "completed_at",
+            "url",
+        ]
+
+
+class RunDetailSerializer(RunSerializer):
+    """A run with its parts, whose rows the caller has prefetched."""
+
+    payload = serializers.SerializerMethodField(help_text="The current snapshot's content.")
+    steps = StepSerializer(many=True)
+    mappings = MappingSerializer(many=True)
+    milestones = serializers.SerializerMethodField()
+    snapshots = SnapshotSerializer(many=True)
+    change_requests = ChangeRequestSerializer(many=True)
+    playbook = PlaybookSerializer(allow_null=True)
+
+    class Meta(RunSerializer.Meta):
+        fields = [
+            *RunSerializer.Meta.fields,
+            "payload",
+            "steps",
+            "mappings",
+            "milestones",
+            "snapshots",
+            "change_requests",
+            "playbook",
+        ]
+
+    def get_payload(self, run: OnboardingTransaction) -> dict[str, Any]:
+        current = next(snapshot for snapshot in run.snapshots.all() if snapshot.version == run.snapshot_version)
+        shown: dict[str, Any] = masked(current.content) if self.context.get("masked", True) else current.content
+        return shown
+
+    def get_milestones(self, run: OnboardingTransaction) -> list[dict[str, Any]]:
+        times = {"accepted": run.created_at, "provisioned": run.provisioned_at, "complete": run.completed_at}
+        return [dict(MilestoneSerializer({"name": name, "at": at}).data) for name, at in times.items()]
+
+
+class RequestSerializer(serializers.Serializer[Any]):
+    """A request's body. What it does not know is refused, not ignored."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        unknown = sorted(set(data) - set(self.fields)) if isinstance(data, dict) else []
+        if unknown:
+            known = ", ".join(self.fields) or "none"
+            raise serializers.ValidationError(dict.fromkeys(unknown, f"is no field of this request (known: {known})"))
+        return super().to_internal_value(data)
+
+
+class StrictText(serializers.CharField):
+    """Text, and not a number that is made one."""
+
+    def to_internal_value(self, data: Any) -> str:
+        if not isinstance(data, str):
+            raise serializers.ValidationError("must be a text")
+        return super().to_internal_value(data)

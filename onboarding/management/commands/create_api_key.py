@@ -1,0 +1,36 @@
+"""``create_api_key NAME --scope intake|read|operate``: makes a key and shows it this once."""
+
+import argparse
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandParser
+from django.db import transaction
+
+from onboarding import audit
+from onboarding.api.authentication import new_key
+from onboarding.words import Scope
+
+MAX_NAME = 50
+"""It is part of audit names and of where a payload's field came from."""
+
+
+def _name(text: str) -> str:
+    if not 0 < len(text.strip()) <= MAX_NAME or not text.isprintable():
+        raise argparse.ArgumentTypeError(f"must be 1 to {MAX_NAME} printable characters")
+    return text.strip()
+
+
+class Command(BaseCommand):
+    help = "Make an API key. It is printed once, alone on the last line; only its hash is kept."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("name", type=_name, help="Who uses it; audit entries say key:NAME.")
+        parser.add_argument("--scope", choices=Scope.values, required=True)
+
+    def handle(self, *_: Any, name: str, scope: str, **__: Any) -> None:
+        with transaction.atomic():
+            key, row = new_key(name, Scope(scope))
+            data = {"key": row.pk, "name": name, "scope": scope, "prefix": row.prefix}
+            audit.record_elsewhere("onboarding.api-key.created", actor="command", data=data)
+        self.stdout.write(f"The key “{name}” with the scope {scope}. Keep it now: it is not shown again.")
+        self.stdout.write(key)
