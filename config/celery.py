@@ -1,4 +1,4 @@
-"""The Celery application. No results, no retries, no eta: messages are hints (DESIGN §3)."""
+"""The Celery application. No results, no retries, no eta: messages are hints (README, "How it is built")."""
 
 import os
 from typing import Any

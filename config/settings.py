@@ -127,7 +127,7 @@ def _database() -> dict[str, Any]:
 DATABASES = {"default": _database()}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
-# --- Broker: a message is a hint (DESIGN: truth is in the database) ------------------------------------------------------
+# --- Broker: a message is a hint, truth is in the database ----------------------------------------------------------------
 
 REDIS_URL = env.str("REDIS_URL", "")
 WORKER_CONCURRENCY = env.int("WORKER_CONCURRENCY", 16)

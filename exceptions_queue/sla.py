@@ -1,6 +1,6 @@
 """The P1 clock: started with the run, met when it is provisioned, and one mail to the owner when it is at risk.
 
-The clock belongs to the milestone, not to the ticket (CONSOLE, "SLA semantics").
+The clock belongs to the milestone, not to the ticket: a ticket opened at minute 22 has 8 minutes left.
 """
 
 from datetime import datetime

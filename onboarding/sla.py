@@ -1,4 +1,4 @@
-"""The P1 promise: paid to provisioned in 30 minutes, round the clock, never paused (CONSOLE, "SLA semantics")."""
+"""The P1 promise: paid to provisioned in 30 minutes, round the clock, never paused."""
 
 from datetime import datetime, timedelta
 

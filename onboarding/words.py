@@ -1,4 +1,4 @@
-"""The fixed words of the contract (DESIGN §2, "Words")."""
+"""The fixed words that other systems rely on: in REST, in filters, in exports."""
 
 from django.db.models import TextChoices
 

@@ -1,4 +1,4 @@
-"""What follows from a failure: a pure function from facts to a decision (DESIGN §3, "policy")."""
+"""What follows from a failure: a pure function from facts to a decision."""
 
 from dataclasses import dataclass
 from enum import Enum

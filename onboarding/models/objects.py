@@ -30,7 +30,7 @@ class Attempt(models.Model):
 class Intent(models.Model):
     """Written before a vendor is asked to create: what, under which reference, with which frozen parameters.
 
-    An open intent found by a later claim means *unknown*: it is never simply posted again (FAILURES, "The indeterminate create").
+    An open intent found by a later claim means *unknown*: it is never simply posted again (README, "The indeterminate create").
     """
 
     transaction = models.ForeignKey(OnboardingTransaction, on_delete=models.CASCADE, related_name="intents")

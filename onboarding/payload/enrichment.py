@@ -1,4 +1,4 @@
-"""Missing fields are looked up at their source of truth before anybody is asked (DESIGN §2, "Enrichment before the gate")."""
+"""Missing fields are looked up at their source of truth before anybody is asked."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The required-fields gate: nothing is provisioned from a payload that a person would have to ask about (DESIGN §2)."""
+"""The required-fields gate: nothing is provisioned from a payload that a person would have to ask about."""
 
 from dataclasses import asdict, dataclass
 from typing import Any

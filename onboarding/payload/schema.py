@@ -1,4 +1,4 @@
-"""The canonical payload's shape and types (DESIGN §2). What is *missing* is the gate's business, never this module's."""
+"""The canonical payload's shape and types. What is *missing* is the gate's business, never this module's."""
 
 import hashlib
 import json
