@@ -17,6 +17,7 @@ from integrations import clock
 from onboarding import audit, services
 from onboarding.engine.locks import lock_run, retried
 from onboarding.intake import events
+from onboarding.models import OnboardingTransaction
 from onboarding.payload.gate import Problem
 from onboarding.queues import QUEUES
 from onboarding.services import Refused
@@ -128,18 +129,27 @@ def _assign(ticket: Ticket, actor: Actor, data: dict[str, Any]) -> None:
         fresh = Ticket.objects.select_for_update(no_key=True).get(pk=ticket.pk)
         fresh.queue, fresh.owner = queue, user
         fresh.save()
-        facts = {"ticket": ticket.pk, "queue": queue, "owner": str(user or "")}
-        if run:
-            audit.record(run, "exceptions.ticket.assigned", actor=actor.name, data=facts)
-        else:
-            audit.record_elsewhere("exceptions.ticket.assigned", actor=actor.name, data=facts)
+        _audit(
+            run, "exceptions.ticket.assigned", actor, {"ticket": ticket.pk, "queue": queue, "owner": str(user or "")}
+        )
 
 
+@retried
 def _note(ticket: Ticket, actor: Actor, data: dict[str, Any]) -> None:
     text = data.get("text")
     if not isinstance(text, str) or not text.strip() or len(text) > 4000 or "\x00" in text:  # noqa: PLR2004
         raise Refused("Give a text of 1 to 4000 characters.", [Problem("text", "must be a text")])
-    TicketNote.objects.create(ticket=ticket, author=actor.name, text=text.strip(), at=clock.now())
+    with db.atomic():
+        run = lock_run(ticket.transaction_id) if ticket.transaction_id else None
+        note = TicketNote.objects.create(ticket=ticket, author=actor.name, text=text.strip(), at=clock.now())
+        _audit(run, "exceptions.ticket.noted", actor, {"ticket": ticket.pk, "note": note.pk})
+
+
+def _audit(run: OnboardingTransaction | None, name: str, actor: Actor, facts: dict[str, Any]) -> None:
+    if run:
+        audit.record(run, name, actor=actor.name, data=facts)
+    else:
+        audit.record_elsewhere(name, actor=actor.name, data=facts)
 
 
 def _has_step(ticket: Ticket) -> bool:

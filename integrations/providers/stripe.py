@@ -37,7 +37,7 @@ ZERO_DECIMAL = frozenset(
 THREE_DECIMAL = frozenset({"BHD", "JOD", "KWD", "OMR", "TND"})
 
 
-class BadSignature(Exception):  # noqa: N818  (an outcome, not a defect)
+class BadSignature(Exception):
     """The body cannot be shown to come from Stripe."""
 
 
@@ -45,7 +45,7 @@ class OutsideTolerance(BadSignature):
     """Signed by Stripe, but too long ago (a replay) or in the future."""
 
 
-class UnexpectedShape(Exception):  # noqa: N818
+class UnexpectedShape(Exception):
     """Verified, but not what Stripe documents: a person must look. The text names fields and repeats no values."""
 
 

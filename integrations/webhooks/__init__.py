@@ -10,7 +10,7 @@ from django.http import HttpRequest
 SECRET = "webhook_secret"  # noqa: S105  (a name)
 
 
-class NotVerified(Exception):  # noqa: N818
+class NotVerified(Exception):
     """The request cannot be shown to come from the vendor; the text may be answered."""
 
 

@@ -22,7 +22,7 @@ MAX_ID, MAX_TYPE = 255, 100
 log = logging.getLogger(__name__)
 
 
-class Refused(Exception):  # noqa: N818
+class Refused(Exception):
     """The request is answered with this status and reason."""
 
     def __init__(self, status: int, detail: str, headers: dict[str, str] | None = None) -> None:

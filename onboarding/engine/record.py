@@ -5,6 +5,7 @@ import random
 from datetime import datetime, timedelta
 
 from django.conf import settings
+from django.db import DatabaseError
 from django.db import transaction as db
 
 from integrations import clock, pace
@@ -34,16 +35,25 @@ def record(claim: Claim, outcome: Outcome, *, inline: bool) -> Claim | None:
     Recording what a vendor did must not fail because of what follows from it: where routing or a ticket fails, a second
     transaction keeps the result and blocks the step behind a catch-all ticket.
     """
-    if claim.connection:
-        if claim.connection.limit is not None:
-            pace.release(claim.connection.pk, claim.slot_holder)
-        if isinstance(outcome, Failed) and policy_for(claim, outcome, 1).slow_down:
-            pace.slow_down(claim.connection.pk, outcome.error.retry_after)
+    _settle_pace(claim, outcome)
     try:
         return _record(claim, outcome, inline=inline)
     except Exception as error:
         log.exception("What follows from step %s failed; its result is kept.", claim.step.pk)
         return _keep(claim, outcome, error)
+
+
+def _settle_pace(claim: Claim, outcome: Outcome) -> None:
+    """Give the slot back, and slow the connection down after a 429. A slot that cannot be given back expires by itself."""
+    if claim.connection is None:
+        return
+    try:
+        if claim.connection.limit is not None:
+            pace.release(claim.connection.pk, claim.slot_holder)
+        if isinstance(outcome, Failed) and policy_for(claim, outcome, 1).slow_down:
+            pace.slow_down(claim.connection.pk, outcome.error.retry_after)
+    except DatabaseError:
+        log.exception("The pace of %s could not be settled", claim.connection.slug)
 
 
 @retried

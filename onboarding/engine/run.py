@@ -4,6 +4,7 @@ import logging
 import threading
 import time
 
+from django.db import DatabaseError
 from django.db import connection as database
 
 from integrations import connections, providers
@@ -54,7 +55,11 @@ def perform(current: Claim) -> Outcome:
         log.exception("Step %s broke", current.step.pk)
         return Broken(f"{type(error).__name__} while Firstvalue tried to {current.handler.title}.")
     if isinstance(outcome, Failed):
-        _guard_credentials(current, outcome.error)
+        try:
+            _guard_credentials(current, outcome.error)
+        except DatabaseError:
+            # The outcome must still be recorded; the next refused call tries to open the breaker again.
+            log.exception("The breaker of step %s could not be opened", current.step.pk)
     return outcome
 
 
