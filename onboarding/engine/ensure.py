@@ -7,7 +7,7 @@ outcome is unknown is never simply sent again (README, "The indeterminate create
 from datetime import datetime, timedelta
 
 from integrations import clock
-from integrations.errors import Kind, ProviderError
+from integrations.errors import DeadlinePassed, Kind, ProviderError
 from integrations.providers.base import Connector, Created, CreateSafety, Found, JobAccepted, MatchKey
 from onboarding.engine.claims import RESERVATION_WAIT, Claim, reopen
 from onboarding.engine.failpoints import failpoint
@@ -28,6 +28,8 @@ def ensure(claim: Claim, handler: EnsureHandler, connector: Connector) -> Outcom
             handler.settle(connector, outcome.external_id, claim.related)
         except ProviderError as error:
             return Failed(error, made=outcome)
+        except DeadlinePassed:
+            return Failed(ProviderError(Kind.SERVER, "The time for this step was over before everything was sent."), made=outcome)
     return outcome
 
 

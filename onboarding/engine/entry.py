@@ -12,7 +12,7 @@ from onboarding.payload import catalogue, enrichment
 from onboarding.payload.gate import Problem, problems
 from onboarding.payload.schema import with_value
 from onboarding.payload.snapshots import write_snapshot
-from onboarding.signals import run_blocked, run_unblocked
+from onboarding.signals import run_blocked, run_unblocked, step_unblocked
 from onboarding.steps.registry import HANDLERS
 from onboarding.words import Category, Status
 
@@ -81,7 +81,6 @@ def _start(run: OnboardingTransaction, *, actor: str) -> None:
             problems=[Problem("commercial.plan_sku", "no playbook serves it").as_dict()],
         )
         return
-    was_blocked = run.status == Status.AWAITING_DATA
     run.start_provisioning(playbook=playbooks.pin(playbook))
     audit.record(
         run,
@@ -93,6 +92,8 @@ def _start(run: OnboardingTransaction, *, actor: str) -> None:
         if not step.is_done:
             step.skip(at=clock.now())
             step.save()
+            audit.record(run, "onboarding.step.skipped", data={"step": step.key})
+            step_unblocked.send(Step, step=step)
     Step.objects.bulk_create(
         Step(
             transaction=run,
@@ -105,6 +106,5 @@ def _start(run: OnboardingTransaction, *, actor: str) -> None:
         )
         for position, spec in enumerate(playbook.steps, start=1)
     )
-    if was_blocked:
-        run_unblocked.send(OnboardingTransaction, run=run)
+    run_unblocked.send(OnboardingTransaction, run=run)
     advance(run)

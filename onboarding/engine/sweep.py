@@ -105,7 +105,8 @@ def wake(run_pk: int) -> None:
         entry.admit(run)
         advance(run)
         moving = run.steps.filter(Q(due_at__isnull=False) | Q(lease_until__isnull=False) | Q(state=StepState.BLOCKED))
-        if run.status in UNDER_WAY and not moving.exists():
+        # One that still waits at the gate has its ticket from there (no playbook serves it, say).
+        if run.status in UNDER_WAY and run.status != Status.QUEUED and not moving.exists():
             last = run.steps.exclude(finished_at=None).order_by("-finished_at").first()
             message = f"Nothing is under way in this run; its last finished step is {last.key if last else 'none'}."
             run_blocked.send(OnboardingTransaction, run=run, category=Category.STALLED, message=message, problems=[])

@@ -249,7 +249,11 @@ class Step(models.Model):
         self.category, self.message, self.http_status = "", "", None
         self.problems, self.candidates = [], []
 
-    @transition(field=state, source=[StepState.BLOCKED, StepState.WAITING], target=StepState.SKIPPED)
+    @transition(
+        field=state, source=[StepState.PENDING, StepState.RUNNING, StepState.BLOCKED, StepState.WAITING], target=StepState.SKIPPED
+    )
     def skip(self, *, at: datetime) -> None:
-        self.lease_until = self.due_at = None
+        """From RUNNING too: what its holder brings is late then, and evidence only."""
+        self.lease_until = self.due_at = self.dispatched_at = None
+        self.waits_for = WaitsFor.NOTHING
         self.finished_at = at
