@@ -1,0 +1,213 @@
+"""What is there already: conflicts, namesakes and several matches."""
+
+import pytest
+import requests
+
+from exceptions_queue import actions
+from exceptions_queue.actions import Actor
+from exceptions_queue.models import Ticket
+from integrations.providers.zendesk import Zendesk
+from integrations.sandbox.control import SandboxControl
+from onboarding import services
+from onboarding.models import MatchChoice, OnboardingTransaction
+from onboarding.services import Refused
+from onboarding.words import Category, Status
+from tests.conftest import Drain
+from tests.engine.conftest import Accept, Settled, shown, status_of, step_of, ticket_of
+from tests.engine.test_flow import created
+
+KIM = Actor("kim")
+
+pytestmark = pytest.mark.usefixtures("connections")
+
+
+def test_a_contact_that_appears_meanwhile_is_a_conflict_and_linked(
+    accept: Accept, drain: Drain, sandbox: SandboxControl, settled: Settled
+) -> None:
+    # The look-up comes too early: only the create meets the truth.
+    (contact,) = sandbox.seed("hubspot", "contacts", [{"email": "jordan@acme-logistics.com"}])
+    sandbox.add_fault("hubspot", "error_before", method="GET", path="*/contacts/*", status=404, count=1)
+    run = accept()
+    drain()
+    assert run.mappings.get(kind="contact").external_id == contact
+    refused = [r["status"] for r in sandbox.requests("hubspot") if r["path"] == "/crm/v3/objects/contacts"]
+    assert refused == [409]
+    settled()
+
+
+def test_a_namesake_at_the_help_desk_on_another_domain_is_not_guessed(
+    accept: Accept, drain: Drain, sandbox: SandboxControl, settled: Settled
+) -> None:
+    (namesake,) = sandbox.seed(
+        "zendesk", "organizations", [{"name": "Acme Logistics", "domain_names": ["acme-logistics.fr"]}]
+    )
+    run = accept()
+    drain()
+    ticket = ticket_of(run, "support.organization")
+    assert ticket.category == Category.AMBIGUOUS_MATCH
+    assert [candidate["external_id"] for candidate in ticket.candidates] == [namesake]
+    settled()
+
+
+def test_a_namesake_at_the_help_desk_on_the_same_domain_is_linked(
+    accept: Accept, drain: Drain, sandbox: SandboxControl, settled: Settled
+) -> None:
+    (same,) = sandbox.seed(
+        "zendesk", "organizations", [{"name": "ACME logistics", "domain_names": ["acme-logistics.com"]}]
+    )
+    run = accept()
+    drain()
+    assert status_of(run) == Status.COMPLETE
+    assert run.mappings.get(kind="organization").external_id == same
+    settled()
+
+
+@pytest.mark.parametrize(("domain", "linked"), [("acme-logistics.com", True), ("acme-logistics.fr", False)])
+def test_a_name_that_search_shows_too_late_is_met_as_a_duplicate_value(
+    domain: str,
+    linked: bool,
+    accept: Accept,
+    drain: Drain,
+    sandbox: SandboxControl,
+    settled: Settled,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (same,) = sandbox.seed("zendesk", "organizations", [{"name": "Acme Logistics", "domain_names": [domain]}])
+    search, lagging = Zendesk._search, [True, True]  # by reference, by name
+    monkeypatch.setattr(Zendesk, "_search", lambda *args: [] if lagging and lagging.pop() else search(*args))
+    run = accept()
+    drain()
+    assert 422 in [request["status"] for request in sandbox.requests("zendesk")]
+    if linked:
+        assert status_of(run) == Status.COMPLETE, shown(run)
+        assert run.mappings.get(kind="organization").external_id == same
+    else:
+        assert ticket_of(run, "support.organization").category == Category.AMBIGUOUS_MATCH
+    settled()
+
+
+def test_a_name_that_search_never_shows_is_asked_about_with_its_field(
+    accept: Accept, drain: Drain, settled: Settled, sandbox: SandboxControl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sandbox.seed("zendesk", "organizations", [{"name": "Acme Logistics"}])
+    monkeypatch.setattr(Zendesk, "_search", lambda *_: [])
+    run = accept()
+    drain()
+    ticket = ticket_of(run, "support.organization")
+    assert ticket.category == Category.VALIDATION_ERROR
+    assert [problem["path"] for problem in ticket.problems] == ["customer.legal_name"]
+    settled()
+
+
+@pytest.fixture
+def ambiguous(accept: Accept, drain: Drain, sandbox: SandboxControl) -> Ticket:
+    """The ticket of a run whose customer has two accounts in the CRM."""
+    sandbox.seed("hubspot", "companies", [{"name": name, "domain": "acme-logistics.com"} for name in ("Acme", "ACME")])
+    run = accept()
+    drain()
+    return ticket_of(run, "crm.account")
+
+
+def run_of(ticket: Ticket) -> OnboardingTransaction:
+    assert ticket.transaction is not None
+    return ticket.transaction
+
+
+def test_two_accounts_on_one_domain_are_a_persons_to_choose_among(
+    ambiguous: Ticket, sandbox: SandboxControl, settled: Settled
+) -> None:
+    assert ambiguous.category == Category.AMBIGUOUS_MATCH
+    assert ambiguous.queue == "sales-ops"
+    assert {candidate["label"] for candidate in ambiguous.candidates} == {"Acme", "ACME"}
+    assert created(sandbox) == {}
+    settled()
+
+
+def test_choosing_one_goes_on_with_it(
+    ambiguous: Ticket, drain: Drain, sandbox: SandboxControl, settled: Settled
+) -> None:
+    chosen = ambiguous.candidates[1]["external_id"]
+    actions.perform(ambiguous.pk, "choose-match", KIM, external_id=chosen)
+    drain()
+    run = run_of(ambiguous)
+    assert status_of(run) == Status.COMPLETE
+    assert run.mappings.get(kind="company").external_id == chosen
+    assert sandbox.counts()["vendors"]["hubspot"]["companies"]["created"] == 0
+    settled()
+
+
+def test_the_choice_is_kept_for_the_customers_next_run(
+    ambiguous: Ticket, accept: Accept, drain: Drain, settled: Settled
+) -> None:
+    chosen = ambiguous.candidates[1]["external_id"]
+    actions.perform(ambiguous.pk, "choose-match", KIM, external_id=chosen)
+    drain()
+    second = accept(onboarding_transaction_id="pay_2")
+    drain()
+    assert status_of(second) == Status.COMPLETE
+    assert second.mappings.get(kind="company").external_id == chosen
+    assert Ticket.objects.count() == 1
+    settled()
+
+
+def test_one_choice_answers_every_run_that_asks_the_same(
+    ambiguous: Ticket, accept: Accept, drain: Drain, settled: Settled
+) -> None:
+    others = [accept(onboarding_transaction_id=f"pay_{number}") for number in (2, 3)]
+    drain()
+    assert Ticket.objects.filter(category=Category.AMBIGUOUS_MATCH, resolved_at=None).count() == 3
+    actions.perform(ambiguous.pk, "choose-match", KIM, external_id=ambiguous.candidates[0]["external_id"])
+    drain()
+    assert [status_of(run) for run in others] == [Status.COMPLETE, Status.COMPLETE]
+    settled()
+
+
+def test_choosing_a_new_one_creates_it_once(
+    ambiguous: Ticket, accept: Accept, drain: Drain, sandbox: SandboxControl
+) -> None:
+    actions.perform(ambiguous.pk, "choose-match", KIM, create=True)
+    drain()
+    second = accept(onboarding_transaction_id="pay_2")
+    drain()
+    assert [status_of(run) for run in (run_of(ambiguous), second)] == [Status.COMPLETE, Status.COMPLETE]
+    assert sandbox.counts()["vendors"]["hubspot"]["companies"]["created"] == 1
+    assert len({each.mappings.get(kind="company").external_id for each in OnboardingTransaction.objects.all()}) == 1
+
+
+def test_a_choice_is_one_of_the_candidates(ambiguous: Ticket) -> None:
+    with pytest.raises(Refused, match="not among the candidates"):
+        actions.perform(ambiguous.pk, "choose-match", KIM, external_id="1")
+    assert not MatchChoice.objects.exists()
+
+
+def test_a_choice_for_a_step_that_asks_nothing_is_refused(accept: Accept, drain: Drain) -> None:
+    run = accept()
+    drain()
+    with pytest.raises(Refused, match="does not wait for a choice"):
+        services.choose_match(step_of(run, "crm.account").pk, external_id="1", actor="kim")
+
+
+def test_an_account_deleted_at_the_vendor_is_made_again_once(
+    accept: Accept, drain: Drain, sandbox: SandboxControl, settled: Settled
+) -> None:
+    first = accept()
+    drain()
+    gone = first.mappings.get(kind="company").external_id
+    delete(sandbox, gone)
+    for number in (2, 3):
+        accept(onboarding_transaction_id=f"pay_{number}")
+    drain()
+    later = {run.mappings.get(kind="company").external_id for run in OnboardingTransaction.objects.exclude(pk=first.pk)}
+    assert len(later) == 1
+    assert later != {gone}
+    settled()
+
+
+def delete(sandbox: SandboxControl, company: str) -> None:
+    with requests.Session() as session:
+        session.trust_env = False
+        session.delete(
+            f"{sandbox.base_url}/hubspot/crm/v3/objects/companies/{company}",
+            headers={"Authorization": "Bearer sandbox-hubspot-token"},
+            timeout=10,
+        ).raise_for_status()
