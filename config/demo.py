@@ -71,10 +71,13 @@ def main(arguments: list[str] | None = None) -> int:
     began = time.monotonic()
     # The children's output goes to DATA_DIR/logs alone: the rows are what one wants to see here.
     with run.build_supervisor(run.build_children(sandbox=True), echo=False) as supervisor:
-        if late := supervisor.wait_ready(60):
+        late = supervisor.wait_ready(60, ["web"])
+        if not late:
+            stage.say_where()
+            late = supervisor.wait_ready(60)
+        if late:
             print(f"{', '.join(late)} did not start; see {settings.DATA_DIR / 'logs'}", file=sys.stderr)
             return 2
-        stage.say_where()
         as_expected = stage.play()
         print(f"({time.monotonic() - began:.0f} s, logs in {os.path.relpath(settings.DATA_DIR / 'logs')})", flush=True)
         if once:

@@ -26,7 +26,7 @@ PATIENCE = 100.0
 """Seconds in all until a row that has not ended counts as not as expected."""
 LOOK_EVERY = 0.25
 TEMPLATE, TEAM = "1200000000000001", "1100000000000001"
-COLOURS = {"complete": "32", "ticket": "33"}
+LETTERS = {"companies": "A", "contacts": "C", "projects": "P", "organizations": "O"}
 
 
 @dataclass
@@ -148,14 +148,14 @@ class Stage:
         done = [step.key for step in run.steps.all() if step.is_done]
         moving = any(step.state in ("pending", "running") and step.due_at for step in run.steps.all())
         tickets = list(covering(run).order_by("pk"))
-        row.actual, row.link = "", f"{settings.PUBLIC_URL}/admin/onboarding/onboardingtransaction/{run.pk}/change/"
+        row.actual, row.link = "", f"{settings.PUBLIC_URL}/r/{run.pk}/"
         if run.status == Status.COMPLETE:
             row.actual = COMPLETE
         elif tickets and not self._others_under_way(run):
             row.actual, row.link = tickets[0].category, tickets[0].url
-            row.note = f"owned by {tickets[0].owner or tickets[0].get_queue_display()}"
-        text = f"{run.status}{', ' + row.actual + ' ticket ' + row.note if row.note and row.actual else ''}"
-        state = f"{text:<60} {' '.join(done)}"
+        row.note = f"({tickets[0].owner or tickets[0].queue})" if row.actual not in ("", COMPLETE) else ""
+        text = run.status if row.actual == COMPLETE else f"{run.status} {row.actual} {row.note}".strip()
+        state = f"{text:<52} {' '.join(done)}".rstrip()
         if state != row.shown and not moving:
             row.shown = state
             print(f"  {row.customer.name:<18} {state}", flush=True)
@@ -226,13 +226,13 @@ def _api_key() -> str:
 
 
 def _objects_of(customer: Customer, objects: list[dict[str, Any]]) -> str:
-    """What the sandbox itself holds for a customer, such as ``companies 1 · contacts 1``."""
+    """What the sandbox itself holds for a customer, such as ``A1 C1 P1 O1``."""
     found: dict[str, int] = {}
     for item in objects:
         text = str(item)
-        if customer.domain in text or customer.name in text:
+        if item["kind"] in LETTERS and (customer.domain in text or customer.name in text):
             found[item["kind"]] = found.get(item["kind"], 0) + 1
-    return " · ".join(f"{kind} {count}" for kind, count in sorted(found.items())) or "none"
+    return " ".join(f"{LETTERS[kind]}{found[kind]}" for kind in LETTERS if kind in found) or "none"
 
 
 def _mappings_exist(run: OnboardingTransaction | None, objects: list[dict[str, Any]]) -> bool:
@@ -241,25 +241,20 @@ def _mappings_exist(run: OnboardingTransaction | None, objects: list[dict[str, A
 
 
 def _print_table(rows: list[Row]) -> None:
-    head = ("customer", "what was done to it", "expected", "actual", "objects at vendors", "ticket or run")
+    head = ("customer", "what was done to it", "expected", "actual", "at vendors", "ticket or run")
     lines = [
         (
             row.customer.name,
             row.customer.what,
-            row.customer.expected if row.customer.expected == COMPLETE else f"{row.customer.expected} ticket",
-            _actual(row),
+            row.customer.expected,
+            f"{row.actual} {row.note}".strip() or "still under way",
             row.objects,
             row.link,
         )
         for row in rows
     ]
-    widths = [max(len(line[column]) for line in [head, *lines]) for column in range(len(head) - 1)]
+    widths = [max(len(line[column]) for line in [head, *lines]) for column in range(len(head))]
     print()
-    for line in [head, tuple("─" * width for width in [*widths, 13]), *lines]:
-        print("  ".join([*(cell.ljust(width) for cell, width in zip(line, widths, strict=False)), line[-1]]))
-
-
-def _actual(row: Row) -> str:
-    if not row.actual:
-        return "still under way"
-    return row.actual if row.actual == COMPLETE else f"{row.actual}, {row.note}"
+    for line in [head, tuple("─" * width for width in widths), *lines]:
+        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+    print("(at vendors: A accounts and C contacts in the CRM, P projects, O support organizations)")

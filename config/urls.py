@@ -1,9 +1,22 @@
+from collections.abc import Callable
+
 from django.contrib import admin
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
 from django.urls import include, path, re_path
 
 from onboarding.api.problems import not_found
 
+
+def to_page(name: str) -> Callable[[HttpRequest, int], HttpResponse]:
+    """A view that leads to an object's page in the console."""
+    return lambda _request, pk: redirect(name, pk)
+
+
 urlpatterns = [
+    # Short enough for a chat, a mail or a terminal.
+    path("t/<int:pk>/", to_page("admin:exceptions_queue_ticket_change"), name="ticket"),
+    path("r/<int:pk>/", to_page("admin:onboarding_onboardingtransaction_change"), name="run"),
     path("admin/", admin.site.urls),
     path("", include("onboarding.api.urls")),
     path("api/v1/", include("exceptions_queue.api.urls")),

@@ -150,7 +150,7 @@ class Ticket(models.Model):
 
     @property
     def url(self) -> str:
-        return settings.PUBLIC_URL + reverse("admin:exceptions_queue_ticket_change", args=[self.pk])
+        return settings.PUBLIC_URL + reverse("ticket", args=[self.pk])
 
     @transition(field=status, source=[TicketStatus.OPEN, TicketStatus.RETRYING], target=TicketStatus.RETRYING)
     def retry(self) -> None: ...
