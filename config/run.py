@@ -119,7 +119,8 @@ def build_children(*, sandbox: bool) -> list[Child]:
 
     children.append(child("scheduler", [sys.executable, "manage.py", "scheduler"]))
     if sandbox:
-        children.append(child("sandbox", [sys.executable, "manage.py", "sandbox"]))
+        ready = partial(web_answers, "127.0.0.1", sandbox_port(port))
+        children.append(child("sandbox", [sys.executable, "manage.py", "sandbox"], ready=ready))
     return children
 
 
