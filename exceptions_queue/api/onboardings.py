@@ -27,6 +27,7 @@ from onboarding.intake.service import Verdict
 from onboarding.models import ChangeRequest, ObjectMapping, OnboardingTransaction, Step
 from onboarding.payload.schema import OnboardingPayload
 
+TAGS = ["Onboardings"]
 STATUSES = {Verdict.CREATED: 201, Verdict.REPLAYED: 200, Verdict.FILLED: 200, Verdict.CHANGE_REQUESTED: 202}
 LOCATION = OpenApiParameter("Location", str, OpenApiParameter.HEADER, response=[201], description="The run's address.")
 REPLAYED = OpenApiParameter(
@@ -57,13 +58,14 @@ class OnboardingList(Representation):
     def get_queryset(self) -> QuerySet[OnboardingTransaction]:
         return OnboardingTransaction.objects.select_related("p1_clock").annotate(blocked=is_blocked())
 
-    @extend_schema(responses=responses({200: OnboardingSerializer(many=True)}, 404), summary="List runs")
+    @extend_schema(responses=responses({200: OnboardingSerializer(many=True)}, 404), tags=TAGS, summary="List runs")
     def get(self, request: Request) -> Response:  # noqa: ARG002
         """Newest first. Scopes: read, operate."""
         page = self.paginate_queryset(self.filter_queryset(self.get_queryset()))
         return self.get_paginated_response(self.get_serializer(page, many=True).data)
 
     @extend_schema(
+        tags=TAGS,
         summary="Start an onboarding, or tell the same one again",
         request=OnboardingPayload,
         parameters=[LOCATION, REPLAYED],
@@ -113,7 +115,9 @@ class OnboardingDetail(Representation):
     serializer_class = OnboardingDetailSerializer
     scopes = {"GET": EVERYBODY}
 
-    @extend_schema(responses=responses({200: OnboardingDetailSerializer}, 404), summary="One run with its parts")
+    @extend_schema(
+        responses=responses({200: OnboardingDetailSerializer}, 404), tags=TAGS, summary="One run with its parts"
+    )
     def get(self, request: Request, onboarding_transaction_id: str) -> Response:  # noqa: ARG002
         """Personal data in it is shown to keys with the scope operate. Scopes: intake, read, operate."""
         return Response(self.detail(onboarding_transaction_id))

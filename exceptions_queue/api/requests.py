@@ -18,17 +18,19 @@ class StrictFlag(serializers.BooleanField):
         return data
 
 
-class NothingRequest(RequestSerializer):
+class NothingSerializer(RequestSerializer):
     """No body, or an empty object."""
 
 
-class FixRequest(RequestSerializer):
+class FixSerializer(RequestSerializer):
     fields = serializers.DictField(  # type: ignore[assignment]  # the contract's name; DRF's metaclass takes it away
-        child=serializers.JSONField(), allow_empty=False, help_text="Payload path: value, such as customer.domain."
+        child=serializers.JSONField(allow_null=True),
+        allow_empty=False,
+        help_text="Payload path: value, such as customer.domain.",
     )
 
 
-class ChooseMatchRequest(RequestSerializer):
+class ChooseMatchSerializer(RequestSerializer):
     """One of the candidates, or a new object."""
 
     external_id = StrictText(max_length=MAX_ID, required=False)
@@ -40,11 +42,11 @@ class ChooseMatchRequest(RequestSerializer):
         return attrs
 
 
-class LinkObjectRequest(RequestSerializer):
+class LinkObjectSerializer(RequestSerializer):
     external_id = StrictText(max_length=MAX_ID, help_text="The object's id at the vendor.")
 
 
-class AssignRequest(RequestSerializer):
+class AssignSerializer(RequestSerializer):
     """What is left out stays as it is."""
 
     queue = serializers.ChoiceField(list(QUEUES.items()), required=False)
@@ -56,5 +58,5 @@ class AssignRequest(RequestSerializer):
         return attrs
 
 
-class NoteRequest(RequestSerializer):
+class NoteSerializer(RequestSerializer):
     text = StrictText(max_length=MAX_NOTE)

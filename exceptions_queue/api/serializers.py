@@ -39,6 +39,9 @@ class CandidateSerializer(serializers.Serializer[Any]):
     label = serializers.CharField()  # type: ignore[assignment]  # DRF's metaclass takes it away
     url = serializers.CharField()
     evidence = MaskedJson()
+    conclusive = serializers.BooleanField(
+        required=False, help_text="False: nothing but the name says that it is this customer's."
+    )
 
 
 class TicketBaseSerializer(serializers.ModelSerializer[Ticket]):

@@ -24,6 +24,8 @@ from onboarding.api.views import ApiView
 from onboarding.models import Attempt
 from onboarding.services import Refused
 
+TAGS = ["Exceptions"]
+
 
 class TicketView(ApiView):
     serializer_class: type[Serializer[Any]] = TicketSerializer
@@ -47,7 +49,7 @@ class TicketList(TicketView):
     filterset_class = TicketFilter
     scopes = {"GET": READERS}
 
-    @extend_schema(responses=responses({200: TicketSerializer(many=True)}, 404), summary="List exceptions")
+    @extend_schema(responses=responses({200: TicketSerializer(many=True)}, 404), tags=TAGS, summary="List exceptions")
     def get(self, request: Request) -> Response:  # noqa: ARG002
         """Most urgent first. Scopes: read, operate."""
         page = self.paginate_queryset(self.filter_queryset(self.get_queryset()))
@@ -57,7 +59,7 @@ class TicketList(TicketView):
 class TicketDetail(TicketView):
     scopes = {"GET": READERS}
 
-    @extend_schema(responses=responses({200: TicketSerializer}, 404), summary="One exception")
+    @extend_schema(responses=responses({200: TicketSerializer}, 404), tags=TAGS, summary="One exception")
     def get(self, request: Request, pk: int) -> Response:  # noqa: ARG002
         """Scopes: read, operate."""
         return self.shown(pk)
@@ -70,7 +72,6 @@ class TicketAction(TicketView):
     scopes = {"POST": OPERATORS}
 
     def post(self, request: Request, pk: int) -> Response:
-        """Answers with the exception as it is then; it closes only when its subject has passed. Scope: operate."""
         body = self.get_serializer(data=request.data or {})
         body.is_valid(raise_exception=True)
         try:
@@ -99,30 +100,39 @@ class Assign(TicketAction):
 
 
 _CALLS: dict[str, tuple[type[TicketAction], type[Serializer[Any]], str, dict[str, Any]]] = {
-    "retry": (TicketAction, requests.NothingRequest, "Try again now", {}),
+    "retry": (TicketAction, requests.NothingSerializer, "Try again now", {}),
     "fix": (
         TicketAction,
-        requests.FixRequest,
+        requests.FixSerializer,
         "Give missing or wrong data, then try again",
         {"fields": {"customer.domain": "acme-logistics.com", "commercial.term": "annual"}},
     ),
     "choose-match": (
         TicketAction,
-        requests.ChooseMatchRequest,
+        requests.ChooseMatchSerializer,
         "Choose among several matches",
         {"external_id": "5501"},
     ),
-    "link-object": (TicketAction, requests.LinkObjectRequest, "Name the vendor's object", {"external_id": "5501"}),
-    "assign": (Assign, requests.AssignRequest, "Give to a queue or a person", {"queue": "sales-ops", "owner": "kim"}),
-    "note": (TicketAction, requests.NoteRequest, "Write a note", {"text": "Asked the customer for their domain."}),
+    "link-object": (TicketAction, requests.LinkObjectSerializer, "Name the vendor's object", {"external_id": "5501"}),
+    "assign": (
+        Assign,
+        requests.AssignSerializer,
+        "Give to a queue or a person",
+        {"queue": "sales-ops", "owner": "kim"},
+    ),
+    "note": (TicketAction, requests.NoteSerializer, "Write a note", {"text": "Asked the customer for their domain."}),
 }
 
 
 def _view(name: str) -> type[TicketAction]:
     base, body, summary, example = _CALLS[name]
-    made = type(f"{body.__name__.removesuffix('Request')}Action", (base,), {"action": name, "serializer_class": body})
+    made = type(
+        f"{body.__name__.removesuffix('Serializer')}Action", (base,), {"action": name, "serializer_class": body}
+    )
     described = extend_schema(
         summary=summary,
+        description="Answers with the exception as it is then; it closes only when its subject has passed. Scope: operate.",
+        tags=TAGS,
         request=body,
         responses=responses({200: TicketSerializer}, 404, 409, 413, 415, 503),
         examples=[OpenApiExample(summary, value=example, request_only=True)],

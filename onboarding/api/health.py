@@ -37,7 +37,7 @@ def ready(request: HttpRequest) -> HttpResponse:
         if not _is_migrated():
             return problem(503, "Some migrations are not applied.", **facts | {"migrations": "not applied"})
     except DatabaseError as error:
-        log.warning("Not ready: %s", error)
+        log.warning("Not ready: the database does not answer (%s).", type(error).__name__)
         return problem(503, "The database does not answer.", **facts | {"database": "down", "migrations": "unknown"})
     return JsonResponse({"status": "ready", **facts})
 

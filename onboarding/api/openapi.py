@@ -1,6 +1,7 @@
 """What OpenAPI says beyond what the code shows by itself: the key, the payload and the errors."""
 
 import copy
+from http import HTTPStatus
 from typing import Any
 
 from drf_spectacular.extensions import OpenApiAuthenticationExtension, OpenApiSerializerExtension
@@ -8,7 +9,7 @@ from drf_spectacular.plumbing import ResolvedComponent
 from drf_spectacular.utils import OpenApiExample, OpenApiResponse
 from rest_framework import serializers
 
-from integrations.problems import CONTENT_TYPE
+from integrations.problems import CONTENT_TYPE, document
 from onboarding.api.payload_schema import payload_schema
 from onboarding.payload.schema import OnboardingPayload
 
@@ -23,21 +24,18 @@ MEANINGS = {
     429: "More than 1,200 requests a minute with this key; the header Retry-After says when to go on.",
     503: "Not able to answer now.",
 }
-EXAMPLES: dict[int, dict[str, Any]] = {
-    400: {
-        "type": "about:blank",
-        "title": "Bad Request",
-        "status": 400,
-        "detail": "Some fields are wrong.",
-        "errors": [{"path": "onboarding_transaction_id", "detail": "Field required"}],
-    },
-    409: {
-        "type": "about:blank",
-        "title": "Conflict",
-        "status": 409,
-        "detail": "This ticket is resolved already.",
-    },
+DETAILS = {
+    400: "Some fields are wrong.",
+    401: "This key is unknown or revoked.",
+    403: "This key's scope is intake; this needs operate or read.",
+    404: "There is nothing here by that name.",
+    409: "This ticket is resolved already.",
+    413: "The body is larger than 1048576 bytes.",
+    415: "The body must be application/json.",
+    429: "Request was throttled. Expected available in 12 seconds.",
+    503: "The database did not answer in time. Send the same request again.",
 }
+FIELD_ERRORS = [{"path": "onboarding_transaction_id", "detail": "Field required"}]
 ALWAYS = (400, 401, 403, 429)
 
 
@@ -60,16 +58,17 @@ def responses(good: dict[int, Any], *bad: int) -> dict[tuple[int, str], Any]:
     """The answers of a call: the good ones, the given errors, and those that every call may give."""
     return {(status, "application/json"): answer for status, answer in good.items()} | {
         (status, CONTENT_TYPE): OpenApiResponse(
-            ProblemSerializer,
-            description=MEANINGS[status],
-            examples=[
-                OpenApiExample(str(status), value=EXAMPLES[status], status_codes=[str(status)], media_type=CONTENT_TYPE)
-            ]
-            if status in EXAMPLES
-            else [],
+            ProblemSerializer, description=MEANINGS[status], examples=[_example(status)]
         )
         for status in sorted({*ALWAYS, *bad})
     }
+
+
+def _example(status: int) -> OpenApiExample:
+    value = document(status, DETAILS[status])
+    if status == HTTPStatus.BAD_REQUEST:
+        value["errors"] = FIELD_ERRORS
+    return OpenApiExample(value["title"], value=value, status_codes=[str(status)], media_type=CONTENT_TYPE)
 
 
 class ApiKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]

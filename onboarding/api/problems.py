@@ -15,7 +15,6 @@ from django.core.exceptions import (
 from django.db import DataError, InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import Resolver404, resolve
-from django.utils.cache import patch_vary_headers
 from django.views import defaults
 from pydantic import ValidationError as PydanticError
 from rest_framework.exceptions import APIException, MethodNotAllowed, Throttled, UnsupportedMediaType, ValidationError
@@ -25,6 +24,7 @@ from integrations.problems import CONTENT_TYPE, document, problem
 
 API_PATHS = ("/api/", "/webhooks/", "/healthz", "/readyz")
 RETRY_SECONDS = 2
+MOST_ERRORS = 100
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ class Invalid(APIException):
 
     def __init__(self, errors: list[dict[str, str]], detail: str = "") -> None:
         super().__init__(detail or self.default_detail)
-        self.errors = errors
+        self.errors = errors[:MOST_ERRORS]
 
     @classmethod
     def of(cls, error: PydanticError) -> "Invalid":
@@ -111,9 +111,7 @@ def server_error(request: HttpRequest) -> HttpResponse:
 
 
 def _answer(status: int, detail: str, *, headers: dict[str, str] | None = None, **extensions: Any) -> Response:
-    response = Response(document(status, detail, **extensions), status, headers=headers, content_type=CONTENT_TYPE)
-    patch_vary_headers(response, ["Authorization"])
-    return response
+    return Response(document(status, detail, **extensions), status, headers=headers, content_type=CONTENT_TYPE)
 
 
 def _headers(error: APIException) -> dict[str, str]:

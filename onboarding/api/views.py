@@ -44,6 +44,11 @@ class ApiView(GenericAPIView[Any]):
                 [{"path": name, "detail": f"is no parameter of this call (known: {listed})"} for name in unknown]
             )
 
+    def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
+        answer = super().finalize_response(request, response, *args, **kwargs)
+        answer.headers.setdefault("Cache-Control", "no-store")  # it holds customers' data
+        return answer
+
     def known_parameters(self) -> frozenset[str]:
         filters = getattr(self, "filterset_class", None)
         return PAGING | frozenset(filters.base_filters) if filters else frozenset()

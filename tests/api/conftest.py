@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from django.core.cache import cache
+from django.db import transaction
 from rest_framework.test import APIClient
 
 from exceptions_queue.models import Ticket
@@ -85,13 +86,14 @@ def blocked(crm: Connection, post: Callable[..., Any], payload: Callable[..., di
 
     def make(run_id: str = "pay_blocked", category: str = Category.SERVER_ERROR, **facts: Any) -> Ticket:
         post(payload(onboarding_transaction_id=run_id))
-        run = lock_run(OnboardingTransaction.objects.get(onboarding_transaction_id=run_id).pk)
-        step = Step.objects.get(transaction=run, key="crm.account")
-        step.claim(at=clock.now(), lease_until=clock.now(), send_by=clock.now())
-        for name, value in facts.items():
-            setattr(step, name, value)
-        block(run, step, Category(category), "HubSpot answered 503 to jo@acme.com.")
-        run.save()
+        with transaction.atomic():
+            run = lock_run(OnboardingTransaction.objects.get(onboarding_transaction_id=run_id).pk)
+            step = Step.objects.get(transaction=run, key="crm.account")
+            step.claim(at=clock.now(), lease_until=clock.now(), send_by=clock.now())
+            for name, value in facts.items():
+                setattr(step, name, value)
+            block(run, step, Category(category), "HubSpot answered 503 to jo@acme.com.")
+            run.save()
         return Ticket.objects.get(step=step)
 
     return make

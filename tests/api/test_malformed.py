@@ -223,7 +223,7 @@ bodies = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(body=bodies)
 def test_no_body_is_a_server_error(intake: APIClient, body: dict[str, Any]) -> None:
     response = send(intake, json.dumps(body).encode())
