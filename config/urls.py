@@ -4,6 +4,7 @@ from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import include, path, re_path
+from django.views.generic import RedirectView
 
 from onboarding.api.problems import not_found
 
