@@ -274,6 +274,13 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",
     "COMPONENT_SPLIT_REQUEST": True,
+    "ENUM_NAME_OVERRIDES": {  # several fields are called status or state
+        "RunStatus": "onboarding.words.Status",
+        "StepState": "onboarding.words.StepState",
+        "TicketStatus": "exceptions_queue.models.TicketStatus",
+        "ChangeRequestStatus": "onboarding.api.serializers.CHANGE_REQUEST_STATUSES",
+        "SlaState": "exceptions_queue.api.sla_state.SlaState",
+    },
 }
 CACHES = {
     "default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},

@@ -118,7 +118,9 @@ def _link_object(ticket: Ticket, actor: Actor, data: dict[str, Any]) -> None:
 
 @retried
 def _assign(ticket: Ticket, actor: Actor, data: dict[str, Any]) -> None:
-    queue, owner = data.get("queue") or ticket.queue, data.get("owner")
+    """Give the ticket to a queue, a person or both; what is not named stays, and an empty ``owner`` means nobody in particular."""
+    queue = data.get("queue") or ticket.queue
+    owner = data["owner"] if "owner" in data else ticket.owner and ticket.owner.get_username()
     if queue not in QUEUES:
         raise Refused(f"There is no queue {queue}.", [Problem("queue", "does not exist")])
     user = None

@@ -184,8 +184,8 @@ def _clean(path: str, value: Any) -> Any:
                 raise Refused(f"{field.label} must be true or false.", [Problem(path, "must be true or false")])
             return value
         case catalogue.Type.NUMBER:
-            if isinstance(value, bool) or not isinstance(value, int | float):
-                raise Refused(f"{field.label} must be a number.", [Problem(path, "must be a number")])
+            if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
+                raise Refused(f"{field.label} must be a number from 0.", [Problem(path, "must be a number from 0")])
             return value
     if not isinstance(value, str) or not value.strip() or "\x00" in value or len(value) > LONGEST_TEXT:
         raise Refused(

@@ -2,7 +2,6 @@
 
 from django.urls import path, register_converter
 
-from exceptions_queue.api import openapi  # noqa: F401  (names the enumerations)
 from exceptions_queue.api.onboardings import OnboardingDetail, OnboardingList
 from exceptions_queue.api.tickets import ACTION_VIEWS, TicketDetail, TicketList
 

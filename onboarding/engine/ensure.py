@@ -29,7 +29,9 @@ def ensure(claim: Claim, handler: EnsureHandler, connector: Connector) -> Outcom
         except ProviderError as error:
             return Failed(error, made=outcome)
         except DeadlinePassed:
-            return Failed(ProviderError(Kind.SERVER, "The time for this step was over before everything was sent."), made=outcome)
+            return Failed(
+                ProviderError(Kind.SERVER, "The time for this step was over before everything was sent."), made=outcome
+            )
     return outcome
 
 

@@ -268,7 +268,7 @@ class Migration(migrations.Migration):
                 ('version', models.PositiveIntegerField()),
                 ('content', models.JSONField()),
                 ('provenance', models.JSONField(default=dict, help_text='Payload path -> source, such as crm or person:kim.')),
-                ('source', models.CharField(max_length=64)),
+                ('source', models.CharField(max_length=200)),
                 ('actor', models.CharField(max_length=150)),
                 ('created_at', models.DateTimeField()),
                 ('transaction', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='snapshots', to='onboarding.onboardingtransaction')),

@@ -98,7 +98,7 @@ class PayloadSnapshot(models.Model):
     version = models.PositiveIntegerField()
     content = models.JSONField()
     provenance = models.JSONField(default=dict, help_text="Payload path -> source, such as crm or person:kim.")
-    source = models.CharField(max_length=64)
+    source = models.CharField(max_length=200)
     actor = models.CharField(max_length=150)
     created_at = models.DateTimeField()
 
@@ -250,7 +250,9 @@ class Step(models.Model):
         self.problems, self.candidates = [], []
 
     @transition(
-        field=state, source=[StepState.PENDING, StepState.RUNNING, StepState.BLOCKED, StepState.WAITING], target=StepState.SKIPPED
+        field=state,
+        source=[StepState.PENDING, StepState.RUNNING, StepState.BLOCKED, StepState.WAITING],
+        target=StepState.SKIPPED,
     )
     def skip(self, *, at: datetime) -> None:
         """From RUNNING too: what its holder brings is late then, and evidence only."""

@@ -6,7 +6,16 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    model_validator,
+)
 
 TransactionId = Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[A-Za-z0-9][A-Za-z0-9._:@~+-]*$")]
 Text = Annotated[str, Field(max_length=2_000)]
@@ -125,7 +134,7 @@ class OnboardingPayload(Part):
     """The payload of one onboarding transaction."""
 
     onboarding_transaction_id: TransactionId
-    event_source: Annotated[str, Field(min_length=1, max_length=64)]
+    event_source: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=64)]
     occurred_at: Instant | None = None
     customer: Customer = Customer()
     commercial: Commercial = Commercial()

@@ -1,5 +1,6 @@
 """What a step handler declares: one declaration serves the engine, and the question which steps a changed field touches."""
 
+import hashlib
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
@@ -9,6 +10,16 @@ from onboarding.payload.plausibility import normal_domain, normal_name
 from onboarding.payload.schema import get
 
 Content = dict[str, Any]
+
+
+LONGEST_KEY = 200
+
+
+def bounded(key: str) -> str:
+    """``key`` itself, or where it is too long for a column or a vendor's field a digest of it that is as unique."""
+    if len(key) <= LONGEST_KEY:
+        return key
+    return f"{key.partition(':')[0]}:sha256:{hashlib.sha256(key.encode()).hexdigest()}"
 
 
 class StepHandler(ABC):
@@ -57,8 +68,9 @@ class CustomerHandler(EnsureHandler):
 
     def match_key(self, content: Content, run_id: str) -> str:  # noqa: ARG002
         if domain := normal_domain(get(content, "customer.domain")):
-            return f"domain:{domain}"
-        return f"name:{normal_name(get(content, 'customer.legal_name'))}|{get(content, 'commercial.billing_email').lower()}"
+            return bounded(f"domain:{domain}")
+        name, email = normal_name(get(content, "customer.legal_name")), get(content, "commercial.billing_email").lower()
+        return bounded(f"name:{name}|{email}")
 
     def reference(self, content: Content, run_id: str) -> str:
         return f"firstvalue:{self.match_key(content, run_id)}"

@@ -6,7 +6,7 @@ from integrations.providers.base import Connector, CrmConnector, MatchKey
 from integrations.words import System
 from onboarding.payload.plausibility import normal_domain
 from onboarding.payload.schema import get, without_empty
-from onboarding.steps.base import Content, CustomerHandler, EnsureHandler, StepHandler
+from onboarding.steps.base import Content, CustomerHandler, EnsureHandler, StepHandler, bounded
 from onboarding.steps.registry import register
 
 
@@ -61,7 +61,7 @@ class Contact(EnsureHandler):
     reads = ("customer.primary_contact.name", "customer.primary_contact.email")
 
     def match_key(self, content: Content, run_id: str) -> str:  # noqa: ARG002
-        return f"email:{get(content, 'customer.primary_contact.email').lower()}"
+        return bounded(f"email:{get(content, 'customer.primary_contact.email').lower()}")
 
     def reference(self, content: Content, run_id: str) -> str:
         return f"firstvalue:{self.match_key(content, run_id)}"
