@@ -24,7 +24,7 @@ def start_clock(run: OnboardingTransaction, **_: Any) -> None:
 
 @receiver(signals.run_provisioned)
 def meet_clock(run: OnboardingTransaction, **_: Any) -> None:
-    sla.meet(run, at=clock.now())
+    sla.meet(run, at=run.provisioned_at or clock.now())
     stalled = Ticket.objects.filter(transaction=run, step=None, category=Category.STALLED)
     tickets.resolve(stalled, resolution="The run went on by itself.")
 

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from django.conf import settings
-from django.db import DatabaseError, close_old_connections, connection
+from django.db import close_old_connections, connection
 
 from exceptions_queue import alerts, sla
 from onboarding.engine import run, sweep
@@ -50,7 +50,7 @@ def run_forever(stop: threading.Event, *, every: float) -> None:
     while not stop.is_set():
         try:
             one_pass(publish=settings.BROKER_PUBLISH)
-        except DatabaseError:
+        except Exception:
             log.exception("The sweep could not finish")
         finally:
             close_old_connections()
