@@ -200,26 +200,27 @@ def payload() -> Payload:
 
 @pytest.fixture
 def drain(transactional_db: None) -> Drain:
+    """``drain(max_passes=60)``: see ``drain_engine``."""
+    return drain_engine
+
+
+def drain_engine(max_passes: int = 60) -> int:
     """Does all work until nothing is due by itself any more, moving the test clock from one due time to the next.
 
     Returns how many passes it took. What waits for a person, or behind an open breaker, is at rest.
     """
-
-    def run(max_passes: int = 60) -> int:
-        idle = 0
-        for passes in range(1, max_passes + 1):
-            scheduling.one_pass(publish=False)
-            due = next_due()
-            turn = next_due(turns=True)
-            # Who waits for another run's turn asks again and again: at rest once nothing else moves.
-            idle = idle + 1 if due is None else 0
-            if turn is None or idle > 1:
-                return passes
-            clock.shift(max(turn - clock.now() + timedelta(milliseconds=1), timedelta(0)))
-        steps = list(Step.objects.exclude(due_at=None).values_list("transaction_id", "key", "state", "waits_for"))
-        raise AssertionError(f"After {max_passes} passes there is still something to do: {steps}")
-
-    return run
+    idle = 0
+    for passes in range(1, max_passes + 1):
+        scheduling.one_pass(publish=False)
+        due = next_due()
+        turn = next_due(turns=True)
+        # Who waits for another run's turn asks again and again: at rest once nothing else moves.
+        idle = idle + 1 if due is None else 0
+        if turn is None or idle > 1:
+            return passes
+        clock.shift(max(turn - clock.now() + timedelta(milliseconds=1), timedelta(0)))
+    steps = list(Step.objects.exclude(due_at=None).values_list("transaction_id", "key", "state", "waits_for"))
+    raise AssertionError(f"After {max_passes} passes there is still something to do: {steps}")
 
 
 def next_due(*, turns: bool = False) -> datetime | None:
