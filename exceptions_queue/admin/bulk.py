@@ -1,0 +1,69 @@
+"""Retrying many tickets: the ids are frozen when the confirmation is shown, and every ticket gets a result of its own."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.contrib.auth.models import User
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+
+from exceptions_queue import actions
+from exceptions_queue.actions import Actor, NotAllowed
+from exceptions_queue.models import Ticket
+from onboarding.services import Refused
+
+AT_MOST = 500
+TEMPLATE = "admin/exceptions_queue/ticket/bulk.html"
+
+
+@dataclass(frozen=True)
+class Result:
+    ticket: Ticket | None
+    name: str
+    done: bool
+    message: str
+
+
+def confirm(model_admin: Any, request: HttpRequest, queryset: QuerySet[Ticket]) -> HttpResponse:
+    """What would be retried, each ticket by its id; nothing is changed yet."""
+    count = queryset.count()
+    chosen = list(queryset.select_related("transaction", "step__connection", "connection", "owner")[:AT_MOST])
+    actor = Actor.of(request.user) if isinstance(request.user, User) else None
+    able = [
+        t
+        for t in chosen
+        if actor and t.is_open and actions.ACTIONS["retry"].offered(t) and actor.may("retry_ticket", t)
+    ]
+    unable = [ticket for ticket in chosen if ticket not in able]
+    shown = model_admin.page_context(
+        request, title="Retry selected tickets", able=able, unable=unable, left_out=count - len(chosen), at_most=AT_MOST
+    )
+    return TemplateResponse(request, TEMPLATE, shown)
+
+
+def retry(model_admin: Any, request: HttpRequest) -> HttpResponse:
+    """Retry exactly the tickets that were confirmed."""
+    pks = list(dict.fromkeys(int(pk) for pk in request.POST.getlist("ticket") if pk.isdecimal() and len(pk) < 19))  # noqa: PLR2004
+    if not isinstance(request.user, User) or len(pks) > AT_MOST:
+        return HttpResponse(f"At most {AT_MOST} tickets at once.", status=400, content_type="text/plain")
+    actor = Actor.of(request.user)
+    results = [_one(pk, actor) for pk in pks]
+    shown = model_admin.page_context(
+        request,
+        title="Retried tickets",
+        results=results,
+        done=sum(result.done for result in results),
+    )
+    return TemplateResponse(request, TEMPLATE, shown)
+
+
+def _one(pk: int, actor: Actor) -> Result:
+    try:
+        ticket = actions.perform(pk, "retry", actor)
+    except Ticket.DoesNotExist:
+        return Result(None, f"Ticket {pk}", False, "is gone")
+    except (NotAllowed, Refused) as refusal:
+        ticket = Ticket.objects.select_related("transaction", "step", "connection").get(pk=pk)
+        return Result(ticket, ticket.subject_name, False, str(refusal))
+    return Result(ticket, ticket.subject_name, True, "is tried again now")

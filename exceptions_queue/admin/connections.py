@@ -1,0 +1,283 @@
+"""Connections: what works, what does not, testing one and entering its credentials.
+
+Nothing here runs inside a database transaction of the admin's: testing calls the vendor.
+"""
+
+from typing import Any
+
+from django.contrib import admin, messages
+from django.contrib.auth.models import User
+from django.core.exceptions import PermissionDenied
+from django.db.models import Count, IntegerField, OuterRef, QuerySet, Subquery
+from django.db.models.functions import Coalesce
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils.decorators import method_decorator
+from django.utils.safestring import SafeString
+from django.views.decorators.http import require_GET, require_POST
+
+from exceptions_queue.admin import looks, words
+from exceptions_queue.admin.bases import ReadOnlyAdmin
+from exceptions_queue.admin.connection_forms import AddForm, CredentialsForm, SettingsForm, info
+from exceptions_queue.admin.ticket_page import waiting_runs
+from exceptions_queue.models import UNRESOLVED, Ticket
+from integrations import connections
+from integrations.connections import ProbeResult
+from integrations.models import ApiCall, Connection
+from integrations.words import Breaker
+from onboarding import audit, services
+from onboarding.models import Step
+from onboarding.words import StepState
+
+TEST, ENTER = "integrations.test_connection", "integrations.enter_credentials"
+
+
+@admin.register(Connection)
+class ConnectionAdmin(ReadOnlyAdmin):
+    list_display = ("name", "state", "waiting", "environment", "changed")
+    list_display_links = ("name",)
+    ordering = ("system", "slug")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Connection]:
+        ready = Step.objects.filter(connection=OuterRef("pk"), finished_at=None).exclude(
+            state=StepState.PENDING, due_at=None
+        )
+        runs = ready.order_by().values("connection").annotate(n=Count("transaction", distinct=True)).values("n")
+        rows: QuerySet[Connection] = super().get_queryset(request)
+        return rows.annotate(runs_here=Coalesce(Subquery(runs, output_field=IntegerField()), 0))
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return bool(request.user.has_perm("integrations.add_connection"))
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        answer: HttpResponse = super().changelist_view(request, {"title": "Connections", **(extra_context or {})})
+        return answer
+
+    @admin.display(description="Connection", ordering="slug")
+    def name(self, connection: Connection) -> SafeString:
+        return looks.two_lines(connection.slug, f"{connection.get_system_display()} · {words.vendor(connection)}")
+
+    @admin.display(description="State", ordering="breaker")
+    def state(self, connection: Connection) -> SafeString:
+        return state_badge(connection)
+
+    @admin.display(description="Runs there now")
+    def waiting(self, connection: Connection) -> SafeString:
+        count = getattr(connection, "runs_here", 0)
+        return looks.two_lines(_runs(count, "waits", "wait") if connection.breaker == Breaker.OPEN else count)
+
+    @admin.display(description="Last change", ordering="updated_at")
+    def changed(self, connection: Connection) -> SafeString | str:
+        return looks.moment(connection.breaker_changed_at or connection.updated_at)
+
+    # --- Pages
+
+    def get_urls(self) -> list[URLPattern]:
+        wrap = self.admin_site.admin_view
+        own = [
+            path("<int:pk>/test/", wrap(self.test_view), name="integrations_connection_test"),
+            path("<int:pk>/credentials/", wrap(self.credentials_view), name="integrations_connection_credentials"),
+            path("<int:pk>/settings/", wrap(self.settings_view), name="integrations_connection_settings"),
+        ]
+        return [*own, *super().get_urls()]
+
+    def add_view(
+        self,
+        request: HttpRequest,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,  # noqa: ARG002
+    ) -> HttpResponse:
+        if not self.has_add_permission(request):
+            raise PermissionDenied
+        form = AddForm(request.POST if request.method == "POST" else None)
+        if form.is_valid():
+            given = form.cleaned_data
+            if Connection.objects.filter(slug=given["slug"]).exists():
+                form.add_error("slug", "A connection of this name exists.")
+            elif made := self._set(request, form, given["slug"], given["system"], given["provider"]):
+                messages.success(request, "The connection is made. Enter its credentials next.")
+                return _to(made.pk)
+        shown = self.page_context(request, title="Add a connection", form=form)
+        status = 422 if form.errors else 200
+        return TemplateResponse(request, "admin/integrations/connection/add.html", shown, status=status)
+
+    @method_decorator(require_GET)
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",  # noqa: ARG002
+        extra_context: dict[str, Any] | None = None,  # noqa: ARG002
+    ) -> HttpResponse:
+        return self._page(request, self._connection(request, object_id))
+
+    @method_decorator(require_POST)
+    def test_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        connection = self._connection(request, pk)
+        actor = _allowed(request, TEST)
+        _tell(request, *_test(connection, actor))
+        return _to(pk)
+
+    @method_decorator(require_POST)
+    def credentials_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        connection = self._connection(request, pk)
+        actor = _allowed(request, ENTER)
+        form = CredentialsForm(connection, request.POST)
+        if form.is_valid():
+            try:
+                connections.set_connection(
+                    connection.slug,
+                    system=connection.system,
+                    provider=connection.provider,
+                    secrets=form.entered,
+                    actor=actor,
+                )
+            except ValueError as problem:
+                form.add_error(None, str(problem))
+            else:
+                data = {"connection": connection.slug, "names": sorted(form.entered)}
+                audit.record_elsewhere("integrations.credentials.entered", actor=actor, data=data)
+                _tell(request, *_test(connection, actor))
+                return _to(pk)
+        return self._page(request, connection, credentials=form)
+
+    @method_decorator(require_POST)
+    def settings_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        connection = self._connection(request, pk)
+        _allowed(request, "integrations.change_connection")
+        form = SettingsForm(connection, request.POST)
+        if form.is_valid() and (
+            made := self._set(
+                request, form, connection.slug, connection.system, connection.provider, options=form.options
+            )
+        ):
+            if made.base_url != connection.base_url:
+                messages.warning(
+                    request,
+                    "Saved. The address is another one now, so the stored credentials were removed: enter them again.",
+                )
+            else:
+                messages.success(request, "Saved. Test the connection to see whether it works.")
+            return _to(pk)
+        return self._page(request, connection, settings=form)
+
+    def _set(
+        self,
+        request: HttpRequest,
+        form: Any,
+        slug: str,
+        system: str,
+        provider: str,
+        *,
+        options: dict[str, str] | None = None,
+    ) -> Connection | None:
+        actor = request.user.get_username()
+        given = form.cleaned_data
+        try:
+            made = connections.set_connection(
+                slug,
+                system=system,
+                provider=provider,
+                base_url=given["base_url"].strip(),
+                environment=given["environment"],
+                options=options,
+                actor=actor,
+            )
+        except ValueError as problem:
+            form.add_error(None, str(problem))
+            return None
+        audit.record_elsewhere(
+            "integrations.connection.set", actor=actor, data={"connection": slug, "fields": sorted(form.changed_data)}
+        )
+        return made
+
+    def _connection(self, request: HttpRequest, pk: str | int) -> Connection:
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        try:
+            return self.get_queryset(request).get(pk=int(pk))
+        except (Connection.DoesNotExist, ValueError):
+            raise Http404("There is no such connection.") from None
+
+    def _page(self, request: HttpRequest, connection: Connection, **forms: Any) -> HttpResponse:
+        user = request.user
+        secrets = connection.secret_rows.filter(active=True).order_by("name", "-pk")
+        shown = self.page_context(
+            request,
+            title=connection.slug,
+            connection=connection,
+            vendor=words.vendor(connection),
+            state=state_badge(connection),
+            waits=_runs(getattr(connection, "runs_here", 0), "waits", "wait"),
+            secrets=[{"name": row.name, "at": looks.moment(row.created_at)} for row in secrets],
+            lacking=_lacking(connection, {row.name for row in secrets}),
+            may_test=user.has_perm(TEST),
+            credentials_form=(forms.get("credentials") or CredentialsForm(connection))
+            if user.has_perm(ENTER)
+            else None,
+            settings_form=(forms.get("settings") or SettingsForm(connection))
+            if user.has_perm("integrations.change_connection")
+            else None,
+            tickets=list(Ticket.objects.filter(connection=connection, status__in=UNRESOLVED)),
+            calls=looks.calls(ApiCall.objects.filter(connection=connection)[:15])
+            if user.has_perm("integrations.view_apicall")
+            else [],
+        )
+        return TemplateResponse(request, "admin/integrations/connection/page.html", shown, status=422 if forms else 200)
+
+
+def state_badge(connection: Connection) -> SafeString:
+    if not connection.enabled:
+        return looks.badge("Switched off", looks.MUTED, "block")
+    if connection.breaker == Breaker.OPEN:
+        return looks.badge("Stopped: credentials refused", looks.BAD, "error")
+    return looks.badge("Working", looks.OK, "check_circle")
+
+
+def _lacking(connection: Connection, stored: set[str]) -> list[str]:
+    """What must be entered before the connection can work."""
+    known = info(connection)
+    secrets = [
+        name for name in known.secret_names if name not in stored and (name == "token" or known.connector is None)
+    ]
+    return [*secrets, *(name for name in known.required_options if not connection.options.get(name))]
+
+
+def _test(connection: Connection, actor: str) -> tuple[ProbeResult, int]:
+    """Calls the vendor. Where the test passes, what waited goes on; returns how many runs that were."""
+    was_open = connection.breaker == Breaker.OPEN
+    waited = waiting_runs(connection)
+    result = connections.close_after_probe(connection.pk, actor)
+    audit.record_elsewhere(
+        "integrations.connection.tested", actor=actor, data={"connection": connection.slug, "passed": result.ok}
+    )
+    if result.ok and not was_open:
+        services.connection_restored(
+            connection.system, connection.pk
+        )  # with an open breaker the news of its closing does this
+    return result, waited
+
+
+def _tell(request: HttpRequest, result: ProbeResult, waited: int) -> None:
+    if not result.ok:
+        messages.error(request, f"The test failed: {result.message}")
+    elif waited:
+        messages.success(request, f"The test passed ({result.message}); {_runs(waited, 'goes', 'go')} on.")
+    else:
+        messages.success(request, f"The test passed: {result.message}.")
+
+
+def _runs(count: int, one: str, many: str) -> str:
+    return f"1 run {one}" if count == 1 else f"{count} runs {many}"
+
+
+def _allowed(request: HttpRequest, permission: str) -> str:
+    """The actor's name. Raises ``PermissionDenied``."""
+    if not isinstance(request.user, User) or not request.user.has_perm(permission):
+        raise PermissionDenied
+    return request.user.get_username()
+
+
+def _to(pk: int) -> HttpResponseRedirect:
+    return HttpResponseRedirect(reverse("admin:integrations_connection_change", args=[pk]))

@@ -1,0 +1,156 @@
+"""How things look in lists and pages: badges, times in words, the SLA. Text always stands beside a colour."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.contrib.auth.models import User
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from exceptions_queue.models import Ticket
+from integrations import clock
+from integrations.models import ApiCall
+from integrations.words import System
+from onboarding.models import OnboardingTransaction
+from onboarding.sla import P1_AT_RISK, p1_due
+from onboarding.words import Category, SafeAction, Status, StepState
+
+OK, RISK, BAD, MUTED, INFO = "ok", "risk", "bad", "muted", "info"
+CATEGORY_TONES = {
+    Category.MISSING_DATA: RISK,
+    Category.AMBIGUOUS_MATCH: RISK,
+    Category.RATE_LIMIT: INFO,
+    Category.AUTH_ERROR: BAD,
+    Category.SERVER_ERROR: BAD,
+    Category.VALIDATION_ERROR: RISK,
+}
+STATUS_TONES = {Status.COMPLETE: OK, Status.READY_FOR_KICKOFF: OK, Status.AWAITING_DATA: RISK}
+STEP_LOOKS = {
+    StepState.PENDING: ("radio_button_unchecked", MUTED),
+    StepState.RUNNING: ("progress_activity", INFO),
+    StepState.WAITING: ("hourglass_top", INFO),
+    StepState.BLOCKED: ("error", BAD),
+    StepState.SUCCEEDED: ("check_circle", OK),
+    StepState.SKIPPED: ("remove_circle", MUTED),
+}
+
+
+@dataclass(frozen=True)
+class Sla:
+    """``tone`` is one of the tones above; ``text`` says the same in words."""
+
+    tone: str
+    text: str
+    icon: str
+
+    @property
+    def html(self) -> SafeString:
+        return badge(self.text, self.tone, self.icon)
+
+
+def badge(text: object, tone: str = MUTED, icon: str = "") -> SafeString:
+    symbol = (
+        format_html('<span class="material-symbols-outlined" aria-hidden="true">{}</span>', icon)
+        if icon
+        else SafeString("")
+    )
+    return format_html('<span class="fv-badge fv-badge--{}">{}{}</span>', tone, symbol, text)
+
+
+def two_lines(first: object, second: object = "") -> SafeString:
+    below = format_html('<span class="fv-line fv-line--sub">{}</span>', second) if second else SafeString("")
+    return format_html('<span class="fv-cell"><span class="fv-line">{}</span>{}</span>', first, below)
+
+
+def span(length: timedelta) -> str:
+    """A length of time in a few words, such as ``12 min``."""
+    seconds = int(abs(length.total_seconds()))
+    if seconds < 60:  # noqa: PLR2004
+        return f"{seconds} s"
+    minutes = seconds // 60
+    if minutes < 120:  # noqa: PLR2004
+        return f"{minutes} min"
+    hours = minutes // 60
+    return f"{hours} h" if hours < 48 else f"{hours // 24} days"  # noqa: PLR2004
+
+
+def when(at: datetime | None) -> str:
+    """``3 min ago``, ``in 20 s``; an empty string for None."""
+    if at is None:
+        return ""
+    gap = at - clock.now()
+    return f"in {span(gap)}" if gap > timedelta(0) else f"{span(gap)} ago"
+
+
+def moment(at: datetime | None) -> SafeString | str:
+    """The instant in UTC, with its distance in words as the text that people read first."""
+    if at is None:
+        return "—"
+    return format_html(
+        '<time datetime="{}" title="{}">{}</time>', at.isoformat(), f"{at:%Y-%m-%d %H:%M:%S} UTC", when(at)
+    )
+
+
+def ticket_sla(ticket: Ticket) -> Sla:
+    run = ticket.transaction
+    if run and run.provisioned_at:
+        return run_sla(run)
+    if ticket.sla_due is None:
+        return Sla(MUTED, "no clock", "timer_off")
+    end = clock.now() if ticket.is_open or ticket.resolved_at is None else ticket.resolved_at
+    if not ticket.is_open:
+        late = end > ticket.sla_due
+        return Sla(BAD, "was breached", "timer_off") if late else Sla(OK, "in time", "check")
+    return _left(ticket.sla_due, end)
+
+
+def run_sla(run: OnboardingTransaction) -> Sla:
+    """The P1 clock: paid to provisioned."""
+    due = p1_due(run)
+    if run.provisioned_at is None:
+        return _left(due, clock.now())
+    took = span(run.provisioned_at - run.occurred_at)
+    if run.provisioned_at > due:
+        return Sla(BAD, f"met late, after {took}", "timer_off")
+    return Sla(OK, f"met after {took}", "check")
+
+
+def _left(due: datetime, now: datetime) -> Sla:
+    if due <= now:
+        return Sla(BAD, f"breached {span(now - due)} ago", "timer_off")
+    if due - now < P1_AT_RISK:
+        return Sla(RISK, f"at risk, {span(due - now)} left", "timer")
+    return Sla(OK, f"{span(due - now)} left", "schedule")
+
+
+def category(ticket: Ticket) -> SafeString:
+    return badge(ticket.get_category_display(), CATEGORY_TONES.get(Category(ticket.category), MUTED))
+
+
+def safe_action(ticket: Ticket) -> str:
+    return SafeAction(ticket.safe_action).label
+
+
+def system(name: str) -> str:
+    return System(name).label if name in System.values else name
+
+
+def person(user: User | None) -> str:
+    return (user.get_full_name() or user.get_username()) if user else ""
+
+
+def short(text: str, limit: int = 90) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= limit else text[: limit - 1].rstrip() + "…"
+
+
+def calls(some: Iterable[ApiCall]) -> list[dict[str, Any]]:
+    """Recorded calls as the pages show them; they were redacted when they were stored."""
+    return [{"call": call, "request": pretty(call.request), "response": pretty(call.response)} for call in some]
+
+
+def pretty(value: Any) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False, default=str)

@@ -1,0 +1,262 @@
+"""Runs: the list, the read-only page, and the one thing to decide there: dismissing a change request."""
+
+from typing import Any
+
+from django.contrib import admin, messages
+from django.contrib.auth.models import User
+from django.core.exceptions import PermissionDenied
+from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils.decorators import method_decorator
+from django.utils.safestring import SafeString
+from django.views.decorators.http import require_GET, require_POST
+from unfold.contrib.filters.admin import DropdownFilter
+
+from exceptions_queue.admin import looks, ticket_page
+from exceptions_queue.admin.bases import ReadOnlyAdmin
+from exceptions_queue.admin.payloads import differences, snapshots
+from exceptions_queue.admin.search import runs_matching
+from exceptions_queue.models import UNRESOLVED, CrmOwner, Ticket
+from integrations import clock
+from integrations.words import Breaker
+from onboarding import services
+from onboarding.models import Attempt, ChangeRequest, OnboardingTransaction, Step
+from onboarding.services import Refused
+from onboarding.sla import P1_AT_RISK, P1_TARGET
+from onboarding.words import Status
+
+DISMISS = "exceptions_queue.fix_ticket"
+Runs = QuerySet[OnboardingTransaction]
+Choices = list[tuple[str, str]]
+
+
+class RunStatusFilter(DropdownFilter):
+    title = "status"
+    parameter_name = "status"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:  # noqa: ARG002
+        return list(Status.choices)
+
+    def queryset(self, request: HttpRequest, queryset: Runs) -> Runs:  # noqa: ARG002
+        return queryset.filter(status=self.value()) if self.value() else queryset
+
+
+class BlockedFilter(DropdownFilter):
+    title = "blocked"
+    parameter_name = "blocked"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:  # noqa: ARG002
+        return [("yes", "Blocked"), ("no", "Not blocked")]
+
+    def queryset(self, request: HttpRequest, queryset: Runs) -> Runs:  # noqa: ARG002
+        wanted = {"blocked": self.value() == "yes"}  # an annotation of RunAdmin.get_queryset
+        return queryset.filter(**wanted) if self.value() in ("yes", "no") else queryset
+
+
+class RunSlaFilter(DropdownFilter):
+    title = "SLA"
+    parameter_name = "sla"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:  # noqa: ARG002
+        return [
+            ("on-track", "On track"),
+            ("at-risk", "At risk"),
+            ("breached", "Breached"),
+            ("met", "Met"),
+            ("met_late", "Met late"),
+        ]
+
+    def queryset(self, request: HttpRequest, queryset: Runs) -> Runs:  # noqa: ARG002
+        now = clock.now()
+        open_runs = queryset.filter(provisioned_at=None)
+        match self.value():
+            case "on-track":
+                return open_runs.filter(occurred_at__gt=now - P1_AT_RISK)
+            case "at-risk":
+                return open_runs.filter(occurred_at__lte=now - P1_AT_RISK, occurred_at__gt=now - P1_TARGET)
+            case "breached":
+                return open_runs.filter(occurred_at__lte=now - P1_TARGET)
+            case "met" | "met_late" as state:
+                return queryset.filter(p1_clock__state=state)
+        return queryset
+
+
+class _ValuesFilter(DropdownFilter):
+    """The values that there are, at most 100 of them."""
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:  # noqa: ARG002
+        name = str(self.parameter_name)
+        values = OnboardingTransaction.objects.order_by(name).values_list(name, flat=True).distinct()[:100]
+        return [(value, value) for value in values if value]
+
+    def queryset(self, request: HttpRequest, queryset: Runs) -> Runs:  # noqa: ARG002
+        return queryset.filter(**{str(self.parameter_name): self.value()}) if self.value() else queryset
+
+
+class SourceFilter(_ValuesFilter):
+    title, parameter_name = "source", "event_source"
+
+
+class PlanFilter(_ValuesFilter):
+    title, parameter_name = "plan", "plan_sku"
+
+
+class SegmentFilter(_ValuesFilter):
+    title, parameter_name = "segment", "segment"
+
+
+@admin.register(OnboardingTransaction)
+class RunAdmin(ReadOnlyAdmin):
+    list_display = ("customer", "state", "sla", "plan", "owned_by", "source", "paid")
+    list_display_links = ("customer",)
+    list_select_related = ()
+    list_filter = (RunStatusFilter, BlockedFilter, RunSlaFilter, SourceFilter, PlanFilter, SegmentFilter)
+    ordering = ("-pk",)
+    search_fields = ("pk",)  # what is searched: get_search_results
+    search_help_text = "Customer, email, domain, payment or vendor id"
+
+    def get_queryset(self, request: HttpRequest) -> Runs:
+        runs: Runs = super().get_queryset(request)
+        ticket = Ticket.objects.filter(transaction=OuterRef("pk"), status__in=UNRESOLVED)
+        parked = Step.objects.filter(transaction=OuterRef("pk"), finished_at=None, connection__breaker=Breaker.OPEN)
+        owner = CrmOwner.objects.filter(crm_owner_id=OuterRef("crm_owner_id")).values("user__username")[:1]
+        return runs.annotate(blocked=Exists(ticket) | Exists(parked), owner_name=Subquery(owner))
+
+    def get_search_results(
+        self,
+        request: HttpRequest,
+        queryset: Runs,
+        search_term: str,
+    ) -> tuple[Runs, bool]:
+        if not (term := search_term.strip()):
+            return queryset, False
+        return queryset.filter(Q(pk__in=runs_matching(term).values("pk"))), False
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        answer: HttpResponse = super().changelist_view(request, {"title": "Runs", **(extra_context or {})})
+        return answer
+
+    @admin.display(description="Customer", ordering="customer_name")
+    def customer(self, run: OnboardingTransaction) -> SafeString:
+        return looks.two_lines(run.customer_name or run.onboarding_transaction_id, run.domain)
+
+    @admin.display(description="Status", ordering="status")
+    def state(self, run: OnboardingTransaction) -> SafeString:
+        return state_badges(run, blocked=getattr(run, "blocked", False))
+
+    @admin.display(description="SLA", ordering="occurred_at")
+    def sla(self, run: OnboardingTransaction) -> SafeString:
+        return looks.run_sla(run).html
+
+    @admin.display(description="Plan", ordering="plan_sku")
+    def plan(self, run: OnboardingTransaction) -> SafeString:
+        return looks.two_lines(run.plan_sku or "—", run.segment)
+
+    @admin.display(description="Owner")
+    def owned_by(self, run: OnboardingTransaction) -> SafeString:
+        name = getattr(run, "owner_name", None)
+        return looks.two_lines(name or run.crm_owner_id or "—", run.crm_owner_id if name else "")
+
+    @admin.display(description="Transaction")
+    def source(self, run: OnboardingTransaction) -> SafeString:
+        return looks.two_lines(looks.short(run.onboarding_transaction_id, 32), run.event_source)
+
+    @admin.display(description="Paid", ordering="occurred_at")
+    def paid(self, run: OnboardingTransaction) -> SafeString | str:
+        return looks.moment(run.occurred_at)
+
+    # --- The page
+
+    def get_urls(self) -> list[URLPattern]:
+        wrap = self.admin_site.admin_view
+        dismiss = path("<int:pk>/dismiss/<int:change>/", wrap(self.dismiss_view), name="onboarding_run_dismiss")
+        return [dismiss, *super().get_urls()]
+
+    @method_decorator(require_GET)
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",  # noqa: ARG002
+        extra_context: dict[str, Any] | None = None,  # noqa: ARG002
+    ) -> HttpResponse:
+        run = self._run(request, object_id)
+        user = request.user
+        may_see = user.has_perm(ticket_page.SEE_PERSONAL)
+        tickets = list(run.tickets.select_related("owner", "step", "transaction", "connection").order_by("-pk"))
+        rows = ticket_page.progress(run)
+        shown = self.page_context(
+            request,
+            title=run.customer_name or run.onboarding_transaction_id,
+            run=run,
+            badges=state_badges(run, blocked=getattr(run, "blocked", False)),
+            sla=looks.run_sla(run),
+            rows=rows,
+            facts=self._facts(run, may_see=may_see),
+            mappings=[
+                {"mapping": m, "link": ticket_page.safe_link(m.url)}
+                for m in run.mappings.select_related("connection", "step")
+            ],
+            keys=list(run.correlation_keys.order_by("kind")[:50]),
+            snapshots=snapshots(run, may_see=may_see),
+            may_see=may_see,
+            tickets=[{"ticket": t, "sla": looks.ticket_sla(t), "category": looks.category(t)} for t in tickets],
+            changes=[
+                {"change": change, "rows": differences(run.payload, change.proposed, change.paths, may_see=may_see)}
+                for change in run.change_requests.all()[:20]
+            ],
+            may_dismiss=user.has_perm(DISMISS),
+            attempts=_attempts(run),
+            timeline=ticket_page.timeline(run),
+        )
+        return TemplateResponse(request, "admin/onboarding/onboardingtransaction/page.html", shown)
+
+    def _facts(self, run: OnboardingTransaction, *, may_see: bool) -> list[tuple[str, Any]]:
+        return [
+            ("Transaction", run.onboarding_transaction_id),
+            ("Source", run.event_source),
+            ("Customer", run.customer_name or "—"),
+            ("Domain", run.domain or "—"),
+            ("Contact", (run.contact_email or "—") if may_see else "hidden"),
+            ("Plan", run.plan_sku or "—"),
+            ("Segment", run.segment or "—"),
+            ("Owner", getattr(run, "owner_name", None) or run.crm_owner_id or "—"),
+            ("Paid", looks.moment(run.occurred_at)),
+            ("Set up", looks.moment(run.provisioned_at)),
+            ("Complete", looks.moment(run.completed_at)),
+            ("Playbook", str(run.playbook) if run.playbook else "—"),
+        ]
+
+    @method_decorator(require_POST)
+    def dismiss_view(self, request: HttpRequest, pk: int, change: int) -> HttpResponse:
+        run = self._run(request, pk)
+        if not isinstance(request.user, User) or not request.user.has_perm(DISMISS):
+            raise PermissionDenied
+        if not ChangeRequest.objects.filter(pk=change, transaction=run).exists():
+            raise Http404
+        try:
+            services.dismiss_change(change, actor=request.user.get_username())
+        except Refused as refusal:
+            messages.warning(request, f"Not done: {refusal}")
+        else:
+            messages.success(request, "The change request is dismissed; the run stays as it is.")
+        return HttpResponseRedirect(reverse("admin:onboarding_onboardingtransaction_change", args=[pk]))
+
+    def _run(self, request: HttpRequest, pk: str | int) -> OnboardingTransaction:
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        try:
+            return self.get_queryset(request).select_related("playbook").get(pk=int(pk))
+        except (OnboardingTransaction.DoesNotExist, ValueError):
+            raise Http404("There is no such run.") from None
+
+
+def state_badges(run: OnboardingTransaction, *, blocked: bool) -> SafeString:
+    shown = looks.badge(run.get_status_display(), looks.STATUS_TONES.get(Status(run.status), looks.INFO))
+    return shown + SafeString(" ") + looks.badge("Blocked", looks.BAD, "error") if blocked else shown
+
+
+def _attempts(run: OnboardingTransaction) -> list[Attempt]:
+    return list(Attempt.objects.filter(step__transaction=run).select_related("step").order_by("-pk")[:40])

@@ -1,0 +1,190 @@
+"""What the queue shows: open tickets of my queues unless asked for more."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from django.contrib.auth.models import User
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest
+from unfold.contrib.filters.admin import DropdownFilter
+
+from exceptions_queue import roles
+from exceptions_queue.models import UNRESOLVED, Ticket, TicketStatus
+from integrations import clock
+from integrations.models import Connection
+from integrations.words import System
+from onboarding.models import Step
+from onboarding.queues import QUEUES
+from onboarding.sla import P1_AT_RISK
+from onboarding.words import Category
+
+ALL = "all"
+MINE = "mine"
+Choices = list[tuple[str, str]]
+
+
+def of_my_queues(tickets: QuerySet[Ticket], user: User) -> QuerySet[Ticket]:
+    """What is this person's to work on; leads and administrators see all."""
+    if user.is_superuser:
+        return tickets
+    queues = roles.queues_of(user)
+    if roles.LEADS in queues:
+        return tickets
+    return tickets.filter(Q(queue__in=queues) | Q(owner=user))
+
+
+class Default(DropdownFilter):
+    """A filter with a default that the page itself chooses. A search looks everywhere, unless a value is given."""
+
+    default = ""
+    all_option = None
+
+    def value(self) -> str:
+        given: str | None = super().value()
+        return given or (ALL if self.searching else self.default)
+
+    def __init__(self, request: HttpRequest, params: dict[str, Any], model: Any, model_admin: Any) -> None:
+        self.searching = bool(request.GET.get("q", "").strip())
+        super().__init__(request, params, model, model_admin)
+
+
+class StatusFilter(Default):
+    title = "status"
+    parameter_name = "status"
+    default = "unresolved"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:  # noqa: ARG002
+        return [("unresolved", "Open or retrying"), *TicketStatus.choices, (ALL, "All")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Ticket]) -> QuerySet[Ticket]:  # noqa: ARG002
+        match self.value():
+            case "unresolved":
+                return queryset.filter(status__in=UNRESOLVED)
+            case value if value in TicketStatus.values:
+                return queryset.filter(status=value)
+        return queryset
+
+
+class QueueFilter(Default):
+    title = "queue"
+    parameter_name = "queue"
+    default = MINE
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:  # noqa: ARG002
+        return [(MINE, "My queues"), *QUEUES.items(), (ALL, "All queues")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Ticket]) -> QuerySet[Ticket]:
+        value = self.value()
+        if value == MINE and isinstance(request.user, User):
+            return of_my_queues(queryset, request.user)
+        return queryset.filter(queue=value) if value in QUEUES else queryset
+
+
+class OwnerFilter(DropdownFilter):
+    title = "owner"
+    parameter_name = "owner"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:  # noqa: ARG002
+        names = User.objects.filter(tickets__status__in=UNRESOLVED).values_list("username", flat=True).distinct()
+        return [("me", "Me"), ("nobody", "Nobody yet"), *((name, name) for name in names.order_by("username")[:200])]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Ticket]) -> QuerySet[Ticket]:
+        match self.value():
+            case None | "":
+                return queryset
+            case "me":
+                return queryset.filter(owner__username=request.user.get_username())
+            case "nobody":
+                return queryset.filter(owner=None)
+            case name:
+                return queryset.filter(owner__username=name)
+
+
+class SlaFilter(DropdownFilter):
+    title = "SLA"
+    parameter_name = "sla"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:  # noqa: ARG002
+        return [("breached", "Breached"), ("at-risk", "At risk"), ("on-track", "On track"), ("none", "No clock")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Ticket]) -> QuerySet[Ticket]:  # noqa: ARG002
+        now = clock.now()
+        running = queryset.exclude(transaction__provisioned_at__isnull=False)
+        match self.value():
+            case "breached":
+                return running.filter(sla_due__lte=now)
+            case "at-risk":
+                return running.filter(sla_due__gt=now, sla_due__lt=now + P1_AT_RISK)
+            case "on-track":
+                return running.filter(sla_due__gte=now + P1_AT_RISK)
+            case "none":
+                return queryset.filter(sla_due=None)
+        return queryset
+
+
+class StepFilter(DropdownFilter):
+    title = "step"
+    parameter_name = "step"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:  # noqa: ARG002
+        keys = Step.objects.filter(tickets__isnull=False).values_list("key", flat=True).distinct().order_by("key")[:100]
+        return [("gate", "Required data"), *((key, key) for key in keys)]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Ticket]) -> QuerySet[Ticket]:  # noqa: ARG002
+        match self.value():
+            case None | "":
+                return queryset
+            case "gate":
+                return queryset.filter(step=None, connection=None)
+            case key:
+                return queryset.filter(step__key=key)
+
+
+class ConnectionFilter(DropdownFilter):
+    title = "connection"
+    parameter_name = "connection"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:  # noqa: ARG002
+        return [(slug, slug) for slug in Connection.objects.values_list("slug", flat=True)[:100]]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Ticket]) -> QuerySet[Ticket]:  # noqa: ARG002
+        slug = self.value()
+        return queryset.filter(Q(connection__slug=slug) | Q(step__connection__slug=slug)) if slug else queryset
+
+
+class CategoryFilter(DropdownFilter):
+    title = "category"
+    parameter_name = "category"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:  # noqa: ARG002
+        return list(Category.choices)
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Ticket]) -> QuerySet[Ticket]:  # noqa: ARG002
+        return queryset.filter(category=self.value()) if self.value() else queryset
+
+
+class SystemFilter(DropdownFilter):
+    title = "system"
+    parameter_name = "system"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:  # noqa: ARG002
+        return list(System.choices)
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Ticket]) -> QuerySet[Ticket]:  # noqa: ARG002
+        return queryset.filter(system=self.value()) if self.value() else queryset
+
+
+def shown_as(request: HttpRequest) -> Iterator[dict[str, Any]]:
+    """The queue's ready views, each with a link and whether it is the one that is open now."""
+    views: tuple[tuple[str, dict[str, str]], ...] = (
+        ("My queues", {}),
+        ("Mine", {"owner": "me", "queue": ALL}),
+        ("At risk", {"sla": "at-risk"}),
+        ("Breached", {"sla": "breached"}),
+        ("All open", {"queue": ALL}),
+        ("Resolved", {"status": TicketStatus.RESOLVED.value, "queue": ALL}),
+    )
+    now = {key: value for key, value in request.GET.items() if key not in ("p", "o") and value}
+    for label, query in views:
+        link = "?" + "&".join(f"{key}={value}" for key, value in query.items())
+        yield {"label": label, "link": link, "active": now == query}

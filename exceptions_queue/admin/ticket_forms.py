@@ -1,0 +1,152 @@
+"""The forms of a ticket: just the missing fields, as the field catalogue describes them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from django import forms
+from django.contrib.auth.models import User
+from unfold.widgets import (
+    UnfoldAdminEmailInputWidget,
+    UnfoldAdminSelectWidget,
+    UnfoldAdminTextareaWidget,
+    UnfoldAdminTextInputWidget,
+    UnfoldBooleanWidget,
+)
+
+from exceptions_queue.models import Ticket
+from onboarding.payload import catalogue
+from onboarding.payload.catalogue import Type
+from onboarding.payload.gate import Problem
+from onboarding.payload.plausibility import implausible
+from onboarding.payload.schema import get
+from onboarding.queues import QUEUES
+
+DOMAIN, NO_DOMAIN, BILLING_EMAIL = "customer.domain", "customer.no_domain", "commercial.billing_email"
+START_DATE, URGENCY = "kickoff.start_date", "kickoff.urgency"
+OPTIONAL_HELP = {
+    BILLING_EMAIL: "Needed only for a customer without a domain.",
+    URGENCY: "Instead of a date.",
+    START_DATE: "Or choose an urgency below.",
+    NO_DOMAIN: "It is then recognised by its legal name and billing email.",
+}
+
+
+class FixForm(forms.Form):
+    """One field for each problem. What is left empty or as it was is not sent."""
+
+    def __init__(self, ticket: Ticket, data: Any = None, *, see_personal: bool) -> None:
+        super().__init__(data, auto_id="fix-%s", label_suffix="")
+        content = ticket.transaction.payload if ticket.transaction else {}
+        self.reasons: dict[str, str] = {}
+        for problem in ticket.problems:
+            if (path := problem.get("path", "")) in catalogue.BY_PATH:
+                self._add(catalogue.entry(path), content, problem["reason"], see_personal=see_personal)
+        if DOMAIN in self.fields:
+            self.fields[NO_DOMAIN] = forms.BooleanField(
+                label="This customer has no domain",
+                required=False,
+                help_text=OPTIONAL_HELP[NO_DOMAIN],
+                widget=UnfoldBooleanWidget(),
+            )
+            self._add_beside(BILLING_EMAIL, content, see_personal=see_personal)
+        if START_DATE in self.fields:
+            self._add_beside(URGENCY, content, see_personal=see_personal)
+
+    def _add_beside(self, path: str, content: Mapping[str, Any], *, see_personal: bool) -> None:
+        if path not in self.fields:
+            self._add(catalogue.entry(path), content, "", see_personal=see_personal)
+
+    def _add(self, entry: catalogue.Field, content: Mapping[str, Any], reason: str, *, see_personal: bool) -> None:
+        hidden = entry.personal and not see_personal
+        self.reasons[entry.path] = "is missing or implausible" if reason and hidden else reason
+        current = get(dict(content), entry.path, default=None)
+        self.fields[entry.path] = _form_field(entry, None if hidden else current)
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """The fields as the page shows them, each with the reason why it is asked for."""
+        return [{"field": self[path], "reason": self.reasons.get(path, "")} for path in self.fields]
+
+    def clean(self) -> dict[str, Any]:
+        answers = {path: value for path, value in self.cleaned_data.items() if self._is_answer(path, value)}
+        if answers.get(NO_DOMAIN):
+            answers.pop(DOMAIN, None)
+            if not answers.get(BILLING_EMAIL) and not self.fields[BILLING_EMAIL].initial:
+                self.add_error(BILLING_EMAIL, "is needed for a customer without a domain")
+        for path, value in answers.items():
+            entry = catalogue.entry(path)
+            # All at once, for the person's sake; the service checks again and decides.
+            if isinstance(value, str) and (reason := implausible(value, entry.type)):
+                self.add_error(path, reason)
+        if not answers and not self.errors:
+            raise forms.ValidationError("Nothing was filled in or changed yet.")
+        self.answers = answers
+        return self.cleaned_data
+
+    def _is_answer(self, path: str, value: Any) -> bool:
+        return value not in ("", None, False) and value != self.fields[path].initial
+
+    def take(self, message: str, problems: list[Problem]) -> None:
+        """Show what the service refused, beside the fields where it names them."""
+        for problem in problems:
+            if problem.path in self.fields:
+                self.add_error(problem.path, problem.reason)
+            else:
+                self.add_error(None, f"{catalogue.label(problem.path)}: {problem.reason}")
+        if not problems:
+            self.add_error(None, message)
+
+
+def _form_field(entry: catalogue.Field, current: Any) -> forms.Field:
+    common: dict[str, Any] = {
+        "label": entry.label,
+        "required": False,
+        "help_text": OPTIONAL_HELP.get(entry.path) or entry.help,
+        "initial": current,
+    }
+    if entry.choices:
+        choices = [("", "—"), *((choice, choice.capitalize()) for choice in entry.choices)]
+        return forms.ChoiceField(choices=choices, widget=UnfoldAdminSelectWidget(), **common)
+    match entry.type:
+        case Type.FLAG:
+            return forms.BooleanField(widget=UnfoldBooleanWidget(), **common)
+        case Type.NUMBER:
+            return forms.FloatField(widget=UnfoldAdminTextInputWidget(attrs={"inputmode": "decimal"}), **common)
+        case Type.DATE:
+            # The value stays text: an implausible date is shown again, and the service judges it.
+            return forms.CharField(max_length=40, widget=PlainDate(attrs={"type": "date"}), **common)
+        case Type.EMAIL:
+            return forms.CharField(max_length=254, widget=UnfoldAdminEmailInputWidget(), **common)
+    return forms.CharField(max_length=2000, widget=UnfoldAdminTextInputWidget(), **common)
+
+
+class PlainDate(UnfoldAdminTextInputWidget):
+    """The browser's own date field."""
+
+    input_type = "date"
+
+
+class AssignForm(forms.Form):
+    queue = forms.ChoiceField(choices=list(QUEUES.items()), widget=UnfoldAdminSelectWidget())
+    owner = forms.ChoiceField(required=False, widget=UnfoldAdminSelectWidget())
+
+    def __init__(self, ticket: Ticket, data: Any = None) -> None:
+        super().__init__(data, auto_id="assign-%s", label_suffix="")
+        people = User.objects.filter(is_active=True, is_staff=True).order_by("username")[:500]
+        names = [(person.username, person.get_full_name() or person.username) for person in people]
+        self.fields["owner"].choices = [("", "Nobody in particular"), *names]  # type: ignore[attr-defined]
+        self.initial = {"queue": ticket.queue, "owner": ticket.owner.username if ticket.owner else ""}
+
+
+class LinkForm(forms.Form):
+    external_id = forms.CharField(max_length=255, strip=True, widget=UnfoldAdminTextInputWidget())
+
+    def __init__(self, data: Any = None) -> None:
+        super().__init__(data, auto_id="link-%s", label_suffix="")
+
+
+class NoteForm(forms.Form):
+    text = forms.CharField(max_length=4000, widget=UnfoldAdminTextareaWidget(attrs={"rows": 2}))
+
+    def __init__(self, data: Any = None) -> None:
+        super().__init__(data, auto_id="note-%s", label_suffix="")

@@ -1,0 +1,312 @@
+"""Everything that a ticket's page shows, gathered with a fixed number of queries."""
+
+import hashlib
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from django.contrib.auth.models import User
+from django.urls import reverse
+
+from exceptions_queue import actions
+from exceptions_queue.admin import looks, words
+from exceptions_queue.admin.ticket_forms import AssignForm, FixForm, LinkForm, NoteForm
+from exceptions_queue.models import Ticket, TicketStatus
+from integrations import clock
+from integrations.models import ApiCall, Connection
+from integrations.words import Breaker
+from onboarding.models import AuditEntry, OnboardingTransaction, Step
+from onboarding.payload import catalogue
+from onboarding.words import Status, StepState
+
+SEE_PERSONAL = "onboarding.see_personal_data"
+SOON = timedelta(seconds=15)
+AUDIT_WORDS = {
+    "onboarding.run.accepted": "The payment came in",
+    "onboarding.payload.versioned": "A version of the data was written",
+    "onboarding.payload.fixed": "Data was filled in",
+    "onboarding.run.awaiting-data": "Data is missing; people were asked",
+    "onboarding.run.provisioning": "The data is complete; the set-up began",
+    "onboarding.run.ready-for-kickoff": "Everything is set up",
+    "onboarding.run.complete": "The run is complete",
+    "onboarding.run.readmitted": "The run was told to go on",
+    "onboarding.step.planned": "A step was planned",
+    "onboarding.step.claimed": "A worker began the step",
+    "onboarding.step.succeeded": "The step passed",
+    "onboarding.step.retrying": "The step failed and is tried again by itself",
+    "onboarding.step.parked": "The step waits for the connection",
+    "onboarding.step.blocked": "The step is stuck",
+    "onboarding.step.retry-requested": "A retry was asked for",
+    "onboarding.match.chosen": "A match was chosen",
+    "onboarding.object.created": "An object was created",
+    "onboarding.object.linked": "An object was found and linked",
+    "onboarding.change.requested": "Other data arrived for this run",
+    "onboarding.change.dismissed": "A change request was dismissed",
+    "exceptions.ticket.opened": "A ticket was opened",
+    "exceptions.ticket.resolved": "The ticket was resolved",
+    "exceptions.ticket.assigned": "The ticket was assigned",
+    "exceptions.sla.at-risk": "Half of the 30 minutes was gone",
+    "exceptions.sla.breached": "The 30 minutes were over",
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One step as the progress line shows it."""
+
+    step: Step
+    name: str
+    icon: str
+    tone: str
+    note: str
+    link: str = ""
+    external_id: str = ""
+    here: bool = False
+
+
+def load(pk: int) -> Ticket:
+    """Raises ``Ticket.DoesNotExist``."""
+    related = ("transaction", "step__connection", "connection", "owner", "retry_of")
+    return Ticket.objects.select_related(*related).get(pk=pk)
+
+
+def context(ticket: Ticket, user: User, *, forms: dict[str, Any] | None = None) -> dict[str, Any]:
+    """``forms``: bound forms to show again with what was entered."""
+    given = forms or {}
+    offered = {action.name: action for action in actions.available(ticket, actions.Actor.of(user))}
+    return {
+        **live(ticket, user),
+        "offered": offered,
+        "fix_form": (given.get("fix") or FixForm(ticket, see_personal=user.has_perm(SEE_PERSONAL)))
+        if "fix" in offered
+        else None,
+        "assign_form": (given.get("assign") or AssignForm(ticket)) if "assign" in offered else None,
+        "link_form": (given.get("link-object") or LinkForm()) if "link-object" in offered else None,
+        "note_form": (given.get("note") or NoteForm()) if "note" in offered else None,
+        "urls": {name: _act_url(ticket, name) for name in ("fix", "retry", "assign", "note")},
+        "choose_url": _act_url(ticket, "choose-match"),
+        "link_url": _act_url(ticket, "link-object"),
+        "candidates": [{**candidate, "link": safe_link(candidate.get("url", ""))} for candidate in ticket.candidates],
+        "kind": words.kind(ticket),
+        "kinds": words.plural(words.kind(ticket)),
+        "vendor": words.vendor(ticket.step.connection if ticket.step else ticket.connection),
+        "other_problems": _other_problems(ticket),
+        "connection_url": _connection_url(ticket, user),
+        "attempts": list(ticket.step.attempt_rows.order_by("-pk")[:20]) if ticket.step else [],
+        "calls": _calls(ticket, user),
+        "timeline": timeline(ticket.transaction) if ticket.transaction else _connection_timeline(ticket),
+        "notes": list(ticket.notes.all()),
+        "run_url": run_url(ticket.transaction) if ticket.transaction else "",
+        "facts": facts(ticket),
+    }
+
+
+def live(ticket: Ticket, user: User) -> dict[str, Any]:
+    """What changes while people look: the headline, the state and the steps."""
+    rows = progress(ticket.transaction, ticket.step) if ticket.transaction else []
+    waiting = waiting_runs(ticket.connection) if ticket.connection else 0
+    version = [ticket.status, ticket.category, ticket.problems, ticket.candidates, ticket.queue, ticket.owner_id]
+    return {
+        "ticket": ticket,
+        "story": words.story(ticket, waiting_runs=waiting),
+        "customer": words.customer(ticket),
+        "sla": looks.ticket_sla(ticket),
+        "category_badge": looks.category(ticket),
+        "rows": rows,
+        "now": state_of(ticket, rows),
+        "moving": is_moving(ticket, rows),
+        "said_by": words.vendor(ticket.step.connection) if ticket.step and ticket.http_status else "",
+        "version": hashlib.sha256(repr([*version, user.pk]).encode()).hexdigest()[:16],
+    }
+
+
+def state_of(ticket: Ticket, rows: list[Row]) -> dict[str, str]:
+    """Where it stands, as a banner: tone, icon and sentence."""
+    run = ticket.transaction
+    if ticket.is_open:
+        if ticket.status == TicketStatus.RETRYING:
+            return {"tone": looks.INFO, "icon": "sync", "text": "It is being tried again now. This page follows it."}
+        if ticket.next_retry:
+            text = f"Firstvalue tries again by itself {looks.when(ticket.next_retry)}."
+            return {"tone": looks.INFO, "icon": "schedule", "text": text}
+        return {"tone": looks.RISK, "icon": "front_hand", "text": "It waits for a person."}
+    done = f"Resolved {looks.when(ticket.resolved_at)}. {ticket.resolution}".strip()
+    if run is None or run.status == Status.COMPLETE:
+        more = " The run is complete." if run else ""
+        return {"tone": looks.OK, "icon": "check_circle", "text": f"{done}{more}"}
+    stuck = [row.name for row in rows if row.step.state == StepState.BLOCKED]
+    passed = sum(row.step.is_done for row in rows)
+    more = (
+        f"The run goes on: {passed} of {len(rows)} steps are done."
+        if not stuck
+        else f"Another step is stuck: {stuck[0]}."
+    )
+    return {"tone": looks.OK, "icon": "check_circle", "text": f"{done} {more}"}
+
+
+def is_moving(ticket: Ticket, rows: list[Row]) -> bool:
+    """Whether something is about to change by itself, so that the page should follow it."""
+    if ticket.is_open and ticket.status == TicketStatus.RETRYING:
+        return True
+    soon = clock.now() + SOON
+    return any(
+        row.step.state == StepState.RUNNING or (row.step.due_at is not None and row.step.due_at <= soon) for row in rows
+    )
+
+
+def progress(run: OnboardingTransaction, here: Step | None = None) -> list[Row]:
+    """The run's steps in playbook order."""
+    steps = list(run.steps.select_related("connection").order_by("position"))
+    done = {step.key for step in steps if step.is_done}
+    names = {step.key: words.title(step.uses) for step in steps}
+    mappings = {mapping.step_id: mapping for mapping in run.mappings.all()}
+    rows = []
+    for step in steps:
+        icon, tone = looks.STEP_LOOKS[StepState(step.state)]
+        mapping = mappings.get(step.pk)
+        rows.append(
+            Row(
+                step,
+                names[step.key],
+                icon,
+                tone,
+                _note(step, [names[key] for key in step.after if key not in done and key in names], mapping),
+                link=safe_link(mapping.url) if mapping else "",
+                external_id=mapping.external_id if mapping else "",
+                here=bool(here and here.pk == step.pk),
+            )
+        )
+    return rows
+
+
+def _note(step: Step, before: list[str], mapping: Any) -> str:
+    parked = step.connection is not None and step.connection.breaker == Breaker.OPEN and step.state != StepState.BLOCKED
+    match step.state:
+        case StepState.SUCCEEDED if mapping:
+            return "created" if mapping.created_by_us else f"found ({mapping.how})"
+        case StepState.SUCCEEDED:
+            return "done"
+        case StepState.SKIPPED:
+            return "skipped"
+        case StepState.RUNNING:
+            return "under way"
+        case _ if parked and not before:
+            return f"parked: {words.vendor(step.connection)} refuses our credentials"
+        case StepState.BLOCKED if step.due_at:
+            return f"stuck ({step.get_category_display().lower()}); tried again {looks.when(step.due_at)}"
+        case StepState.BLOCKED:
+            return f"stuck: {step.get_category_display().lower()}"
+        case StepState.WAITING:
+            what = step.get_waits_for_display().lower() if step.waits_for else "its turn"
+            return f"waits for {what}"
+    return f"then, after: {words.lowered(before[0])}" if before else "about to begin"
+
+
+def safe_link(url: str) -> str:
+    """Links come from vendors' answers: only web addresses become links."""
+    return url if url.startswith(("https://", "http://")) else ""
+
+
+def facts(ticket: Ticket) -> list[tuple[str, Any]]:
+    run, step = ticket.transaction, ticket.step
+    rows: list[tuple[str, Any]] = []
+    if run:
+        rows += [
+            ("Transaction", run.onboarding_transaction_id),
+            ("Idempotency key", _reference(step) or run.onboarding_transaction_id),
+            ("Customer", run.customer_name or "—"),
+            ("Domain", run.domain or "—"),
+        ]
+    if ticket.connection:
+        rows.append(("Connection", ticket.connection.slug))
+    rows += [
+        ("Category", ticket.get_category_display()),
+        ("Failed system", ticket.get_system_display()),
+        ("Failed step", ticket.failed_step),
+        ("HTTP status", ticket.http_status or "—"),
+        ("Attempts", ticket.attempts),
+        ("Next retry", looks.moment(ticket.next_retry) if ticket.next_retry else "none by itself"),
+        ("SLA due", looks.moment(ticket.sla_due)),
+        ("Safe action", looks.safe_action(ticket)),
+        ("Queue", ticket.get_queue_display()),
+        ("Owner", looks.person(ticket.owner) or "nobody in particular"),
+        ("Opened", looks.moment(ticket.opened_at)),
+        ("Status", ticket.get_status_display()),
+    ]
+    return rows
+
+
+def _reference(step: Step | None) -> str:
+    intent = step.intents.order_by("pk").first() if step else None
+    return intent.reference if intent else ""
+
+
+def _other_problems(ticket: Ticket) -> list[dict[str, str]]:
+    """What the vendor refused and no field of ours stands for."""
+    return [problem for problem in ticket.problems if problem.get("path", "") not in catalogue.BY_PATH]
+
+
+def _act_url(ticket: Ticket, name: str) -> str:
+    return reverse("admin:exceptions_queue_ticket_act", args=[ticket.pk, name])
+
+
+def _calls(ticket: Ticket, user: User) -> list[dict[str, Any]]:
+    if not user.has_perm("integrations.view_apicall"):
+        return []
+    if ticket.step:
+        return looks.calls(ApiCall.objects.filter(subject=f"step:{ticket.step_id}").order_by("-pk")[:20])
+    return (
+        looks.calls(ApiCall.objects.filter(connection=ticket.connection).order_by("-pk")[:10])
+        if ticket.connection
+        else []
+    )
+
+
+def timeline(run: OnboardingTransaction) -> list[dict[str, Any]]:
+    return _entries(list(run.audit.order_by("-pk")[:60]))
+
+
+def _connection_timeline(ticket: Ticket) -> list[dict[str, Any]]:
+    slug = ticket.connection.slug if ticket.connection else ""
+    about = AuditEntry.objects.filter(transaction=None).order_by("-pk")[:200]
+    return _entries(
+        [
+            entry
+            for entry in about
+            if slug in (entry.data.get("connection"), entry.data.get("slug")) or entry.data.get("ticket") == ticket.pk
+        ]
+    )
+
+
+def _entries(entries: list[AuditEntry]) -> list[dict[str, Any]]:
+    return [
+        {"entry": entry, "words": AUDIT_WORDS.get(entry.name, entry.name), "detail": _detail(entry)}
+        for entry in entries
+    ]
+
+
+def _detail(entry: AuditEntry) -> str:
+    parts = []
+    for key, value in entry.data.items():
+        if value in (None, "", [], {}) or key in ("token", "hash", "ticket"):
+            continue
+        shown = catalogue.labels(value) if key == "paths" else str(value)
+        parts.append(shown if key in ("step", "paths") else f"{key} {shown}")
+    return ", ".join(parts)
+
+
+def waiting_runs(connection: Connection | None) -> int:
+    """Runs with a step that is due or stuck at this connection."""
+    ready = Step.objects.filter(connection=connection, finished_at=None).exclude(state=StepState.PENDING, due_at=None)
+    return ready.values("transaction").distinct().count()
+
+
+def run_url(run: OnboardingTransaction) -> str:
+    return reverse("admin:onboarding_onboardingtransaction_change", args=[run.pk])
+
+
+def _connection_url(ticket: Ticket, user: User) -> str:
+    connection = ticket.connection or (ticket.step.connection if ticket.step else None)
+    if connection is None or not user.has_perm("integrations.view_connection"):
+        return ""
+    return reverse("admin:integrations_connection_change", args=[connection.pk])

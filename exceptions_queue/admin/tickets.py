@@ -1,0 +1,185 @@
+"""The queue: its list, its pages, and the POSTs that change a ticket."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.auth.models import User
+from django.core.exceptions import PermissionDenied
+from django.db.models import Count, F, IntegerField, OuterRef, Q, QuerySet, Subquery
+from django.db.models.functions import Coalesce
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.template.loader import render_to_string
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils.decorators import method_decorator
+from django.utils.safestring import SafeString
+from django.views.decorators.http import require_GET, require_POST
+
+from exceptions_queue.admin import bulk, looks, ticket_actions, ticket_filters, ticket_page, words
+from exceptions_queue.admin.bases import ReadOnlyAdmin
+from exceptions_queue.admin.search import runs_matching
+from exceptions_queue.models import Ticket
+from onboarding.models import Attempt
+
+
+@admin.register(Ticket)
+class TicketAdmin(ReadOnlyAdmin):
+    list_display = ("sla", "customer", "wrong", "where", "owned_by", "tries", "action", "opened")
+    list_display_links = ("customer",)
+    list_select_related = ("transaction", "step", "connection", "owner")
+    list_filter = (
+        ticket_filters.StatusFilter,
+        ticket_filters.QueueFilter,
+        ticket_filters.OwnerFilter,
+        ticket_filters.SlaFilter,
+        ticket_filters.CategoryFilter,
+        ticket_filters.SystemFilter,
+        ticket_filters.StepFilter,
+        ticket_filters.ConnectionFilter,
+    )
+    ordering = (F("sla_due").asc(nulls_last=True), "pk")
+    search_fields = ("pk",)  # what is searched: get_search_results
+    search_help_text = "Customer, email, domain, payment or vendor id"
+    list_before_template = "admin/exceptions_queue/ticket/views.html"
+    actions = ("retry_selected",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Ticket]:
+        made = (
+            Attempt.objects.filter(step=OuterRef("step")).order_by().values("step").annotate(n=Count("pk")).values("n")
+        )
+        tickets: QuerySet[Ticket] = super().get_queryset(request)
+        return tickets.annotate(attempts_made=Coalesce(Subquery(made, output_field=IntegerField()), 0))
+
+    def get_search_results(
+        self,
+        request: HttpRequest,
+        queryset: QuerySet[Ticket],
+        search_term: str,
+    ) -> tuple[QuerySet[Ticket], bool]:
+        if not (term := search_term.strip()):
+            return queryset, False
+        found = Q(transaction__in=runs_matching(term).values("pk")) | Q(connection__slug__startswith=term)
+        return queryset.filter(found), False
+
+    # --- The list's columns
+
+    @admin.display(description="SLA", ordering=F("sla_due").asc(nulls_last=True))
+    def sla(self, ticket: Ticket) -> SafeString:
+        return looks.ticket_sla(ticket).html
+
+    @admin.display(description="Customer")
+    def customer(self, ticket: Ticket) -> SafeString:
+        if ticket.connection:
+            return looks.two_lines(words.vendor(ticket.connection), f"connection {ticket.connection.slug}")
+        run = ticket.transaction
+        return looks.two_lines(words.customer(ticket), run.domain if run else "")
+
+    @admin.display(description="What is wrong", ordering="category")
+    def wrong(self, ticket: Ticket) -> SafeString:
+        return looks.two_lines(looks.category(ticket), looks.short(words.short(ticket)))
+
+    @admin.display(description="Where", ordering="system")
+    def where(self, ticket: Ticket) -> SafeString:
+        status = f"HTTP {ticket.http_status}" if ticket.http_status else ""
+        return looks.two_lines(ticket.get_system_display(), " · ".join(filter(None, (words.place(ticket), status))))
+
+    @admin.display(description="Owner", ordering="queue")
+    def owned_by(self, ticket: Ticket) -> SafeString:
+        if ticket.owner:
+            return looks.two_lines(looks.person(ticket.owner), ticket.get_queue_display())
+        return looks.two_lines(ticket.get_queue_display())
+
+    @admin.display(description="Attempts", ordering="attempts_made")
+    def tries(self, ticket: Ticket) -> SafeString:
+        following = f"next {looks.when(ticket.next_retry)}" if ticket.next_retry else ""
+        return looks.two_lines(getattr(ticket, "attempts_made", 0), following)
+
+    @admin.display(description="Safe action")
+    def action(self, ticket: Ticket) -> SafeString:
+        if ticket.is_open and ticket.status == "retrying":
+            return looks.badge("Retrying", looks.INFO, "sync")
+        return looks.two_lines(looks.safe_action(ticket) if ticket.is_open else "Resolved")
+
+    @admin.display(description="Opened", ordering="opened_at")
+    def opened(self, ticket: Ticket) -> SafeString | str:
+        return looks.moment(ticket.opened_at)
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        more = {"title": "Queue", "queue_views": list(ticket_filters.shown_as(request)), **(extra_context or {})}
+        answer: HttpResponse = super().changelist_view(request, more)
+        return answer
+
+    # --- Retry many
+
+    def has_retry_permission(self, request: HttpRequest) -> bool:
+        return bool(request.user.has_perm("exceptions_queue.retry_ticket"))
+
+    @admin.action(description="Retry selected", permissions=["retry"])
+    def retry_selected(self, request: HttpRequest, queryset: QuerySet[Ticket]) -> HttpResponse:
+        return bulk.confirm(self, request, queryset)
+
+    @method_decorator(require_POST)
+    def bulk_view(self, request: HttpRequest) -> HttpResponse:
+        if not self.has_retry_permission(request):
+            raise PermissionDenied
+        return bulk.retry(self, request)
+
+    # --- The page
+
+    def get_urls(self) -> list[URLPattern]:
+        wrap = self.admin_site.admin_view
+        own = [
+            path("<int:pk>/act/<slug:name>/", wrap(self.act_view), name="exceptions_queue_ticket_act"),
+            path("<int:pk>/live/", wrap(self.live_view), name="exceptions_queue_ticket_live"),
+            path("retry/", wrap(self.bulk_view), name="exceptions_queue_ticket_retry"),
+        ]
+        return [*own, *super().get_urls()]
+
+    @method_decorator(require_GET)
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",  # noqa: ARG002
+        extra_context: dict[str, Any] | None = None,  # noqa: ARG002
+    ) -> HttpResponse:
+        return self._page(request, self._ticket(request, object_id))
+
+    @method_decorator(require_GET)
+    def live_view(self, request: HttpRequest, pk: int) -> JsonResponse:
+        facts = ticket_page.live(self._ticket(request, pk), _user(request))
+        html = render_to_string("admin/exceptions_queue/ticket/live.html", facts, request)
+        answer = JsonResponse({"html": html, "version": facts["version"], "moving": facts["moving"]})
+        answer["Cache-Control"] = "no-store"
+        return answer
+
+    @method_decorator(require_POST)
+    def act_view(self, request: HttpRequest, pk: int, name: str) -> HttpResponse:
+        ticket = self._ticket(request, pk)
+        if not ticket_actions.knows(name):
+            raise Http404
+        done = ticket_actions.act(request, _user(request), ticket, name)
+        if done.status == 302:  # noqa: PLR2004
+            return HttpResponseRedirect(reverse("admin:exceptions_queue_ticket_change", args=[pk]))
+        return self._page(request, ticket_page.load(pk), forms=done.forms, status=done.status)
+
+    def _ticket(self, request: HttpRequest, pk: str | int) -> Ticket:
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        try:
+            return ticket_page.load(int(pk))
+        except (Ticket.DoesNotExist, ValueError):
+            raise Http404("There is no such ticket.") from None
+
+    def _page(
+        self, request: HttpRequest, ticket: Ticket, *, forms: dict[str, Any] | None = None, status: int = 200
+    ) -> HttpResponse:
+        details = ticket_page.context(ticket, _user(request), forms=forms)
+        shown = self.page_context(request, original=ticket, title=details["story"].headline, **details)
+        return TemplateResponse(request, "admin/exceptions_queue/ticket/page.html", shown, status=status)
+
+
+def _user(request: HttpRequest) -> User:
+    if not isinstance(request.user, User):
+        raise PermissionDenied
+    return request.user

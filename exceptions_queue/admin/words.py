@@ -1,0 +1,266 @@
+"""A ticket in plain words, for people who are no engineers: the question, what happened, what to do about it."""
+
+from dataclasses import dataclass, field
+
+from exceptions_queue.models import Ticket
+from integrations.models import Connection
+from onboarding.payload import catalogue
+from onboarding.steps.base import EnsureHandler
+from onboarding.steps.registry import HANDLERS
+from onboarding.words import Category
+
+VENDORS = {"hubspot": "HubSpot", "asana": "Asana", "zendesk": "Zendesk", "stripe": "Stripe"}
+PLURALS = {"company": "companies"}
+NUMBERS = {2: "two", 3: "three", 4: "four", 5: "five", 6: "six"}
+
+
+@dataclass(frozen=True)
+class Story:
+    """``headline`` is the question; ``happened`` and ``todo`` are sentences."""
+
+    headline: str
+    happened: list[str] = field(default_factory=list)
+    todo: str = ""
+
+
+def vendor(connection: Connection | None) -> str:
+    if connection is None:
+        return "the vendor"
+    return VENDORS.get(connection.provider, connection.provider.title())
+
+
+def customer(ticket: Ticket) -> str:
+    run = ticket.transaction
+    return (run.customer_name or run.onboarding_transaction_id) if run else ""
+
+
+def doing(uses: str) -> str:
+    """What a step does, as after "to": ``find or create the CRM account``."""
+    return HANDLERS[uses].title if uses in HANDLERS else uses
+
+
+def title(uses: str) -> str:
+    text = doing(uses)
+    return text[:1].upper() + text[1:]
+
+
+def kind(ticket: Ticket) -> str:
+    handler = HANDLERS.get(ticket.step.uses) if ticket.step else None
+    return handler.kind if isinstance(handler, EnsureHandler) else "object"
+
+
+def plural(word: str) -> str:
+    return PLURALS.get(word, f"{word}s")
+
+
+def story(ticket: Ticket, *, waiting_runs: int = 0) -> Story:
+    """The ticket's story. ``waiting_runs``: how many runs a connection's ticket holds up."""
+    if ticket.connection:
+        return _of_connection(ticket, waiting_runs)
+    tell = _STORIES.get(Category(ticket.category), _other)
+    return tell(ticket)
+
+
+def place(ticket: Ticket) -> str:
+    """The failed step, as lists name it."""
+    if ticket.step or ticket.connection:
+        return ticket.failed_step
+    return "required data" if ticket.category == Category.MISSING_DATA else "the run as a whole"
+
+
+def short(ticket: Ticket) -> str:
+    """One line for lists."""
+    if ticket.category == Category.MISSING_DATA:
+        return f"Missing: {_fields(ticket)}"
+    if ticket.category == Category.AMBIGUOUS_MATCH:
+        count = len(ticket.candidates)
+        return f"{count} {plural(kind(ticket)) if count > 1 else kind(ticket)} could be this customer"
+    return ticket.message.partition(": {")[0]  # a vendor's raw answer is for the page
+
+
+def _fields(ticket: Ticket) -> str:
+    return catalogue.labels(problem["path"] for problem in ticket.problems if problem.get("path")) or "data"
+
+
+def _missing_data(ticket: Ticket) -> Story:
+    fields = [lowered(name) for name in _fields(ticket).split(", ")]
+    listed = fields[0] if len(fields) == 1 else f"{', '.join(fields[:-1])} and {fields[-1]}"
+    verb = "is" if len(fields) == 1 else "are"
+    absent = all(problem["reason"].startswith("is missing") for problem in ticket.problems)
+    return Story(
+        f"{customer(ticket)} paid, but the {listed} {verb} {'missing' if absent else 'missing or unusable'}",
+        [
+            "The onboarding has not started, so that nothing is set up from wrong data.",
+            "The sources that could know were asked first and do not tell.",
+        ],
+        "Fill in what is missing. The onboarding starts as soon as you save.",
+    )
+
+
+def lowered(text: str) -> str:
+    """With a small first letter, unless it begins with an abbreviation."""
+    return text if text[1:2].isupper() else text[:1].lower() + text[1:]
+
+
+def _ambiguous(ticket: Ticket) -> Story:
+    name, step = vendor(ticket.step.connection if ticket.step else None), ticket.step
+    run = ticket.transaction
+    on = f" on {run.domain}" if run and run.domain and kind(ticket) == "company" else ""
+    count = len(ticket.candidates)
+    if count == 1:
+        label = ticket.candidates[0].get("label", "")
+        headline = f"{name} has a {kind(ticket)} called {label}: is it {customer(ticket)}?"
+    else:
+        many = NUMBERS.get(count, str(count))
+        headline = f"{name} has {many} {plural(kind(ticket))}{on}: which one is {customer(ticket)}?"
+    return Story(
+        headline,
+        [
+            f"Firstvalue was to {doing(step.uses) if step else 'go on'} and found more than it can decide.",
+            "It does not guess: a wrong choice would mix up two customers.",
+        ],
+        "Look at the candidates and choose. The choice is kept and used for this customer from now on.",
+    )
+
+
+def _rate_limit(ticket: Ticket) -> Story:
+    name = vendor(ticket.step.connection if ticket.step else None)
+    return Story(
+        f"{name} asks us to slow down; {customer(ticket)} waits",
+        [
+            f"{name} took too many calls and refuses more for a while. Nothing is lost and nothing was made twice.",
+            _goes_on(ticket),
+        ],
+        "Usually you need not do anything. Retry if the customer cannot wait.",
+    )
+
+
+def _server_error(ticket: Ticket) -> Story:
+    name = vendor(ticket.step.connection if ticket.step else None)
+    return Story(
+        f"{name} has trouble of its own; {customer(ticket)} waits",
+        [
+            f"{name} did not answer properly when Firstvalue was to {_task(ticket)}.",
+            "Retrying is safe: what may have been done already is looked up first.",
+            _goes_on(ticket),
+        ],
+        f"Look at {name}'s status page. Retry once it is well again.",
+    )
+
+
+def _auth(ticket: Ticket) -> Story:
+    name = vendor(ticket.step.connection if ticket.step else None)
+    return Story(
+        f"{name} does not let us {_task(ticket)} for {customer(ticket)}",
+        [f"Our credentials at {name} are valid, but they may not do this."],
+        f"Somebody with access to {name} must give our account this right. Then retry.",
+    )
+
+
+def _validation(ticket: Ticket) -> Story:
+    name = vendor(ticket.step.connection if ticket.step else None)
+    return Story(
+        f"{name} refuses the data of {customer(ticket)}",
+        [
+            f"Firstvalue was to {_task(ticket)}. {name} read the data and said no.",
+            "Trying again unchanged would fail in the same way.",
+        ],
+        "Mend the fields that it names, then save."
+        if _has_fields(ticket)
+        else f"Mend the cause at {name}, then retry.",
+    )
+
+
+def _not_configured(ticket: Ticket) -> Story:
+    if ticket.step is None:
+        return Story(
+            f"No playbook serves {customer(ticket)}",
+            ["The plan and segment of this customer fit no playbook, so Firstvalue does not know what to set up."],
+            "Correct the plan here, or have a playbook added and retry.",
+        )
+    return Story(
+        f"{ticket.get_system_display()} is not set up; {customer(ticket)} waits",
+        [f"Firstvalue was to {_task(ticket)} and has no working connection for that."],
+        "Set up the connection. What waits for it goes on by itself when its test has passed.",
+    )
+
+
+def _unknown(ticket: Ticket) -> Story:
+    name = vendor(ticket.step.connection if ticket.step else None)
+    return Story(
+        f"Did {name} make the {kind(ticket)} for {customer(ticket)}?",
+        [
+            "The call broke off after it was sent.",
+            f"The {kind(ticket)} cannot be found at {name}, which would let us make a second one, so Firstvalue stopped.",
+        ],
+        f"Look for it at {name}. If it is there, link it by its id; if not, have it created.",
+    )
+
+
+def _stalled(ticket: Ticket) -> Story:
+    return Story(
+        f"{customer(ticket)} is not moving",
+        [
+            "The 30 minutes from payment to a set-up customer are running, and this is what holds it up.",
+            _goes_on(ticket),
+        ],
+        "See the steps below; retry what waits, or find out who can help.",
+    )
+
+
+def _internal(ticket: Ticket) -> Story:
+    return Story(
+        f"Firstvalue itself failed for {customer(ticket)}",
+        ["This is a fault of ours and not of the customer's data. What was done at vendors is recorded."],
+        "Engineering finds the details in the log. Retrying is safe.",
+    )
+
+
+def _other(ticket: Ticket) -> Story:
+    return Story(f"{ticket.get_category_display()}: {customer(ticket)}", [], "")
+
+
+def _of_connection(ticket: Ticket, waiting_runs: int) -> Story:
+    connection = ticket.connection
+    name = vendor(connection)
+    if ticket.category == Category.AUTH_ERROR:
+        runs = {0: "no run waits yet", 1: "1 run waits"}.get(waiting_runs, f"{waiting_runs} runs wait")
+        return Story(
+            f"{name} refuses our credentials; {runs}",
+            [
+                f"Calls through the connection {connection} have stopped, so that the account is not locked.",
+                "Runs that need it are parked and lose nothing.",
+            ],
+            "Enter new credentials on the connection's page. They are tested at once, and what waits goes on.",
+        )
+    return Story(
+        f"An event from {name} could not be understood",
+        [f"It came in through the connection {connection}, is stored, and can be processed again at any time."],
+        "Engineering finds out why. Retry processes it again.",
+    )
+
+
+def _task(ticket: Ticket) -> str:
+    return doing(ticket.step.uses) if ticket.step else "go on"
+
+
+def _has_fields(ticket: Ticket) -> bool:
+    return any(problem.get("path") for problem in ticket.problems)
+
+
+def _goes_on(ticket: Ticket) -> str:
+    return "Firstvalue keeps trying by itself." if ticket.next_retry else ""
+
+
+_STORIES = {
+    Category.MISSING_DATA: _missing_data,
+    Category.AMBIGUOUS_MATCH: _ambiguous,
+    Category.RATE_LIMIT: _rate_limit,
+    Category.SERVER_ERROR: _server_error,
+    Category.AUTH_ERROR: _auth,
+    Category.VALIDATION_ERROR: _validation,
+    Category.NOT_CONFIGURED: _not_configured,
+    Category.UNKNOWN_OUTCOME: _unknown,
+    Category.STALLED: _stalled,
+    Category.INTERNAL_ERROR: _internal,
+}

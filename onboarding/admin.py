@@ -1,0 +1,102 @@
+"""Prices, API keys and the audit trail. Runs are shown where their tickets are known."""
+
+import json
+from typing import Any
+
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.db import transaction as db
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import URLPattern, path, reverse
+from django.utils.decorators import method_decorator
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.views.decorators.http import require_POST
+from unfold.admin import ModelAdmin
+
+from integrations import clock
+from onboarding import audit
+from onboarding.models import ApiKey, AuditEntry, PlanPrice
+
+
+@admin.register(PlanPrice)
+class PlanPriceAdmin(ModelAdmin):
+    list_display = ("price_id", "plan_sku", "term")
+    search_fields = ("price_id__startswith", "plan_sku__startswith")
+    list_fullwidth = True
+
+
+class _ReadOnly(ModelAdmin):
+    list_fullwidth = True
+    list_per_page = 50
+    show_full_result_count = False
+
+    def has_add_permission(self, request: HttpRequest) -> bool:  # noqa: ARG002
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ARG002
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ARG002
+        return False
+
+
+@admin.register(ApiKey)
+class ApiKeyAdmin(_ReadOnly):
+    """Keys are made by ``manage.py create_api_key``, which shows them once; here they are revoked."""
+
+    list_display = ("name", "prefix", "scope", "created_at", "revoked_at")
+    fields = ("name", "prefix", "scope", "created_at", "revoked_at")
+    change_form_outer_after_template = "admin/onboarding/apikey/revoke.html"
+
+    def get_urls(self) -> list[URLPattern]:
+        revoke = path("<int:pk>/revoke/", self.admin_site.admin_view(self.revoke_view), name="onboarding_apikey_revoke")
+        return [revoke, *super().get_urls()]
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        more = {"may_revoke": request.user.has_perm("onboarding.change_apikey"), **(extra_context or {})}
+        answer: HttpResponse = super().change_view(request, object_id, form_url, more)
+        return answer
+
+    @method_decorator(require_POST)
+    def revoke_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        if not request.user.has_perm("onboarding.change_apikey"):
+            raise PermissionDenied
+        with db.atomic():
+            revoked = ApiKey.objects.filter(pk=pk, revoked_at=None).update(revoked_at=clock.now())
+            if revoked:
+                name = ApiKey.objects.get(pk=pk).name
+                audit.record_elsewhere(
+                    "onboarding.api-key.revoked", actor=request.user.get_username(), data={"key": name}
+                )
+        if revoked:
+            messages.success(request, "The key is revoked: it opens nothing from now on.")
+        else:
+            messages.warning(request, "Not done: this key is revoked already, or gone.")
+        return HttpResponseRedirect(reverse("admin:onboarding_apikey_changelist"))
+
+
+@admin.register(AuditEntry)
+class AuditEntryAdmin(_ReadOnly):
+    list_display = ("at", "name", "run", "actor", "facts")
+    list_select_related = ("transaction",)
+    list_display_links = ("at",)
+    ordering = ("-pk",)
+    search_fields = ("transaction__onboarding_transaction_id__startswith", "name__startswith", "actor__startswith")
+    search_help_text = "Transaction id, name of the entry, or actor"
+    fields = ("at", "name", "transaction", "sequence", "actor", "request_id", "details", "previous_hash", "hash")
+    readonly_fields = ("details",)
+
+    @admin.display(description="Run")
+    def run(self, entry: AuditEntry) -> str:
+        return entry.transaction.onboarding_transaction_id if entry.transaction else "—"
+
+    @admin.display(description="Facts")
+    def facts(self, entry: AuditEntry) -> str:
+        return ", ".join(f"{key}: {value}" for key, value in entry.data.items())[:120]
+
+    @admin.display(description="Data")
+    def details(self, entry: AuditEntry) -> SafeString:
+        return format_html('<pre class="fv-json">{}</pre>', json.dumps(entry.data, indent=2, ensure_ascii=False))

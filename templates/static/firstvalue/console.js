@@ -1,0 +1,57 @@
+// The console's own behaviour. Every page works without it: reload shows the fresh state.
+"use strict";
+
+(() => {
+  // One submit a form: a second click does nothing while the first is under way.
+  document.querySelectorAll("form[data-fv-once]").forEach((form) => {
+    form.addEventListener("submit", (event) => {
+      if (form.dataset.sent) {
+        event.preventDefault();
+        return;
+      }
+      form.dataset.sent = "1";
+      form.querySelectorAll("button[type=submit]").forEach((button) => button.setAttribute("aria-busy", "true"));
+    });
+  });
+  // Back from the browser's cache the forms are usable again.
+  window.addEventListener("pageshow", () => {
+    document.querySelectorAll("form[data-fv-once]").forEach((form) => {
+      delete form.dataset.sent;
+      form.querySelectorAll("button[aria-busy]").forEach((button) => button.removeAttribute("aria-busy"));
+    });
+  });
+
+  const live = document.getElementById("fv-live");
+  if (!live) return;
+
+  let touched = false;
+  document.addEventListener("input", () => { touched = true; });
+  const started = Date.now();
+
+  const again = () => {
+    const patient = Date.now() - started > 120000;
+    window.setTimeout(look, patient ? 10000 : 2000);
+  };
+
+  const look = async () => {
+    if (document.hidden) return again();
+    try {
+      const answer = await fetch(live.dataset.url, { headers: { Accept: "application/json" }, credentials: "same-origin" });
+      if (!answer.ok || answer.redirected) return again();
+      const news = await answer.json();
+      if (live.dataset.html !== news.html) {
+        live.innerHTML = news.html;
+        live.dataset.html = news.html;
+      }
+      if (news.version !== live.dataset.version) {
+        if (!touched) return window.location.reload();
+        document.getElementById("fv-changed").hidden = false;
+      }
+      if (news.moving) again();
+    } catch {
+      again();
+    }
+  };
+
+  if (live.dataset.moving === "1") again();
+})();
