@@ -85,7 +85,7 @@ class ConnectionAdmin(ReadOnlyAdmin):
     def add_view(
         self,
         request: HttpRequest,
-        form_url: str = "",
+        form_url: str = "",  # noqa: ARG002
         extra_context: dict[str, Any] | None = None,  # noqa: ARG002
     ) -> HttpResponse:
         if not self.has_add_permission(request):

@@ -126,7 +126,7 @@ class RunAdmin(ReadOnlyAdmin):
 
     def get_search_results(
         self,
-        request: HttpRequest,
+        request: HttpRequest,  # noqa: ARG002
         queryset: Runs,
         search_term: str,
     ) -> tuple[Runs, bool]:

@@ -52,7 +52,7 @@ class TicketAdmin(ReadOnlyAdmin):
 
     def get_search_results(
         self,
-        request: HttpRequest,
+        request: HttpRequest,  # noqa: ARG002
         queryset: QuerySet[Ticket],
         search_term: str,
     ) -> tuple[QuerySet[Ticket], bool]:
