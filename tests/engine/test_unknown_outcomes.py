@@ -17,6 +17,7 @@ from onboarding.models import Intent, Reservation
 from onboarding.words import Category, IntentState, Status, StepState, WaitsFor
 from tests.conftest import Drain
 from tests.engine.conftest import Accept, Settled, customer, shown, status_of, step_of, ticket_of
+from tests.engine.test_faults import resume
 from tests.engine.test_flow import CREATED, created
 
 KIM = Actor("kim")
@@ -56,14 +57,46 @@ def test_without_a_fault_it_is_like_any_other(
 
 
 @pytest.mark.usefixtures("plain")
+@pytest.mark.parametrize(
+    "fault", ["error_after", "reset_after", "timeout_after", "malformed", "wrong_shape", "slow_drip"]
+)
 def test_what_was_made_is_found_by_search_after_all(
-    accept: Accept, drain: Drain, sandbox: SandboxControl, settled: Settled
+    fault: str, accept: Accept, drain: Drain, sandbox: SandboxControl, settled: Settled, settings: Any
 ) -> None:
-    sandbox.add_fault("hubspot", "error_after", count=1, **CREATE)
+    settings.CALL_SECONDS = 0.4
+    sandbox.add_fault("hubspot", fault, count=1, **CREATE)
     run = accept()
     drain()
     assert status_of(run) == Status.COMPLETE, shown(run)
     assert (creates(sandbox), companies(sandbox)) == (1, 1)
+    settled()
+
+
+@pytest.mark.usefixtures("plain")
+@pytest.mark.parametrize("fault", ["error_before", "reset_before", "timeout_before"])
+def test_what_may_not_have_been_made_is_not_made_again(
+    fault: str, accept: Accept, drain: Drain, sandbox: SandboxControl, settled: Settled, settings: Any
+) -> None:
+    settings.CALL_SECONDS = 0.4
+    sandbox.add_fault("hubspot", fault, count=1, **CREATE)
+    run = accept()
+    drain()
+    assert ticket_of(run, "crm.account").category == Category.UNKNOWN_OUTCOME
+    assert (creates(sandbox), companies(sandbox)) == (1, 0)
+    settled()
+
+
+@pytest.mark.usefixtures("plain")
+@pytest.mark.parametrize("fault", ["rate_limit", "unauthorized", "forbidden"])
+def test_what_was_surely_refused_is_made_later(
+    fault: str, accept: Accept, drain: Drain, sandbox: SandboxControl, settled: Settled
+) -> None:
+    sandbox.add_fault("hubspot", fault, count=1, **CREATE)
+    run = accept()
+    drain()
+    resume(drain)
+    assert status_of(run) == Status.COMPLETE, shown(run)
+    assert (creates(sandbox), companies(sandbox)) == (2, 1)
     settled()
 
 
