@@ -1,6 +1,10 @@
-"""The calls that we made, as they were recorded. Connections are managed where their runs are known."""
+"""What all read-only pages of the console share, and the calls that we made, as they were recorded.
+
+Connections are managed where their runs are known.
+"""
 
 import json
+from datetime import datetime
 from typing import Any
 
 from django.contrib import admin
@@ -9,33 +13,27 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
 from unfold.contrib.filters.admin import RelatedDropdownFilter
+from unfold.views import ChangeList
 
 from integrations.models import ApiCall
 
 
-@admin.register(ApiCall)
-class ApiCallAdmin(ModelAdmin):
-    """Read-only; what is stored was redacted before."""
+class UncountedList(ChangeList):
+    """Without the second COUNT: the page says how many match, not how many there are besides."""
 
-    list_display = ("at", "connection", "method", "path", "status", "duration_ms", "subject", "error")
-    list_filter = (("connection", RelatedDropdownFilter),)
-    list_filter_submit = True
-    list_select_related = ("connection",)
-    list_fullwidth = True
-    list_per_page = 50
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        self.full_result_count = self.result_count
+
+
+class ReadOnlyAdmin(ModelAdmin):
+    """Rows that nobody makes, changes or deletes here: what changes them are services behind buttons of their own."""
+
     show_full_result_count = False
-    search_fields = ("subject__exact", "path__startswith")
-    search_help_text = "What it was made for, such as step:12, or the path's beginning"
-    fields = ("at", "connection", "subject", "method", "path", "status", "error", "duration_ms", "sent", "answered")
-    readonly_fields = ("sent", "answered")
-
-    @admin.display(description="Request (redacted)")
-    def sent(self, call: ApiCall) -> SafeString:
-        return _json(call.request)
-
-    @admin.display(description="Answer (redacted)")
-    def answered(self, call: ApiCall) -> SafeString:
-        return _json(call.response)
+    list_per_page = 50
+    list_max_show_all = 0
+    list_fullwidth = True
+    list_filter_submit = True
 
     def has_add_permission(self, request: HttpRequest) -> bool:  # noqa: ARG002
         return False
@@ -46,6 +44,60 @@ class ApiCallAdmin(ModelAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ARG002
         return False
 
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ARG002
+        return bool(request.user.has_perm(f"{self.opts.app_label}.view_{self.opts.model_name}"))
 
-def _json(value: Any) -> SafeString:
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:  # noqa: ARG002
+        return UncountedList
+
+    def page_context(self, request: HttpRequest, **more: Any) -> dict[str, Any]:
+        """For pages with a template of their own."""
+        return {**self.admin_site.each_context(request), "opts": self.opts, **more}
+
+
+def json_block(value: Any) -> SafeString:
     return format_html('<pre class="fv-json">{}</pre>', json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def stamp(at: datetime | None) -> SafeString | str:
+    """An exact time in UTC, for evidence."""
+    return format_html('<time class="fv-nowrap">{}</time>', f"{at:%Y-%m-%d %H:%M:%S}") if at else "—"
+
+
+@admin.register(ApiCall)
+class ApiCallAdmin(ReadOnlyAdmin):
+    """What is stored was redacted before."""
+
+    list_display = ("made", "connection", "call", "answer", "duration", "subject")
+    list_display_links = ("made",)
+    list_filter = (("connection", RelatedDropdownFilter),)
+    list_select_related = ("connection",)
+    search_fields = ("subject__exact", "path__startswith")
+    search_help_text = "What for, such as step:12, or the path"
+    fields = ("made", "connection", "subject", "method", "path", "status", "error", "duration", "sent", "answered")
+    readonly_fields = ("made", "duration", "sent", "answered")
+
+    @admin.display(description="At (UTC)", ordering="at")
+    def made(self, call: ApiCall) -> SafeString | str:
+        return stamp(call.at)
+
+    @admin.display(description="Call")
+    def call(self, call: ApiCall) -> str:
+        return f"{call.method} {call.path}"
+
+    @admin.display(description="Answer", ordering="status")
+    def answer(self, call: ApiCall) -> SafeString:
+        tone = "ok" if call.status and call.status < 400 else "bad"  # noqa: PLR2004  (RFC 9110)
+        return format_html('<span class="fv-badge fv-badge--{}">{}</span>', tone, call.status or "no answer")
+
+    @admin.display(description="Took", ordering="duration_ms")
+    def duration(self, call: ApiCall) -> str:
+        return f"{call.duration_ms} ms"
+
+    @admin.display(description="Request (redacted)")
+    def sent(self, call: ApiCall) -> SafeString:
+        return json_block(call.request)
+
+    @admin.display(description="Answer (redacted)")
+    def answered(self, call: ApiCall) -> SafeString:
+        return json_block(call.response)

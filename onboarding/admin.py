@@ -1,6 +1,5 @@
 """Prices, API keys and the audit trail. Runs are shown where their tickets are known."""
 
-import json
 from typing import Any
 
 from django.contrib import admin, messages
@@ -9,12 +8,12 @@ from django.db import transaction as db
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, path, reverse
 from django.utils.decorators import method_decorator
-from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_POST
 from unfold.admin import ModelAdmin
 
 from integrations import clock
+from integrations.admin import ReadOnlyAdmin, json_block, stamp
 from onboarding import audit
 from onboarding.models import ApiKey, AuditEntry, PlanPrice
 
@@ -26,28 +25,17 @@ class PlanPriceAdmin(ModelAdmin):
     list_fullwidth = True
 
 
-class _ReadOnly(ModelAdmin):
-    list_fullwidth = True
-    list_per_page = 50
-    show_full_result_count = False
-
-    def has_add_permission(self, request: HttpRequest) -> bool:  # noqa: ARG002
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ARG002
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ARG002
-        return False
-
-
 @admin.register(ApiKey)
-class ApiKeyAdmin(_ReadOnly):
+class ApiKeyAdmin(ReadOnlyAdmin):
     """Keys are made by ``manage.py create_api_key``, which shows them once; here they are revoked."""
 
-    list_display = ("name", "prefix", "scope", "created_at", "revoked_at")
+    list_display = ("name", "prefix", "scope", "state")
     fields = ("name", "prefix", "scope", "created_at", "revoked_at")
     change_form_outer_after_template = "admin/onboarding/apikey/revoke.html"
+
+    @admin.display(description="State", ordering="revoked_at")
+    def state(self, key: ApiKey) -> str:
+        return f"revoked {key.revoked_at:%Y-%m-%d %H:%M}" if key.revoked_at else "valid"
 
     def get_urls(self) -> list[URLPattern]:
         revoke = path("<int:pk>/revoke/", self.admin_site.admin_view(self.revoke_view), name="onboarding_apikey_revoke")
@@ -79,15 +67,19 @@ class ApiKeyAdmin(_ReadOnly):
 
 
 @admin.register(AuditEntry)
-class AuditEntryAdmin(_ReadOnly):
-    list_display = ("at", "name", "run", "actor", "facts")
+class AuditEntryAdmin(ReadOnlyAdmin):
+    list_display = ("written", "name", "run", "actor", "facts")
     list_select_related = ("transaction",)
-    list_display_links = ("at",)
+    list_display_links = ("written",)
     ordering = ("-pk",)
     search_fields = ("transaction__onboarding_transaction_id__startswith", "name__startswith", "actor__startswith")
     search_help_text = "Transaction id, name of the entry, or actor"
-    fields = ("at", "name", "transaction", "sequence", "actor", "request_id", "details", "previous_hash", "hash")
-    readonly_fields = ("details",)
+    fields = ("written", "name", "transaction", "sequence", "actor", "request_id", "details", "previous_hash", "hash")
+    readonly_fields = ("written", "details")
+
+    @admin.display(description="At (UTC)", ordering="pk")
+    def written(self, entry: AuditEntry) -> SafeString | str:
+        return stamp(entry.at)
 
     @admin.display(description="Run")
     def run(self, entry: AuditEntry) -> str:
@@ -99,4 +91,4 @@ class AuditEntryAdmin(_ReadOnly):
 
     @admin.display(description="Data")
     def details(self, entry: AuditEntry) -> SafeString:
-        return format_html('<pre class="fv-json">{}</pre>', json.dumps(entry.data, indent=2, ensure_ascii=False))
+        return json_block(entry.data)

@@ -18,11 +18,11 @@ from django.utils.safestring import SafeString
 from django.views.decorators.http import require_GET, require_POST
 
 from exceptions_queue.admin import looks, words
-from exceptions_queue.admin.bases import ReadOnlyAdmin
 from exceptions_queue.admin.connection_forms import AddForm, CredentialsForm, SettingsForm, info
 from exceptions_queue.admin.ticket_page import waiting_runs
 from exceptions_queue.models import UNRESOLVED, Ticket
 from integrations import connections
+from integrations.admin import ReadOnlyAdmin
 from integrations.connections import ProbeResult
 from integrations.models import ApiCall, Connection
 from integrations.words import Breaker

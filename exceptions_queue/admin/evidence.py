@@ -16,8 +16,8 @@ from django.views.decorators.http import require_POST
 from unfold.contrib.filters.admin import ChoicesDropdownFilter, RelatedDropdownFilter
 
 from exceptions_queue.admin import looks
-from exceptions_queue.admin.bases import ReadOnlyAdmin
 from exceptions_queue.models import Alert, AlertState
+from integrations.admin import ReadOnlyAdmin
 from integrations.crypto import SecretUnreadable
 from integrations.models import InboundEvent
 from integrations.redact import redact

@@ -85,6 +85,11 @@ def when(at: datetime | None) -> str:
     return f"in {span(gap)}" if gap > timedelta(0) else f"{span(gap)} ago"
 
 
+def soon(at: datetime | None) -> str:
+    """When something happens by itself: what is due already happens any moment."""
+    return when(at) if at is None or at > clock.now() else "any moment now"
+
+
 def moment(at: datetime | None) -> SafeString | str:
     """The instant in UTC, with its distance in words as the text that people read first."""
     if at is None:

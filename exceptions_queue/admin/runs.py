@@ -15,11 +15,11 @@ from django.views.decorators.http import require_GET, require_POST
 from unfold.contrib.filters.admin import DropdownFilter
 
 from exceptions_queue.admin import looks, ticket_page
-from exceptions_queue.admin.bases import ReadOnlyAdmin
 from exceptions_queue.admin.payloads import differences, snapshots
 from exceptions_queue.admin.search import runs_matching
 from exceptions_queue.models import UNRESOLVED, CrmOwner, Ticket
 from integrations import clock
+from integrations.admin import ReadOnlyAdmin
 from integrations.words import Breaker
 from onboarding import services
 from onboarding.models import Attempt, ChangeRequest, OnboardingTransaction, Step

@@ -17,7 +17,7 @@ from integrations.models import ApiCall, Connection
 from integrations.words import Breaker
 from onboarding.models import AuditEntry, OnboardingTransaction, Step
 from onboarding.payload import catalogue
-from onboarding.words import Status, StepState
+from onboarding.words import Category, Status, StepState
 
 SEE_PERSONAL = "onboarding.see_personal_data"
 SOON = timedelta(seconds=15)
@@ -92,6 +92,7 @@ def context(ticket: Ticket, user: User, *, forms: dict[str, Any] | None = None) 
         "vendor": words.vendor(ticket.step.connection if ticket.step else ticket.connection),
         "other_problems": _other_problems(ticket),
         "connection_url": _connection_url(ticket, user),
+        "mend_connection": ticket.is_open and ticket.category in (Category.AUTH_ERROR, Category.NOT_CONFIGURED),
         "attempts": list(ticket.step.attempt_rows.order_by("-pk")[:20]) if ticket.step else [],
         "calls": _calls(ticket, user),
         "timeline": timeline(ticket.transaction) if ticket.transaction else _connection_timeline(ticket),
@@ -127,7 +128,7 @@ def state_of(ticket: Ticket, rows: list[Row]) -> dict[str, str]:
         if ticket.status == TicketStatus.RETRYING:
             return {"tone": looks.INFO, "icon": "sync", "text": "It is being tried again now. This page follows it."}
         if ticket.next_retry:
-            text = f"Firstvalue tries again by itself {looks.when(ticket.next_retry)}."
+            text = f"Firstvalue tries again by itself {looks.soon(ticket.next_retry)}."
             return {"tone": looks.INFO, "icon": "schedule", "text": text}
         return {"tone": looks.RISK, "icon": "front_hand", "text": "It waits for a person."}
     done = f"Resolved {looks.when(ticket.resolved_at)}. {ticket.resolution}".strip()
@@ -193,7 +194,7 @@ def _note(step: Step, before: list[str], mapping: Any) -> str:
         case _ if parked and not before:
             return f"parked: {words.vendor(step.connection)} refuses our credentials"
         case StepState.BLOCKED if step.due_at:
-            return f"stuck ({step.get_category_display().lower()}); tried again {looks.when(step.due_at)}"
+            return f"stuck ({step.get_category_display().lower()}); tried again {looks.soon(step.due_at)}"
         case StepState.BLOCKED:
             return f"stuck: {step.get_category_display().lower()}"
         case StepState.WAITING:
@@ -225,7 +226,7 @@ def facts(ticket: Ticket) -> list[tuple[str, Any]]:
         ("Failed step", ticket.failed_step),
         ("HTTP status", ticket.http_status or "—"),
         ("Attempts", ticket.attempts),
-        ("Next retry", looks.moment(ticket.next_retry) if ticket.next_retry else "none by itself"),
+        ("Next retry", looks.soon(ticket.next_retry) or "none by itself"),
         ("SLA due", looks.moment(ticket.sla_due)),
         ("Safe action", looks.safe_action(ticket)),
         ("Queue", ticket.get_queue_display()),

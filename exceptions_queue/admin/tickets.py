@@ -16,9 +16,9 @@ from django.utils.safestring import SafeString
 from django.views.decorators.http import require_GET, require_POST
 
 from exceptions_queue.admin import bulk, looks, ticket_actions, ticket_filters, ticket_page, words
-from exceptions_queue.admin.bases import ReadOnlyAdmin
 from exceptions_queue.admin.search import runs_matching
 from exceptions_queue.models import Ticket
+from integrations.admin import ReadOnlyAdmin
 from onboarding.models import Attempt
 
 
@@ -91,7 +91,7 @@ class TicketAdmin(ReadOnlyAdmin):
 
     @admin.display(description="Attempts", ordering="attempts_made")
     def tries(self, ticket: Ticket) -> SafeString:
-        following = f"next {looks.when(ticket.next_retry)}" if ticket.next_retry else ""
+        following = f"next {looks.soon(ticket.next_retry)}" if ticket.next_retry else ""
         return looks.two_lines(getattr(ticket, "attempts_made", 0), following)
 
     @admin.display(description="Safe action")
