@@ -1,0 +1,110 @@
+"""Connections: testing, credentials that go in and never come out, and what waits going on."""
+
+import pytest
+
+from exceptions_queue.models import Ticket
+from integrations.models import Connection
+from integrations.words import Breaker
+from onboarding.models import AuditEntry, OnboardingTransaction
+from onboarding.words import Status
+from tests.conftest import Drain
+from tests.console.conftest import CONNECTIONS, As, page, text
+
+NEW = "the-new-token-of-hubspot"
+
+
+def url(connection: Connection, name: str = "change") -> str:
+    return f"{CONNECTIONS}{connection.pk}/{name}/"
+
+
+def test_new_credentials_are_tested_and_what_waited_goes_on(
+    refused: Ticket, connections: dict[str, Connection], as_: As, drain: Drain
+) -> None:
+    engineer = as_("engineer")
+    assert "HubSpot refuses our credentials; 1 run waits" in text(engineer.get(page(refused)))
+    answer = engineer.post(url(connections["hubspot"], "credentials"), {"token": NEW}, follow=True)
+    assert "The test passed" in text(answer)
+    assert "1 run goes on" in text(answer)
+    assert NEW not in answer.content.decode()
+    drain()
+    assert OnboardingTransaction.objects.get().status == Status.COMPLETE
+    refused = Ticket.objects.get(pk=refused.pk)
+    assert refused.status == "resolved"
+    assert AuditEntry.objects.filter(name="integrations.credentials.entered", actor="engineer").exists()
+
+
+def test_wrong_credentials_are_told_and_never_shown(
+    refused: Ticket, connections: dict[str, Connection], as_: As
+) -> None:
+    answer = as_("engineer").post(
+        url(connections["hubspot"], "credentials"), {"token": "guessed-wrong-token"}, follow=True
+    )
+    assert "The test failed" in text(answer)
+    assert "enter a new token" in text(answer)
+    assert "guessed-wrong-token" not in answer.content.decode()
+    hubspot = Connection.objects.get(slug="hubspot")
+    assert hubspot.breaker == Breaker.OPEN
+
+
+def test_a_value_that_is_refused_is_not_shown_again(hubspot: Connection, as_: As) -> None:
+    answer = as_("engineer").post(url(hubspot, "credentials"), {"token": "half a secret"})
+    assert answer.status_code == 422
+    assert "holds spaces" in text(answer)
+    assert "half a secret" not in answer.content.decode()
+    assert as_("engineer").post(url(hubspot, "credentials"), {}).status_code == 422
+
+
+@pytest.mark.parametrize("name", ["sales", "support", "finance", "lead"])
+def test_others_neither_test_nor_enter(hubspot: Connection, as_: As, name: str) -> None:
+    person = as_(name)
+    assert person.post(url(hubspot, "test")).status_code == 403
+    assert person.post(url(hubspot, "credentials"), {"token": "mine"}).status_code == 403
+    assert person.post(url(hubspot, "settings"), {"base_url": "https://evil.example"}).status_code == 403
+    assert person.get(url(hubspot)).status_code == 403
+    assert hubspot.secrets("token") == ["sandbox-hubspot-token"]
+
+
+@pytest.mark.parametrize("name", ["test", "credentials", "settings"])
+def test_a_get_changes_nothing(hubspot: Connection, as_: As, name: str) -> None:
+    assert as_("admin").get(url(hubspot, name)).status_code == 405
+
+
+def test_a_working_connection_passes_its_test(hubspot: Connection, as_: As) -> None:
+    assert "The test passed" in text(as_("engineer").post(url(hubspot, "test"), follow=True))
+
+
+def test_another_address_is_checked_and_voids_the_credentials(hubspot: Connection, as_: As) -> None:
+    engineer = as_("engineer")
+    wrong = engineer.post(url(hubspot, "settings"), {"base_url": "https://evil.example", "environment": "production"})
+    assert wrong.status_code == 422
+    assert hubspot.secrets("token")
+    moved = {"base_url": "https://api.hubapi.com", "environment": "production", "option-portal_id": "77"}
+    answer = engineer.post(url(hubspot, "settings"), moved, follow=True)
+    assert "stored credentials were removed" in text(answer)
+    hubspot = Connection.objects.get(pk=hubspot.pk)
+    assert hubspot.options["portal_id"] == "77"
+    assert not hubspot.secrets("token")
+
+
+def test_a_connection_is_made_and_then_needs_credentials(as_: As) -> None:
+    engineer = as_("engineer")
+    fields = {"slug": "crm-emea", "system": "crm", "provider": "hubspot", "base_url": "", "environment": "production"}
+    answer = engineer.post(f"{CONNECTIONS}add/", fields, follow=True)
+    assert "Not ready: token must be entered." in text(answer)
+    assert "A connection of this name exists." in text(engineer.post(f"{CONNECTIONS}add/", fields))
+    assert "is for crm" in text(engineer.post(f"{CONNECTIONS}add/", {**fields, "slug": "other", "system": "delivery"}))
+    assert as_("sales").get(f"{CONNECTIONS}add/").status_code == 403
+
+
+def test_no_page_shows_a_secret(refused: Ticket, connections: dict[str, Connection], as_: As) -> None:
+    admin = as_("admin")
+    secrets = [secret for made in connections.values() for secret in made.secrets("token")]
+    ciphertexts = [row.ciphertext for made in connections.values() for row in made.secret_rows.all()]
+    pages = [page(refused), CONNECTIONS, "/admin/integrations/apicall/", "/admin/onboarding/auditentry/"]
+    pages += [url(made) for made in connections.values()]
+    pages += [f"/admin/integrations/apicall/{call.pk}/change/" for call in connections["hubspot"].calls.all()]
+    assert len(pages) > 7
+    for each in pages:
+        shown = admin.get(each)
+        assert shown.status_code == 200, each
+        assert not [secret for secret in (*secrets, *ciphertexts) if secret in shown.content.decode()], each

@@ -1,0 +1,110 @@
+"""The other pages: runs, evidence, set-up, and a sidebar that shows each person just theirs."""
+
+from typing import Any
+
+import pytest
+
+from exceptions_queue.models import CrmOwner, Ticket
+from integrations import crypto
+from integrations.models import Connection, InboundEvent
+from integrations.words import EventState
+from onboarding.intake import service
+from onboarding.models import ApiKey, ChangeRequest
+from onboarding.payload.schema import OnboardingPayload
+from tests.conftest import Drain, Payload
+from tests.console.conftest import QUEUE, RUNS, As, Pay, text
+
+
+@pytest.fixture
+def changed(pay: Pay, payload: Payload, connections: dict[str, Connection], drain: Drain) -> ChangeRequest:
+    """A complete run under whose id other content arrived."""
+    run = pay("beta")
+    drain()
+    content = OnboardingPayload.model_validate(
+        payload(**run.payload | {"commercial__plan_sku": "enterprise"})
+    ).content()
+    service.accept(content, actor="tests")
+    return ChangeRequest.objects.get()
+
+
+def test_a_runs_page_tells_all_of_it(changed: ChangeRequest, as_: As) -> None:
+    shown = as_("sales").get(f"{RUNS}{changed.transaction_id}/change/")
+    words = text(shown)
+    for expected in (
+        "Create the delivery project",
+        "created by this run",
+        "pi_beta",
+        "ann@beta-works.com",
+        "enterprise",
+        "Data, version 1",
+    ):
+        assert expected in words
+
+
+def test_a_change_request_is_dismissed_by_a_post_of_those_who_may(changed: ChangeRequest, as_: As) -> None:
+    url = f"{RUNS}{changed.transaction_id}/dismiss/{changed.pk}/"
+    assert as_("sales").get(url).status_code == 405
+    assert as_("finance").post(url).status_code == 403
+    assert "dismissed; the run stays as it is" in text(as_("sales").post(url, follow=True))
+    assert "Not done" in text(as_("sales").post(url, follow=True))
+
+
+def test_pages_of_evidence_and_set_up_open(refused: Ticket, as_: As, people: dict[str, Any]) -> None:
+    CrmOwner.objects.create(crm_owner_id="u_1", user=people["sales"])
+    admin = as_("admin")
+    for name in (
+        "integrations/inboundevent", "integrations/apicall", "onboarding/auditentry", "exceptions_queue/alert",
+        "exceptions_queue/queue", "exceptions_queue/crmowner", "onboarding/planprice", "onboarding/apikey", "auth/user",
+        "auth/group", "exceptions_queue/crmowner/add", "onboarding/planprice/add", "auth/user/add", "auth/group/add",
+    ):  # fmt: skip
+        assert admin.get(f"/admin/{name}/").status_code == 200, name
+
+
+def test_the_sidebar_shows_each_person_just_theirs(as_: As) -> None:
+    def links(name: str) -> set[str]:
+        shown = text(as_(name).get(QUEUE))
+        return {
+            link
+            for link in ("Runs", "Connections", "CRM owners", "Prices", "API keys", "API calls", "Audit")
+            if link in shown
+        }
+
+    assert links("sales") == links("support") == links("finance") == {"Runs"}
+    assert links("engineer") == {"Runs", "Connections", "CRM owners", "Prices", "API calls", "Audit"}
+    assert links("lead") == {"Runs", "CRM owners", "Audit"}
+    assert len(links("admin")) == 7
+
+
+def test_an_api_key_is_revoked_once(as_: As) -> None:
+    key = ApiKey.objects.create(name="billing", prefix="fv_1", digest="d" * 64, scope="intake")
+    url = f"/admin/onboarding/apikey/{key.pk}/revoke/"
+    assert as_("admin").get(url).status_code == 405
+    assert as_("engineer").post(url).status_code == 403
+    assert "is revoked" in text(as_("admin").post(url, follow=True))
+    assert "Not done" in text(as_("admin").post(url, follow=True))
+    key.refresh_from_db()
+    assert key.revoked_at
+    assert as_("admin").get("/admin/onboarding/apikey/add/").status_code == 403
+
+
+def test_an_event_is_shown_redacted_and_processed_again(hubspot: Connection, as_: As) -> None:
+    event = InboundEvent(
+        connection=hubspot,
+        external_id="evt_1",
+        type="deal.created",
+        body=crypto.encrypt('{"id": "evt_1", "email": "jordan@acme-logistics.com", "token": "top-secret-value"}'),
+        received_at="2026-11-22T10:00:00Z",
+    )
+    event.fail(outcome="not understood", retry_at=None)
+    event.save()
+    url = f"/admin/integrations/inboundevent/{event.pk}/"
+    shown = as_("engineer").get(f"{url}change/")
+    assert "evt_1" in text(shown)
+    assert "jordan@" not in shown.content.decode()
+    assert "top-secret-value" not in shown.content.decode()
+    assert as_("engineer").get(f"{url}again/").status_code == 405
+    assert as_("sales").post(f"{url}again/").status_code == 403
+    assert "processed again now" in text(as_("engineer").post(f"{url}again/", follow=True))
+    event = InboundEvent.objects.get(pk=event.pk)
+    assert event.state == EventState.FAILED
+    assert event.due_at is not None
