@@ -65,8 +65,9 @@ def follow_step(step: Step, *, requested: bool, **_: Any) -> None:
 
 @receiver(breaker_opened)
 def open_connection_ticket(connection: Connection, status: int | None, **_: Any) -> None:
-    message = f"{connection.slug} refuses our credentials: {connection.breaker_reason}"
-    tickets.for_connection(connection, category=Category.AUTH_ERROR, message=message, http_status=status)
+    tickets.for_connection(
+        connection, category=Category.AUTH_ERROR, message=connection.breaker_reason, http_status=status
+    )
     audit.record_elsewhere(
         "integrations.breaker.opened", actor=audit.SYSTEM, data={"connection": connection.slug, "status": status}
     )
