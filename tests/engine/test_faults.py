@@ -12,9 +12,9 @@ from integrations.models import Connection
 from integrations.sandbox.control import SandboxControl
 from onboarding import services
 from onboarding.models import Step
-from onboarding.words import Status, StepState
+from onboarding.words import Category, Status, StepState
 from tests.conftest import Drain
-from tests.engine.conftest import Accept, Settled, shown, status_of, step_of
+from tests.engine.conftest import Accept, Settled, shown, status_of, step_of, ticket_of
 
 
 @dataclass(frozen=True)
@@ -65,34 +65,35 @@ def short_calls(settings: Any) -> None:
 
 
 @pytest.mark.usefixtures("connections")
-@pytest.mark.parametrize("site", SITES, ids=lambda site: site.step)
 @pytest.mark.parametrize("fault", FAULTS)
-def test_one_fault_at_the_create(
-    fault: str, site: Site, accept: Accept, drain: Drain, sandbox: SandboxControl, settled: Settled
+def test_a_fault_at_each_create(
+    fault: str, accept: Accept, drain: Drain, sandbox: SandboxControl, settled: Settled
 ) -> None:
     rule = {"kind": fault, "count": 1} | FAULTS[fault]
-    sandbox.add_fault(site.vendor, method="POST", path=site.path, **rule)
+    for site in SITES:
+        sandbox.add_fault(site.vendor, method="POST", path=site.path, **rule)
     run = accept()
     drain()
     settled()
-    assert sandbox.faults()[0]["count"] == 0, "the fault never struck"
-    resume(drain)
-    settled()
-    assert sandbox.counts()["vendors"][site.vendor][site.kind]["created"] <= 1
-    if status_of(run) != Status.COMPLETE:
+    for _ in SITES:
+        resume(drain)
+        settled()
+    assert [each["count"] for each in sandbox.faults()] == [0] * len(SITES), "a fault never struck"
+    done = {step.key for step in run.steps.all() if step.is_done}
+    for site in SITES:
+        there = sandbox.counts()["vendors"][site.vendor][site.kind]["created"]
+        if site.step in done:
+            assert there == 1, shown(run)
+            continue
         # Nothing enforces one project a name: a create that may have happened is a person's to judge.
         assert site.step == "delivery.project", shown(run)
-        assert Ticket.objects.get(resolved_at=None).category == "unknown-outcome"
-        assert sandbox.counts()["vendors"]["asana"]["projects"]["created"] == 0
-    else:
-        assert run.mappings.count() == 4
-        assert not Ticket.objects.filter(resolved_at=None).exists()
+        assert ticket_of(run, site.step).category == Category.UNKNOWN_OUTCOME
+        assert there == 0
+    assert Ticket.objects.filter(resolved_at=None).count() == len(SITES) - len(done)
 
 
 @pytest.mark.usefixtures("connections")
-@pytest.mark.parametrize(
-    "fault", ["error_before", "reset_after", "malformed", "rate_limit", "unauthorized", "forbidden"]
-)
+@pytest.mark.parametrize("fault", ["error_before", "malformed", "unauthorized"])
 def test_a_vendor_that_fails_at_everything_for_a_while(
     fault: str, accept: Accept, drain: Drain, sandbox: SandboxControl, settled: Settled
 ) -> None:
@@ -102,7 +103,6 @@ def test_a_vendor_that_fails_at_everything_for_a_while(
     settled()
     assert Ticket.objects.filter(resolved_at=None).exists()
     sandbox.clear_faults()
-    resume(drain)
     resume(drain)
     settled()
     assert status_of(run) == Status.COMPLETE, shown(run)
