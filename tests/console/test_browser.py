@@ -1,0 +1,114 @@
+"""The console in a real Chromium. Without one these tests are skipped, visibly; CI brings one and fails instead."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import connections
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+from pytest_django.live_server_helper import LiveServer
+
+from exceptions_queue.models import Ticket
+from integrations.models import Connection
+from onboarding.models import OnboardingTransaction
+from onboarding.words import Status
+from tests.conftest import Drain
+from tests.console.conftest import QUEUE, RUNS, page
+
+pytestmark = pytest.mark.browser
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+ARGS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+
+
+def executable(bundled: str) -> str | None:
+    """Playwright's own Chromium where it is installed, else the system's."""
+    if Path(bundled).exists():
+        return bundled
+    return next((found for name in NAMES if (found := shutil.which(name))), None)
+
+
+@pytest.fixture
+def chromium(people: dict[str, User], monkeypatch: pytest.MonkeyPatch) -> Iterator[Browser]:
+    # Playwright's synchronous interface runs an event loop in this thread, and the test asks the database in it.
+    monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
+    with sync_playwright() as playwright:
+        path = executable(playwright.chromium.executable_path)
+        if path is None:
+            if os.environ.get("CI") == "true":
+                pytest.fail("CI must bring a Chromium.")
+            pytest.skip("no Chromium on this machine")
+        browser = playwright.chromium.launch(executable_path=path, args=ARGS)
+        yield browser
+        browser.close()
+        connections.close_all()  # those of the event loop: others than this thread has without one
+
+
+@pytest.fixture
+def vendors(hubspot: Connection, asana: Connection, zendesk: Connection) -> list[Connection]:
+    return [hubspot, asana, zendesk]
+
+
+@pytest.fixture
+def sales(chromium: Browser, live_server: LiveServer) -> Iterator[Page]:
+    """Sales ops, logged in through the form; whatever the browser complains of fails the test."""
+    context = chromium.new_context(base_url=live_server.url, viewport={"width": 1440, "height": 900})
+    tab = context.new_page()
+    complaints: list[str] = []
+    tab.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    tab.on("pageerror", lambda error: complaints.append(str(error)))
+    tab.goto("/")
+    tab.get_by_label("Username").fill("sales")
+    tab.get_by_label("Password").fill("pw")
+    tab.get_by_role("button", name="Log in").click()
+    expect(tab).to_have_url(f"{live_server.url}{QUEUE}")
+    yield tab
+    context.close()
+    # A refused form is a page with a status of its own, which Chromium tells as well.
+    assert [complaint for complaint in complaints if "422" not in complaint] == []
+
+
+def test_sales_fills_in_what_is_missing_and_watches_the_run_complete(
+    missing: Ticket, vendors: list[Connection], sales: Page, drain: Drain
+) -> None:
+    sales.get_by_role("link", name="Beta Works").click()
+    expect(sales.get_by_role("heading", name="Beta Works paid, but the domain is missing or unusable")).to_be_visible()
+    field = sales.get_by_label("Domain", exact=True)
+    field.fill("hotmail.com")
+    sales.get_by_role("button", name="Save and retry").click()
+    expect(sales.get_by_text("“hotmail.com” is a mail provider")).to_be_visible()
+    expect(field).to_have_value("hotmail.com")
+    field.fill("beta-works.com")
+    field.press("Enter")
+    expect(sales.get_by_text("The data is complete, and the onboarding goes on by itself")).to_be_visible()
+    drain()
+    # The page follows the run by itself: nobody reloads it.
+    expect(sales.get_by_text("The run is complete.")).to_be_visible(timeout=15_000)
+    assert OnboardingTransaction.objects.get().status == Status.COMPLETE
+
+
+def test_a_choice_is_made_with_the_keyboard(ambiguous: Ticket, sales: Page, drain: Drain) -> None:
+    sales.goto(page(ambiguous))
+    use = sales.get_by_role("button", name="Use Beta Works GmbH")
+    use.focus()
+    use.press("Enter")
+    expect(sales.get_by_text("Your choice is kept for this customer")).to_be_visible()
+    drain()
+    expect(sales.get_by_text("The run is complete.")).to_be_visible(timeout=15_000)
+
+
+@pytest.mark.parametrize("width", [390, 1440])
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_no_page_is_wider_than_the_screen(missing: Ticket, sales: Page, width: int, theme: str) -> None:
+    sales.emulate_media(color_scheme="dark" if theme == "dark" else "light")
+    sales.set_viewport_size({"width": width, "height": 844})
+    for path in (QUEUE, page(missing), RUNS, f"{RUNS}{missing.transaction_id}/change/"):
+        sales.goto(path)
+        expect(sales.get_by_text("Beta Works").first).to_be_attached()
+        assert sales.evaluate("document.documentElement.scrollWidth") <= width, path
