@@ -16,7 +16,7 @@ from onboarding.engine.failpoints import failpoint
 from onboarding.engine.outcomes import Broken, Failed, LookedUp, Outcome
 from onboarding.engine.record import record
 from onboarding.payload.enrichment import CRM_PATHS
-from onboarding.payload.plausibility import normal_domain
+from onboarding.payload.plausibility import customer_domain
 from onboarding.payload.schema import get
 from onboarding.steps.base import EnsureHandler
 
@@ -81,7 +81,7 @@ def _perform(current: Claim) -> Outcome:
 
 def _look_up(current: Claim, connector: CrmConnector) -> LookedUp:
     facts = connector.lookup_owner(
-        domain=normal_domain(get(current.content, "customer.domain")),
+        domain=customer_domain(current.content),
         deal_id=get(current.content, "commercial.deal_id"),
     )
     if not facts.owner_id:

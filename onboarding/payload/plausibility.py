@@ -2,12 +2,13 @@
 
 import re
 from functools import cache
+from typing import Any
 
 from email_validator import EmailNotValidError, validate_email
 from publicsuffixlist import PublicSuffixList
 
 from onboarding.payload.catalogue import Type
-from onboarding.payload.schema import is_date
+from onboarding.payload.schema import get, is_date
 
 PLACEHOLDERS = frozenset(
     "tbd tba tbc todo test testing test1 test123 n/a na none null nil unknown undefined placeholder dummy temp example sample "
@@ -55,6 +56,13 @@ def normal_domain(value: str) -> str:
         return host.encode("idna").decode() if not host.isascii() else host
     except UnicodeError:
         return host
+
+
+def customer_domain(content: dict[str, Any]) -> str:
+    """The customer's normalised domain; an empty string where a person said that there is none, whatever was sent before."""
+    if get(content, "customer.no_domain", default=False) is True:
+        return ""
+    return normal_domain(get(content, "customer.domain"))
 
 
 def normal_name(value: str) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 from integrations import clock
 from onboarding import audit
 from onboarding.models import OnboardingTransaction, PayloadSnapshot
-from onboarding.payload.plausibility import normal_domain
+from onboarding.payload.plausibility import customer_domain
 from onboarding.payload.schema import get, paths
 
 
@@ -51,7 +51,7 @@ def _copy_for_lists(run: OnboardingTransaction, content: dict[str, Any]) -> None
         return str(get(content, path))[:limit]
 
     run.customer_name = text("customer.legal_name", 255)
-    run.domain = normal_domain(text("customer.domain", 255))[:255]
+    run.domain = customer_domain(content)[:255]
     run.contact_email = text("customer.primary_contact.email", 254).lower()
     run.plan_sku = text("commercial.plan_sku", 100)
     run.segment = text("customer.segment", 64)

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from integrations.providers.base import Connector, MatchKey
 from integrations.words import System
-from onboarding.payload.plausibility import normal_domain, normal_name
+from onboarding.payload.plausibility import customer_domain, normal_name
 from onboarding.payload.schema import get
 
 Content = dict[str, Any]
@@ -67,7 +67,7 @@ class CustomerHandler(EnsureHandler):
     shared = True
 
     def match_key(self, content: Content, run_id: str) -> str:  # noqa: ARG002
-        if domain := normal_domain(get(content, "customer.domain")):
+        if domain := customer_domain(content):
             return bounded(f"domain:{domain}")
         name, email = normal_name(get(content, "customer.legal_name")), get(content, "commercial.billing_email").lower()
         return bounded(f"name:{name}|{email}")

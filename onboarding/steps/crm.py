@@ -4,7 +4,7 @@ from typing import Any
 
 from integrations.providers.base import Connector, CrmConnector, MatchKey
 from integrations.words import System
-from onboarding.payload.plausibility import normal_domain
+from onboarding.payload.plausibility import customer_domain
 from onboarding.payload.schema import get, without_empty
 from onboarding.steps.base import Content, CustomerHandler, EnsureHandler, StepHandler, bounded
 from onboarding.steps.registry import register
@@ -36,7 +36,7 @@ class Account(CustomerHandler):
 
     def keys(self, content: Content, reference: str) -> list[MatchKey]:
         keys = [MatchKey("reference", reference)]
-        if domain := normal_domain(get(content, "customer.domain")):
+        if domain := customer_domain(content):
             return [*keys, MatchKey("domain", domain)]
         name, email = get(content, "customer.legal_name"), get(content, "commercial.billing_email")
         return [*keys, MatchKey("name+billing-email", name, email)]
@@ -44,7 +44,7 @@ class Account(CustomerHandler):
     def params(self, content: Content, related: dict[str, str]) -> dict[str, Any]:  # noqa: ARG002
         return _filled(
             name=get(content, "customer.legal_name"),
-            domain=normal_domain(get(content, "customer.domain")),
+            domain=customer_domain(content),
             country=get(content, "customer.country"),
             owner_id=get(content, "ownership.crm_owner_id"),
         )

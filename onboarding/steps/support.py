@@ -4,7 +4,7 @@ from typing import Any
 
 from integrations.providers.base import MatchKey
 from integrations.words import System
-from onboarding.payload.plausibility import normal_domain
+from onboarding.payload.plausibility import customer_domain
 from onboarding.payload.schema import get
 from onboarding.steps.base import Content, CustomerHandler
 from onboarding.steps.registry import register
@@ -20,9 +20,9 @@ class Organization(CustomerHandler):
 
     def keys(self, content: Content, reference: str) -> list[MatchKey]:
         # The help desk keeps names unique, so a namesake is found here or met as a conflict; its domain decides whose it is.
-        name, domain = get(content, "customer.legal_name"), normal_domain(get(content, "customer.domain"))
+        name, domain = get(content, "customer.legal_name"), customer_domain(content)
         return [MatchKey("reference", reference), MatchKey("name", name, domain)]
 
     def params(self, content: Content, related: dict[str, str]) -> dict[str, Any]:  # noqa: ARG002
-        domain = normal_domain(get(content, "customer.domain"))
+        domain = customer_domain(content)
         return {"name": get(content, "customer.legal_name"), "domains": [domain] if domain else []}

@@ -4,7 +4,7 @@ from django.test import Client
 
 from exceptions_queue.models import Ticket
 from integrations.models import Connection
-from onboarding.models import OnboardingTransaction
+from onboarding.models import ObjectMapping, OnboardingTransaction
 from onboarding.words import Status
 from tests.conftest import Drain
 from tests.console.conftest import As, Pay, act, open_ticket, page, text
@@ -74,6 +74,19 @@ def test_a_customer_without_a_domain_needs_a_billing_email(
     client.post(act(missing, "fix"), fields)
     drain()
     assert OnboardingTransaction.objects.get().status == Status.COMPLETE
+
+
+def test_customers_without_a_domain_are_not_taken_for_one(
+    pay: Pay, connections: dict[str, Connection], as_: As, drain: Drain
+) -> None:
+    """What stands in the domain field, a mail provider's, must not tie strangers together."""
+    for name in ("beta", "gamma"):
+        ticket = open_ticket(pay(name, customer__domain="gmail.com"))
+        fields = {"customer.no_domain": "on", "commercial.billing_email": f"bills@{name}-works.com"}
+        as_("sales").post(act(ticket, "fix"), fields)
+    drain()
+    accounts = ObjectMapping.objects.filter(step__key="crm.account").values_list("external_id", flat=True)
+    assert len(set(accounts)) == 2
 
 
 def test_kickoff_takes_a_date_or_an_urgency(
