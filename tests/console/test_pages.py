@@ -108,3 +108,10 @@ def test_an_event_is_shown_redacted_and_processed_again(hubspot: Connection, as_
     event = InboundEvent.objects.get(pk=event.pk)
     assert event.state == EventState.FAILED
     assert event.due_at is not None
+
+
+def test_what_is_refused_or_gone_is_a_page_of_ours(as_: As) -> None:
+    refused = as_("sales").get("/admin/integrations/connection/")
+    assert (refused.status_code, "You may not see or do this." in text(refused)) == (403, True)
+    gone = as_("sales").get(f"{QUEUE}999/change/")
+    assert (gone.status_code, "There is nothing here." in text(gone)) == (404, True)
