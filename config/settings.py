@@ -291,6 +291,7 @@ UNFOLD = {
     "SITE_HEADER": "Firstvalue",
     "SITE_SUBHEADER": "from paid to first value",
     "SITE_SYMBOL": "flag",
+    "SITE_URL": None,
     "SHOW_HISTORY": False,
     "SHOW_VIEW_ON_SITE": False,
     "BORDER_RADIUS": "6px",
