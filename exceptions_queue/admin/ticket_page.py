@@ -63,6 +63,11 @@ class Row:
     external_id: str = ""
     here: bool = False
 
+    @property
+    def parked(self) -> bool:
+        """Ready, and kept back by its connection's open breaker."""
+        return is_parked(self.step) and self.step.due_at is not None
+
 
 def load(pk: int) -> Ticket:
     """Raises ``Ticket.DoesNotExist``."""
@@ -136,6 +141,9 @@ def state_of(ticket: Ticket, rows: list[Row]) -> dict[str, str]:
         more = " The run is complete." if run else ""
         return {"tone": looks.OK, "icon": "check_circle", "text": f"{done}{more}"}
     stuck = [row.name for row in rows if row.step.state == StepState.BLOCKED]
+    if not stuck and any(row.parked for row in rows):
+        text = f"{done} The run now waits until a connection is mended."
+        return {"tone": looks.RISK, "icon": "pause_circle", "text": text}
     passed = sum(row.step.is_done for row in rows)
     more = (
         f"The run goes on: {passed} of {len(rows)} steps are done."
@@ -150,9 +158,8 @@ def is_moving(ticket: Ticket, rows: list[Row]) -> bool:
     if ticket.is_open and ticket.status == TicketStatus.RETRYING:
         return True
     soon = clock.now() + SOON
-    return any(
-        row.step.state == StepState.RUNNING or (row.step.due_at is not None and row.step.due_at <= soon) for row in rows
-    )
+    due = [row.step for row in rows if row.step.due_at is not None and row.step.due_at <= soon and not row.parked]
+    return bool(due) or any(row.step.state == StepState.RUNNING for row in rows)
 
 
 def progress(run: OnboardingTransaction, here: Step | None = None) -> list[Row]:
@@ -181,7 +188,6 @@ def progress(run: OnboardingTransaction, here: Step | None = None) -> list[Row]:
 
 
 def _note(step: Step, before: list[str], mapping: Any) -> str:
-    parked = step.connection is not None and step.connection.breaker == Breaker.OPEN and step.state != StepState.BLOCKED
     match step.state:
         case StepState.SUCCEEDED if mapping:
             return "created" if mapping.created_by_us else f"found ({mapping.how})"
@@ -191,7 +197,7 @@ def _note(step: Step, before: list[str], mapping: Any) -> str:
             return "skipped"
         case StepState.RUNNING:
             return "under way"
-        case _ if parked and not before:
+        case _ if is_parked(step) and not before:
             return f"parked: {words.vendor(step.connection)} refuses our credentials"
         case StepState.BLOCKED if step.due_at:
             return f"stuck ({step.get_category_display().lower()}); tried again {looks.soon(step.due_at)}"
@@ -201,6 +207,11 @@ def _note(step: Step, before: list[str], mapping: Any) -> str:
             what = step.get_waits_for_display().lower() if step.waits_for else "its turn"
             return f"waits for {what}"
     return f"then, after: {words.lowered(before[0])}" if before else "about to begin"
+
+
+def is_parked(step: Step) -> bool:
+    broken = step.connection is not None and step.connection.breaker == Breaker.OPEN
+    return broken and step.state != StepState.BLOCKED and not step.is_done
 
 
 def safe_link(url: str) -> str:
