@@ -11,7 +11,7 @@ from typing import Any
 from django.contrib.auth.models import User
 from django.db import transaction as db
 
-from exceptions_queue import roles
+from exceptions_queue import alerts, roles
 from exceptions_queue.models import Ticket, TicketNote
 from integrations import clock
 from onboarding import audit, services
@@ -131,6 +131,7 @@ def _assign(ticket: Ticket, actor: Actor, data: dict[str, Any]) -> None:
         fresh = Ticket.objects.select_for_update(no_key=True).get(pk=ticket.pk)
         fresh.queue, fresh.owner = queue, user
         fresh.save()
+        alerts.queue_late(fresh)
         _audit(
             run, "exceptions.ticket.assigned", actor, {"ticket": ticket.pk, "queue": queue, "owner": str(user or "")}
         )
@@ -172,13 +173,18 @@ def _may_choose(ticket: Ticket) -> bool:
     return _has_step(ticket) and ticket.category in (Category.AMBIGUOUS_MATCH, Category.UNKNOWN_OUTCOME)
 
 
+def _may_link(ticket: Ticket) -> bool:
+    """A person may know the object whatever the failure, unless the account itself cannot be reached."""
+    return _has_step(ticket) and ticket.category not in (Category.AUTH_ERROR, Category.NOT_CONFIGURED)
+
+
 ACTIONS: dict[str, Action] = {
     action.name: action
     for action in (
         Action("fix", "Save and retry", "fix_ticket", _may_fix, _fix),
         Action("choose-match", "Choose", "choose_match_ticket", _may_choose, _choose_match),
         Action("retry", "Retry", "retry_ticket", _may_retry, _retry),
-        Action("link-object", "Link an object", "link_object_ticket", _may_choose, _link_object),
+        Action("link-object", "Link an object", "link_object_ticket", _may_link, _link_object),
         Action("assign", "Assign", "assign_ticket", lambda _: True, _assign),
         Action("note", "Add a note", "note_ticket", lambda _: True, _note),
     )

@@ -1,6 +1,7 @@
 """Alerts: an outbox, decided from the open state at the moment of sending."""
 
 import logging
+import time
 from datetime import timedelta
 
 from django.conf import settings
@@ -10,6 +11,7 @@ from django.db.models import Q
 
 from exceptions_queue.models import Alert, AlertState, Queue, SlaClock, Ticket
 from integrations import clock
+from integrations.redact import redact_text
 from onboarding.queues import QUEUES
 
 SENDING_TAKES = timedelta(minutes=5)
@@ -28,6 +30,13 @@ def queue_at_risk(p1: SlaClock, ticket: Ticket) -> None:
             recipient=recipient,
             defaults={"ticket": ticket, "created_at": now, "due_at": now},
         )
+
+
+def queue_late(ticket: Ticket) -> None:
+    """A ticket that opens, or changes hands, when its run's clock is at risk already: its owner learns of it too."""
+    p1 = SlaClock.objects.filter(transaction=ticket.transaction_id, at_risk_seen=True, ended_at=None).first()
+    if p1 and ticket.transaction_id:
+        queue_at_risk(p1, ticket)
 
 
 def recipients(ticket: Ticket) -> list[str]:
@@ -49,10 +58,15 @@ def _members(group: str) -> list[str]:
     return sorted(set(members.values_list("email", flat=True)))
 
 
-def deliver() -> int:
-    """Send what is due; returns how many mails went out. A mail is claimed before it is sent, so two schedulers send it once."""
-    sent = 0
+def deliver(within: float = 20.0) -> int:
+    """Send what is due; returns how many mails went out. A mail is claimed before it is sent, so two schedulers send it once.
+
+    A slow mail server costs ``within`` seconds and one mail's time-out at most; the rest stays due.
+    """
+    sent, ends = 0, time.monotonic() + within
     for pk in list(Alert.objects.filter(due_at__lte=clock.now()).values_list("pk", flat=True)[:100]):
+        if time.monotonic() > ends:
+            break
         sent += _deliver(pk)
     return sent
 
@@ -70,8 +84,8 @@ def _deliver(pk: int) -> bool:
     try:
         _message(alert, perhaps_again=before.state == AlertState.SENDING).send()
     except Exception as error:  # noqa: BLE001  (mail servers fail in many ways; the row says so and is tried again)
-        log.warning("Alert %s: %s", pk, error)
-        alert.error = f"{type(error).__name__}: {error}"[:300]
+        alert.error = redact_text(f"{type(error).__name__}: {error}", 300)
+        log.warning("Alert %s: %s", pk, alert.error)
         if alert.attempts >= TRIES:
             _end(alert, AlertState.FAILED)
         else:

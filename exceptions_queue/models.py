@@ -1,18 +1,20 @@
 """What people must decide: tickets, the SLA clock of each run, and the alerts that were sent."""
 
 from datetime import datetime
+from typing import Any
 
 from django.conf import settings
 from django.db import models
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
+from django.db.models.functions import Coalesce
 from django.urls import reverse
 from django_fsm import FSMField, transition
 
 from integrations.models import Connection
 from integrations.words import Breaker, System
-from onboarding.models import OnboardingTransaction, Step
+from onboarding.models import Attempt, OnboardingTransaction, Step
 from onboarding.queues import QUEUES
-from onboarding.words import Category, SafeAction, StepState
+from onboarding.words import Category, SafeAction, StepState, WaitsFor
 
 
 class TicketStatus(models.TextChoices):
@@ -129,7 +131,7 @@ class Ticket(models.Model):
 
     @property
     def attempts(self) -> int:
-        return self.step.attempt_rows.count() if self.step else 0
+        return tries(self.step).count() if self.step else 0
 
     @property
     def next_retry(self) -> datetime | None:
@@ -257,6 +259,30 @@ class Alert(models.Model):
 
 
 def covering(run: OnboardingTransaction) -> models.QuerySet[Ticket]:
-    """The open tickets that cover a run: its own, its steps', and those of connections it is parked behind."""
+    """The open tickets that cover a run: its own, its steps', those of connections that it is parked behind, and those of the
+    steps of other runs whose turn it waits for.
+    """
     parked = run.steps.filter(connection__breaker=Breaker.OPEN, finished_at=None).values("connection")
-    return Ticket.objects.filter(Q(transaction=run) | Q(connection__in=parked), status__in=UNRESOLVED)
+    ahead = run.steps.filter(waits_for=WaitsFor.RESERVATION).values("waits_on")
+    subject = Q(transaction=run) | Q(connection__in=parked) | Q(step__in=ahead)
+    return Ticket.objects.filter(subject, status__in=UNRESOLVED)
+
+
+def is_blocked() -> Q:
+    """The same as a condition on runs: an open ticket covers them."""
+    own = Ticket.objects.filter(transaction=OuterRef("pk"), status__in=UNRESOLVED)
+    steps = Step.objects.filter(transaction=OuterRef("pk"), finished_at=None)
+    parked = steps.filter(connection__breaker=Breaker.OPEN, connection__tickets__status__in=UNRESOLVED)
+    ahead = steps.filter(waits_for=WaitsFor.RESERVATION, waits_on__tickets__status__in=UNRESOLVED)
+    return Q(Exists(own)) | Q(Exists(parked)) | Q(Exists(ahead))
+
+
+def tries(step: Any) -> models.QuerySet[Attempt]:
+    """The attempts at a step (or an ``OuterRef`` to one) that tried something: waiting and polling are none."""
+    return Attempt.objects.filter(step=step).exclude(outcome__in=("waiting", ""))
+
+
+def tries_counted() -> Coalesce:
+    """``tries`` of a ticket's step, as a column of a list."""
+    counted = tries(OuterRef("step")).order_by().values("step").annotate(n=models.Count("pk")).values("n")
+    return Coalesce(models.Subquery(counted, output_field=models.IntegerField()), 0)

@@ -10,8 +10,8 @@ from exceptions_queue import sla, tickets
 from exceptions_queue.models import UNRESOLVED, Ticket
 from integrations import clock
 from integrations.models import Connection, InboundEvent
-from integrations.signals import breaker_closed, breaker_opened, event_failed, event_recovered
-from integrations.words import EventState
+from integrations.signals import breaker_closed, breaker_opened, connection_set, event_failed, event_recovered
+from integrations.words import Breaker, EventState
 from onboarding import audit, services, signals
 from onboarding.models import OnboardingTransaction, Step
 from onboarding.words import Category
@@ -54,13 +54,8 @@ def resolve_step_ticket(step: Step, **_: Any) -> None:
 @receiver(signals.step_retrying)
 def follow_step(step: Step, *, requested: bool, **_: Any) -> None:
     """A ticket whose step is tried again says so; one whose step failed in the same way once more is open again."""
-    for ticket in Ticket.objects.filter(step=step, status__in=UNRESOLVED):
-        ticket.message, ticket.http_status = step.message or ticket.message, step.http_status
-        if requested:
-            ticket.retry()
-        else:
-            ticket.renew()
-        ticket.save()
+    for ticket in Ticket.objects.filter(step=step, status__in=UNRESOLVED).select_related("transaction"):
+        tickets.follow(ticket, step, requested=requested)
 
 
 @receiver(breaker_opened)
@@ -80,6 +75,15 @@ def resolve_connection_ticket(connection: Connection, actor: str, **_: Any) -> N
     audit.record_elsewhere("integrations.breaker.closed", actor=actor, data={"connection": connection.slug})
     # After the commit: runs are locked before connections, never the other way round.
     db.on_commit(functools.partial(services.connection_restored, connection.system, connection.pk), robust=True)
+
+
+@receiver(connection_set)
+def follow_connection(connection: Connection, actor: str, secrets: list[str], voided: bool, **_: Any) -> None:
+    """Evidence of who changed what, and steps that waited for a connection to exist go on."""
+    facts = {"connection": connection.slug, "secrets": secrets, "voided": voided}
+    audit.record_elsewhere("integrations.connection.set", actor=actor, data=facts)
+    if connection.breaker == Breaker.CLOSED:
+        db.on_commit(functools.partial(services.connection_restored, connection.system, connection.pk), robust=True)
 
 
 @receiver(event_failed)

@@ -6,6 +6,7 @@ happens, only slower.
 
 import logging
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -17,6 +18,8 @@ from onboarding.engine import run, sweep
 from onboarding.intake import events
 
 OWN_THREADS = 4
+OWN_BATCH = 40
+"""Done here in one pass where no broker takes it, so that clocks are looked at in between."""
 log = logging.getLogger(__name__)
 
 
@@ -30,13 +33,20 @@ class Done:
     alerts: int = 0
 
 
-def one_pass(*, publish: bool = True) -> Done:
-    """Find what is due and hint at it, or do it here: all of it with ``publish=False``, else what no broker took."""
+def one_pass(*, publish: bool = True, mail: bool = True, most: int | None = None) -> Done:
+    """Find what is due and hint at it, or do it here: all of it with ``publish=False``, else what no broker took.
+
+    ``most``: how many steps and events to do here in this pass; the others stay due.
+    """
     done = Done(clocks=sla.tick())
     due = sweep.sweep()
     if publish:
         due = sweep.publish(due)
-    done.alerts = alerts.deliver()
+    if most is not None:
+        sweep.release(sweep.Due(due.steps[most:], due.events[most:]))
+        due = sweep.Due(due.steps[:most], due.events[:most])
+    if mail:
+        done.alerts = alerts.deliver()
     done.events, done.steps = len(due.events), len(due.steps)
     if due:
         with ThreadPoolExecutor(OWN_THREADS, thread_name_prefix="sweep") as pool:
@@ -46,16 +56,27 @@ def one_pass(*, publish: bool = True) -> Done:
 
 
 def run_forever(stop: threading.Event, *, every: float) -> None:
-    """Pass after pass, ``every`` seconds apart, until ``stop`` is set. A pass that fails is logged; the next one tries again."""
+    """Pass after pass, ``every`` seconds apart, until ``stop`` is set. A pass that fails is logged; the next one tries again.
+
+    Mail has a thread of its own: a slow mail server must hold up neither clocks nor work.
+    """
+    mail = threading.Thread(target=_repeat, args=("mail", alerts.deliver, stop, every), name="mail", daemon=True)
+    mail.start()
+    _repeat("sweep", lambda: one_pass(publish=settings.BROKER_PUBLISH, mail=False, most=OWN_BATCH), stop, every)
+    run.stopping.set()
+    mail.join(settings.EMAIL_TIMEOUT)
+
+
+def _repeat(name: str, work: Callable[[], object], stop: threading.Event, every: float) -> None:
     while not stop.is_set():
         try:
-            one_pass(publish=settings.BROKER_PUBLISH)
+            work()
         except Exception:
-            log.exception("The sweep could not finish")
+            log.exception("The %s could not finish", name)
         finally:
             close_old_connections()
         stop.wait(every)
-    run.stopping.set()
+    connection.close()
 
 
 def _run_step(pk: int) -> None:

@@ -38,6 +38,7 @@ def meet(run: OnboardingTransaction, *, at: datetime) -> None:
         else:
             p1.meet(at=at)
         p1.save()
+        audit.record(run, "exceptions.sla.met", data={"state": p1.state})
 
 
 def tick() -> int:

@@ -4,7 +4,7 @@ from typing import Any
 
 from django.db import transaction as db
 
-from exceptions_queue import routing
+from exceptions_queue import alerts, routing
 from exceptions_queue.models import UNRESOLVED, Ticket
 from integrations import clock
 from integrations.models import Connection
@@ -85,29 +85,52 @@ def resolve(tickets: Any, *, resolution: str) -> None:
     for ticket in tickets.filter(status__in=UNRESOLVED).select_related("transaction"):
         ticket.resolve(at=clock.now(), resolution=resolution)
         ticket.save()
-        if ticket.transaction:
-            audit.record(ticket.transaction, "exceptions.ticket.resolved", data=_facts(ticket))
+        _audit(ticket, ticket.transaction, "exceptions.ticket.resolved")
 
 
 def _open(subject: dict[str, Any], *, run: OnboardingTransaction | None, fields: dict[str, Any]) -> Ticket:
     with db.atomic():
         ticket = Ticket.objects.filter(**subject, status__in=UNRESOLVED).first()
         if ticket:
-            if ticket.owner_id:
-                fields.pop("owner", None)  # a person keeps what was given to them
-            for name, value in fields.items():
-                setattr(ticket, name, value)
-            ticket.renew()
-            ticket.save()
-            return ticket
-        before = Ticket.objects.filter(**subject).order_by("-pk").first()
-        ticket = Ticket(**{**subject, **fields}, retry_of=before, opened_at=clock.now())
-        ticket.save(force_insert=True)
-        if run:
-            audit.record(run, "exceptions.ticket.opened", data=_facts(ticket))
+            name = "exceptions.ticket.renewed"
+            _renew(ticket, fields)
         else:
-            audit.record_elsewhere("exceptions.ticket.opened", actor=audit.SYSTEM, data=_facts(ticket))
+            name = "exceptions.ticket.opened"
+            before = Ticket.objects.filter(**subject).order_by("-pk").first()
+            ticket = Ticket(**{**subject, **fields}, retry_of=before, opened_at=clock.now())
+            ticket.save(force_insert=True)
+        _audit(ticket, run, name)
+        alerts.queue_late(ticket)
         return ticket
+
+
+def _renew(ticket: Ticket, fields: dict[str, Any]) -> None:
+    if ticket.owner_id or ticket.category == fields["category"]:
+        fields.pop("owner", None)  # a person keeps what was given to them
+    if ticket.category == fields["category"]:
+        fields.pop("queue")  # and a queue too: the same trouble stays where somebody sent it
+    for name, value in fields.items():
+        setattr(ticket, name, value)
+    ticket.renew()
+    ticket.save()
+
+
+def follow(ticket: Ticket, step: Step, *, requested: bool) -> None:
+    """The step is about to be tried again, or was and failed in the same way."""
+    ticket.message, ticket.http_status = step.message or ticket.message, step.http_status
+    if requested:
+        ticket.retry()
+    else:
+        ticket.renew()
+    ticket.save()
+    _audit(ticket, ticket.transaction, f"exceptions.ticket.{'retrying' if requested else 'renewed'}")
+
+
+def _audit(ticket: Ticket, run: OnboardingTransaction | None, name: str) -> None:
+    if run:
+        audit.record(run, name, data=_facts(ticket))
+    else:
+        audit.record_elsewhere(name, actor=audit.SYSTEM, data=_facts(ticket))
 
 
 def _facts(ticket: Ticket) -> dict[str, Any]:

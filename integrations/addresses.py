@@ -1,12 +1,27 @@
 """Where a connection may lead: no address that a person enters may misuse our credentials or our network (SSRF)."""
 
 import ipaddress
+import re
 from fnmatch import fnmatchcase
 from urllib.parse import SplitResult, urlsplit
+
+from urllib3.exceptions import LocationParseError
+from urllib3.util import parse_url
 
 from integrations.providers import ProviderInfo
 from integrations.transport import is_public
 from integrations.words import Environment
+
+_HOST = re.compile(r"(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
+_PATH = re.compile(r"[A-Za-z0-9._~/%-]*")
+
+
+def urllib3_host(url: str) -> str:
+    """The host that the HTTP client will call."""
+    try:
+        return (parse_url(url).host or "").strip("[]").lower()
+    except LocationParseError:
+        return ""
 
 
 def checked_base_url(url: str, info: ProviderInfo, environment: str) -> str:
@@ -27,6 +42,9 @@ def checked_base_url(url: str, info: ProviderInfo, environment: str) -> str:
     except ValueError as problem:
         raise ValueError(f"the base URL is not valid: {problem}") from None
     _check_shape(parts, host)
+    if not _HOST.fullmatch(parts.netloc.lower()) or urllib3_host(url) != (parts.hostname or ""):
+        # Parsers differ over a backslash, a blank or an escape: what is allowed here must be what is called.
+        raise ValueError("the base URL must name a plain host, such as https://host/path")
     if environment == Environment.SANDBOX and _is_loopback(host):
         return url.rstrip("/")
     if parts.scheme != "https":
@@ -44,6 +62,8 @@ def _check_shape(parts: SplitResult, host: str) -> None:
         raise ValueError("the base URL must look like https://host/path")
     if parts.username is not None or parts.password is not None:
         raise ValueError("the base URL must not hold a user name or password: enter secrets as secrets")
+    if not _PATH.fullmatch(parts.path):
+        raise ValueError("the base URL's path must hold letters, digits and - . _ ~ / % only")
     if parts.query or parts.fragment:
         raise ValueError("the base URL must not hold a query or a fragment")
 

@@ -80,6 +80,7 @@ def set_connection(
         if changed and connection is not None:
             made.credentials_version += 1
             made.save(update_fields=["credentials_version"])
+        signals.connection_set.send(Connection, connection=made, actor=actor, secrets=sorted(entered), voided=voided)
     log.info("connection %s set by %s%s", slug, actor, ", with new credentials" if changed else "")
     return made
 

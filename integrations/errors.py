@@ -13,6 +13,8 @@ class Kind(Enum):
     CONFLICT = "conflict"
     NOT_FOUND = "not-found"
     NOT_CONFIGURED = "not-configured"
+    JOB_FAILED = "job-failed"
+    """A job that the vendor had accepted ended without an object."""
     MALFORMED = "malformed"
     """A success status with a body that is not the vendor's documented answer."""
 

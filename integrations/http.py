@@ -5,6 +5,7 @@ Nothing is retried here: whether a POST may be sent again is the engine's decisi
 
 import json as jsonlib
 import logging
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -62,6 +63,9 @@ class _Raw:
     body: Any
     """Parsed JSON where it is JSON, else the text."""
     is_json: bool
+
+
+_UNSTORABLE = re.compile(r"\\u(?:0000|d[89a-f])", re.IGNORECASE)
 
 
 def segment(value: object) -> str:
@@ -311,11 +315,23 @@ def _http_date(value: str) -> datetime | None:
 
 
 def _parsed(content: bytes) -> tuple[Any, bool]:
-    text = content.decode("utf-8", "replace")
+    text = content.decode("utf-8", "replace").replace("\0", "")
     try:
-        return jsonlib.loads(text), True
+        parsed = jsonlib.loads(text)
+        return (_storable(parsed) if _UNSTORABLE.search(text) else parsed), True
     except (ValueError, RecursionError):
         return text, False
+
+
+def _storable(value: Any) -> Any:
+    """Without what PostgreSQL stores in no text: NUL and lone surrogates, which JSON may escape."""
+    if isinstance(value, str):
+        return value.replace("\0", "").encode("utf-8", "replace").decode()
+    if isinstance(value, list):
+        return [_storable(item) for item in value]
+    if isinstance(value, dict):
+        return {_storable(key): _storable(item) for key, item in value.items()}
+    return value
 
 
 def _words(body: Any) -> str:

@@ -123,6 +123,9 @@ class InboundEvent(models.Model):
     received_at = models.DateTimeField()
     state = FSMField(default=EventState.RECEIVED, choices=EventState.choices, protected=True)
     due_at = models.DateTimeField(null=True, help_text="When to process it; empty once done.")
+    hinted_until = models.DateTimeField(
+        null=True, help_text="A hint is under way; until then the sweep publishes no other."
+    )
     attempts = models.PositiveSmallIntegerField(default=0)
     outcome = models.CharField(max_length=500, blank=True)
     processed_at = models.DateTimeField(null=True)
@@ -144,7 +147,7 @@ class InboundEvent(models.Model):
 
     @transition(field=state, source=EventState.RECEIVED, target=EventState.HELD)
     def hold(self, *, until: datetime, outcome: str) -> None:
-        self.due_at, self.outcome = until, outcome[:500]
+        self.due_at, self.hinted_until, self.outcome = until, None, outcome[:500]
 
     @transition(
         field=state, source=[EventState.RECEIVED, EventState.HELD, EventState.FAILED], target=EventState.PROCESSED
@@ -160,7 +163,7 @@ class InboundEvent(models.Model):
 
     @transition(field=state, source=[EventState.RECEIVED, EventState.HELD, EventState.FAILED], target=EventState.FAILED)
     def fail(self, *, outcome: str, retry_at: datetime | None) -> None:
-        self.due_at, self.outcome = retry_at, outcome[:500]
+        self.due_at, self.hinted_until, self.outcome = retry_at, None, outcome[:500]
         self.attempts += 1
 
 

@@ -11,6 +11,9 @@ event_failed = Signal()
 event_recovered = Signal()
 """``event``: an InboundEvent that had failed for good and has now been processed after all."""
 
+connection_set = Signal()
+"""``connection``, ``actor`` (str), ``secrets`` (names of those entered), ``voided`` (bool): it was made or changed."""
+
 breaker_opened = Signal()
 """``connection``, ``status`` (int or None): the credentials were refused; what needs this connection is parked."""
 

@@ -1,5 +1,6 @@
 """What people may do to a run. Workers, console, REST and commands all come through here: lock, check, move, audit."""
 
+from contextlib import suppress
 from typing import Any
 
 from django.db import transaction as db
@@ -87,7 +88,7 @@ def choose_match(step_pk: int, *, external_id: str, actor: str) -> None:
         handler = HANDLERS[step.uses]
         if step.state != StepState.BLOCKED or not isinstance(handler, EnsureHandler) or step.connection is None:
             raise Refused(f"The step {step.key} does not wait for a choice.")
-        if step.category not in (Category.AMBIGUOUS_MATCH, Category.UNKNOWN_OUTCOME, Category.VALIDATION_ERROR):
+        if step.category in (Category.AUTH_ERROR, Category.NOT_CONFIGURED):
             raise Refused(f"The step {step.key} is blocked by something else: {step.get_category_display().lower()}.")
         match_key = handler.match_key(run.payload, run.onboarding_transaction_id)
         MatchChoice.objects.update_or_create(
@@ -106,7 +107,7 @@ def choose_match(step_pk: int, *, external_id: str, actor: str) -> None:
         run.save()
         siblings = _same_question(step, handler, match_key)
     for sibling in siblings:
-        retry_step(sibling, actor=actor)
+        _retry_if_possible(sibling, actor=actor)
 
 
 @retried
@@ -140,9 +141,15 @@ def connection_restored(system: str, connection_pk: int) -> None:
     waiting = Step.objects.filter(system=system, state__in=(StepState.BLOCKED, StepState.WAITING, StepState.PENDING))
     lacking = waiting.filter(category__in=(Category.NOT_CONFIGURED, Category.AUTH_ERROR))
     for pk in lacking.values_list("pk", flat=True):
-        retry_step(pk, actor=audit.SYSTEM)
+        _retry_if_possible(pk, actor=audit.SYSTEM)
     for pk in waiting.filter(connection_id=connection_pk, due_at__isnull=False).values_list("pk", flat=True)[:300]:
         hint_step(pk)
+
+
+def _retry_if_possible(step_pk: int, *, actor: str) -> None:
+    """One that went on meanwhile must not hold up the others."""
+    with suppress(Refused):
+        retry_step(step_pk, actor=actor)
 
 
 def _locked(step_pk: int) -> tuple[OnboardingTransaction, Step]:

@@ -20,7 +20,6 @@ from integrations.models import Connection, InboundEvent
 from integrations.sandbox.asana import TEAM_GID, TEMPLATE_GID
 from integrations.sandbox.control import SandboxControl, SandboxProcess, start_sandbox
 from integrations.words import Breaker
-from onboarding.engine.sweep import HINT_LIFETIME
 from onboarding.models import ApiKey, AuditEntry, Step
 from onboarding.words import StepState, WaitsFor
 
@@ -225,12 +224,13 @@ def drain_engine(max_passes: int = 60) -> int:
 
 def next_due(*, turns: bool = False) -> datetime | None:
     """When the engine would do something next, by itself; None where it rests. ``turns``: waits for another run count."""
-    times = list(InboundEvent.objects.exclude(due_at=None).values_list("due_at", flat=True))
+    events = InboundEvent.objects.exclude(due_at=None)
+    times = [max(event.due_at, event.hinted_until or event.due_at) for event in events]
     for step in Step.objects.exclude(connection__breaker=Breaker.OPEN):
         if step.state == StepState.RUNNING and step.lease_until:
             times.append(step.lease_until)
         elif step.due_at and (turns or step.waits_for != WaitsFor.RESERVATION):
-            times.append(max(step.due_at, step.dispatched_at + HINT_LIFETIME) if step.dispatched_at else step.due_at)
+            times.append(max(step.due_at, step.hinted_until) if step.hinted_until else step.due_at)
     return min(times, default=None)
 
 

@@ -5,7 +5,7 @@ from typing import Any
 from django.contrib import admin, messages
 from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
-from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
+from django.db.models import OuterRef, Q, QuerySet, Subquery
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
@@ -17,12 +17,11 @@ from unfold.contrib.filters.admin import DropdownFilter
 from exceptions_queue.admin import looks, ticket_page
 from exceptions_queue.admin.payloads import differences, snapshots
 from exceptions_queue.admin.search import runs_matching
-from exceptions_queue.models import UNRESOLVED, CrmOwner, Ticket
+from exceptions_queue.models import CrmOwner, is_blocked
 from integrations import clock
 from integrations.admin import ReadOnlyAdmin
-from integrations.words import Breaker
 from onboarding import services
-from onboarding.models import Attempt, ChangeRequest, OnboardingTransaction, Step
+from onboarding.models import Attempt, ChangeRequest, OnboardingTransaction
 from onboarding.services import Refused
 from onboarding.sla import P1_AT_RISK, P1_TARGET
 from onboarding.words import Status
@@ -119,10 +118,8 @@ class RunAdmin(ReadOnlyAdmin):
 
     def get_queryset(self, request: HttpRequest) -> Runs:
         runs: Runs = super().get_queryset(request)
-        ticket = Ticket.objects.filter(transaction=OuterRef("pk"), status__in=UNRESOLVED)
-        parked = Step.objects.filter(transaction=OuterRef("pk"), finished_at=None, connection__breaker=Breaker.OPEN)
         owner = CrmOwner.objects.filter(crm_owner_id=OuterRef("crm_owner_id")).values("user__username")[:1]
-        return runs.annotate(blocked=Exists(ticket) | Exists(parked), owner_name=Subquery(owner))
+        return runs.annotate(blocked=is_blocked(), owner_name=Subquery(owner))
 
     def get_search_results(
         self,

@@ -5,8 +5,7 @@ from typing import Any
 from django.contrib import admin
 from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
-from django.db.models import Count, F, IntegerField, OuterRef, Q, QuerySet, Subquery
-from django.db.models.functions import Coalesce
+from django.db.models import F, Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
@@ -17,9 +16,8 @@ from django.views.decorators.http import require_GET, require_POST
 
 from exceptions_queue.admin import bulk, looks, ticket_actions, ticket_filters, ticket_page, words
 from exceptions_queue.admin.search import runs_matching
-from exceptions_queue.models import Ticket
+from exceptions_queue.models import Ticket, tries_counted
 from integrations.admin import ReadOnlyAdmin
-from onboarding.models import Attempt
 
 
 @admin.register(Ticket)
@@ -44,11 +42,8 @@ class TicketAdmin(ReadOnlyAdmin):
     actions = ("retry_selected",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Ticket]:
-        made = (
-            Attempt.objects.filter(step=OuterRef("step")).order_by().values("step").annotate(n=Count("pk")).values("n")
-        )
         tickets: QuerySet[Ticket] = super().get_queryset(request)
-        return tickets.annotate(attempts_made=Coalesce(Subquery(made, output_field=IntegerField()), 0))
+        return tickets.annotate(attempts_made=tries_counted())
 
     def get_search_results(
         self,

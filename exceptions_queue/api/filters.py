@@ -4,16 +4,16 @@ from datetime import datetime
 from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import Q, QuerySet
 from django_filters import rest_framework as filters
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field
 
 from exceptions_queue.api.sla_state import SlaState, clocks_in, tickets_in
-from exceptions_queue.models import UNRESOLVED, Ticket, TicketStatus
+from exceptions_queue.models import Ticket, TicketStatus, is_blocked
 from integrations import clock
-from integrations.words import Breaker, System
-from onboarding.models import CorrelationKey, ObjectMapping, OnboardingTransaction, Step
+from integrations.words import System
+from onboarding.models import CorrelationKey, ObjectMapping, OnboardingTransaction
 from onboarding.queues import QUEUES
 from onboarding.words import Category, Status
 
@@ -33,18 +33,6 @@ def _some(choices: Any, **kwargs: Any) -> filters.MultipleChoiceFilter:
 
 def _text(**kwargs: Any) -> filters.CharFilter:
     return filters.CharFilter(max_length=MAX_TEXT, **kwargs)
-
-
-def is_blocked() -> Q:
-    """Runs that an open ticket covers: their own, their steps', or that of a connection they are parked behind."""
-    own = Ticket.objects.filter(transaction=OuterRef("pk"), status__in=UNRESOLVED)
-    parked = Step.objects.filter(
-        transaction=OuterRef("pk"),
-        finished_at=None,
-        connection__breaker=Breaker.OPEN,
-        connection__tickets__status__in=UNRESOLVED,
-    )
-    return Q(Exists(own)) | Q(Exists(parked))
 
 
 class OnboardingFilter(filters.FilterSet):  # type: ignore[misc]

@@ -9,13 +9,13 @@ from pydantic import ValidationError as PydanticError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from exceptions_queue.api.filters import OnboardingFilter, is_blocked
+from exceptions_queue.api.filters import OnboardingFilter
 from exceptions_queue.api.serializers import (
     ChangeRequestedSerializer,
     OnboardingDetailSerializer,
     OnboardingSerializer,
 )
-from exceptions_queue.models import covering
+from exceptions_queue.models import covering, is_blocked
 from onboarding.api.authentication import EVERYBODY, READERS, SENDERS, caller
 from onboarding.api.openapi import responses
 from onboarding.api.payload_schema import EXAMPLE

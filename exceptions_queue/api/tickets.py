@@ -2,8 +2,7 @@
 
 from typing import Any
 
-from django.db.models import Count, F, OuterRef, QuerySet, Subquery
-from django.db.models.functions import Coalesce
+from django.db.models import F, QuerySet
 from django.shortcuts import get_object_or_404
 from drf_spectacular.utils import OpenApiExample, extend_schema, extend_schema_view
 from rest_framework.exceptions import PermissionDenied
@@ -16,12 +15,11 @@ from exceptions_queue.actions import Actor
 from exceptions_queue.api import requests
 from exceptions_queue.api.filters import TicketFilter
 from exceptions_queue.api.serializers import TicketSerializer
-from exceptions_queue.models import Ticket
+from exceptions_queue.models import Ticket, tries_counted
 from onboarding.api.authentication import OPERATORS, READERS, caller
 from onboarding.api.openapi import responses
 from onboarding.api.problems import Conflict, Invalid
 from onboarding.api.views import ApiView
-from onboarding.models import Attempt
 from onboarding.services import Refused
 
 TAGS = ["Exceptions"]
@@ -32,11 +30,10 @@ class TicketView(ApiView):
 
     def get_queryset(self) -> QuerySet[Ticket]:
         """Most urgent first; joined and counted so that a page costs as many queries as a row."""
-        counted = Attempt.objects.filter(step=OuterRef("step")).order_by().values("step").annotate(n=Count("pk"))
         return (
             Ticket.objects.select_related("transaction__p1_clock", "step", "connection", "owner")
             .prefetch_related("notes")
-            .annotate(attempt_count=Coalesce(Subquery(counted.values("n")), 0))
+            .annotate(attempt_count=tries_counted())
             .order_by(F("sla_due").asc(nulls_last=True), "pk")
         )
 

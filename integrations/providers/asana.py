@@ -97,7 +97,7 @@ class Asana(Connector):
         params = {"opt_fields": "status,new_project.name,new_project.permalink_url"}
         job = self.http.request("GET", f"/jobs/{segment(job_id)}", params=params, expect=_OneJob).data.data
         if job.status == "failed":
-            raise ProviderError(Kind.INVALID, "Asana could not make the project from its template", fields=[])
+            raise ProviderError(Kind.JOB_FAILED, "Asana could not make the project from its template")
         if job.status != "succeeded":
             return None
         if job.new_project is None:

@@ -133,7 +133,7 @@ class Connector(ABC):
         """Create once, with the reference embedded so that it can be found again."""
 
     def poll(self, kind: str, job_id: str) -> Created | None:  # noqa: ARG002
-        """The job's object, or None while it is under way. Raises ``ProviderError`` where the job failed."""
+        """The job's object, or None while it is under way. Raises ``ProviderError(JOB_FAILED)`` where it made none."""
         raise TypeError(f"{self.provider} has no jobs")
 
     @abstractmethod

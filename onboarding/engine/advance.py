@@ -19,7 +19,7 @@ AFTER_PROVISIONING = frozenset({System.SCHEDULING, System.EMAIL, System.CHAT})
 def make_due(step: Step, now: datetime) -> None:
     """Let a worker claim the step from now on. The caller saves it, and hints at it."""
     step.due_at = now
-    step.dispatched_at = now if dispatch.takes_hints() else None
+    step.hinted_until = now + dispatch.HINT_LIFETIME if dispatch.takes_hints() else None
 
 
 def advance(run: OnboardingTransaction, *, inline: bool = False) -> Step | None:

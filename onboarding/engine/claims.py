@@ -38,12 +38,19 @@ class Claim:
     content: dict[str, Any]
     token: int
     deadline: float
+    match_key: str = ""
+    """Of a shared object: the reservation that this claim holds."""
     related: dict[str, str] = field(default_factory=dict)
     known_id: str = ""
     """The object's id where it is known already: from our mapping, or from another run's reservation."""
     known_from: str = ""
     intent: Intent | None = None
     choice: MatchChoice | None = None
+
+    @property
+    def lease_deadline(self) -> float:
+        """Monotonic: from then on another may hold the step."""
+        return float(self.deadline + settings.LEASE_SECONDS - settings.STEP_SECONDS)
 
     @property
     def slot_holder(self) -> str:
@@ -83,7 +90,7 @@ def claim_locked(run: OnboardingTransaction, step: Step) -> Claim | None:
     if step.connection and not pace.acquire(
         step.connection, f"step:{step.pk}:{step.token + 1}", now + timedelta(seconds=settings.LEASE_SECONDS)
     ):
-        _wait(step, WaitsFor.SLOT, max(now + SLOT_WAIT, step.connection.paused_until or now))
+        _wait(run, step, WaitsFor.SLOT, max(now + SLOT_WAIT, step.connection.paused_until or now))
         return None
     step.claim(at=now, lease_until=now + timedelta(seconds=settings.LEASE_SECONDS), send_by=send_by)
     step.save()
@@ -96,7 +103,7 @@ def claim_locked(run: OnboardingTransaction, step: Step) -> Claim | None:
 
 
 def _is_claimable(run: OnboardingTransaction, step: Step, now: datetime) -> bool:
-    if step.is_done or run.status not in (Status.QUEUED, Status.PROVISIONING, Status.READY_FOR_KICKOFF):
+    if step.is_done or run.status == Status.COMPLETE:
         return False
     if step.connection and step.connection.breaker == Breaker.OPEN:
         return False
@@ -126,11 +133,16 @@ def _take_over(run: OnboardingTransaction, step: Step, now: datetime) -> bool:
     return False
 
 
-def _wait(step: Step, waits_for: WaitsFor, until: datetime) -> None:
+def _wait(
+    run: OnboardingTransaction, step: Step, waits_for: WaitsFor, until: datetime, waits_on: int | None = None
+) -> None:
     """Waiting for a slot or a turn is no attempt. A blocked step stays blocked: its ticket is open."""
+    step.waits_on_id = waits_on
     if step.state == StepState.BLOCKED:
-        step.due_at, step.dispatched_at = until, None
+        step.due_at, step.hinted_until = until, None
     else:
+        if step.waits_for != waits_for:
+            audit.record(run, "onboarding.step.waiting", data={"step": step.key, "for": waits_for})
         step.wait(waits_for=waits_for, due_at=until)
     step.save()
 
@@ -149,6 +161,7 @@ def _prepare(
     match_key = handler.match_key(content, run_id)
     mapping = step.mappings.filter(item="").first()
     details: dict[str, Any] = {
+        "match_key": match_key,
         "related": _related(run, handler),
         "choice": MatchChoice.objects.filter(connection=connection, kind=handler.kind, match_key=match_key).first(),
     }
@@ -156,8 +169,8 @@ def _prepare(
         details |= {"known_id": mapping.external_id, "known_from": mapping.how}
     elif handler.shared:
         reservation = reserve(connection, handler.kind, match_key, step, now)
-        if reservation is None:
-            _wait(step, WaitsFor.RESERVATION, now + RESERVATION_WAIT)
+        if not reservation.external_id and reservation.holder_id != step.pk:
+            _wait(run, step, WaitsFor.RESERVATION, now + RESERVATION_WAIT, reservation.holder_id)
             return None
         if reservation.external_id:
             details |= {"known_id": reservation.external_id, "known_from": "reservation"}
@@ -170,24 +183,34 @@ def _related(run: OnboardingTransaction, handler: StepHandler) -> dict[str, str]
     return dict(mappings)
 
 
-def reserve(connection: Connection, kind: str, match_key: str, step: Step, now: datetime) -> Reservation | None:
-    """Our turn with a shared object (or its known id); None while another run is at it."""
+def reserve(connection: Connection, kind: str, match_key: str, step: Step, now: datetime) -> Reservation:
+    """The turn with a shared object: ours, or another run's, or over with the object's id known."""
     reservation, _ = Reservation.objects.get_or_create(
         connection=connection, kind=kind, match_key=match_key, defaults={"holder": step, "created_at": now}
     )
-    if reservation.external_id or reservation.holder_id == step.pk:
-        return reservation
-    free = Reservation.objects.filter(pk=reservation.pk, holder=None, external_id="")
-    return reservation if free.update(holder=step) else None
+    if not reservation.external_id and reservation.holder_id is None:
+        free = Reservation.objects.filter(pk=reservation.pk, holder=None, external_id="")
+        if free.update(holder=step):
+            reservation.holder = step
+    return reservation
 
 
 @retried
-def reopen(claim: Claim, kind: str) -> bool:
+def reopen(claim: Claim, handler: EnsureHandler) -> bool:
     """The object that was known is gone at the vendor: take the turn to make it again. False where another run was faster."""
-    if claim.known_from != "reservation":
+    if not handler.shared:
         return True
-    gone = Reservation.objects.filter(connection=claim.connection, kind=kind, external_id=claim.known_id)
+    mine = Reservation.objects.filter(connection=claim.connection, kind=handler.kind, match_key=claim.match_key)
+    if mine.filter(external_id="", holder=claim.step).exists():
+        return True
+    gone = mine.filter(external_id=claim.known_id)
     return bool(gone.update(external_id="", holder=claim.step))
+
+
+@retried
+def forget(choice: MatchChoice) -> None:
+    """The object that a person chose is not there (any more): the choice must not stand in the way of another."""
+    MatchChoice.objects.filter(pk=choice.pk, external_id=choice.external_id).delete()
 
 
 def _intent(
@@ -204,9 +227,8 @@ def _intent(
         transaction=run, step=step, created_at=now, send_by=send_by, state=IntentState.NO_EFFECT
     )
     if intent.state == IntentState.DONE:
-        intent.state = (
-            IntentState.OPEN
-        )  # its object vanished, or is only looked at: a lost holder must be noticed again
+        # Its object vanished, or is only looked at: a lost holder must be noticed again.
+        intent.state = IntentState.OPEN
     elif intent.state == IntentState.NO_EFFECT:
         intent.reference = handler.reference(content, run.onboarding_transaction_id)
         intent.params = handler.params(content, related)

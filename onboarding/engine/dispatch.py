@@ -3,6 +3,7 @@
 import functools
 import logging
 import time
+from datetime import timedelta
 from threading import Lock
 
 from celery import current_app
@@ -14,6 +15,8 @@ from onboarding.models import Step
 RUN_STEP = "onboarding.run_step"
 PROCESS_EVENT = "onboarding.process_event"
 PAUSE_SECONDS = 5.0
+HINT_LIFETIME = timedelta(seconds=10)
+"""A hint that led to no claim for this long is taken for lost."""
 
 log = logging.getLogger(__name__)
 _paused_until = 0.0
@@ -34,7 +37,7 @@ def _hint_step(step_pk: int) -> None:
     hoped = takes_hints()
     if not publish(RUN_STEP, step_pk) and hoped:
         # The row says that a hint is under way, and none is: let the next sweep see the step at once.
-        Step.objects.filter(pk=step_pk).update(dispatched_at=None)
+        Step.objects.filter(pk=step_pk).update(hinted_until=None)
 
 
 def takes_hints() -> bool:

@@ -4,25 +4,27 @@ The order is: what we know, what a person chose, what can be found by the strong
 outcome is unknown is never simply sent again (README, "The indeterminate create").
 """
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from integrations import clock
 from integrations.errors import DeadlinePassed, Kind, ProviderError
 from integrations.providers.base import Connector, Created, CreateSafety, Found, JobAccepted, MatchKey
-from onboarding.engine.claims import RESERVATION_WAIT, Claim, reopen
+from onboarding.engine.claims import RESERVATION_WAIT, Claim, forget, reopen
 from onboarding.engine.failpoints import failpoint
 from onboarding.engine.outcomes import Ambiguous, Ensured, Failed, Outcome, UnknownOutcome, Waiting
-from onboarding.models import Intent
+from onboarding.models import Intent, MatchChoice
 from onboarding.steps.base import EnsureHandler
 from onboarding.words import IntentState, WaitsFor
 
 JOB_POLL = timedelta(seconds=2)
 JOB_GIVEN_UP_AFTER = timedelta(minutes=10)
+LONGEST_ID, LONGEST_URL = 255, 500
 
 
 def ensure(claim: Claim, handler: EnsureHandler, connector: Connector) -> Outcome:
     """Make sure that the step's object exists once, and is tied to the others. Raises ``ProviderError`` or ``DeadlinePassed``."""
-    outcome = _find_or_create(claim, handler, connector)
+    outcome = _storable(_find_or_create(claim, handler, connector), connector)
     if isinstance(outcome, Ensured):
         try:
             handler.settle(connector, outcome.external_id, claim.related)
@@ -41,52 +43,66 @@ def _find_or_create(claim: Claim, handler: EnsureHandler, connector: Connector) 
     if claim.known_id:
         if found := connector.get(handler.kind, claim.known_id):
             return Ensured(found.external_id, found.url, claim.known_from)
-        if not reopen(claim, handler.kind):
+        if not reopen(claim, handler):
             return Waiting(WaitsFor.RESERVATION, clock.now() + RESERVATION_WAIT)
+    chosen, note = claim.choice, ""
+    if chosen and chosen.external_id:
+        if found := connector.get(handler.kind, chosen.external_id):
+            return Ensured(found.external_id, found.url, "person")
+        note = f"{connector.provider} has no {handler.kind} {chosen.external_id}, which was chosen. "
+        forget(chosen)
+        chosen = None
     if intent.state == IntentState.ACCEPTED:
         return _poll(handler, connector, intent)
-    if claim.choice and claim.choice.external_id:
-        return _link_choice(handler, connector, claim.choice.external_id)
-    create_anyway = bool(claim.choice) and not _is_stale(claim, intent)
+    create_anyway = chosen is not None and not _is_stale(chosen, intent)
     keys = handler.keys(claim.content, intent.reference)
     if create_anyway:
         keys = [key for key in keys if key.name == "reference"]
-    outcome = _find(handler, connector, keys)
+    outcome = _find(handler, connector, intent, keys)
     if outcome is None and not create_anyway:
         outcome = _settle_unknown(handler, connector, intent)
+    if isinstance(outcome, Ambiguous | UnknownOutcome):
+        outcome = replace(outcome, message=note + outcome.message)
     return outcome or _create(handler, connector, intent, keys)
 
 
-def _is_stale(claim: Claim, intent: Intent) -> bool:
+def _storable(outcome: Outcome, connector: Connector) -> Outcome:
+    """An id that fits no column is no id that the vendor documents: the create's outcome is unknown. A long link is left out."""
+    match outcome:
+        case Ensured(external_id=name) | Waiting(job_id=name) if len(name) > LONGEST_ID:
+            error = ProviderError(
+                Kind.MALFORMED, f"{connector.provider} names an id of {len(name)} characters.", effect_possible=True
+            )
+            return Failed(error, sent=True)
+        case Ensured(url=url) if len(url) > LONGEST_URL:
+            return replace(outcome, url="")
+    return outcome
+
+
+def _is_stale(chosen: MatchChoice, intent: Intent) -> bool:
     """A person's "nothing is there, create it" says nothing about a create that was sent after they looked."""
-    return bool(claim.choice and intent.unknown_since and claim.choice.chosen_at < intent.unknown_since)
+    return intent.unknown_since is not None and chosen.chosen_at < intent.unknown_since
 
 
-def _find(handler: EnsureHandler, connector: Connector, keys: list[MatchKey]) -> Outcome | None:
+def _find(handler: EnsureHandler, connector: Connector, intent: Intent, keys: list[MatchKey]) -> Outcome | None:
     for key in keys:
         found = connector.find(handler.kind, key)
-        if outcome := _judge(found, key):
+        # Under our reference, after a create whose answer was lost: that create made it.
+        ours = key.name == "reference" and intent.unknown_since is not None
+        if outcome := _judge(found, key, ours=ours):
             return outcome
     return None
 
 
-def _judge(found: list[Found], key: MatchKey) -> Outcome | None:
+def _judge(found: list[Found], key: MatchKey, *, ours: bool) -> Outcome | None:
     """One match is linked, several are never guessed among, and a mere namesake is shown to a person."""
     if not found:
         return None
     if len(found) == 1 and found[0].conclusive:
-        return Ensured(found[0].external_id, found[0].url, key.name)
+        return Ensured(found[0].external_id, found[0].url, key.name, created_by_us=ours)
     if len(found) == 1:
         return Ambiguous(found, f"“{found[0].label}” has the same name, but nothing shows that it is this customer.")
     return Ambiguous(found, f"{len(found)} objects have the same {key.name} “{key.value}”.")
-
-
-def _link_choice(handler: EnsureHandler, connector: Connector, external_id: str) -> Outcome:
-    if found := connector.get(handler.kind, external_id):
-        return Ensured(found.external_id, found.url, "person")
-    return Failed(
-        ProviderError(Kind.NOT_FOUND, f"{connector.provider} has no {handler.kind} {external_id}, which was chosen.")
-    )
 
 
 def _settle_unknown(handler: EnsureHandler, connector: Connector, intent: Intent) -> Outcome | None:
@@ -113,11 +129,11 @@ def _create(handler: EnsureHandler, connector: Connector, intent: Intent, keys: 
         if error.kind is not Kind.CONFLICT:
             return Failed(error, sent=True)
         # The vendor enforces a key that somebody else holds, or that our search has not caught up with.
-        return _find(handler, connector, keys) or Failed(error, sent=True)
+        return _find(handler, connector, intent, keys) or Failed(error, sent=True)
     failpoint("after-answer")
     match made:
         case Created(external_id, url):
-            return Ensured(external_id, url, "created")
+            return Ensured(external_id, url, "created", created_by_us=True)
         case JobAccepted(job_id):
             return Waiting(WaitsFor.JOB, clock.now() + JOB_POLL / 2, job_id)
 
@@ -126,17 +142,19 @@ def _poll(handler: EnsureHandler, connector: Connector, intent: Intent) -> Outco
     try:
         made = connector.poll(handler.kind, intent.job_id)
     except ProviderError as error:
-        if error.kind is Kind.INVALID:
+        if error.kind is Kind.JOB_FAILED:
             return Failed(error, job_ended=True)
-        raise
+        if error.kind not in (Kind.NOT_FOUND, Kind.INVALID):
+            raise
+        return _lost_job()
     if made:
-        return Ensured(made.external_id, made.url, "created")
+        return Ensured(made.external_id, made.url, "created", created_by_us=True)
     now = clock.now()
     if intent.job_started_at and now - intent.job_started_at > JOB_GIVEN_UP_AFTER:
-        minutes = int(JOB_GIVEN_UP_AFTER.total_seconds() // 60)
-        return Failed(
-            ProviderError(
-                Kind.SERVER, f"{connector.provider}'s job {intent.job_id} has not ended after {minutes} minutes."
-            )
-        )
+        return _lost_job()
     return Waiting(WaitsFor.JOB, now + JOB_POLL)
+
+
+def _lost_job() -> Outcome:
+    """The vendor does not know its job, or never ends it: what it made is looked for, as after any unknown outcome."""
+    return Waiting(WaitsFor.HOLD_OFF, clock.now(), job_lost=True)

@@ -33,7 +33,8 @@ def admit(run: OnboardingTransaction, *, actor: str = audit.SYSTEM) -> None:
     if not missing:
         _start(run, actor=actor)
     elif enrichment.needs_crm(content) and _may_look_up(run):
-        return
+        if run.status == Status.AWAITING_DATA:
+            _ask_people(run, missing)  # with the shorter list; the CRM may shorten it further
     elif run.gathers_until is None or run.gathers_until <= clock.now():
         _ask_people(run, missing)
 

@@ -11,6 +11,11 @@ from django.db import IntegrityError, InterfaceError, OperationalError, close_ol
 
 from onboarding.models import OnboardingTransaction
 
+
+class TryAgain(Exception):
+    """What was looked up changed before the lock was taken: undo, and run the whole transaction again."""
+
+
 P = ParamSpec("P")
 R = TypeVar("R")
 TRIES = 6
@@ -37,7 +42,7 @@ def retried(function: Callable[P, R]) -> Callable[P, R]:
             close_old_connections()
             try:
                 return function(*args, **kwargs)
-            except (OperationalError, InterfaceError, IntegrityError) as error:
+            except (OperationalError, InterfaceError, IntegrityError, TryAgain) as error:
                 log.info(
                     "%s: trying the transaction again (%d) after %s",
                     function.__qualname__,

@@ -10,15 +10,12 @@ from onboarding.words import WaitsFor
 
 @dataclass(frozen=True)
 class Ensured:
-    """The object exists. ``how``: ``created``, or what it was matched by."""
+    """The object exists. ``how``: ``created``, or what it was matched by; a create whose answer was lost is ours and found."""
 
     external_id: str
     url: str
     how: str
-
-    @property
-    def created_by_us(self) -> bool:
-        return self.how == "created"
+    created_by_us: bool = False
 
 
 @dataclass(frozen=True)
@@ -36,6 +33,8 @@ class Waiting:
     waits_for: WaitsFor
     until: datetime
     job_id: str = ""
+    job_lost: bool = False
+    """The vendor does not know, or does not end, the job it took: whether it made the object is unknown."""
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,13 @@
 
 import logging
 import random
+import time
+from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import partial
 
 from django.conf import settings
-from django.db import DatabaseError
+from django.db import DatabaseError, InterfaceError, OperationalError
 from django.db import transaction as db
 
 from integrations import clock, pace
@@ -24,8 +27,10 @@ from onboarding.payload.snapshots import write_snapshot
 from onboarding.signals import step_blocked, step_retrying, step_unblocked
 from onboarding.sla import p1_at_risk_from
 from onboarding.steps.base import EnsureHandler
+from onboarding.steps.registry import HANDLERS
 from onboarding.words import Category, IntentState, StepState, WaitsFor
 
+RECORD_AGAIN_SECONDS = 1.0
 log = logging.getLogger(__name__)
 
 
@@ -36,11 +41,35 @@ def record(claim: Claim, outcome: Outcome, *, inline: bool) -> Claim | None:
     transaction keeps the result and blocks the step behind a catch-all ticket.
     """
     _settle_pace(claim, outcome)
-    try:
-        return _record(claim, outcome, inline=inline)
-    except Exception as error:
-        log.exception("What follows from step %s failed; its result is kept.", claim.step.pk)
-        return _keep(claim, outcome, error)
+    write: Callable[[], Claim | None] = partial(_record, claim, outcome, inline=inline)
+    keeping = False
+    while True:
+        try:
+            return write()
+        except (OperationalError, InterfaceError):
+            # The database is away: what the vendor said is held on to for as long as nobody else may hold the step.
+            if time.monotonic() > claim.lease_deadline:
+                raise
+            log.warning("The result of step %s cannot be recorded yet", claim.step.pk)
+            time.sleep(RECORD_AGAIN_SECONDS)
+        except Exception as error:
+            if keeping:
+                raise
+            log.exception("What follows from step %s failed; its result is kept.", claim.step.pk)
+            keeping, write = True, partial(_keep, claim, outcome, error)
+
+
+@retried
+def break_step(step_pk: int, error: Exception) -> None:
+    """The step could not even be claimed, by a fault of ours: block it behind a catch-all ticket."""
+    with db.atomic():
+        run = lock_run(Step.objects.values_list("transaction_id", flat=True).get(pk=step_pk))
+        step = Step.objects.select_related("connection").get(pk=step_pk)
+        if step.is_done or (step.lease_until and step.lease_until > clock.now()):
+            return
+        message = f"{type(error).__name__} while Firstvalue prepared to {HANDLERS[step.uses].title}."
+        block(run, step, Category.INTERNAL_ERROR, message, fallback=True)
+        run.save()
 
 
 def _settle_pace(claim: Claim, outcome: Outcome) -> None:
@@ -66,11 +95,23 @@ def _record(claim: Claim, outcome: Outcome, *, inline: bool) -> Claim | None:
         now = clock.now()
         _apply(run, step, claim, outcome, now)
         ready = advance(run, inline=inline) if step.is_done else None
-        following = claim_locked(run, ready) if ready else None
+        following = _claim_next(run, ready) if ready else None
         if ready and not following:
             hint_step(ready.pk)
         run.save()
         return following
+
+
+def _claim_next(run: OnboardingTransaction, ready: Step) -> Claim | None:
+    """A step that cannot be claimed must not undo the one that has passed: whoever takes the hint meets the fault again."""
+    try:
+        with db.atomic():
+            return claim_locked(run, ready)
+    except (OperationalError, InterfaceError):
+        raise
+    except Exception:
+        log.exception("Step %s could not be claimed inline", ready.pk)
+        return None
 
 
 @retried
@@ -105,7 +146,7 @@ def _apply(run: OnboardingTransaction, step: Step, claim: Claim, outcome: Outcom
         case LookedUp():
             _apply_facts(run, step, outcome, now)
         case Waiting():
-            _wait(step, outcome)
+            _wait(run, step, outcome)
         case Failed():
             _fail(run, step, claim, outcome, now)
         case Ambiguous():
@@ -146,6 +187,8 @@ def _move_intent(intent: Intent, outcome: Outcome, made: Ensured | None, now: da
             intent.state = IntentState.DONE
         case Waiting(waits_for=WaitsFor.JOB, job_id=job_id) if job_id:
             intent.state, intent.job_id, intent.job_started_at = IntentState.ACCEPTED, job_id, now
+        case Waiting(job_lost=True):
+            intent.state, intent.job_id, intent.unknown_since = IntentState.OPEN, "", now
         case Failed(sent=True, error=error):
             intent.state = IntentState.OPEN if error.effect_possible else IntentState.NO_EFFECT
             intent.unknown_since = now if error.effect_possible else None
@@ -162,6 +205,8 @@ def _map(run: OnboardingTransaction, step: Step, claim: Claim, made: Ensured, no
     # Only these have intents, and only with a connection.
     assert isinstance(handler, EnsureHandler)  # noqa: S101
     assert claim.connection  # noqa: S101
+    if step.mappings.filter(item="", external_id=made.external_id).exists():
+        return  # looked at again
     ObjectMapping.objects.update_or_create(
         transaction=run,
         step=step,
@@ -179,7 +224,10 @@ def _map(run: OnboardingTransaction, step: Step, claim: Claim, made: Ensured, no
     name = "onboarding.object.created" if made.created_by_us else "onboarding.object.linked"
     audit.record(run, name, data={"step": step.key, "kind": handler.kind, "id": made.external_id, "how": made.how})
     if handler.shared:
-        Reservation.objects.filter(holder=step).update(external_id=made.external_id, url=made.url)
+        held = Reservation.objects.filter(holder=step)
+        held.filter(kind=handler.kind, match_key=claim.match_key).update(external_id=made.external_id, url=made.url)
+        # Turns with other keys, which the payload had before a person mended it, are over.
+        held.filter(external_id="").delete()
         for pk in Step.objects.filter(connection=claim.connection, uses=step.uses, waits_for=WaitsFor.RESERVATION)[
             :50
         ].values_list("pk", flat=True):
@@ -207,7 +255,8 @@ def _apply_facts(run: OnboardingTransaction, step: Step, outcome: LookedUp, now:
     entry.admit(run)
 
 
-def _wait(step: Step, outcome: Waiting) -> None:
+def _wait(run: OnboardingTransaction, step: Step, outcome: Waiting) -> None:
+    audit.record(run, "onboarding.step.waiting", data={"step": step.key, "for": outcome.waits_for})
     if step_has_ticket(step):
         step.block(due_at=outcome.until)
     else:
@@ -245,7 +294,10 @@ def _fail(run: OnboardingTransaction, step: Step, claim: Claim, outcome: Failed,
     match decision.action:
         case policy.Action.PARK:
             # Due at once: what keeps it is the connection's open breaker, which no step row repeats.
-            step.wait(waits_for=WaitsFor.CONNECTION, due_at=now)
+            if step_has_ticket(step):
+                step.block(due_at=now)
+            else:
+                step.wait(waits_for=WaitsFor.CONNECTION, due_at=now)
             audit.record(
                 run,
                 "onboarding.step.parked",

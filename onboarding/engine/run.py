@@ -4,7 +4,7 @@ import logging
 import threading
 import time
 
-from django.db import DatabaseError
+from django.db import DatabaseError, InterfaceError, OperationalError
 from django.db import connection as database
 
 from integrations import connections, providers
@@ -14,7 +14,7 @@ from onboarding.engine.claims import Claim, claim
 from onboarding.engine.ensure import ensure
 from onboarding.engine.failpoints import failpoint
 from onboarding.engine.outcomes import Broken, Failed, LookedUp, Outcome
-from onboarding.engine.record import record
+from onboarding.engine.record import break_step, record
 from onboarding.payload.enrichment import CRM_PATHS
 from onboarding.payload.plausibility import customer_domain
 from onboarding.payload.schema import get
@@ -31,13 +31,24 @@ stopping = threading.Event()
 def run_step(step_pk: int) -> None:
     """Do the step if it is due and free, and inline what becomes ready after it."""
     started = time.monotonic()
-    current = claim(step_pk)
+    current = _claim(step_pk)
     while current:
         outcome = perform(current)
         failpoint("before-result")
         may_go_on = not stopping.is_set() and time.monotonic() - started < CHAIN_SECONDS
         current = record(current, outcome, inline=may_go_on)
         failpoint("after-result")
+
+
+def _claim(step_pk: int) -> Claim | None:
+    try:
+        return claim(step_pk)
+    except (OperationalError, InterfaceError):
+        raise  # the database is away: the row stays due
+    except Exception as error:
+        log.exception("Step %s could not be claimed", step_pk)
+        break_step(step_pk, error)
+        return None
 
 
 def perform(current: Claim) -> Outcome:
@@ -57,7 +68,7 @@ def perform(current: Claim) -> Outcome:
     if isinstance(outcome, Failed):
         try:
             _guard_credentials(current, outcome.error)
-        except DatabaseError:
+        except Exception:
             # The outcome must still be recorded; the next refused call tries to open the breaker again.
             log.exception("The breaker of step %s could not be opened", current.step.pk)
     return outcome
@@ -66,12 +77,17 @@ def perform(current: Claim) -> Outcome:
 def _perform(current: Claim) -> Outcome:
     if current.connection is None:
         raise ProviderError(Kind.NOT_CONFIGURED, f"No connection is set up for the system “{current.handler.system}”.")
-    connector = providers.connector(
-        current.connection,
-        subject=f"step:{current.step.pk}",
-        deadline=current.deadline,
-        before_write=lambda: _check_time(current),
-    )
+    if not current.connection.enabled:
+        raise ProviderError(Kind.NOT_CONFIGURED, f"The connection {current.connection.slug} is switched off.")
+    try:
+        connector = providers.connector(
+            current.connection,
+            subject=f"step:{current.step.pk}",
+            deadline=current.deadline,
+            before_write=lambda: _check_time(current),
+        )
+    except DatabaseError as error:
+        raise ProviderError(Kind.SERVER, f"The credentials could not be read ({type(error).__name__}).") from error
     if isinstance(current.handler, EnsureHandler):
         return ensure(current, current.handler, connector)
     if not isinstance(connector, CrmConnector):

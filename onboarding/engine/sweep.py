@@ -1,6 +1,7 @@
 """The sweep: everything that is due, found in rows. Messages may all be lost and nothing is."""
 
-from collections.abc import Iterable
+import logging
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -12,16 +13,17 @@ from integrations.models import InboundEvent
 from integrations.words import Breaker
 from onboarding.engine import dispatch, entry
 from onboarding.engine.advance import advance
+from onboarding.engine.dispatch import HINT_LIFETIME
 from onboarding.engine.locks import lock_run, retried
 from onboarding.models import OnboardingTransaction, Step
 from onboarding.signals import run_blocked
 from onboarding.words import Category, Status, StepState
 
 OUTSTANDING_HINTS = 300
-HINT_LIFETIME = timedelta(seconds=10)
-"""A hint that led to no claim for this long is taken for lost."""
+MOST_DOUBLINGS = 3  # 80 s: what a wiped broker costs at most
 UNDER_WAY = (Status.QUEUED, Status.PROVISIONING, Status.READY_FOR_KICKOFF)
 STALLED_AFTER = timedelta(minutes=1)
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -40,7 +42,11 @@ def sweep() -> Due:
     now = clock.now()
     pace.recover(now)
     for run_pk in [*_gathered(now), *_stalled(now)]:
-        wake(run_pk)
+        try:
+            wake(run_pk)
+        except Exception:
+            # One run that cannot be woken must not hold up the others.
+            log.exception("Run %s could not be woken", run_pk)
     return Due(steps=_due_steps(now), events=_due_events(now))
 
 
@@ -52,30 +58,47 @@ def publish(due: Due) -> Due:
     )
 
 
+def release(due: Due) -> None:
+    """Nobody took these after all: let the next sweep see them at once."""
+    Step.objects.filter(pk__in=due.steps).update(hinted_until=None)
+    InboundEvent.objects.filter(pk__in=due.events).update(hinted_until=None)
+
+
 def _due_steps(now: datetime) -> list[int]:
     """Due or abandoned steps that no fresh hint stands for, marked as hinted. Parked ones stay where they are."""
-    recently = Q(dispatched_at__gt=now - HINT_LIFETIME)
-    waiting = Step.objects.filter(recently, due_at__lte=now).exclude(connection__breaker=Breaker.OPEN).count()
+    free = Step.objects.exclude(connection__breaker=Breaker.OPEN)
+    waiting = free.filter(hinted_until__gt=now, due_at__lte=now).count()
     due = (
-        Step.objects.filter(Q(due_at__lte=now) | Q(lease_until__lt=now, state=StepState.RUNNING))
-        .exclude(connection__breaker=Breaker.OPEN)
-        .exclude(recently)
+        free.filter(Q(due_at__lte=now) | Q(lease_until__lt=now, state=StepState.RUNNING))
+        .exclude(hinted_until__gt=now)
         .order_by("due_at", "pk")
-        .values_list("pk", flat=True)[: max(0, OUTSTANDING_HINTS - waiting)]
+        .only("pk", "due_at", "lease_until")[: max(0, OUTSTANDING_HINTS - waiting)]
     )
-    return _mark(list(due), now)
-
-
-@retried
-def _mark(pks: list[int], now: datetime) -> list[int]:
-    # dispatched_at is no state: it only spares the broker from a hint per sweep, so no run is locked for it.
-    Step.objects.filter(pk__in=pks).update(dispatched_at=now)
-    return pks
+    return _mark(Step, list(due), now)
 
 
 def _due_events(now: datetime) -> list[int]:
-    due = InboundEvent.objects.filter(due_at__lte=now).order_by("due_at", "pk")
-    return list(due.values_list("pk", flat=True)[:OUTSTANDING_HINTS])
+    waiting = InboundEvent.objects.filter(hinted_until__gt=now, due_at__lte=now).count()
+    due = InboundEvent.objects.filter(due_at__lte=now).exclude(hinted_until__gt=now).order_by("due_at", "pk")
+    return _mark(InboundEvent, list(due.only("pk", "due_at")[: max(0, OUTSTANDING_HINTS - waiting)]), now)
+
+
+@retried
+def _mark(model: type[Step] | type[InboundEvent], rows: Sequence[Step | InboundEvent], now: datetime) -> list[int]:
+    # hinted_until is no state: it only spares the broker, so no run is locked for it.
+    by_lifetime: dict[timedelta, list[int]] = {}
+    for row in rows:
+        by_lifetime.setdefault(hint_lifetime(row, now), []).append(row.pk)
+    for lifetime, pks in by_lifetime.items():
+        model._default_manager.filter(pk__in=pks).update(hinted_until=now + lifetime)
+    return [row.pk for row in rows]
+
+
+def hint_lifetime(row: Step | InboundEvent, now: datetime) -> timedelta:
+    """How long a hint may stay unanswered: doubling, so that a broker without workers does not fill up."""
+    since = row.due_at or getattr(row, "lease_until", None) or now
+    doublings = int((now - since) / HINT_LIFETIME).bit_length()
+    return HINT_LIFETIME * float(2 ** min(doublings, MOST_DOUBLINGS))
 
 
 def _gathered(now: datetime) -> Iterable[int]:

@@ -22,7 +22,7 @@ from integrations.strict_json import BadJson, parse_object
 from integrations.words import Environment, EventState
 from onboarding import audit
 from onboarding.engine.dispatch import hint_event
-from onboarding.engine.locks import lock_run, retried
+from onboarding.engine.locks import TryAgain, lock_run, retried
 from onboarding.intake import billing, payments, service
 from onboarding.models import OnboardingTransaction, PaymentTrace
 from onboarding.payload.gate import problems
@@ -158,6 +158,8 @@ def _open(event: InboundEvent, facts: PaymentFacts, keys: payments.Keys) -> None
         keys=payments.free_keys(keys),
         gather_for=timedelta(seconds=settings.HOLD_SECONDS),
     )
+    if receipt.verdict is not service.Verdict.CREATED:
+        raise TryAgain  # another source has just made this run: look again, and join it
     _note(event, receipt.run, facts, _told(paid, keys))
     event.process(outcome=f"{receipt.verdict.value}: {receipt.run.onboarding_transaction_id}", at=clock.now())
 
@@ -228,7 +230,7 @@ def retry_failed(connection_pk: int, *, actor: str) -> int:
     with db.atomic():
         failed = InboundEvent.objects.filter(connection_id=connection_pk, state=EventState.FAILED, due_at=None)
         pks = list(failed.values_list("pk", flat=True))
-        failed.filter(pk__in=pks).update(due_at=clock.now(), attempts=0)
+        failed.filter(pk__in=pks).update(due_at=clock.now(), hinted_until=None, attempts=0)
         audit.record_elsewhere("integrations.events.retried", actor=actor, data={"events": pks})
         for pk in pks:
             hint_event(pk)

@@ -80,6 +80,8 @@ def known_run(facts: PaymentFacts, keys: Keys) -> int | None:
 def new_run_id(facts: PaymentFacts) -> str:
     """Our id where the metadata carries one, else the strongest Stripe id of this event that names no run yet."""
     names = run_ids(facts)
+    if own := our_id(facts):
+        return own
     return next((name for name in names if not _runs_called([name])), names[0])
 
 
@@ -164,8 +166,8 @@ def release_held(connection: Connection, facts: PaymentFacts) -> None:
         pk__in=list(waiting.values_list("held_event_id", flat=True)), due_at__isnull=False
     )
     for event in events:
-        event.due_at = clock.now()
-        event.save(update_fields=["due_at"])
+        event.due_at, event.hinted_until = clock.now(), None
+        event.save(update_fields=["due_at", "hinted_until"])
         hint_event(event.pk)
 
 

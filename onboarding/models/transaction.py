@@ -172,12 +172,19 @@ class Step(models.Model):
     due_at = models.DateTimeField(
         null=True, help_text="When the engine may claim it next; empty: not before something happens."
     )
-    dispatched_at = models.DateTimeField(
-        null=True, help_text="When a hint for it was published that no claim has answered yet."
+    hinted_until = models.DateTimeField(
+        null=True, help_text="A hint is under way; until then the sweep publishes no other."
     )
     attempts = models.PositiveSmallIntegerField(default=0)
     first_failed_at = models.DateTimeField(null=True)
 
+    waits_on = models.ForeignKey(
+        "self",
+        on_delete=models.SET_NULL,
+        null=True,
+        related_name="+",
+        help_text="The step whose turn it is with a shared object.",
+    )
     token = models.PositiveIntegerField(default=0, help_text="Fencing token: rises with each claim.")
     lease_until = models.DateTimeField(null=True)
     send_by = models.DateTimeField(null=True, help_text="After this the holder sends no more writes.")
@@ -218,7 +225,7 @@ class Step(models.Model):
         self.token += 1
         self.lease_until, self.send_by = lease_until, send_by
         self.started_at = self.started_at or at
-        self.waits_for, self.due_at, self.dispatched_at = WaitsFor.NOTHING, None, None
+        self.waits_for, self.due_at, self.hinted_until, self.waits_on = WaitsFor.NOTHING, None, None, None
 
     @transition(
         field=state,
@@ -226,7 +233,7 @@ class Step(models.Model):
         target=StepState.WAITING,
     )
     def wait(self, *, waits_for: WaitsFor, due_at: datetime | None) -> None:
-        self.lease_until = self.dispatched_at = None
+        self.lease_until = self.hinted_until = None
         self.waits_for, self.due_at = waits_for, due_at
 
     @transition(
@@ -236,7 +243,7 @@ class Step(models.Model):
     )
     def block(self, *, due_at: datetime | None) -> None:
         """A ticket is open; ``due_at`` is set where retrying goes on meanwhile."""
-        self.lease_until = self.dispatched_at = None
+        self.lease_until = self.hinted_until = None
         self.waits_for, self.due_at = (WaitsFor.RETRY if due_at else WaitsFor.NOTHING), due_at
 
     @transition(
@@ -256,6 +263,6 @@ class Step(models.Model):
     )
     def skip(self, *, at: datetime) -> None:
         """From RUNNING too: what its holder brings is late then, and evidence only."""
-        self.lease_until = self.due_at = self.dispatched_at = None
+        self.lease_until = self.due_at = self.hinted_until = None
         self.waits_for = WaitsFor.NOTHING
         self.finished_at = at
