@@ -60,7 +60,7 @@ def run_forever(stop: threading.Event, *, every: float) -> None:
 
     Mail has a thread of its own: a slow mail server must hold up neither clocks nor work.
     """
-    mail = threading.Thread(target=_repeat, args=("mail", alerts.deliver, stop, every), name="mail", daemon=True)
+    mail = threading.Thread(target=_mail_forever, args=(stop, every), name="mail", daemon=True)
     mail.start()
     _repeat("sweep", lambda: one_pass(publish=settings.BROKER_PUBLISH, mail=False, most=OWN_BATCH), stop, every)
     run.stopping.set()
@@ -76,7 +76,11 @@ def _repeat(name: str, work: Callable[[], object], stop: threading.Event, every:
         finally:
             close_old_connections()
         stop.wait(every)
-    connection.close()
+
+
+def _mail_forever(stop: threading.Event, every: float) -> None:
+    _repeat("mail", alerts.deliver, stop, every)
+    connection.close()  # this thread's own
 
 
 def _run_step(pk: int) -> None:

@@ -58,7 +58,7 @@ def test_only_the_whole_reference_counts_on_every_page(asana, sandbox):
 def test_a_failed_job_is_an_error(asana, sandbox):
     sandbox.configure("asana", job_seconds=0, job_outcome="failed")
     job = delivery(asana).create("project", PARAMS, "pay_1")
-    assert refused(lambda: delivery(asana).poll("project", job.job_id)).kind is Kind.INVALID
+    assert refused(lambda: delivery(asana).poll("project", job.job_id)).kind is Kind.JOB_FAILED
 
 
 def test_nothing_protects_a_repeated_create(asana):

@@ -268,11 +268,12 @@ def test_the_scheduler_outlives_a_pass_that_fails(monkeypatch: pytest.MonkeyPatc
 
         def wait(self, _: float) -> None: ...
 
-    def failing(*, publish: bool) -> None:
+    def failing(**_: object) -> None:
         passes.append(clock.now())
         raise InterfaceError("connection already closed") if len(passes) == 1 else LookupError("a defect")
 
     monkeypatch.setattr(scheduling, "one_pass", failing)
+    monkeypatch.setattr(scheduling.alerts, "deliver", lambda: 0)
     monkeypatch.setattr(scheduling.run.stopping, "set", lambda: None)
     scheduling.run_forever(Stop(), every=0)
     assert len(passes) == 3
