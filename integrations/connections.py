@@ -51,9 +51,13 @@ def set_connection(
     environment: str | None = None,
     secrets: Mapping[str, list[str]] | None = None,
     options: Mapping[str, Any] | None = None,
+    enabled: bool | None = None,
+    max_concurrency: int | None = None,
     actor: str,
 ) -> Connection:
     """Makes or updates a connection; None leaves a part as it is. Options given are added to those there.
+
+    ``max_concurrency``: calls at once, 0 for no limit of our own.
 
     Another base URL or provider voids all stored secrets, so that nobody sends them elsewhere. A new ``webhook_secret``
     keeps the one before it active; other secrets are replaced. Raises ``ValueError`` in plain words.
@@ -75,6 +79,8 @@ def set_connection(
         voided = connection is not None and (another or address != made.base_url)
         made.system, made.provider, made.base_url = system, provider, address
         made.options = {**({} if another else made.options), **(options or {})}
+        made.enabled = made.enabled if enabled is None else enabled
+        made.max_concurrency = made.max_concurrency if max_concurrency is None else max_concurrency or None
         made.save()
         changed = _store_secrets(made, entered, void=voided) or voided
         if changed and connection is not None:

@@ -337,6 +337,9 @@ def _storable(value: Any) -> Any:
 def _words(body: Any) -> str:
     """What the vendor says, shortened: its own message where one is found."""
     if isinstance(body, dict):
+        listed = body.get("errors")
+        if isinstance(listed, list) and listed and isinstance(listed[0], dict) and "message" not in body:
+            return _words(listed[0])
         for name in ("message", "error_description", "description", "detail", "error"):
             if isinstance(body.get(name), str):
                 return redact_text(body[name], 300)

@@ -183,6 +183,7 @@ class ApiCall(models.Model):
 
     class Meta:
         ordering = ["-pk"]
+        verbose_name = "API call"
         indexes = [models.Index(fields=["subject"]), models.Index(fields=["at"])]
 
     def __str__(self) -> str:

@@ -3,7 +3,13 @@
 from typing import Any
 
 from django import forms
-from unfold.widgets import UnfoldAdminPasswordWidget, UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
+from unfold.widgets import (
+    UnfoldAdminIntegerFieldWidget,
+    UnfoldAdminPasswordWidget,
+    UnfoldAdminSelectWidget,
+    UnfoldAdminTextInputWidget,
+    UnfoldBooleanSwitchWidget,
+)
 
 from integrations.models import Connection
 from integrations.providers import PROVIDERS, WEBHOOK_SECRET, ProviderInfo
@@ -29,9 +35,28 @@ class SettingsForm(forms.Form):
         help_text="Empty: the provider's usual address. Another address removes the stored credentials.",
     )
     environment = forms.ChoiceField(choices=Environment.choices, widget=UnfoldAdminSelectWidget())
+    enabled = forms.BooleanField(
+        label="Switched on",
+        required=False,
+        widget=UnfoldBooleanSwitchWidget(),
+        help_text="Off: nothing is called; runs that need it wait with a ticket.",
+    )
+    max_concurrency = forms.IntegerField(
+        label="Calls at once",
+        required=False,
+        min_value=1,
+        max_value=1000,
+        widget=UnfoldAdminIntegerFieldWidget(),
+        help_text="Empty: no limit of our own.",
+    )
 
     def __init__(self, connection: Connection, data: Any = None) -> None:
-        initial = {"base_url": connection.base_url, "environment": connection.environment}
+        initial = {
+            "base_url": connection.base_url,
+            "environment": connection.environment,
+            "enabled": connection.enabled,
+            "max_concurrency": connection.max_concurrency,
+        }
         super().__init__(data, initial=initial, auto_id="settings-%s", label_suffix="")
         self.option_names = info(connection).option_names
         for name in self.option_names:

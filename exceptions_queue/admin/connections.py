@@ -136,8 +136,6 @@ class ConnectionAdmin(ReadOnlyAdmin):
             except ValueError as problem:
                 form.add_error(None, str(problem))
             else:
-                data = {"connection": connection.slug, "names": sorted(form.entered)}
-                audit.record_elsewhere("integrations.credentials.entered", actor=actor, data=data)
                 _tell(request, *_test(connection, actor))
                 return _to(pk)
         return self._page(request, connection, credentials=form)
@@ -182,14 +180,13 @@ class ConnectionAdmin(ReadOnlyAdmin):
                 base_url=given["base_url"].strip(),
                 environment=given["environment"],
                 options=options,
+                enabled=given.get("enabled"),
+                max_concurrency=given.get("max_concurrency") or 0,
                 actor=actor,
             )
         except ValueError as problem:
             form.add_error(None, str(problem))
             return None
-        audit.record_elsewhere(
-            "integrations.connection.set", actor=actor, data={"connection": slug, "fields": sorted(form.changed_data)}
-        )
         return made
 
     def _connection(self, request: HttpRequest, pk: str | int) -> Connection:

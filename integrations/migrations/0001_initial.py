@@ -58,6 +58,7 @@ class Migration(migrations.Migration):
                 ('connection', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='calls', to='integrations.connection')),
             ],
             options={
+                'verbose_name': 'API call',
                 'ordering': ['-pk'],
                 'indexes': [models.Index(fields=['subject'], name='integration_subject_38038f_idx'), models.Index(fields=['at'], name='integration_at_a7d4f8_idx')],
             },

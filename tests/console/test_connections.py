@@ -30,7 +30,7 @@ def test_new_credentials_are_tested_and_what_waited_goes_on(
     assert OnboardingTransaction.objects.get().status == Status.COMPLETE
     refused = Ticket.objects.get(pk=refused.pk)
     assert refused.status == "resolved"
-    assert AuditEntry.objects.filter(name="integrations.credentials.entered", actor="engineer").exists()
+    assert AuditEntry.objects.filter(name="integrations.connection.set", actor="engineer", data__secrets=["token"]).exists()
 
 
 def test_wrong_credentials_are_told_and_never_shown(
