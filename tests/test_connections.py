@@ -6,6 +6,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from integrations import signals
+from integrations.addresses import checked_base_url
 from integrations.checks import field_encryption_keys
 from integrations.connections import (
     close_after_probe,
@@ -103,6 +104,33 @@ def test_a_base_url_must_be_the_vendors(base_url, environment, words):
     with pytest.raises(ValueError, match=words):
         crm(base_url, environment)
     assert not Connection.objects.exists()
+
+
+@pytest.mark.parametrize("environment", ["production", "sandbox"])
+@pytest.mark.parametrize(
+    "host",
+    [
+        "evil.example\\.zendesk.com",
+        "10.0.0.5\\.zendesk.com",
+        "127.0.0.1:8443\\.zendesk.com",
+        "evil.example\\@acme.zendesk.com",
+        "evil.example%2f.zendesk.com",
+        "evil.example%5c.zendesk.com",
+        "evil.example;.zendesk.com",
+        "evil.example\t.zendesk.com",
+        "evil.example .zendesk.com",
+        "evil.example\n.zendesk.com",
+        "evil.example#.zendesk.com",
+        "evil.example?.zendesk.com",
+        "acme.zendesk.com@evil.example",
+        "acme.zendesk.com:443@evil.example",
+        "@acme.zendesk.com",
+        "evil.example\uff0f.zendesk.com",
+    ],
+)
+def test_a_host_that_parsers_could_read_in_two_ways_is_refused(host, environment):
+    with pytest.raises(ValueError, match="the base URL"):
+        checked_base_url(f"https://{host}", PROVIDERS["zendesk"], environment)
 
 
 def test_a_sandbox_may_be_on_this_machine():

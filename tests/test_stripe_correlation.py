@@ -1,5 +1,6 @@
 """One payment, one run: whatever Stripe sends of it, how often and in which order."""
 
+import os
 from collections.abc import Iterator
 from datetime import timedelta
 from itertools import permutations
@@ -9,12 +10,14 @@ import pytest
 
 from integrations import clock, crypto
 from integrations.models import Connection, InboundEvent
+from integrations.providers.stripe import PaymentFacts
 from integrations.sandbox.stripe import ACACIA, BASIL, encode
 from integrations.signals import event_failed
 from integrations.words import EventState
-from onboarding.intake import billing, events, service
+from onboarding.intake import billing, events, payments, service
 from onboarding.models import ChangeRequest, CorrelationKey, OnboardingTransaction
-from onboarding.payload.schema import get
+from onboarding.payload.schema import OnboardingPayload, get
+from tests.conftest import Payload
 from tests.stripe_events import COMPLETE, HOLD, bought, connect, deliver, only_run, reread, settle, store, wait
 from tests.threads import empty_audit_trail, together
 
@@ -337,3 +340,34 @@ class TestAtTheSameMoment:
         wait()
         assert_nothing_is_open()
         assert OnboardingTransaction.objects.count() == len(payments)
+
+    @pytest.mark.skipif(os.environ.get("FIRSTVALUE_TEST_BACKEND") != "postgres", reason="SQLite's writers take turns")
+    def test_a_post_that_names_the_same_id_meanwhile_is_joined_not_questioned(
+        self, payload: Payload, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        same = OnboardingPayload.model_validate(
+            payload(onboarding_transaction_id="pay_1", event_source="shop", commercial__billing_email=None)
+        ).content()
+        payment = bought(metadata={**COMPLETE, "crm_owner_id": "u_789", "onboarding_transaction_id": "pay_1"})
+        name, posted = payments.new_run_id, []
+
+        def post() -> None:
+            posted.append(service.accept(same, actor="rest").verdict)
+
+        def after_a_post(facts: PaymentFacts) -> str:
+            if not posted:
+                together([post])
+            return name(facts)
+
+        monkeypatch.setattr(payments, "new_run_id", after_a_post)
+        event = deliver(payment.session())
+        assert posted == [service.Verdict.CREATED]
+        assert event.outcome.startswith("joined pay_1")
+        deliver(payment.invoice())
+        deliver(payment.intent())
+        wait()
+        assert_nothing_is_open()
+        assert (only_run().onboarding_transaction_id, only_run().event_source) == ("pay_1", "shop")
+        held = set(CorrelationKey.objects.filter(transaction=only_run()).values_list("value", flat=True))
+        assert {payment.session_id, payment.invoice_id} <= held
+        assert not ChangeRequest.objects.exists()
