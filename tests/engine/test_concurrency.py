@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from exceptions_queue import scheduling
+from exceptions_queue.models import covering, is_blocked
 from integrations import clock
 from integrations.errors import DeadlinePassed
 from integrations.models import Connection
@@ -19,6 +20,7 @@ from onboarding.engine.outcomes import Ensured, Failed
 from onboarding.engine.policy import ATTEMPTS_BEFORE_TICKET
 from onboarding.engine.record import record
 from onboarding.models import Attempt, Intent, OnboardingTransaction, Step
+from onboarding.steps.crm import Account
 from onboarding.words import Category, IntentState, Status, StepState, WaitsFor
 from tests.conftest import Drain
 from tests.engine.conftest import Accept, Settled, shown, status_of, step_of, ticket_of
@@ -92,6 +94,33 @@ def test_a_turn_is_given_back_when_the_create_surely_failed(
     second = accept(onboarding_transaction_id="pay_2")
     drain()
     assert status_of(second) == Status.COMPLETE, shown(second)
+    settled()
+
+
+def test_who_waits_for_another_runs_turn_is_covered_by_its_ticket(
+    accept: Accept, drain: Drain, monkeypatch: pytest.MonkeyPatch, settled: Settled
+) -> None:
+    first = accept()
+    with monkeypatch.context() as broken:
+        broken.setattr(Account, "keys", lambda *_: 1 / 0)
+        scheduling.one_pass(publish=False)
+    ticket = ticket_of(first, "crm.account")
+    waiting = accept(onboarding_transaction_id="pay_2", customer__legal_name=None)
+    clock.shift(timedelta(minutes=40))
+    drain()
+    services.fix(waiting.pk, {"customer.legal_name": "Acme Logistics"}, actor="kim")
+    for _ in range(6):
+        scheduling.one_pass(publish=False)
+        clock.shift(timedelta(minutes=30))
+    assert step_of(waiting, "crm.account").waits_for == WaitsFor.RESERVATION
+    assert list(covering(waiting)) == [ticket]
+    assert OnboardingTransaction.objects.filter(is_blocked()).count() == 2
+    settled()
+    services.retry_step(ticket.step_id or 0, actor="kim")
+    drain()
+    assert [status_of(run) for run in (first, waiting)] == [Status.COMPLETE] * 2, shown(waiting)
+    assert not OnboardingTransaction.objects.filter(is_blocked()).exists()
+    assert step_of(waiting, "crm.account").waits_on is None
     settled()
 
 

@@ -210,6 +210,30 @@ def test_a_look_up_that_is_skipped_needs_nobody_any_more(
     settled()
 
 
+@pytest.mark.usefixtures("connections")
+def test_a_look_up_that_a_mended_domain_allows_shortens_the_ticket(
+    accept: Accept, drain: Drain, sandbox: SandboxControl, settled: Settled
+) -> None:
+    sandbox.seed("hubspot", "companies", [COMPANY])
+    run = accept(**NO_OWNER, customer__domain=None, customer__primary_contact=None, commercial__term=None)
+    assert not run.steps.exists()
+    given = {
+        "customer.domain": "acme-logistics.com",
+        "customer.primary_contact.name": "Jordan Lee",
+        "customer.primary_contact.email": "jordan@acme-logistics.com",
+    }
+    actions.perform(ticket_of(run).pk, "fix", KIM, fields=given)
+    assert status_of(run) == Status.AWAITING_DATA
+    drain()
+    assert step_of(run, LOOKUP).state == StepState.SUCCEEDED
+    assert found(run, "ownership.crm_owner_id")[0] == "7001"
+    assert [problem["path"] for problem in ticket_of(run).problems] == ["commercial.term"]
+    settled()
+    services.fix(run.pk, {"commercial.term": "annual"}, actor="kim")
+    drain()
+    assert status_of(run) == Status.COMPLETE, shown(run)
+
+
 # --- Mending --------------------------------------------------------------------------------------------------------
 
 

@@ -180,6 +180,42 @@ def test_a_choice_is_one_of_the_candidates(ambiguous: Ticket) -> None:
     assert not MatchChoice.objects.exists()
 
 
+def test_a_linked_object_that_does_not_exist_brings_the_question_back(
+    ambiguous: Ticket, accept: Accept, drain: Drain, sandbox: SandboxControl, settled: Settled
+) -> None:
+    actions.perform(ambiguous.pk, "link-object", KIM, external_id="99999999")
+    drain()
+    again = ticket_of(run_of(ambiguous), "crm.account")
+    assert again.category == Category.AMBIGUOUS_MATCH
+    assert "99999999" in again.message
+    assert len(again.candidates) == 2
+    assert {"choose-match", "link-object"} <= {action.name for action in actions.available(again, KIM)}
+    assert not MatchChoice.objects.exists()
+    assert created(sandbox) == {}
+    right = again.candidates[0]["external_id"]
+    actions.perform(again.pk, "link-object", KIM, external_id=right)
+    drain()
+    assert status_of(run_of(ambiguous)) == Status.COMPLETE
+    next_run = accept(onboarding_transaction_id="pay_2")
+    drain()
+    assert status_of(next_run) == Status.COMPLETE, shown(next_run)
+    assert next_run.mappings.get(kind="company").external_id == right
+    settled()
+
+
+def test_the_customers_next_run_asks_anew_after_a_link_to_nothing(
+    ambiguous: Ticket, accept: Accept, drain: Drain, settled: Settled
+) -> None:
+    actions.perform(ambiguous.pk, "link-object", KIM, external_id="99999999")
+    drain()
+    next_run = accept(onboarding_transaction_id="pay_2")
+    drain()
+    ticket = ticket_of(next_run, "crm.account")
+    assert ticket.category == Category.AMBIGUOUS_MATCH
+    assert "99999999" not in ticket.message
+    settled()
+
+
 def test_a_choice_for_a_step_that_asks_nothing_is_refused(accept: Accept, drain: Drain) -> None:
     run = accept()
     drain()

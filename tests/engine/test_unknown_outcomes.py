@@ -13,7 +13,7 @@ from integrations.connections import set_connection
 from integrations.models import Connection
 from integrations.sandbox.control import SandboxControl
 from onboarding import services
-from onboarding.models import Intent, Reservation
+from onboarding.models import Intent, OnboardingTransaction, Reservation
 from onboarding.words import Category, IntentState, Status, StepState, WaitsFor
 from tests.conftest import Drain
 from tests.engine.conftest import Accept, Settled, customer, shown, status_of, step_of, ticket_of
@@ -317,6 +317,96 @@ def test_a_job_that_never_ends_is_shown_to_a_person(accept: Accept, sandbox: San
         clock.shift(timedelta(minutes=2))
     assert ticket_of(run, "delivery.project").category == Category.UNKNOWN_OUTCOME
     assert sum(r["method"] == "POST" for r in sandbox.requests("asana")) == 1
+    settled()
+
+
+def forget_the_job(run: OnboardingTransaction) -> None:
+    """The vendor does not know the project's job any more."""
+    scheduling.one_pass(publish=False)
+    while not Intent.objects.filter(transaction=run, state=IntentState.ACCEPTED).update(job_id="404404404404"):
+        clock.shift(timedelta(seconds=11))
+        scheduling.one_pass(publish=False)
+
+
+@pytest.mark.usefixtures("connections")
+def test_a_project_whose_job_is_forgotten_is_found_by_its_reference(
+    accept: Accept, drain: Drain, sandbox: SandboxControl, settled: Settled
+) -> None:
+    run = accept()
+    forget_the_job(run)
+    drain()
+    assert status_of(run) == Status.COMPLETE, shown(run)
+    project = run.mappings.get(kind="project")
+    assert (project.how, project.created_by_us) == ("reference", True)
+    assert created(sandbox) == CREATED
+    settled()
+
+
+@pytest.mark.usefixtures("connections")
+def test_a_forgotten_job_without_a_project_ends_with_a_persons_link(
+    accept: Accept, drain: Drain, sandbox: SandboxControl, settled: Settled
+) -> None:
+    sandbox.configure("asana", job_outcome="failed")
+    run = accept()
+    forget_the_job(run)
+    drain()
+    ticket = ticket_of(run, "delivery.project")
+    assert ticket.category == Category.UNKNOWN_OUTCOME
+    assert sum(r["method"] == "POST" for r in sandbox.requests("asana")) == 1
+    settled()
+    (project,) = sandbox.seed("asana", "projects", [{"name": "Acme by hand", "team": {"gid": "1100000000000001"}}])
+    actions.perform(ticket.pk, "link-object", KIM, external_id=project)
+    drain()
+    assert status_of(run) == Status.COMPLETE, shown(run)
+    assert run.mappings.get(kind="project").external_id == project
+    settled()
+
+
+@pytest.mark.usefixtures("connections")
+def test_an_object_that_is_found_after_its_create_counts_as_made_by_us(
+    accept: Accept, drain: Drain, sandbox: SandboxControl
+) -> None:
+    sandbox.add_fault("asana", "error_after", method="POST", path="*instantiateProject", count=1)
+    run = accept()
+    drain()
+    project = run.mappings.get(kind="project")
+    assert (project.how, project.created_by_us) == ("reference", True)
+    assert run.audit.filter(name="onboarding.object.created", data__step="delivery.project").count() == 1
+
+
+@pytest.mark.usefixtures("connections")
+def test_an_object_that_is_tied_again_was_created_once(accept: Accept, drain: Drain, sandbox: SandboxControl) -> None:
+    sandbox.add_fault("hubspot", "error_before", method="PUT", path="*associations*", count=3)
+    run = accept()
+    drain()
+    assert status_of(run) == Status.COMPLETE, shown(run)
+    assert step_of(run, "crm.contact").attempt_rows.count() == 4
+    assert run.audit.filter(name="onboarding.object.created", data__step="crm.contact").count() == 1
+
+
+@pytest.mark.usefixtures("connections")
+def test_a_customer_mended_while_its_create_is_unknown_keeps_only_its_present_turn(
+    accept: Accept, drain: Drain, sandbox: SandboxControl, settled: Settled
+) -> None:
+    (known,) = sandbox.seed("hubspot", "companies", [{"name": "Acme", "domain": "acme.com"}])
+    sandbox.add_fault("hubspot", "error_before", method="POST", path="*/batch/upsert", count=1)
+    mended = accept()
+    scheduling.one_pass(publish=False)
+    assert step_of(mended, "crm.account").waits_for == WaitsFor.RETRY
+    services.fix(mended.pk, {"customer.domain": "acme.com"}, actor="kim")
+    drain()
+    turns = dict(Reservation.objects.filter(kind="company").values_list("match_key", "external_id"))
+    assert turns == {"domain:acme.com": known}
+    other = accept(
+        onboarding_transaction_id="pay_other",
+        customer__legal_name="Another Acme Logistics",
+        customer__primary_contact={"name": "Bo Ek", "email": "bo@acme-logistics.com"},
+    )
+    drain()
+    assert [status_of(run) for run in (mended, other)] == [Status.COMPLETE] * 2, shown(other)
+    assert mended.mappings.get(kind="company").external_id == known
+    assert other.mappings.get(kind="company").external_id != known
+    assert other.mappings.get(kind="company").created_by_us
     settled()
 
 
