@@ -44,6 +44,8 @@ def resolve_run_ticket(run: OnboardingTransaction, **_: Any) -> None:
 @receiver(signals.step_blocked)
 def open_step_ticket(step: Step, *, fallback: bool, **_: Any) -> None:
     tickets.for_step(step, fallback=fallback)
+    if fallback:
+        return  # nothing more may fail
     stalled = Ticket.objects.filter(transaction=step.transaction_id, step=None, category=Category.STALLED)
     tickets.resolve(stalled, resolution="What holds the run up has a ticket of its own.")
 
