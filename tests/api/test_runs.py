@@ -13,6 +13,7 @@ from integrations.models import Connection
 from onboarding.api import pagination
 from onboarding.engine.locks import lock_run
 from onboarding.models import CorrelationKey, ObjectMapping, OnboardingTransaction, Step
+from onboarding.words import WaitsFor
 from tests.api.conftest import MINIMAL, RUNS, Blocked
 from tests.api.test_malformed import errors, problem
 
@@ -275,6 +276,23 @@ def test_a_run_parked_behind_its_connection_is_blocked(read: APIClient, post: Po
 
     assert ids(read.get(RUNS, {"blocked": "true"})) == ["parked"]
     assert [shown["id"] for shown in read.get(f"{RUNS}parked/").json()["exceptions"]] == [ticket.pk]
+
+
+def test_a_run_that_waits_for_another_runs_turn_is_blocked_with_it(
+    read: APIClient, post: Post, payload: Payload, crm: Connection, blocked: Blocked
+) -> None:
+    ticket = blocked("pay_1", category="unknown-outcome")
+    post(payload(onboarding_transaction_id="pay_2"))
+    waiting = Step.objects.get(transaction__onboarding_transaction_id="pay_2", key="crm.account")
+    assert not read.get(f"{RUNS}pay_2/").json()["blocked"]
+
+    waiting.waits_on = ticket.step
+    waiting.wait(waits_for=WaitsFor.RESERVATION, due_at=clock.now())
+    waiting.save()
+
+    assert set(ids(read.get(RUNS, {"blocked": "true"}))) == {"pay_1", "pay_2"}
+    body = read.get(f"{RUNS}pay_2/").json()
+    assert (body["blocked"], [shown["id"] for shown in body["exceptions"]]) == (True, [ticket.pk])
 
 
 def test_what_is_provisioned_is_a_milestone(read: APIClient, post: Post) -> None:

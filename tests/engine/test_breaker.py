@@ -199,6 +199,42 @@ def test_a_disabled_connection_is_replaced_on_retry(
     settled()
 
 
+def test_a_connection_that_is_switched_off_is_not_called_until_it_is_on_again(
+    accept: Accept, drain: Drain, sandbox: SandboxControl, hubspot: Connection, settled: Settled
+) -> None:
+    sandbox.add_fault("hubspot", "error_before", method="POST", path="*/batch/upsert", count=1)
+    run = accept()
+    scheduling.one_pass(publish=False)
+    assert step_of(run, "crm.account").waits_for == WaitsFor.RETRY
+    Connection.objects.filter(pk=hubspot.pk).update(enabled=False)
+    asked = len(sandbox.requests("hubspot"))
+    drain()
+    ticket = ticket_of(run, "crm.account")
+    assert (ticket.category, ticket.queue) == (Category.NOT_CONFIGURED, "revenue-operations")
+    assert "switched off" in ticket.message
+    assert len(sandbox.requests("hubspot")) == asked
+    settled()
+    Connection.objects.filter(pk=hubspot.pk).update(enabled=True)
+    services.retry_step(ticket.step_id or 0, actor="kim")
+    drain()
+    assert status_of(run) == Status.COMPLETE, shown(run)
+    settled()
+
+
+def test_a_secret_that_is_entered_again_lets_its_steps_go_on(
+    accept: Accept, drain: Drain, hubspot: Connection, settled: Settled
+) -> None:
+    hubspot.secret_rows.all().delete()
+    run = accept()
+    drain()
+    assert ticket_of(run, "crm.account").category == Category.NOT_CONFIGURED
+    secrets = {"token": ["sandbox-hubspot-token"]}
+    service.set_connection("hubspot", system="crm", provider="hubspot", secrets=secrets, actor="kim")
+    drain()
+    assert status_of(run) == Status.COMPLETE, shown(run)
+    settled()
+
+
 def test_a_lost_secret_is_said_in_plain_words(
     accept: Accept, drain: Drain, hubspot: Connection, settled: Settled
 ) -> None:

@@ -1,15 +1,21 @@
 """Snapshots and the audit trail: what was, stays."""
 
+from collections import Counter
 from typing import Any
 
 import pytest
 from django.db import DatabaseError, connection, transaction
 
+from exceptions_queue import actions
+from exceptions_queue.actions import Actor
+from integrations.connections import set_connection
+from integrations.sandbox.control import SandboxControl
 from onboarding import audit
 from onboarding.models import AuditEntry, OnboardingTransaction, PayloadSnapshot
 from onboarding.payload.snapshots import write_snapshot
+from onboarding.words import Status
 from tests.conftest import Drain
-from tests.engine.conftest import Accept, customer
+from tests.engine.conftest import Accept, customer, status_of, ticket_of
 
 
 @pytest.fixture
@@ -41,6 +47,40 @@ def test_the_trail_of_a_complete_run_verifies(connections: Any, accept: Accept, 
     names = set(run.audit.values_list("name", flat=True))
     assert {"onboarding.run.accepted", "onboarding.object.created", "onboarding.run.complete"} <= names
     assert list(audit.broken_links()) == []
+
+
+def test_waits_renewals_retries_and_a_met_clock_leave_evidence(
+    connections: Any, accept: Accept, drain: Drain, sandbox: SandboxControl
+) -> None:
+    sandbox.configure("asana", job_seconds=0.2)
+    sandbox.add_fault("zendesk", "error_before", method="POST", path="*create_or_update", status=400, count=2)
+    run = accept()
+    drain()
+    ticket = ticket_of(run, "support.organization")
+    for _ in range(2):
+        actions.perform(ticket.pk, "retry", Actor("kim"))
+        drain()
+    assert status_of(run) == Status.COMPLETE
+    trail = Counter(run.audit.values_list("name", flat=True))
+    assert trail["onboarding.step.waiting"] >= 1
+    assert trail["onboarding.step.retry-requested"] == 2
+    assert trail["exceptions.ticket.opened"] == 1
+    assert trail["exceptions.ticket.retrying"] == 2
+    assert trail["exceptions.ticket.renewed"] == 1
+    assert trail["exceptions.ticket.resolved"] == 1
+    assert trail["exceptions.sla.met"] == 1
+    assert run.audit.get(name="exceptions.sla.met").data == {"state": "met"}
+    assert {entry.actor for entry in run.audit.filter(name="onboarding.step.retry-requested")} == {"kim"}
+    assert list(audit.broken_links()) == []
+
+
+def test_who_set_a_connection_leaves_evidence_without_its_secrets(transactional_db: None) -> None:
+    given = {"slug": "hubspot", "system": "crm", "provider": "hubspot"}
+    set_connection(**given, secrets={"token": ["first"]}, actor="kim")
+    set_connection(**given, base_url="https://api-eu1.hubapi.com", secrets={"token": ["second"]}, actor="lee")
+    made, moved = AuditEntry.objects.filter(name="integrations.connection.set").order_by("pk")
+    assert (made.actor, made.data) == ("kim", {"connection": "hubspot", "secrets": ["token"], "voided": False})
+    assert (moved.actor, moved.data["voided"]) == ("lee", True)
 
 
 def test_no_entry_carries_a_value(connections: Any, accept: Accept, drain: Drain) -> None:

@@ -1,13 +1,16 @@
 """The P1 clock: paid to provisioned in 30 minutes, and one mail where that is at risk."""
 
+from collections import Counter
 from datetime import datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from django.core.mail import EmailMessage
 from django.db import InterfaceError
 
-from exceptions_queue import alerts, scheduling, sla
+from exceptions_queue import actions, alerts, scheduling, sla, tickets
+from exceptions_queue.actions import Actor
 from exceptions_queue.models import Alert, AlertState, ClockState, CrmOwner, Queue, SlaClock, Ticket
 from integrations import clock
 from integrations.sandbox.control import SandboxControl
@@ -240,6 +243,82 @@ def test_a_parked_runs_mail_names_the_connection(
     assert sorted(mail.to[0] for mail in mailoutbox) == ["engineer@firstvalue.example"] * len(runs)
     assert all(Ticket.objects.get().message in mail.body and "Hubspot" in mail.body for mail in mailoutbox)
     settled()
+
+
+@pytest.mark.usefixtures("connections")
+def test_a_ticket_that_opens_when_its_run_is_at_risk_already_mails_its_owner_once(
+    accept: Accept, drain: Drain, sandbox: SandboxControl, people: Any, mailoutbox: Mails
+) -> None:
+    same = {"domain": "acme-logistics.com"}
+    sandbox.seed("hubspot", "companies", [{"name": name, **same} for name in ("Acme", "ACME")])
+    CrmOwner.objects.create(crm_owner_id="u_789", user=people["sales"])
+    run = accept()
+    clock.shift(minutes(16))
+    sla.tick()  # nobody worked on the run: engineering learns of it
+    drain()
+    ticket = ticket_of(run, "crm.account")
+    assert (ticket.category, ticket.owner) == (Category.AMBIGUOUS_MATCH, people["sales"])
+    services.flag_slow_step(step_of(run, "support.organization").pk, "slow")
+    tickets.for_step(step_of(run, "crm.account"))  # renewed
+    for _ in range(20):
+        clock.shift(minutes(1))
+        one_pass()
+    assert Counter(mail.to[0] for mail in mailoutbox)["sales@firstvalue.example"] == 1
+    assert ticket.url in next(mail.body for mail in mailoutbox if mail.to == ["sales@firstvalue.example"])
+
+
+def test_whoever_gets_a_ticket_of_a_run_at_risk_is_mailed_once(
+    waiting: OnboardingTransaction, people: Any, mailoutbox: Mails
+) -> None:
+    clock.shift(minutes(16))
+    one_pass()
+    ticket = ticket_of(waiting)
+    for owner in ("finance", "lead", "finance"):
+        actions.perform(ticket.pk, "assign", Actor("kim"), queue="finance", owner=owner)
+        one_pass()
+    assert [mail.to[0].partition("@")[0] for mail in mailoutbox] == ["sales", "finance", "lead"]
+
+
+def test_a_ticket_given_on_before_half_time_mails_nobody(
+    waiting: OnboardingTransaction, people: Any, mailoutbox: Mails
+) -> None:
+    actions.perform(ticket_of(waiting).pk, "assign", Actor("kim"), owner="lead")
+    one_pass()
+    assert mailoutbox == []
+
+
+def test_what_a_mail_server_says_is_stored_without_addresses(
+    waiting: OnboardingTransaction, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuses(_: EmailMessage) -> None:
+        raise ConnectionError("550 no such user jordan.lee@acme-logistics.com")
+
+    monkeypatch.setattr(EmailMessage, "send", refuses)
+    clock.shift(minutes(16))
+    one_pass()
+    error = Alert.objects.get().error
+    assert error.startswith("ConnectionError: 550 no such user")
+    assert "jordan.lee" not in error
+
+
+def test_a_slow_mail_server_costs_a_pass_no_more_than_its_share(
+    waiting: OnboardingTransaction, accept: Accept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(4):
+        accept(**customer(f"slow{number}"), commercial__term=None)
+    clock.shift(minutes(16))
+    sla.tick()
+    assert Alert.objects.count() == 5
+    passed = [0.0]
+
+    def slow(_: EmailMessage) -> None:
+        passed[0] += 9
+
+    monkeypatch.setattr(EmailMessage, "send", slow)
+    monkeypatch.setattr(alerts, "time", SimpleNamespace(monotonic=lambda: passed[0]))
+    assert alerts.deliver() == 3
+    assert Alert.objects.filter(state=AlertState.PENDING, attempts=0).count() == 2
+    assert alerts.deliver() == 2
 
 
 def test_one_broken_clock_stops_no_other(

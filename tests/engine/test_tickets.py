@@ -1,13 +1,15 @@
 """An exception is a ticket: opened with what it is about, owned, renewed and resolved with it."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.db import transaction
 
-from exceptions_queue import routing, tickets
-from exceptions_queue.models import CrmOwner, Ticket, TicketStatus
-from integrations.models import Connection
+from exceptions_queue import actions, routing, scheduling, tickets
+from exceptions_queue.actions import Actor
+from exceptions_queue.models import CrmOwner, Ticket, TicketStatus, tries_counted
+from integrations import clock
 from integrations.sandbox.control import SandboxControl
 from integrations.words import System
 from onboarding import services, signals
@@ -20,6 +22,7 @@ from onboarding.words import Category, SafeAction, Status, StepState
 from tests.conftest import Drain
 from tests.engine.conftest import Accept, Settled, customer, shown, status_of, step_of, ticket_of
 
+KIM = Actor("kim")
 REFUSED = {"kind": "error_before", "method": "POST", "path": "*create_or_update", "status": 400}
 
 
@@ -167,6 +170,60 @@ def test_a_ticket_given_to_a_person_stays_theirs(
 
 
 @pytest.mark.usefixtures("connections")
+def test_the_same_trouble_stays_where_a_person_sent_it(
+    accept: Accept, drain: Drain, sandbox: SandboxControl, people: Any, settled: Settled
+) -> None:
+    sandbox.add_fault("zendesk", **REFUSED)
+    run = accept()
+    drain()
+    ticket = ticket_of(run, "support.organization")
+    actions.perform(ticket.pk, "assign", KIM, queue="finance", owner=None)
+    services.retry_step(ticket.step_id or 0, actor="kim")
+    drain()
+    tickets.for_step(step_of(run, "support.organization"))
+    assert (ticket_of(run, "support.organization").queue, Ticket.objects.get().owner) == ("finance", None)
+    settled()
+
+
+@pytest.mark.usefixtures("connections")
+def test_half_a_fix_leaves_the_ticket_with_whom_it_was_given_to(accept: Accept, people: Any) -> None:
+    CrmOwner.objects.create(crm_owner_id="u_789", user=people["sales"])
+    run = accept(customer__legal_name=None, commercial__term=None)
+    ticket = ticket_of(run)
+    assert ticket.owner == people["sales"]
+    actions.perform(ticket.pk, "assign", KIM, queue="finance", owner="")
+    actions.perform(ticket.pk, "fix", KIM, fields={"customer.legal_name": "Acme"})
+    assert (ticket_of(run).queue, ticket_of(run).owner) == ("finance", None)
+
+
+@pytest.mark.usefixtures("connections")
+def test_other_trouble_goes_where_it_belongs(accept: Accept, drain: Drain, sandbox: SandboxControl) -> None:
+    sandbox.add_fault("zendesk", count=1, **REFUSED)
+    run = accept()
+    drain()
+    ticket = ticket_of(run, "support.organization")
+    actions.perform(ticket.pk, "assign", KIM, queue="finance", owner=None)
+    sandbox.add_fault("zendesk", "forbidden", method="POST")
+    services.retry_step(ticket.step_id or 0, actor="kim")
+    drain()
+    assert ticket_of(run, "support.organization").queue == "revenue-operations"
+
+
+@pytest.mark.usefixtures("connections")
+def test_waiting_and_polling_are_no_attempts(accept: Accept, drain: Drain, sandbox: SandboxControl) -> None:
+    sandbox.configure("asana", job_seconds="never")
+    run = accept()
+    for _ in range(8):
+        scheduling.one_pass(publish=False)
+        clock.shift(timedelta(minutes=2))
+    ticket = ticket_of(run, "delivery.project")
+    assert ticket.category == Category.UNKNOWN_OUTCOME
+    assert step_of(run, "delivery.project").attempt_rows.count() > 3
+    assert ticket.attempts == 1
+    assert Ticket.objects.annotate(tried=tries_counted()).get(pk=ticket.pk).tried == 1
+
+
+@pytest.mark.usefixtures("connections")
 def test_a_new_ticket_of_the_same_subject_names_the_one_before(
     accept: Accept, drain: Drain, sandbox: SandboxControl
 ) -> None:
@@ -203,8 +260,7 @@ def test_a_missing_connection_is_a_ticket_and_setting_it_up_resumes(
     assert (ticket.category, ticket.queue) == (Category.NOT_CONFIGURED, "revenue-operations")
     assert step_of(run, "delivery.project").state == StepState.SUCCEEDED
     settled()
-    zendesk: Connection = request.getfixturevalue("zendesk")
-    services.connection_restored(System.SUPPORT, zendesk.pk)
+    request.getfixturevalue("zendesk")
     drain()
     assert status_of(run) == Status.COMPLETE, shown(run)
     settled()
