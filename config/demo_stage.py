@@ -205,10 +205,10 @@ class Stage:
         print(
             f"""
 Try it:
-  1. as sales     give Fjord Shipping a contact:        {ticket("missing-data")}
-  2. as sales     choose Cobalt Freight's account:      {ticket("ambiguous-match")}
-  3. as engineer  enter the new support token “rotated-by-the-vendor”:
+  1. as engineer  enter the new support token “rotated-by-the-vendor” (until then every run parks before support):
                                                         {ticket("auth-error")}
+  2. as sales     give Fjord Shipping a contact:        {ticket("missing-data")}
+  3. as sales     choose Cobalt Freight's account:      {ticket("ambiguous-match")}
   4. REST:        curl -H 'Authorization: Bearer {self.key}' {settings.PUBLIC_URL}/api/v1/exceptions/?status=open
   5. API docs:    {settings.PUBLIC_URL}/api/docs/
 

@@ -23,6 +23,8 @@ class TicketStatus(models.TextChoices):
     RESOLVED = "resolved", "Resolved"
 
 
+NEEDS_MENDING = (Category.MISSING_DATA, Category.AMBIGUOUS_MATCH, Category.AUTH_ERROR, Category.NOT_CONFIGURED)
+"""Without a person's change a retry fails in the same way."""
 UNRESOLVED = (TicketStatus.OPEN, TicketStatus.RETRYING)
 
 
@@ -142,7 +144,7 @@ class Ticket(models.Model):
 
     @property
     def safe_action(self) -> SafeAction:
-        if self.category in (Category.MISSING_DATA, Category.AMBIGUOUS_MATCH) or self.problems:
+        if self.category in NEEDS_MENDING or self.problems:
             return SafeAction.MANUAL_FIX
         return SafeAction.RETRY
 

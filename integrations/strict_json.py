@@ -1,4 +1,4 @@
-"""JSON as we take it from outside: one object, no NaN, bounded nesting.
+"""JSON as we take it from outside: one object, no NaN, no name twice, bounded nesting.
 
 ``json.loads`` alone accepts ``NaN`` and ``Infinity``, which PostgreSQL refuses to store, and nesting down to the
 interpreter's own limit.
@@ -17,7 +17,7 @@ class BadJson(ValueError):
 def parse_object(raw: bytes, *, max_depth: int = MAX_DEPTH) -> dict[str, Any]:
     """The JSON object in ``raw``. Raises ``BadJson``."""
     try:
-        value = json.loads(raw.decode("utf-8"), parse_constant=_refuse)
+        value = json.loads(raw.decode("utf-8"), parse_constant=_refuse, object_pairs_hook=_once)
     except UnicodeDecodeError:
         raise BadJson("The body is not UTF-8.") from None
     except RecursionError:
@@ -42,6 +42,14 @@ def without_nul(value: Any) -> Any:
     if isinstance(value, list):
         return [without_nul(item) for item in value]
     return value
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """One name said twice is two statements, and taking the last would hide the other (RFC 8259, 4)."""
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        raise BadJson("A name stands twice in one object.")
+    return made
 
 
 def _refuse(constant: str) -> NoReturn:

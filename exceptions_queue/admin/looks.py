@@ -101,8 +101,8 @@ def moment(at: datetime | None) -> SafeString | str:
 
 def ticket_sla(ticket: Ticket) -> Sla:
     run = ticket.transaction
-    if run and run.provisioned_at:
-        return run_sla(run)
+    if run:
+        return run_sla(run)  # the clock is the run's, whether or not this ticket is resolved
     if ticket.sla_due is None:
         return Sla(MUTED, "no clock", "timer_off")
     end = clock.now() if ticket.is_open or ticket.resolved_at is None else ticket.resolved_at

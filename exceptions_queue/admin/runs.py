@@ -17,7 +17,7 @@ from unfold.contrib.filters.admin import DropdownFilter
 from exceptions_queue.admin import looks, ticket_page
 from exceptions_queue.admin.payloads import differences, snapshots
 from exceptions_queue.admin.search import runs_matching
-from exceptions_queue.models import CrmOwner, is_blocked
+from exceptions_queue.models import CrmOwner, Ticket, covering, is_blocked
 from integrations import clock
 from integrations.admin import ReadOnlyAdmin
 from onboarding import services
@@ -182,7 +182,9 @@ class RunAdmin(ReadOnlyAdmin):
         run = self._run(request, object_id)
         user = request.user
         may_see = user.has_perm(ticket_page.SEE_PERSONAL)
-        tickets = list(run.tickets.select_related("owner", "step", "transaction", "connection").order_by("-pk"))
+        # Its own, and those that hold it up from elsewhere: a connection's, or another run's whose turn it waits for.
+        about = Ticket.objects.filter(Q(transaction=run) | Q(pk__in=covering(run).values("pk")))
+        tickets = list(about.select_related("owner", "step", "transaction", "connection").order_by("-pk"))
         rows = ticket_page.progress(run)
         shown = self.page_context(
             request,

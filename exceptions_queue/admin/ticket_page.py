@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.contrib.auth.models import User
+from django.db.models import QuerySet
 from django.urls import reverse
 
 from exceptions_queue import actions
@@ -103,6 +104,7 @@ def context(ticket: Ticket, user: User, *, forms: dict[str, Any] | None = None) 
         "timeline": timeline(ticket.transaction) if ticket.transaction else _connection_timeline(ticket),
         "notes": list(ticket.notes.all()),
         "run_url": run_url(ticket.transaction) if ticket.transaction else "",
+        "held_up": held_up(ticket.connection) if ticket.connection and ticket.is_open else [],
         "facts": facts(ticket),
     }
 
@@ -238,7 +240,7 @@ def facts(ticket: Ticket) -> list[tuple[str, Any]]:
         ("HTTP status", ticket.http_status or "—"),
         ("Attempts", ticket.attempts),
         ("Next retry", looks.soon(ticket.next_retry) or "none by itself"),
-        ("SLA due", looks.moment(ticket.sla_due)),
+        ("SLA due", looks.moment(ticket.sla_due) if ticket.is_open or ticket.transaction else "—"),
         ("Safe action", looks.safe_action(ticket)),
         ("Queue", ticket.get_queue_display()),
         ("Owner", looks.person(ticket.owner) or "nobody in particular"),
@@ -309,8 +311,19 @@ def _detail(entry: AuditEntry) -> str:
 
 def waiting_runs(connection: Connection | None) -> int:
     """Runs with a step that is due or stuck at this connection."""
-    ready = Step.objects.filter(connection=connection, finished_at=None).exclude(state=StepState.PENDING, due_at=None)
-    return ready.values("transaction").distinct().count()
+    return _waiting(connection).values("transaction").distinct().count()
+
+
+def held_up(connection: Connection) -> list[tuple[str, str]]:
+    """Those runs, the most urgent first: (customer, address)."""
+    runs = OnboardingTransaction.objects.filter(pk__in=_waiting(connection).values("transaction")).order_by(
+        "occurred_at"
+    )
+    return [(run.customer_name or run.onboarding_transaction_id, run_url(run)) for run in runs[:20]]
+
+
+def _waiting(connection: Connection | None) -> QuerySet[Step]:
+    return Step.objects.filter(connection=connection, finished_at=None).exclude(state=StepState.PENDING, due_at=None)
 
 
 def run_url(run: OnboardingTransaction) -> str:

@@ -178,10 +178,16 @@ def _not_configured(ticket: Ticket) -> Story:
             ["The plan and segment of this customer fit no playbook, so Firstvalue does not know what to set up."],
             "Correct the plan here, or have a playbook added and retry.",
         )
+    connection = ticket.step.connection
+    what = (
+        f"The connection {connection} is not set up rightly"
+        if connection
+        else f"{ticket.get_system_display()} is not set up"
+    )
     return Story(
-        f"{ticket.get_system_display()} is not set up; {customer(ticket)} waits",
+        f"{what}; {customer(ticket)} waits",
         [f"Firstvalue was to {_task(ticket)} and has no working connection for that."],
-        "Set up the connection. What waits for it goes on by itself when its test has passed.",
+        "Engineering sets up the connection. What waits for it goes on by itself when its test has passed.",
     )
 
 
@@ -226,7 +232,7 @@ def _of_connection(ticket: Ticket, waiting_runs: int) -> Story:
     if ticket.category == Category.AUTH_ERROR:
         runs = {0: "no run waits yet", 1: "1 run waits"}.get(waiting_runs, f"{waiting_runs} runs wait")
         return Story(
-            f"{name} refuses our credentials; {runs}",
+            f"{name} refuses our credentials; {runs}" if ticket.is_open else f"{name} refused our credentials",
             [
                 f"Calls through the connection {connection} have stopped, so that the account is not locked.",
                 "Runs that need it are parked and lose nothing.",

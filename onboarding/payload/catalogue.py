@@ -12,6 +12,7 @@ from integrations.words import System
 
 class Type(Enum):
     TEXT = "text"
+    NAME = "name"
     DOMAIN = "domain"
     EMAIL = "email"
     DATE = "date"
@@ -56,7 +57,7 @@ FIELDS: tuple[Field, ...] = (
     Field("customer.legal_entity", "Legal entity", truth=System.ERP, queue="finance"),
     Field("customer.tax_id", "Tax id", truth=System.ERP, queue="finance"),
     Field("customer.country", "Country", truth=System.CRM),
-    Field("customer.primary_contact.name", "Contact's name", required=True, truth=System.CRM, personal=True),
+    Field("customer.primary_contact.name", "Contact's name", Type.NAME, required=True, truth=System.CRM, personal=True),
     Field(
         "customer.primary_contact.email", "Contact's email", Type.EMAIL, required=True, truth=System.CRM, personal=True
     ),

@@ -38,6 +38,8 @@ def implausible(value: str, type_: Type) -> str:
     if text.casefold() in PLACEHOLDERS or not any(character.isalnum() for character in text):
         return f"“{text}” is a placeholder"
     match type_:
+        case Type.NAME:
+            return f"“{text}” is an address, not a name" if "@" in text else ""
         case Type.EMAIL:
             return _implausible_email(text)
         case Type.DOMAIN:

@@ -1,6 +1,7 @@
 """``manage.py connection set|list|check``: connections from the command line."""
 
 import getpass
+import logging
 import sys
 from argparse import ArgumentTypeError
 from pathlib import Path
@@ -38,6 +39,7 @@ class Command(BaseCommand):
         check.add_argument("slug")
 
     def handle(self, *args: Any, action: str, **options: Any) -> None:  # noqa: ARG002
+        logging.getLogger("integrations").setLevel(logging.ERROR)  # plain words only
         match action:
             case "set":
                 self._set(options)

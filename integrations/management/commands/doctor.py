@@ -1,5 +1,6 @@
 """``manage.py doctor``: tries every enabled connection and says in plain words what is wrong."""
 
+import logging
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
@@ -13,6 +14,7 @@ class Command(BaseCommand):
     help = "Checks every enabled connection with a harmless call; exits 1 if something is wrong."
 
     def handle(self, *args: Any, **options: Any) -> None:  # noqa: ARG002
+        logging.getLogger("integrations").setLevel(logging.ERROR)  # plain words only
         connections = list(Connection.objects.filter(enabled=True))
         if not connections:
             self.stdout.write("There are no connections yet: make one with manage.py connection set.")
