@@ -224,6 +224,8 @@ def test_a_look_up_that_a_mended_domain_allows_shortens_the_ticket(
     }
     actions.perform(ticket_of(run).pk, "fix", KIM, fields=given)
     assert status_of(run) == Status.AWAITING_DATA
+    asked = {problem["path"] for problem in ticket_of(run).problems}
+    assert asked == {"commercial.term", "ownership.crm_owner_id"}
     drain()
     assert step_of(run, LOOKUP).state == StepState.SUCCEEDED
     assert found(run, "ownership.crm_owner_id")[0] == "7001"

@@ -23,7 +23,7 @@ from onboarding.engine import record as recording
 from onboarding.engine import run as engine
 from onboarding.engine.claims import Claim
 from onboarding.engine.record import record
-from onboarding.models import Attempt, Intent, OnboardingTransaction
+from onboarding.models import Attempt, Intent, OnboardingTransaction, Reservation
 from onboarding.steps.crm import Account, Contact
 from onboarding.words import Category, IntentState, Status, StepState, WaitsFor
 from tests.conftest import Drain
@@ -229,6 +229,7 @@ def test_a_step_that_cannot_be_claimed_inline_leaves_the_one_before_done(
     scheduling.one_pass(publish=False)
     assert step_of(run, "crm.account").state == StepState.SUCCEEDED
     assert run.mappings.get(kind="company").created_by_us
+    assert not Reservation.objects.filter(kind="contact").exists()  # nothing of the claim stays
     drain()
     assert ticket_of(run, "crm.contact").category == Category.INTERNAL_ERROR
     assert not Ticket.objects.filter(step__key="crm.account").exists()
