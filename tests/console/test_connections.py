@@ -21,7 +21,12 @@ def test_new_credentials_are_tested_and_what_waited_goes_on(
     refused: Ticket, connections: dict[str, Connection], as_: As, drain: Drain
 ) -> None:
     engineer = as_("engineer")
-    assert "HubSpot refuses our credentials; 1 run waits" in text(engineer.get(page(refused)))
+    run = OnboardingTransaction.objects.get()
+    shown = engineer.get(page(refused))
+    assert "HubSpot refuses our credentials; 1 run waits" in text(shown)
+    run_page = f"/admin/onboarding/onboardingtransaction/{run.pk}/change/"
+    assert run_page in shown.content.decode()
+    assert page(refused) in engineer.get(run_page).content.decode()
     answer = engineer.post(url(connections["hubspot"], "credentials"), {"token": NEW}, follow=True)
     assert "The test passed" in text(answer)
     assert "1 run goes on" in text(answer)
@@ -30,7 +35,9 @@ def test_new_credentials_are_tested_and_what_waited_goes_on(
     assert OnboardingTransaction.objects.get().status == Status.COMPLETE
     refused = Ticket.objects.get(pk=refused.pk)
     assert refused.status == "resolved"
-    assert AuditEntry.objects.filter(name="integrations.connection.set", actor="engineer", data__secrets=["token"]).exists()
+    assert AuditEntry.objects.filter(
+        name="integrations.connection.set", actor="engineer", data__secrets=["token"]
+    ).exists()
 
 
 def test_wrong_credentials_are_told_and_never_shown(

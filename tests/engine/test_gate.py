@@ -102,6 +102,8 @@ def test_no_domain_asks_for_the_billing_email_instead(payload: Payload) -> None:
         ("2026-12-01", Type.DATE, ""),
         ("2026-13-01", Type.DATE, "not a date"),
         ("next week", Type.DATE, "not a date"),
+        ("jordan@acme.io", Type.NAME, "not a name"),
+        ("Jordan Lee", Type.NAME, ""),
     ],
 )
 def test_plausibility(value: str, type_: Type, reason: str) -> None:
