@@ -4,20 +4,22 @@ The clock belongs to the milestone, not to the ticket: a ticket opened at minute
 """
 
 import logging
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.db import transaction as db
+from django.db.models import Exists, OuterRef
 
 from exceptions_queue import alerts, tickets
-from exceptions_queue.models import ClockState, SlaClock, covering
+from exceptions_queue.models import ClockState, SlaClock, covering, is_blocked
 from integrations import clock
 from onboarding import audit, services
 from onboarding.engine.locks import lock_run, retried
-from onboarding.models import OnboardingTransaction
+from onboarding.models import OnboardingTransaction, Step
 from onboarding.sla import p1_at_risk_from, p1_due
-from onboarding.words import Category, StepState
+from onboarding.words import Category, StepState, WaitsFor
 
 BATCH = 200
+LONG_WAIT = timedelta(minutes=1)
 log = logging.getLogger(__name__)
 
 
@@ -44,6 +46,11 @@ def meet(run: OnboardingTransaction, *, at: datetime) -> None:
 def tick() -> int:
     """Take every rung that is due; returns how many clocks were moved."""
     now = clock.now()
+    for run_pk in _silent(now):
+        try:
+            _flag_silent_work(run_pk)
+        except Exception:
+            log.exception("The long wait of run %s could not be shown", run_pk)
     due = SlaClock.objects.filter(next_transition_at__lte=now).order_by("next_transition_at")
     pks = list(due.values_list("transaction_id", flat=True)[:BATCH])
     for run_pk in pks:
@@ -54,6 +61,18 @@ def tick() -> int:
             # One clock that cannot be moved must hold up neither the others nor the work; the next tick tries it again.
             log.exception("The clock of run %s could not be moved", run_pk)
     return len(pks)
+
+
+def _silent(now: datetime) -> list[int]:
+    """Runs at risk or late, whose at-risk rung is behind them, that began a long wait which nobody was told of."""
+    long = Step.objects.filter(
+        transaction=OuterRef("pk"),
+        state=StepState.WAITING,
+        waits_for__in=(WaitsFor.RETRY, WaitsFor.SLOT),
+        due_at__gt=now + LONG_WAIT,
+    )
+    late = OnboardingTransaction.objects.filter(p1_clock__at_risk_seen=True, p1_clock__ended_at=None)
+    return list(late.filter(Exists(long)).exclude(is_blocked()).values_list("pk", flat=True)[:BATCH])
 
 
 def _flag_silent_work(run_pk: int) -> None:

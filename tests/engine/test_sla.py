@@ -11,14 +11,14 @@ from django.db import InterfaceError
 
 from exceptions_queue import actions, alerts, scheduling, sla, tickets
 from exceptions_queue.actions import Actor
-from exceptions_queue.models import Alert, AlertState, ClockState, CrmOwner, Queue, SlaClock, Ticket
+from exceptions_queue.models import Alert, AlertState, ClockState, CrmOwner, Queue, SlaClock, Ticket, covering
 from integrations import clock
 from integrations.sandbox.control import SandboxControl
 from onboarding import services
 from onboarding.intake import service
 from onboarding.models import OnboardingTransaction
 from onboarding.payload.schema import OnboardingPayload
-from onboarding.words import Category, Status, StepState
+from onboarding.words import Category, Status, StepState, WaitsFor
 from tests.conftest import Drain, Payload
 from tests.engine.conftest import Accept, Settled, customer, status_of, step_of, ticket_of
 from tests.threads import together
@@ -319,6 +319,38 @@ def test_a_slow_mail_server_costs_a_pass_no_more_than_its_share(
     assert alerts.deliver() == 3
     assert Alert.objects.filter(state=AlertState.PENDING, attempts=0).count() == 2
     assert alerts.deliver() == 2
+
+
+@pytest.mark.usefixtures("connections")
+@pytest.mark.parametrize("waits_for", [WaitsFor.RETRY, WaitsFor.SLOT])
+def test_a_long_wait_that_begins_when_its_run_is_late_is_shown_too(
+    waits_for: str,
+    accept: Accept,
+    drain: Drain,
+    sandbox: SandboxControl,
+    people: Any,
+    mailoutbox: Mails,
+    settled: Settled,
+) -> None:
+    run = accept(commercial__term=None)
+    clock.shift(minutes(40))
+    one_pass()
+    sandbox.add_fault("hubspot", "rate_limit", retry_after=3000, count=1)
+    if waits_for == WaitsFor.SLOT:
+        accept(**customer("beta"))
+        one_pass()
+    services.fix(run.pk, {"commercial.term": "annual"}, actor="kim")
+    one_pass()
+    assert step_of(run, "crm.account").waits_for == waits_for
+    for _ in range(3):
+        clock.shift(minutes(1))
+        one_pass()
+    assert list(covering(run)) == [ticket_of(run, "crm.account")]
+    assert step_of(run, "crm.account").due_at is not None
+    assert "engineer@firstvalue.example" in [mail.to[0] for mail in mailoutbox]
+    drain()
+    assert status_of(run) == Status.COMPLETE
+    settled()
 
 
 def test_one_broken_clock_stops_no_other(
