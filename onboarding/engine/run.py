@@ -68,9 +68,12 @@ def perform(current: Claim) -> Outcome:
     if isinstance(outcome, Failed):
         try:
             _guard_credentials(current, outcome.error)
-        except Exception:
+        except (OperationalError, InterfaceError):
             # The outcome must still be recorded; the next refused call tries to open the breaker again.
             log.exception("The breaker of step %s could not be opened", current.step.pk)
+        except Exception:
+            log.exception("The breaker of step %s could not be opened; the step gets its own ticket", current.step.pk)
+            outcome.error.kind = Kind.FORBIDDEN
     return outcome
 
 

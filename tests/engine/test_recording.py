@@ -182,21 +182,41 @@ def test_characters_that_the_database_refuses_do_not_keep_an_answer_from_being_w
 # --- A defect of ours -----------------------------------------------------------------------------------------------
 
 
-def test_a_receiver_that_fails_does_not_lose_what_the_vendor_said(
+def test_a_breaker_that_the_database_cannot_open_now_is_opened_by_the_next_call(
     run: OnboardingTransaction, hubspot: Connection, sandbox: SandboxControl, settled: Settled
 ) -> None:
+    def away(**_: Any) -> None:
+        raise OperationalError("deadlock detected")
+
     sandbox.set_tokens("hubspot", ["another"])
-    breaker_opened.connect(defect)
+    breaker_opened.connect(away)
     try:
         engine.run_step(step_of(run, "crm.account").pk)
     finally:
-        breaker_opened.disconnect(defect)
+        breaker_opened.disconnect(away)
     step = step_of(run, "crm.account")
     assert (step.state, step.waits_for, step.http_status) == (StepState.WAITING, WaitsFor.CONNECTION, 401)
     assert Attempt.objects.get(step=step).finished_at is not None
     scheduling.one_pass(publish=False)
     assert Connection.objects.get(pk=hubspot.pk).breaker == Breaker.OPEN
     settled()
+
+
+def test_refused_credentials_are_shown_though_the_connections_ticket_cannot_be_opened(
+    run: OnboardingTransaction, drain: Drain, hubspot: Connection, sandbox: SandboxControl, settled: Settled
+) -> None:
+    sandbox.set_tokens("hubspot", ["another"])
+    breaker_opened.connect(defect)
+    try:
+        drain()
+        assert ticket_of(run, "crm.account").category == Category.AUTH_ERROR
+        settled()
+    finally:
+        breaker_opened.disconnect(defect)
+    sandbox.set_tokens("hubspot", ["sandbox-hubspot-token"])
+    services.retry_step(step_of(run, "crm.account").pk, actor="kim")
+    drain()
+    assert status_of(run) == Status.COMPLETE, shown(run)
 
 
 def test_a_step_that_cannot_be_claimed_is_shown_at_once(
