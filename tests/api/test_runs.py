@@ -314,7 +314,7 @@ PERSONAL: dict[str, Any] = {
     "handover__stakeholders": {"sponsor": "Kim Poe"},
     "handover__risks": ["ask kit@acme-logistics.com"],
 }
-NAMES = ("Jordan", "jordan@", "151", "bills@", "Sam Roe", "sam@", "Kim Poe", "kit@")
+NAMES = ("Jordan", "jordan@", "+49 151", "bills@", "Sam Roe", "sam@", "Kim Poe", "kit@")
 
 
 @pytest.mark.parametrize("scope", ["intake", "read"])
