@@ -222,6 +222,11 @@ def drain_engine(max_passes: int = 60) -> int:
     raise AssertionError(f"After {max_passes} passes there is still something to do: {steps}")
 
 
+def turn_is_over(step: Step) -> bool:
+    """Whether the run that this step waits for is through with the shared object."""
+    return step.waits_on is None or step.waits_on.is_done
+
+
 def next_due(*, turns: bool = False) -> datetime | None:
     """When the engine would do something next, by itself; None where it rests. ``turns``: waits for another run count."""
     events = InboundEvent.objects.exclude(due_at=None)
@@ -229,7 +234,7 @@ def next_due(*, turns: bool = False) -> datetime | None:
     for step in Step.objects.exclude(connection__breaker=Breaker.OPEN):
         if step.state == StepState.RUNNING and step.lease_until:
             times.append(step.lease_until)
-        elif step.due_at and (turns or step.waits_for != WaitsFor.RESERVATION):
+        elif step.due_at and (turns or step.waits_for != WaitsFor.RESERVATION or turn_is_over(step)):
             times.append(max(step.due_at, step.hinted_until) if step.hinted_until else step.due_at)
     return min(times, default=None)
 

@@ -123,6 +123,17 @@ class Installation:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
+    def signal(self, pids: list[int], number: signal.Signals) -> None:
+        for pid in pids:
+            os.kill(pid, number)
+
+    def expired_leases(self) -> int:
+        code = (
+            "from onboarding.models import Step; from integrations import clock; "
+            "print(Step.objects.filter(state='running', lease_until__lt=clock.now()).count())"
+        )
+        return int(self.manage("shell", "--verbosity", "0", "-c", code).splitlines()[-1])
+
     def _answers(self) -> bool:
         assert self.process
         assert self.process.poll() is None, (self.folder / "run.log").read_text()

@@ -1,6 +1,7 @@
 """Nothing is lost or doubled when processes die or the broker is not there: seen from outside, on real processes."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from redis import Redis
 
 from tests.processes.installation import Installation, wait_for
 
@@ -62,6 +64,31 @@ def test_everything_happens_without_a_broker(tmp_path: Path, payload: Payload) -
             assert running.call("POST", "onboardings/", one).status_code == 201
         wait_for("every run is complete", all_complete(running, payments), 60)
         assert_once(running, payments)
+
+
+def test_a_wiped_broker_and_a_frozen_worker_cost_time_and_nothing_else(tmp_path: Path, payload: Payload) -> None:
+    with Installation(tmp_path) as running:
+        # Vendors hang while the worker is frozen, so that it holds leases when it is.
+        running.sandbox.add_fault("*", "timeout_after", method="POST", delay=2, count=4)
+        payments = paid(payload, 8)
+        for one in payments:
+            assert running.call("POST", "onboardings/", one).status_code == 201
+        frozen = running.pids("celery")
+        running.signal(frozen, signal.SIGSTOP)
+        wipe_broker(tmp_path)
+        # Leases of QUICK last 10 s: the scheduler, with nobody to take its hints, cannot go on until the worker wakes up late.
+        wait_for("a lease has run out", lambda: running.expired_leases() > 0, 40)
+        running.signal(frozen, signal.SIGCONT)
+        wait_for("every run is complete", all_complete(running, payments), 90)
+        assert_once(running, payments)
+
+
+def wipe_broker(folder: Path) -> None:
+    if url := os.environ.get("REDIS_URL"):
+        with Redis(unix_socket_path=url.removeprefix("redis+socket://").partition("?")[0]) as redis:
+            redis.flushall()
+    for message in (folder / "broker" / "queue").glob("*"):
+        message.unlink(missing_ok=True)
 
 
 @pytest.mark.skipif("DATABASE_URL" in os.environ, reason="the demo always runs on the embedded default")

@@ -1,7 +1,6 @@
 """``manage.py connection set|list|check``: connections from the command line."""
 
 import getpass
-import logging
 import sys
 from argparse import ArgumentTypeError
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from integrations import connections
+from integrations.management.plain import without_call_logs
 from integrations.models import Connection
 from integrations.words import Breaker, Environment, System
 
@@ -39,7 +39,6 @@ class Command(BaseCommand):
         check.add_argument("slug")
 
     def handle(self, *args: Any, action: str, **options: Any) -> None:  # noqa: ARG002
-        logging.getLogger("integrations").setLevel(logging.ERROR)  # plain words only
         match action:
             case "set":
                 self._set(options)
@@ -80,7 +79,8 @@ class Command(BaseCommand):
         connection = Connection.objects.filter(slug=slug).first()
         if connection is None:
             raise CommandError(f"There is no connection {slug!r}.")
-        result = connections.close_after_probe(connection.pk, "command line")
+        with without_call_logs():
+            result = connections.close_after_probe(connection.pk, "command line")
         if not result.ok:
             raise CommandError(f"{slug}: {result.message}")
         again = " Its breaker is closed again." if connection.breaker == Breaker.OPEN else ""

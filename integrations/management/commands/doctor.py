@@ -1,11 +1,11 @@
 """``manage.py doctor``: tries every enabled connection and says in plain words what is wrong."""
 
-import logging
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
 from integrations.connections import probe
+from integrations.management.plain import without_call_logs
 from integrations.models import Connection
 from integrations.words import Breaker
 
@@ -14,13 +14,13 @@ class Command(BaseCommand):
     help = "Checks every enabled connection with a harmless call; exits 1 if something is wrong."
 
     def handle(self, *args: Any, **options: Any) -> None:  # noqa: ARG002
-        logging.getLogger("integrations").setLevel(logging.ERROR)  # plain words only
         connections = list(Connection.objects.filter(enabled=True))
         if not connections:
             self.stdout.write("There are no connections yet: make one with manage.py connection set.")
         wrong = 0
         for connection in connections:
-            result = probe(connection)
+            with without_call_logs():
+                result = probe(connection)
             well = result.ok and connection.breaker == Breaker.CLOSED
             message = result.message
             if result.ok and not well:
