@@ -18,7 +18,6 @@ PEOPLE = {
 }
 DEAL_OWNER = "u_789"
 """The CRM owner that is our sales login."""
-GOOD_SUPPORT_TOKEN = "sandbox-zendesk-token"  # noqa: S105  (the sandbox's own)
 
 
 @dataclass

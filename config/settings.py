@@ -4,7 +4,6 @@ With nothing configured: SQLite and a filesystem broker inside ``DATA_DIR``. Wit
 code runs on PostgreSQL and Redis, and start-up refuses to go on without the keys that a deployment must bring.
 """
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -306,5 +305,3 @@ LOGGING = {
     "root": {"handlers": ["console"], "level": "INFO"},
     "loggers": {"axes": {"level": "WARNING"}, "celery": {"level": env.str("CELERY_LOG_LEVEL", "INFO")}},
 }
-
-TESTING = "pytest" in sys.modules

@@ -1,7 +1,6 @@
 """What we know of the outside world: accounts at vendors, what they sent us, and every call that we made."""
 
 from datetime import datetime
-from typing import Any
 
 from django.core.validators import RegexValidator
 from django.db import models
@@ -188,7 +187,3 @@ class ApiCall(models.Model):
 
     def __str__(self) -> str:
         return f"{self.method} {self.path} {self.status or self.error}"
-
-    @property
-    def summary(self) -> dict[str, Any]:
-        return {"method": self.method, "path": self.path, "status": self.status, "error": self.error}

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Annotated, Any
 
@@ -222,7 +222,3 @@ def is_date(text: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def utc(value: datetime) -> datetime:
-    return value.astimezone(UTC)
