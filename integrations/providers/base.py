@@ -33,12 +33,14 @@ class ObjectKind:
 
 @dataclass(frozen=True)
 class MatchKey:
-    """One way to recognise an object: ``reference``, ``domain``, ``email``, ``name`` or ``name+billing-email``."""
+    """One way to recognise an object: ``reference``, ``id``, ``domain``, ``email``, ``name`` or ``name+billing-email``."""
 
     name: str
     value: str
     extra: str = ""
     """The billing email of ``name+billing-email``; the customer's domain of ``name``, where it has one."""
+    within: str = ""
+    """The id of the object that it belongs to, where it is looked for only there: a task's project, a note's account."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,8 @@ class Found:
     evidence: dict[str, str] = field(default_factory=dict)
     conclusive: bool = True
     """False: it shares a name, but nothing shows that it is this customer's; a person decides."""
+    done: bool = False
+    """A task that somebody has completed at the vendor."""
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -132,6 +136,14 @@ class Connector(ABC):
     def create(self, kind: str, params: dict[str, Any], reference: str) -> Created | JobAccepted:
         """Create once, with the reference embedded so that it can be found again."""
 
+    def update(self, kind: str, external_id: str, params: dict[str, Any]) -> None:  # noqa: ARG002
+        """Change what ``params`` names of an object that exists. Repeating it changes nothing. Raises ``ProviderError``."""
+        raise TypeError(f"{self.provider} cannot update a {kind}")
+
+    def associate(self, kind: str, external_id: str, to_kind: str, to_id: str) -> None:  # noqa: ARG002
+        """Tie two objects together. Repeating it changes nothing. Raises ``ProviderError``."""
+        raise TypeError(f"{self.provider} cannot tie a {kind} to a {to_kind}")
+
     def poll(self, kind: str, job_id: str) -> Created | None:  # noqa: ARG002
         """The job's object, or None while it is under way. Raises ``ProviderError(JOB_FAILED)`` where it made none."""
         raise TypeError(f"{self.provider} has no jobs")
@@ -156,7 +168,3 @@ class CrmConnector(Connector):
     @abstractmethod
     def lookup_owner(self, *, domain: str, deal_id: str) -> OwnerFacts:
         """The owner of the deal, else the one owner of what is on that domain; empty where there is no such one."""
-
-    @abstractmethod
-    def associate(self, kind: str, external_id: str, to_kind: str, to_id: str) -> None:
-        """Tie two objects together. Repeating it changes nothing."""

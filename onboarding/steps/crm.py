@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from integrations.providers.base import Connector, CrmConnector, MatchKey
+from integrations.providers.base import Connector, MatchKey
 from integrations.words import System
 from onboarding.payload.plausibility import customer_domain
 from onboarding.payload.schema import get, without_empty
@@ -74,8 +74,6 @@ class Contact(EnsureHandler):
         return _filled(email=get(content, "customer.primary_contact.email").lower(), first_name=first, last_name=last)
 
     def settle(self, connector: Connector, external_id: str, related: dict[str, str]) -> None:
-        if not isinstance(connector, CrmConnector):
-            raise TypeError(f"{connector.provider} is not a CRM")
         connector.associate("contact", external_id, "company", related["crm.account"])
 
 
