@@ -3,7 +3,7 @@
 from onboarding.services.base import Refused
 from onboarding.services.data import dismiss_change, fix
 from onboarding.services.matches import choose_match, unlink
-from onboarding.services.replaying import Effect, replay, replay_preview
+from onboarding.services.replaying import Effect, replay, replay_preview, retry_preview, skip_preview
 from onboarding.services.runs import cancel, hold, readmit, receive_event, resume
 from onboarding.services.steps import connection_restored, flag_slow_step, resend, retry_step, skip_step
 
@@ -23,7 +23,9 @@ __all__ = [
     "replay_preview",
     "resend",
     "resume",
+    "retry_preview",
     "retry_step",
+    "skip_preview",
     "skip_step",
     "unlink",
 ]

@@ -34,6 +34,18 @@ def replay_preview(run_pk: int, from_step: str) -> list[Effect]:
     return [_effect(run, step) for step in _to_reopen(run, _first(run, from_step))]
 
 
+def retry_preview(step_pk: int) -> Effect:
+    """What trying one step again would do."""
+    step = Step.objects.select_related("transaction").get(pk=step_pk)
+    return _effect(step.transaction, step)
+
+
+def skip_preview(step_pk: int) -> Effect:
+    step = Step.objects.get(pk=step_pk)
+    text = "It is left out, with your reason; what comes after it goes on, and nothing is done at the vendor."
+    return Effect(step.key, _title(step), "skip", text)
+
+
 @retried
 def replay(run_pk: int, from_step: str, *, actor: str) -> None:
     """Do ``from_step`` and all that comes after it again. Raises ``Refused`` where a worker has one of them in hand."""
@@ -83,9 +95,13 @@ def _to_reopen(run: OnboardingTransaction, first: Step) -> list[Step]:
     return [step for step in found if step.key == first.key or step.state != StepState.SKIPPED]
 
 
+def _title(step: Step) -> str:
+    title = HANDLERS[step.uses].title
+    return title[:1].upper() + title[1:]
+
+
 def _effect(run: OnboardingTransaction, step: Step) -> Effect:
-    handler = HANDLERS[step.uses]
-    title = handler.title[:1].upper() + handler.title[1:]
+    handler, title = HANDLERS[step.uses], _title(step)
     if not isinstance(handler, EnsureHandler):
         return Effect(
             step.key, title, "send-again", "It is written again, which changes nothing where it is up to date."
