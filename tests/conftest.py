@@ -20,6 +20,7 @@ from integrations.models import Connection, InboundEvent
 from integrations.sandbox.asana import TEAM_GID, TEMPLATE_GID
 from integrations.sandbox.control import SandboxControl, SandboxProcess, start_sandbox
 from integrations.words import Breaker
+from onboarding.engine.playbook import playbooks
 from onboarding.models import ApiKey, AuditEntry, Step
 from onboarding.words import StepState, WaitsFor
 
@@ -174,6 +175,15 @@ def smtp(transactional_db: None, sandbox: SandboxControl, sandbox_process: Sandb
 
 
 @pytest.fixture
+def whole_playbook(settings: Any) -> Iterator[None]:
+    """The built-in playbook with all its steps, in place of the short one of most tests."""
+    settings.CONFIG_DIR = None
+    playbooks.cache_clear()
+    yield
+    playbooks.cache_clear()
+
+
+@pytest.fixture
 def connections(hubspot: Connection, asana: Connection, zendesk: Connection) -> dict[str, Connection]:
     """All three, by slug."""
     return {made.slug: made for made in (hubspot, asana, zendesk)}
@@ -226,7 +236,11 @@ def drain_engine(max_passes: int = 60) -> int:
         if turn is None or idle > 1:
             return passes
         clock.shift(max(turn - clock.now() + timedelta(milliseconds=1), timedelta(0)))
-    steps = list(Step.objects.exclude(due_at=None).values_list("transaction_id", "key", "state", "waits_for"))
+    steps = list(
+        Step.objects.exclude(due_at=None)
+        .exclude(waits_for=WaitsFor.EVENT)
+        .values_list("transaction_id", "key", "state", "waits_for")
+    )
     raise AssertionError(f"After {max_passes} passes there is still something to do: {steps}")
 
 
@@ -239,9 +253,11 @@ def next_due(*, turns: bool = False) -> datetime | None:
     """When the engine would do something next, by itself; None where it rests. ``turns``: waits for another run count."""
     events = InboundEvent.objects.exclude(due_at=None)
     times = [max(event.due_at, event.hinted_until or event.due_at) for event in events]
-    for step in Step.objects.exclude(connection__breaker=Breaker.OPEN):
+    for step in Step.objects.exclude(connection__breaker=Breaker.OPEN).select_related("transaction"):
         if step.state == StepState.RUNNING and step.lease_until:
             times.append(step.lease_until)
+        elif step.waits_for == WaitsFor.EVENT or (step.transaction.held_at and step.uses != "crm.deal-status"):
+            continue  # people have the next word
         elif step.due_at and (turns or step.waits_for != WaitsFor.RESERVATION or turn_is_over(step)):
             times.append(max(step.due_at, step.hinted_until) if step.hinted_until else step.due_at)
     return min(times, default=None)

@@ -1,8 +1,9 @@
-"""Asana: one project a run, made from a template by a job and recognised by the reference in its name."""
+"""Asana: one project a run, made from a template by a job and recognised by the reference in its name; its tasks."""
 
 import time
 
 import pytest
+import requests
 
 from integrations.errors import Kind, ProviderError
 from integrations.models import Connection
@@ -13,6 +14,7 @@ from integrations.sandbox.asana import TEAM_GID
 pytestmark = pytest.mark.django_db(transaction=True)
 KEY = MatchKey("reference", "pay_1")
 PARAMS = {"name": "Acme onboarding", "start_date": "2026-12-01"}
+TASK = {"name": "Kickoff call", "notes": "Brief: see the CRM", "due_on": "2026-12-01", "assignee": "u_456"}
 
 
 def delivery(connection: Connection, **options: str) -> Connector:
@@ -24,6 +26,19 @@ def refused(call) -> ProviderError:
     with pytest.raises(ProviderError) as raised:
         call()
     return raised.value
+
+
+@pytest.fixture
+def project(asana, sandbox):
+    return sandbox.seed("asana", "projects", [{"name": "Acme [pay_1]", "team": {"gid": TEAM_GID}}])[0]
+
+
+def task(connection, project, reference="pay_1/kickoff", **more):
+    return delivery(connection).create("task", {**TASK, "project_id": project, **more}, reference).external_id
+
+
+def within(project, value, name="reference"):
+    return MatchKey(name, value, within=project)
 
 
 def test_a_project_is_made_by_a_job(asana, sandbox):
@@ -89,3 +104,101 @@ def test_refused_values_name_our_fields(asana):
 
 def test_the_probe_says_who_we_are(asana):
     assert delivery(asana).probe() == "Asana user Firstvalue, template Onboarding, team Implementation"
+
+
+def test_a_task_is_found_in_its_project_by_reference_and_by_name(asana, sandbox, project):
+    other = sandbox.seed("asana", "projects", [{"name": "Other", "team": {"gid": TEAM_GID}}])[0]
+    made = delivery(asana).create("task", {**TASK, "project_id": project}, "pay_1/kickoff")
+    task(asana, other)
+    task(asana, project, "pay_1/kickoff/2", name="Kickoff")
+    (found,) = delivery(asana).find("task", within(project, "pay_1/kickoff"))
+    assert (found.external_id, found.label, found.url) == (made.external_id, "Kickoff call", made.url)
+    assert delivery(asana).find("task", within(project, "kickoff  CALL", "name")) == [found]
+    assert delivery(asana).get("task", made.external_id) == found
+    assert delivery(asana).find("task", MatchKey("reference", "pay_1/kickoff")) == []
+    assert sandbox.objects("asana", "tasks")[0]["body"]["notes"] == "Brief: see the CRM\n\nReference: [pay_1/kickoff]"
+    assert refused(lambda: delivery(asana).find("task", within("404", "pay_1"))).kind is Kind.NOT_FOUND
+
+
+def test_a_task_is_looked_for_on_every_page_and_amid_what_people_wrote(asana, sandbox, project):
+    seeds = [{"name": f"Task {number}", "notes": "", "projects": [project]} for number in range(130)]
+    notes = "Reference: [pay_1/kickoff]\nCalled them on Monday [sic]"
+    made = sandbox.seed("asana", "tasks", [*seeds, {"name": "Kickoff", "notes": notes, "projects": [project]}])
+    assert [each.external_id for each in delivery(asana).find("task", within(project, "pay_1/kickoff"))] == made[-1:]
+    assert delivery(asana).find("task", within(project, "pay_1/kick")) == []
+
+
+def test_a_completed_task_is_done(asana, project):
+    made = task(asana, project)
+    open_task = delivery(asana).get("task", made)
+    assert (open_task.done, open_task.evidence["due"], open_task.evidence["assignee"]) == (
+        False,
+        "2026-12-01",
+        "Kim Sato",
+    )
+    for _ in range(2):
+        delivery(asana).update("task", made, {"completed": True})
+    done = delivery(asana).get("task", made)
+    assert done.done
+    assert done.evidence["completed"]
+
+
+def test_a_changed_task_keeps_its_reference(asana, sandbox, project):
+    made = task(asana, project)
+    for _ in range(2):
+        delivery(asana).update("task", made, {"notes": "Brief: none", "due_on": "2026-12-08", "assignee": ""})
+    body = sandbox.objects("asana", "tasks")[0]["body"]
+    assert (body["due_on"], body["assignee"]["gid"]) == ("2026-12-08", "u_456")
+    assert body["notes"] == "Brief: none\n\nReference: [pay_1/kickoff]"
+    assert len(delivery(asana).find("task", within(project, "pay_1/kickoff"))) == 1
+
+
+def test_a_projects_notes_change_but_never_its_name(asana, sandbox, project):
+    delivery(asana).update("project", project, {"notes": "Brief: see the CRM", "name": "Acme"})
+    body = sandbox.objects("asana", "projects")[0]["body"]
+    assert body["name"] == "Acme [pay_1]"
+    assert "Brief: see the CRM" in body["notes"]
+    assert delivery(asana).get("project", project).label == "Acme [pay_1]"
+    assert refused(lambda: delivery(asana).update("project", "404", {"notes": "A"})).kind is Kind.NOT_FOUND
+
+
+def test_what_others_wrote_into_a_projects_notes_stays(asana, sandbox, project):
+    sandbox_put(sandbox, f"/projects/{project}", {"notes": "From the template."})
+    delivery(asana).update("project", project, {"notes": "First brief"})
+    notes = sandbox.objects("asana", "projects")[0]["body"]["notes"]
+    sandbox_put(sandbox, f"/projects/{project}", {"notes": f"{notes}\nSomebody's remark."})
+    for _ in range(2):
+        delivery(asana).update("project", project, {"notes": "Second brief"})
+    notes = sandbox.objects("asana", "projects")[0]["body"]["notes"]
+    assert [line for line in notes.splitlines() if not line.startswith("---") and line] == [
+        "From the template.",
+        "Second brief",
+        "Somebody's remark.",
+    ]
+
+
+def sandbox_put(sandbox, path, data):
+    """As somebody in Asana would."""
+    token = {"Authorization": "Bearer sandbox-asana-token"}
+    url = f"{sandbox.base_url}/asana/api/1.0{path}"
+    requests.put(url, json={"data": data}, headers=token, timeout=10).raise_for_status()
+
+
+@pytest.mark.parametrize(
+    ("given", "path"),
+    [
+        ({"assignee": "u_404"}, "ownership.implementation_owner_id"),
+        ({"due_on": "soon"}, "kickoff.start_date"),
+        ({"project_id": "404"}, ""),
+    ],
+)
+def test_a_refused_task_names_our_fields(asana, project, given, path):
+    error = refused(lambda: task(asana, project, **given))
+    assert (error.kind, [each.path for each in error.fields]) == (Kind.INVALID, [path])
+
+
+def test_nothing_protects_a_repeated_task(asana, sandbox, project):
+    kind = delivery(asana, search_lag="3").kind("task")
+    assert (kind.safety, kind.search_lag) == (CreateSafety.NEITHER, 3.0)
+    assert task(asana, project) != task(asana, project)
+    assert sandbox.duplicates() == 1

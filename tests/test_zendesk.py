@@ -1,5 +1,6 @@
-"""Zendesk: organizations by our external id, and namesakes told apart by their domains."""
+"""Zendesk: organizations by our external id, namesakes told apart by their domains, and users by their email."""
 
+import json
 import time
 
 import pytest
@@ -13,6 +14,7 @@ from integrations.providers.zendesk import Zendesk
 pytestmark = pytest.mark.django_db(transaction=True)
 ACME = {"name": "Acme", "domains": ["acme.com"]}
 REFERENCE = "firstvalue:domain:acme.com"
+JORDAN = {"name": "Jordan Lee", "email": "jordan@acme.com"}
 
 
 def support(connection: Connection) -> Connector:
@@ -23,6 +25,25 @@ def refused(call) -> ProviderError:
     with pytest.raises(ProviderError) as raised:
         call()
     return raised.value
+
+
+@pytest.fixture
+def acme(zendesk):
+    return support(zendesk).create("organization", ACME, REFERENCE).external_id
+
+
+def user(connection, organization, reference="firstvalue:user:1", **more):
+    given = {**JORDAN, "organization_id": organization, **more}
+    return support(connection).create("user", given, reference)
+
+
+def in_organization(organization):
+    return MatchKey("email", "Jordan@Acme.com", within=organization)
+
+
+def organization_of(sandbox):
+    (body,) = (each["body"] for each in sandbox.objects("zendesk", "users"))
+    return str(body.get("organization_id") or "")
 
 
 def test_an_organization_is_created_once_a_reference(zendesk, sandbox):
@@ -84,3 +105,73 @@ def test_an_api_token_goes_with_its_users_email(zendesk):
 
 def test_the_probe_says_who_we_are(zendesk):
     assert support(zendesk).probe() == "Zendesk user Firstvalue (admin)"
+
+
+def test_a_user_is_created_once_an_email_without_a_mail_to_them(zendesk, sandbox, acme):
+    made = [user(zendesk, acme) for _ in range(2)]
+    assert made[0] == made[1]
+    assert made[0].url.endswith(f"/agent/users/{made[0].external_id}")
+    (found,) = support(zendesk).find("user", in_organization(acme))
+    assert (found.external_id, found.label, found.conclusive) == (made[0].external_id, "Jordan Lee", True)
+    assert support(zendesk).get("user", found.external_id) == found
+    assert support(zendesk).kind("user").safety is CreateSafety.UNIQUE_UPSERT
+    sent = [json.loads(each["body"])["user"] for each in sandbox.requests("zendesk") if "users/create" in each["path"]]
+    told = {"skip_verify_email": True, "role": "end-user", "external_id": "firstvalue:user:1"}
+    assert all(each.items() >= told.items() for each in sent)
+    assert len(sent) == 2
+
+
+def test_only_the_exact_email_counts(zendesk, sandbox, acme):
+    sandbox.seed("zendesk", "users", [{"name": "J", "email": "jordan@acme.com.au"}])
+    assert support(zendesk).find("user", in_organization(acme)) == []
+    assert support(zendesk).find("user", MatchKey("email", "", within=acme)) == []
+    assert support(zendesk).get("user", "404") is None
+
+
+@pytest.mark.parametrize(
+    ("of", "role", "conclusive"),
+    [
+        ("nobody", "end-user", True),
+        ("acme", "end-user", True),
+        ("other", "end-user", False),
+        ("nobody", "agent", False),
+    ],
+)
+def test_somebody_elses_user_and_an_agent_are_left_to_a_person(zendesk, sandbox, acme, of, role, conclusive):
+    (other,) = sandbox.seed("zendesk", "organizations", [{"name": "Other"}])
+    organization = {"nobody": None, "acme": int(acme), "other": int(other)}[of]
+    sandbox.seed("zendesk", "users", [{**JORDAN, "organization_id": organization, "role": role}])
+    (found,) = support(zendesk).find("user", in_organization(acme))
+    assert found.conclusive is conclusive
+
+
+def test_a_user_joins_an_organization_only_from_none(zendesk, sandbox, acme):
+    (jordan,) = sandbox.seed("zendesk", "users", [JORDAN])
+    (other,) = sandbox.seed("zendesk", "organizations", [{"name": "Other"}])
+    for _ in range(2):
+        support(zendesk).associate("user", jordan, "organization", acme)
+    assert organization_of(sandbox) == acme
+    error = refused(lambda: support(zendesk).associate("user", jordan, "organization", other))
+    assert (error.kind, [each.path for each in error.fields]) == (Kind.INVALID, ["users"])
+    assert f"belongs to organization {acme}, not {other}" in error.message
+    assert organization_of(sandbox) == acme
+    assert len([each for each in sandbox.requests("zendesk") if each["method"] == "PUT"]) == 1
+    gone = refused(lambda: support(zendesk).associate("user", "404", "organization", acme))
+    assert gone.kind is Kind.NOT_FOUND
+
+
+def test_users_and_organizations_change(zendesk, sandbox, acme):
+    jordan = user(zendesk, acme).external_id
+    for _ in range(2):
+        support(zendesk).update("user", jordan, {"name": "Jordan Roe", "email": "other@acme.com"})
+        support(zendesk).update("organization", acme, {"name": "", "domains": ["acme.com", "acme.de"]})
+    found = support(zendesk).get("user", jordan)
+    assert (found.label, found.evidence["email"]) == ("Jordan Roe", "jordan@acme.com")
+    organization = support(zendesk).get("organization", acme)
+    assert (organization.label, organization.evidence["domains"]) == ("Acme", "acme.com, acme.de")
+
+
+@pytest.mark.parametrize("given", [{"email": "nonsense"}, {"name": ""}, {"organization_id": "404"}])
+def test_a_refused_user_is_mended_among_the_users(zendesk, acme, given):
+    error = refused(lambda: user(zendesk, acme, **given))
+    assert (error.kind, [each.path for each in error.fields]) == (Kind.INVALID, ["users"])

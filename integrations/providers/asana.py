@@ -1,30 +1,39 @@
-"""Asana (delivery): one project a run, made from a template.
+"""Asana (delivery): one project a run, made from a template, and tasks in it.
 
 Sources: Asana's OpenAPI spec (github.com/Asana/openapi), developers.asana.com/reference/instantiateproject,
-/docs/pagination, /docs/errors, /docs/rate-limits.
+/reference/createtask, /reference/gettasks, /docs/pagination, /docs/errors, /docs/rate-limits.
 
 Instantiating a template is a job, and nothing is idempotent: the reference stands at the end of the project's name, and
-the team's projects are listed to find it (Asana's search is for paid plans, and lags).
+the team's projects are listed to find it (Asana's search is for paid plans, and lags). In a task it is the notes' last
+line, and the project's tasks are listed.
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from pydantic import BaseModel, Field
 
 from integrations.errors import FieldProblem, Kind, ProviderError
 from integrations.http import segment
 from integrations.providers.base import Created, CreateSafety, Found, HttpConnector, JobAccepted, MatchKey, ObjectKind
+from integrations.providers.marks import has_mark, mark, mark_of, with_part
 
 _FIELDS = "name,permalink_url,created_at"
+_TASK_FIELDS = f"{_FIELDS},notes,due_on,completed,completed_at,assignee.name"
+_TASK_PARAMS = ("name", "notes", "due_on", "assignee", "completed")
+_PAGE = 100
 _MOST_PAGES = 50
-_PATHS = {"name": "customer.legal_name", "requested_dates": "kickoff.start_date"}
+_PATHS = {
+    "name": "customer.legal_name", "requested_dates": "kickoff.start_date", "due_on": "kickoff.start_date",
+    "assignee": "ownership.implementation_owner_id",
+}  # fmt: skip
 _INVALID = frozenset({400, 422})
 
 
 class _Project(BaseModel):
     gid: str = Field(min_length=1)
     name: str = ""
+    notes: str = ""
     permalink_url: str = ""
     created_at: str = ""
 
@@ -40,6 +49,35 @@ class _NextPage(BaseModel):
 class _Projects(BaseModel):
     data: list[_Project]
     next_page: _NextPage | None = None
+
+
+class _Assignee(BaseModel):
+    gid: str
+    name: str = ""
+
+
+class _Task(BaseModel):
+    gid: str = Field(min_length=1)
+    name: str = ""
+    notes: str = ""
+    permalink_url: str = ""
+    created_at: str = ""
+    due_on: str | None = None
+    completed: bool = False
+    completed_at: str | None = None
+    assignee: _Assignee | None = None
+
+
+class _OneTask(BaseModel):
+    data: _Task
+
+
+class _Tasks(BaseModel):
+    data: list[_Task]
+    next_page: _NextPage | None = None
+
+
+_List = TypeVar("_List", _Projects, _Tasks)
 
 
 class _Job(BaseModel):
@@ -70,20 +108,37 @@ class Asana(HttpConnector):
     required_options = ("template_gid", "team_gid")
 
     def kind(self, name: str) -> ObjectKind:
-        if name != "project":
+        if name not in ("project", "task"):
             raise ValueError(f"asana has no {name}")
         return ObjectKind(CreateSafety.NEITHER, self.seconds("search_lag", 5.0))
 
-    def find(self, kind: str, key: MatchKey) -> list[Found]:
-        if (kind, key.name) != ("project", "reference") or not key.value:
-            return []
-        return [_found(each) for each in self._projects() if each.name.endswith(f"[{key.value}]")]
+    # --- Reading ----------------------------------------------------------------------------------------------------
 
-    def get(self, kind: str, external_id: str) -> Found | None:  # noqa: ARG002
+    def find(self, kind: str, key: MatchKey) -> list[Found]:
+        if not key.value.strip():
+            return []
+        match kind, key.name:
+            case "project", "reference":
+                return [_found(each) for each in self._projects() if each.name.endswith(f"[{key.value}]")]
+            case "task", "reference" if key.within:
+                return [_found_task(each) for each in self._tasks(key.within) if has_mark(each.notes, key.value)]
+            case "task", "name" if key.within:
+                return [_found_task(each) for each in self._tasks(key.within) if _plain(each.name) == _plain(key.value)]
+        return []
+
+    def get(self, kind: str, external_id: str) -> Found | None:
+        if kind == "task":
+            task = self.read(f"/tasks/{segment(external_id)}", _OneTask, params={"opt_fields": _TASK_FIELDS})
+            return _found_task(task.data) if task else None
         found = self.read(f"/projects/{segment(external_id)}", _OneProject, params={"opt_fields": _FIELDS})
         return _found(found.data) if found else None
 
-    def create(self, kind: str, params: dict[str, Any], reference: str) -> JobAccepted:  # noqa: ARG002
+    # --- Writing ----------------------------------------------------------------------------------------------------
+
+    def create(self, kind: str, params: dict[str, Any], reference: str) -> Created | JobAccepted:
+        return self._create_task(params, reference) if kind == "task" else self._create_project(params, reference)
+
+    def _create_project(self, params: dict[str, Any], reference: str) -> JobAccepted:
         data: dict[str, Any] = {"name": f"{params['name']} [{reference}]", "team": self.option("team_gid")}
         if (start := params.get("start_date")) and (gid := self.option("start_date_gid")):
             data["requested_dates"] = [{"gid": gid, "value": start}]
@@ -92,6 +147,36 @@ class Asana(HttpConnector):
             return JobAccepted(self.http.request("POST", path, json={"data": data}, expect=_OneJob).data.data.gid)
         except ProviderError as error:
             self._explain(error, "template_gid")
+
+    def _create_task(self, params: dict[str, Any], reference: str) -> Created:
+        data = _task_data(params) | {"projects": [str(params["project_id"])]}
+        data["notes"] = _closed(data.get("notes", ""), mark(reference))
+        query = {"opt_fields": _FIELDS}
+        made = self.http.request("POST", "/tasks", params=query, json={"data": data}, expect=_OneTask).data.data
+        return Created(made.gid, _url(made))
+
+    def update(self, kind: str, external_id: str, params: dict[str, Any]) -> None:
+        """A task's name, notes, due date, assignee and completion; a project's notes. What is empty stays as it is.
+
+        A task keeps the reference in its notes. In a project's notes only our own part is replaced: the template's stays.
+        """
+        if kind == "task":
+            path, data = f"/tasks/{segment(external_id)}", _task_data(params)
+            if "notes" in data:
+                now = self.http.request("GET", path, params={"opt_fields": "notes"}, expect=_OneTask).data.data
+                data["notes"] = _closed(data["notes"], mark_of(now.notes))
+            if data:
+                self.http.request("PUT", path, json={"data": data}, expect=_OneTask)
+        elif kind == "project":
+            # Never its name: the reference is in it.
+            if notes := params.get("notes"):
+                path = f"/projects/{segment(external_id)}"
+                query = {"opt_fields": "notes"}
+                project = self.http.request("GET", path, params=query, expect=_OneProject).data.data
+                changed = {"notes": with_part(project.notes, notes)}
+                self.http.request("PUT", path, json={"data": changed}, expect=_OneProject)
+        else:
+            super().update(kind, external_id, params)
 
     def poll(self, kind: str, job_id: str) -> Created | None:  # noqa: ARG002
         params = {"opt_fields": "status,new_project.name,new_project.permalink_url"}
@@ -133,20 +218,30 @@ class Asana(HttpConnector):
 
     def _projects(self) -> Iterator[_Project]:
         """All projects of the team. Archived ones too: a finished onboarding is not made again."""
-        params = {"team": self.option("team_gid"), "opt_fields": _FIELDS, "limit": 100}
-        for _ in range(_MOST_PAGES):
-            try:
-                page = self.http.request("GET", "/projects", params=params, expect=_Projects).data
-            except ProviderError as error:
-                self._explain(error, "team_gid")
+        message = f"The Asana team has over {_MOST_PAGES * _PAGE} projects, too many to look through: use a team for onboarding"
+        try:
+            for page in self._pages(
+                "/projects", _Projects, {"team": self.option("team_gid"), "opt_fields": _FIELDS}, message
+            ):
+                yield from page.data
+        except ProviderError as error:
+            self._explain(error, "team_gid")
+
+    def _tasks(self, project_id: str) -> Iterator[_Task]:
+        """All tasks of the project, completed ones too. Raises ``ProviderError(NOT_FOUND)`` for an unknown project."""
+        message = f"The Asana project {project_id} has over {_MOST_PAGES * _PAGE} tasks, too many to look through"
+        for page in self._pages("/tasks", _Tasks, {"project": project_id, "opt_fields": _TASK_FIELDS}, message):
             yield from page.data
+
+    def _pages(self, path: str, expect: type[_List], query: dict[str, Any], too_many: str) -> Iterator[_List]:
+        params = {**query, "limit": _PAGE}
+        for _ in range(_MOST_PAGES):
+            page = self.http.request("GET", path, params=params, expect=expect).data
+            yield page
             if page.next_page is None:
                 return
             params["offset"] = page.next_page.offset
-        message = (
-            f"The Asana team has over {_MOST_PAGES * 100} projects, too many to look through: use a team for onboarding"
-        )
-        raise ProviderError(Kind.NOT_CONFIGURED, message)
+        raise ProviderError(Kind.NOT_CONFIGURED, too_many)
 
     def _explain(self, error: ProviderError, option: str) -> NoReturn:
         """What an unknown id of our own configuration means."""
@@ -161,5 +256,35 @@ def _found(project: _Project) -> Found:
     return Found(project.gid, project.name, _url(project), evidence)
 
 
-def _url(project: _Project) -> str:
-    return project.permalink_url or f"https://app.asana.com/0/{project.gid}/list"
+def _found_task(task: _Task) -> Found:
+    evidence = {
+        "due": task.due_on,
+        "assignee": task.assignee and (task.assignee.name or task.assignee.gid),
+        "completed": task.completed_at,
+        "created": task.created_at,
+    }
+    shown = {name: value for name, value in evidence.items() if value}
+    return Found(task.gid, task.name, _url(task), shown, done=task.completed)
+
+
+def _task_data(params: dict[str, Any]) -> dict[str, Any]:
+    return {name: params[name] for name in _TASK_PARAMS if params.get(name) not in (None, "")}
+
+
+def _closed(notes: str, reference: str) -> str:
+    """Notes with the reference as their last line."""
+    return "\n\n".join(part for part in (notes.rstrip(), reference) if part)
+
+
+def _url(made: _Project | _Task) -> str:
+    if made.permalink_url:
+        return made.permalink_url
+    return (
+        f"https://app.asana.com/0/{made.gid}/list"
+        if isinstance(made, _Project)
+        else f"https://app.asana.com/0/0/{made.gid}"
+    )
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.split()).casefold()

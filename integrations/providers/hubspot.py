@@ -1,155 +1,139 @@
-"""HubSpot (CRM): companies and contacts.
+"""HubSpot (CRM): companies, contacts, deals and notes.
 
-Sources: HubSpot's published OpenAPI specs (github.com/HubSpot/HubSpot-public-api-spec-collection, CRM Objects and
-Associations v4) and developers.hubspot.com/docs/api-reference/error-handling.
+Sources: see ``hubspot_shapes``; notes: developers.hubspot.com/docs/api-reference/crm-notes-v3/guide (``hs_timestamp`` is
+required, a body holds 65,536 characters); a deal's pipeline and stage: .../crm-deals-v3/guide.
 
-With a *reference property* (a company property with "Require unique values") a company is created by batch upsert on it
-and read back by it, both at once consistent. Without one, only search is left, which lags behind writes, and HubSpot
-does not keep API clients from creating a second company on one domain. Contacts are unique by email either way.
+With a *reference property* (a property of companies and deals with "Require unique values") they are created by batch
+upsert on it and read back by it, both at once consistent. Without one, only search is left, which lags behind writes, and
+HubSpot does not keep API clients from creating a second company on one domain. Contacts are unique by email either way.
+Notes have nothing unique: our reference stands at the end of the text, and an account's notes are read to find it.
 """
 
-import json
-from collections.abc import Iterator, Mapping
+import html
+from collections.abc import Mapping
 from typing import Any
 
-from pydantic import BaseModel, Field
-
-from integrations.errors import FieldProblem, Kind, ProviderError
+from integrations.errors import Kind, ProviderError
 from integrations.http import segment
 from integrations.providers.base import Created, CreateSafety, CrmConnector, Found, MatchKey, ObjectKind, OwnerFacts
+from integrations.providers.hubspot_shapes import (
+    DEAL_PLACE,
+    DEAL_PROPERTIES,
+    EVIDENCE,
+    NOTE_LINKS,
+    SHOWN,
+    TYPE_IDS,
+    TYPES,
+    Account,
+    Associated,
+    Batch,
+    Links,
+    Page,
+    Property,
+    Record,
+    Targets,
+    is_gone,
+    properties_of,
+    refusal,
+)
+from integrations.providers.marks import has_mark, mark, mark_of, text_of
 
-_TYPES = {"company": "companies", "contact": "contacts"}
-_TYPE_IDS = {"company": "0-2", "contact": "0-1"}
-_PROPERTIES = {
-    "company": "name,domain,city,hubspot_owner_id,createdate,num_associated_contacts",
-    "contact": "email,firstname,lastname,hubspot_owner_id,createdate",
-}
-_EVIDENCE = {
-    "domain": "domain", "email": "email", "city": "city", "hubspot_owner_id": "owner", "createdate": "created",
-    "num_associated_contacts": "contacts",
-}  # fmt: skip
-_PARAMS = {
-    "name": "name", "domain": "domain", "country": "country", "city": "city", "owner_id": "hubspot_owner_id",
-    "email": "email", "first_name": "firstname", "last_name": "lastname",
-}  # fmt: skip
-_PATHS = {
-    "name": "customer.legal_name", "domain": "customer.domain", "country": "customer.country",
-    "hubspot_owner_id": "ownership.crm_owner_id", "email": "customer.primary_contact.email",
-    "firstname": "customer.primary_contact.name", "lastname": "customer.primary_contact.name",
-}  # fmt: skip
-_TAKEN = "CONFLICTING_UNIQUE_VALUE"
 _PAGE = 100
+_ASSOCIATIONS_PAGE = 500
 _MOST_COMPANIES = 30
+_MOST_NOTES = 2_000
 _LOCKED = 423
 _ROLLING_SECONDS = 10.0
-
-
-class _Linked(BaseModel):
-    id: str
-
-
-class _Links(BaseModel):
-    results: list[_Linked] = []
-
-
-class _Object(BaseModel):
-    id: str = Field(min_length=1)
-    properties: dict[str, str | None]
-    associations: dict[str, _Links] = {}
-
-
-class _Page(BaseModel):
-    total: int
-    results: list[_Object]
-
-
-class _Upserted(BaseModel):
-    results: list[_Object]
-    errors: list[dict[str, Any]] = []
-
-
-class _Associated(BaseModel):
-    status: str
-
-
-class _Account(BaseModel):
-    portalId: int  # noqa: N815 (HubSpot's name)
-    accountType: str = ""  # noqa: N815
-
-
-class _Property(BaseModel):
-    name: str
-    hasUniqueValue: bool = False  # noqa: N815
+_OFF = frozenset({"", "0", "false", "no", "off"})
 
 
 class HubSpot(CrmConnector):
+    """Option ``deal_properties`` = off: deals have none of our custom properties, the reference property among them."""
+
     provider = "hubspot"
     systems = frozenset({"crm"})
     hosts = ("api.hubapi.com", "api-eu1.hubapi.com")
     default_base_url = "https://api.hubapi.com"
-    option_names = ("prefix", "reference_property", "portal_id", "search_lag")
+    option_names = (
+        "prefix", "reference_property", "deal_properties", "deal_pipeline", "deal_stage", "portal_id", "search_lag",
+    )  # fmt: skip
+
+    def _reference_property(self, kind: str) -> str:
+        """The unique property that carries our reference; empty where this kind has none."""
+        if kind == "company" or (kind == "deal" and self._has_deal_properties):
+            return self.option("reference_property", "firstvalue_reference")
+        return ""
 
     @property
-    def _reference_property(self) -> str:
-        return self.option("reference_property", "firstvalue_reference")
+    def _has_deal_properties(self) -> bool:
+        return self.option("deal_properties", "on").strip().lower() not in _OFF
 
     def _path(self, kind: str, *more: object) -> str:
         # "/crm/v3" is filed as legacy beside "/crm/objects/2026-03": either may be given.
         prefix = "/" + self.option("prefix", "/crm/v3").strip("/")
         objects = prefix if "/objects" in prefix else f"{prefix}/objects"
-        return "/".join([objects, _TYPES.get(kind, kind), *(segment(each) for each in more)])
+        return "/".join([objects, TYPES[kind], *(segment(each) for each in more)])
 
     def kind(self, name: str) -> ObjectKind:
-        if name == "contact" or (name == "company" and self._reference_property):
+        if name not in TYPES:
+            raise ValueError(f"hubspot has no {name}")
+        if name == "contact" or self._reference_property(name):
             return ObjectKind(CreateSafety.UNIQUE_UPSERT)
-        if name == "company":
-            return ObjectKind(CreateSafety.NEITHER, self.seconds("search_lag", 20.0))
-        raise ValueError(f"hubspot has no {name}")
+        return ObjectKind(CreateSafety.NEITHER, self.seconds("search_lag", 20.0))
 
     # --- Reading ----------------------------------------------------------------------------------------------------
 
     def find(self, kind: str, key: MatchKey) -> list[Found]:
         match kind, key.name:
-            case "company", "reference" if self._reference_property:
-                return self._by_unique(kind, self._reference_property, key.value)
+            case "company" | "deal", "reference" if name := self._reference_property(kind):
+                return self._by_unique(kind, name, key.value)
             case "company", "domain":
                 return [self._found(kind, each) for each in self._on_domain(key.value)]
             case "company", "name+billing-email":
                 return self._by_name_and_email(key.value, key.extra)
             case "contact", "email":
                 return self._by_unique(kind, "email", key.value)
+            case "deal", "id":
+                deal = self._deal(key.value)
+                return [self._found(kind, deal)] if deal else []
+            case "note", "reference" if key.value.strip() and key.within:
+                return [self._found(kind, each, key.within) for each in self._notes(key.value, key.within)]
         return []
 
     def get(self, kind: str, external_id: str) -> Found | None:
-        found = self.read(self._path(kind, external_id), _Object, params={"properties": _PROPERTIES[kind]})
-        return self._found(kind, found) if found else None
+        params = {"properties": SHOWN[kind]} | ({"associations": "companies"} if kind == "note" else {})
+        found = self.read(self._path(kind, external_id), Record, params=params)
+        if found is None:
+            return None
+        linked = found.associations.get("companies", Links()).results
+        return self._found(kind, found, linked[0].id if linked else "")
 
     def _by_unique(self, kind: str, name: str, value: str) -> list[Found]:
         """Reads by a unique property: consistent at once, unlike search."""
         if not value.strip():
             return []
-        params = {"idProperty": name, "properties": _PROPERTIES[kind]}
-        found = self.read(self._path(kind, value), _Object, params=params)
+        params = {"idProperty": name, "properties": SHOWN[kind]}
+        found = self.read(self._path(kind, value), Record, params=params)
         return [self._found(kind, found)] if found else []
 
-    def _on_domain(self, domain: str) -> list[_Object]:
+    def _on_domain(self, domain: str) -> list[Record]:
         query = {
             "filterGroups": [{"filters": [{"propertyName": "domain", "operator": "EQ", "value": domain}]}],
-            "properties": _PROPERTIES["company"].split(","),
+            "properties": SHOWN["company"].split(","),
             "limit": _PAGE,
             "after": "0",
             "sorts": [],
         }
         return self.http.request(
-            "POST", self._path("company", "search"), json=query, expect=_Page, reads=True
+            "POST", self._path("company", "search"), json=query, expect=Page, reads=True
         ).data.results
 
     def _by_name_and_email(self, name: str, email: str) -> list[Found]:
         if not (name.strip() and email.strip()):
             return []
         params = {"idProperty": "email", "associations": "companies"}
-        contact = self.read(self._path("contact", email), _Object, params=params)
-        linked = contact.associations.get("companies", _Links()).results if contact else []
+        contact = self.read(self._path("contact", email), Record, params=params)
+        linked = contact.associations.get("companies", Links()).results if contact else []
         ids = list(dict.fromkeys(each.id for each in linked))
         if len(ids) > _MOST_COMPANIES:
             message = f"The billing contact belongs to {len(ids)} companies: too many to tell which is this customer's"
@@ -157,72 +141,142 @@ class HubSpot(CrmConnector):
         companies = (self.get("company", each) for each in ids)
         return [each for each in companies if each and _same_name(each.label, name)]
 
-    def _found(self, kind: str, made: _Object) -> Found:
+    def _deal(self, deal_id: str) -> Record | None:
+        """None as well for what is no id of HubSpot's: deal ids come from people and other systems."""
+        if not (deal_id.isascii() and deal_id.isdecimal()):
+            return None
+        try:
+            return self.read(self._path("deal", deal_id), Record, params={"properties": SHOWN["deal"]})
+        except ProviderError as error:
+            if error.kind is Kind.INVALID:
+                return None
+            raise
+
+    def _notes(self, reference: str, company_id: str) -> list[Record]:
+        """The account's notes that carry our reference. Read through its associations: search would lag."""
+        ids = self._note_ids(company_id)
+        found = []
+        for start in range(0, len(ids), _PAGE):
+            inputs = [{"id": each} for each in ids[start : start + _PAGE]]
+            query = {"inputs": inputs, "properties": SHOWN["note"].split(","), "propertiesWithHistory": []}
+            path = f"{self._path('note')}/batch/read"
+            answer = self.http.request("POST", path, json=query, expect=Batch, ok=(200, 207), reads=True)
+            for error in answer.data.errors:
+                if not is_gone(error):  # what could not be read may be ours
+                    raise refusal(error, answer.status)
+            found += [each for each in answer.data.results if has_mark(text_of(each.value("hs_note_body")), reference)]
+        return found
+
+    def _note_ids(self, company_id: str) -> list[str]:
+        path = f"/crm/v4/objects/companies/{segment(company_id)}/associations/notes"
+        params: dict[str, Any] = {"limit": _ASSOCIATIONS_PAGE}
+        ids: list[str] = []
+        for _ in range(_MOST_NOTES // _ASSOCIATIONS_PAGE):
+            page = self.read(path, Targets, params=params)
+            ids += [str(each.toObjectId) for each in page.results] if page else []
+            if page is None or page.paging is None or page.paging.next is None:
+                return list(dict.fromkeys(ids))
+            params["after"] = page.paging.next.after
+        message = f"The HubSpot company {company_id} has over {_MOST_NOTES} notes, too many to look through for ours"
+        raise ProviderError(Kind.INVALID, message)
+
+    def _found(self, kind: str, made: Record, company_id: str = "") -> Found:
         values = {name: value for name, value in made.properties.items() if value}
-        if kind == "company":
-            label = values.get("name", "")
-        else:
-            label = " ".join(values[part] for part in ("firstname", "lastname") if part in values)
-        evidence = {shown: values[name] for name, shown in _EVIDENCE.items() if name in values}
-        return Found(made.id, label or evidence.get("email", made.id), self._url(kind, made.id), evidence)
+        match kind:
+            case "company":
+                label = values.get("name", "")
+            case "deal":
+                label = values.get("dealname", "")
+            case "note":
+                label = f"Note of {values.get('hs_timestamp', '')[:10] or 'unknown date'}"
+            case _:
+                label = " ".join(values[part] for part in ("firstname", "lastname") if part in values)
+        evidence = {shown: values[name] for name, shown in EVIDENCE.items() if name in values}
+        url = self._url("company", company_id) if kind == "note" else self._url(kind, made.id)
+        return Found(made.id, label or evidence.get("email", made.id), url, evidence)
 
     def _url(self, kind: str, external_id: str) -> str:
+        """The page of a record. A note has none of its own: it stands on its account's."""
         portal = self.option("portal_id")
-        return f"https://app.hubspot.com/contacts/{portal}/record/{_TYPE_IDS[kind]}/{external_id}" if portal else ""
+        if not (portal and external_id):
+            return ""
+        return f"https://app.hubspot.com/contacts/{portal}/record/{TYPE_IDS[kind]}/{external_id}"
 
     def lookup_owner(self, *, domain: str, deal_id: str) -> OwnerFacts:
-        if deal_id and (owner := self._deal_owner(deal_id)):
+        deal = self._deal(deal_id)
+        if deal and (owner := deal.value("hubspot_owner_id")):
             return OwnerFacts(owner, deal_id, f"hubspot:deal {deal_id}")
         if domain:
-            owners = {each.properties.get("hubspot_owner_id") for each in self._on_domain(domain)} - {None, ""}
+            owners = {each.value("hubspot_owner_id") for each in self._on_domain(domain)} - {""}
             if len(owners) == 1:
-                return OwnerFacts(str(owners.pop()), "", f"hubspot:company on {domain}")
+                return OwnerFacts(owners.pop(), "", f"hubspot:company on {domain}")
         return OwnerFacts()
-
-    def _deal_owner(self, deal_id: str) -> str:
-        try:
-            deal = self.read(self._path("deals", deal_id), _Object, params={"properties": "hubspot_owner_id"})
-        except ProviderError as error:
-            if error.kind is Kind.INVALID:  # not an id of HubSpot's
-                return ""
-            raise
-        return (deal.properties.get("hubspot_owner_id") or "") if deal else ""
 
     # --- Writing ----------------------------------------------------------------------------------------------------
 
     def create(self, kind: str, params: dict[str, Any], reference: str) -> Created:
-        properties = {_PARAMS[name]: value for name, value in params.items() if name in _PARAMS and value}
-        if kind == "company" and self._reference_property:
-            made = self._upsert(properties, reference)
+        if kind == "note":
+            return self._create_note(params, reference)
+        given = self._properties(kind, params)
+        if kind == "deal":
+            given |= {name: value for option, name in DEAL_PLACE.items() if (value := self.option(option))}
+        if name := self._reference_property(kind):
+            made = self._upsert(kind, given, name, reference)
         else:
-            made = self.http.request("POST", self._path(kind), json={"properties": properties}, expect=_Object).data
+            made = self.http.request("POST", self._path(kind), json={"properties": given}, expect=Record).data
         return Created(made.id, self._url(kind, made.id))
 
-    def _upsert(self, properties: dict[str, Any], reference: str) -> _Object:
-        name = self._reference_property
+    def update(self, kind: str, external_id: str, params: dict[str, Any]) -> None:
+        """What is empty in ``params`` stays as it is at HubSpot. A note keeps its reference."""
+        given = self._properties(kind, params)
+        if "hs_note_body" in given:
+            path, query = self._path(kind, external_id), {"properties": "hs_note_body"}
+            now = self.http.request("GET", path, params=query, expect=Record).data.value("hs_note_body")
+            given["hs_note_body"] += _closing(mark_of(text_of(now)))
+        if given:
+            self.http.request("PATCH", self._path(kind, external_id), json={"properties": given}, expect=Record)
+
+    def _properties(self, kind: str, params: dict[str, Any]) -> dict[str, Any]:
+        left_out = DEAL_PROPERTIES if kind == "deal" and not self._has_deal_properties else {}
+        return properties_of(kind, {name: value for name, value in params.items() if name not in left_out})
+
+    def _create_note(self, params: dict[str, Any], reference: str) -> Created:
+        given = self._properties("note", params)
+        given["hs_note_body"] = given.get("hs_note_body", "") + _closing(mark(reference))
+        links = [
+            {
+                "to": {"id": str(params[name])},
+                "types": [{"associationCategory": "HUBSPOT_DEFINED", "associationTypeId": type_id}],
+            }
+            for name, type_id in NOTE_LINKS.items()
+            if params.get(name)
+        ]
+        content = {"properties": given, "associations": links}
+        made = self.http.request("POST", self._path("note"), json=content, expect=Record).data
+        return Created(made.id, self._url("company", str(params.get("company_id") or "")))
+
+    def _upsert(self, kind: str, properties: dict[str, Any], name: str, reference: str) -> Record:
         given = {"id": reference, "idProperty": name, "properties": {**properties, name: reference}}
-        path = f"{self._path('company')}/batch/upsert"
-        answer = self.http.request("POST", path, json={"inputs": [given]}, expect=_Upserted, ok=(200, 201, 207))
+        path = f"{self._path(kind)}/batch/upsert"
+        answer = self.http.request("POST", path, json={"inputs": [given]}, expect=Batch, ok=(200, 201, 207))
         if answer.data.results:
             return answer.data.results[0]
         if answer.data.errors:
-            raise _invalid(answer.data.errors[0], answer.status)
+            raise refusal(answer.data.errors[0], answer.status)
         raise ProviderError(
             Kind.MALFORMED, "HubSpot gave neither a result nor an error", answer.status, effect_possible=True
         )
 
     def associate(self, kind: str, external_id: str, to_kind: str, to_id: str) -> None:
-        one, other = (f"{_TYPES[of]}/{segment(each)}" for of, each in ((kind, external_id), (to_kind, to_id)))
-        (left, left_id), (right, right_id) = one.split("/"), other.split("/")
-        path = f"/crm/v4/objects/{left}/{left_id}/associations/default/{right}/{right_id}"
-        self.http.request("PUT", path, expect=_Associated)
+        one, other = (f"{TYPES[of]}/{segment(each)}" for of, each in ((kind, external_id), (to_kind, to_id)))
+        self.http.request("PUT", f"/crm/v4/objects/{one}/associations/default/{other}", expect=Associated)
 
     # --- Health and errors ------------------------------------------------------------------------------------------
 
     def probe(self) -> str:
-        account = self.http.request("GET", "/account-info/v3/details", expect=_Account).data
-        if name := self._reference_property:
-            found = self.read(f"/crm/v3/properties/companies/{segment(name)}", _Property)
+        account = self.http.request("GET", "/account-info/v3/details", expect=Account).data
+        if name := self._reference_property("company"):
+            found = self._property("company", name)
             if found is None or not found.hasUniqueValue:
                 fault = "is missing" if found is None else "does not require unique values"
                 raise ProviderError(
@@ -230,7 +284,30 @@ class HubSpot(CrmConnector):
                     f"HubSpot's company property {name!r} {fault}: create it as single-line text with "
                     "'Require unique values', name another one in the option reference_property, or empty that option",
                 )
+        if self._has_deal_properties:
+            self._check_deals()
         return f"HubSpot portal {account.portalId} {account.accountType}".strip()
+
+    def _check_deals(self) -> None:
+        """Names everything that deals lack, so that one visit to HubSpot's settings mends it."""
+        unique = self._reference_property("deal")
+        faults = []
+        for name in filter(None, (unique, *DEAL_PROPERTIES.values())):
+            found = self._property("deal", name)
+            if found is None:
+                faults.append(f"{name!r} is missing")
+            elif name == unique and not found.hasUniqueValue:
+                faults.append(f"{name!r} does not require unique values")
+        if faults:
+            how = f", {unique!r} with 'Require unique values'" if unique else ""
+            message = (
+                f"HubSpot's deal properties: {', '.join(faults)}. Create them as single-line text{how}, "
+                "or set the option deal_properties to off"
+            )
+            raise ProviderError(Kind.NOT_CONFIGURED, message)
+
+    def _property(self, kind: str, name: str) -> Property | None:
+        return self.read(f"/crm/v3/properties/{TYPES[kind]}/{segment(name)}", Property)
 
     def translate(self, status: int, headers: Mapping[str, str], body: Any) -> ProviderError | None:
         if not isinstance(body, dict):
@@ -242,37 +319,12 @@ class HubSpot(CrmConnector):
             return ProviderError(Kind.RATE_LIMIT, message, status, retry_after=wait, stop_and_queue=daily)
         if status == _LOCKED:  # "wait at least 2 seconds between requests"
             return ProviderError(Kind.SERVER, "HubSpot has locked this record for now", status, retry_after=2.0)
-        return _invalid(body, status) if status == 400 else None  # noqa: PLR2004
+        return refusal(body, status) if status == 400 else None  # noqa: PLR2004
 
 
-def _invalid(body: dict[str, Any], status: int) -> ProviderError:
-    """A refusal of values. ``body`` is an error answer, or one entry of a 207's ``errors``."""
-    fields, codes = [], set()
-    for name, reason, code in _details(body):
-        fields.append(FieldProblem(name, reason, _PATHS.get(name, "")))
-        codes.add(code)
-    taken = _TAKEN in codes or body.get("category") == "CONFLICT"
-    message = "; ".join(each.reason for each in fields) or str(body.get("message", "no reason given"))
-    return ProviderError(
-        Kind.CONFLICT if taken else Kind.INVALID, f"HubSpot did not accept the values: {message}", status, fields=fields
-    )
-
-
-def _details(body: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
-    """(property, reason, code). Older answers carry them as JSON inside the message only."""
-    listed = [each for each in body.get("errors") or [] if isinstance(each, dict)]
-    if not listed:
-        _, _, tail = str(body.get("message", "")).partition("[")
-        try:
-            listed = [each for each in json.loads(f"[{tail}") if isinstance(each, dict)] if tail else []
-        except (ValueError, RecursionError):
-            listed = []
-    for each in listed:
-        context = each.get("context")
-        context = context if isinstance(context, dict) else {}
-        names = context.get("propertyName") or each.get("name") or ""
-        name = names[0] if isinstance(names, list) and names else names
-        yield str(name), str(each.get("message", "")), str(each.get("code") or each.get("error") or "")
+def _closing(reference: str) -> str:
+    """The last paragraph of a note, which HubSpot shows as HTML."""
+    return f"<p>{html.escape(reference)}</p>" if reference else ""
 
 
 def _same_name(one: str, other: str) -> bool:

@@ -1,14 +1,17 @@
-"""Zendesk (support): the customer's organization.
+"""Zendesk (support): the customer's organization and its users.
 
 Sources: developer.zendesk.com/api-reference/ticketing: organizations/organizations (create or update matches id or
 external_id, never the name; external ids ignore case; names are unique, though two POSTs in a race can both get one),
-introduction/errors, introduction/rate-limits, introduction/security-and-auth (email/token).
+users/users (create or update matches email or external id; an email is unique; ``email`` on a user that exists adds a
+second one), introduction/errors, introduction/rate-limits, introduction/security-and-auth (email/token).
 
-There is no lookup by domain. A namesake counts as this customer's only if it lists the customer's domain.
+There is no lookup by domain. A namesake counts as this customer's only if it lists the customer's domain. A user of
+another organization, or one who is an agent, is left for a person to decide on: create or update would move or demote them.
 """
 
 import base64
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from pydantic import BaseModel
@@ -19,6 +22,9 @@ from integrations.models import Connection
 from integrations.providers.base import Created, CreateSafety, Found, HttpConnector, MatchKey, ObjectKind
 
 _PATHS = {"name": "customer.legal_name", "domain_names": "customer.domain"}
+_USERS_PATH = "users"
+_END_USER = "end-user"
+_UNIQUE = ("name", "external_id", "email")
 _TRUE = frozenset({"1", "true", "yes"})
 
 
@@ -40,12 +46,21 @@ class _Organizations(BaseModel):
 
 class _User(BaseModel):
     id: int | None
+    """None only for the anonymous visitor that ``users/me`` may speak of."""
     name: str = ""
     role: str = ""
+    email: str | None = None
+    external_id: str | None = None
+    organization_id: int | None = None
+    created_at: str = ""
 
 
 class _OneUser(BaseModel):
     user: _User
+
+
+class _Users(BaseModel):
+    users: list[_User]
 
 
 class Zendesk(HttpConnector):
@@ -64,36 +79,102 @@ class Zendesk(HttpConnector):
         return HttpConnector.auth_headers(connection, token)
 
     def kind(self, name: str) -> ObjectKind:
-        if name != "organization":
+        if name not in ("organization", "user"):
             raise ValueError(f"zendesk has no {name}")
         return ObjectKind(CreateSafety.UNIQUE_UPSERT, self.seconds("search_lag", 0.0))
 
+    # --- Reading ----------------------------------------------------------------------------------------------------
+
     def find(self, kind: str, key: MatchKey) -> list[Found]:
-        if kind != "organization" or not key.value.strip():
+        wanted = _plain(key.value)
+        if not wanted:
             return []
-        match key.name:
-            case "reference":
+        match kind, key.name:
+            case "organization", "reference":
                 listed = self._search({"external_id": key.value})
-                return [self._found(each) for each in listed if _plain(each.external_id or "") == _plain(key.value)]
-            case "name":
+                return [self._found(each) for each in listed if _plain(each.external_id or "") == wanted]
+            case "organization", "name":
                 listed = self._search({"name": key.value})
-                namesakes = [each for each in listed if _plain(each.name) == _plain(key.value)]
+                namesakes = [each for each in listed if _plain(each.name) == wanted]
                 return [self._found(each, conclusive=_lists(each, key.extra)) for each in namesakes]
+            case "user", "email":
+                users = self._search_users(f'email:"{key.value.strip()}"')
+                return [self._found_user(each, key.within) for each in users if _plain(each.email or "") == wanted]
         return []
 
-    def get(self, kind: str, external_id: str) -> Found | None:  # noqa: ARG002
+    def get(self, kind: str, external_id: str) -> Found | None:
+        if kind == "user":
+            user = self.read(f"/api/v2/users/{segment(external_id)}", _OneUser)
+            return self._found_user(user.user, str(user.user.organization_id or "")) if user else None
         found = self.read(f"/api/v2/organizations/{segment(external_id)}", _OneOrganization)
         return self._found(found.organization) if found else None
 
-    def create(self, kind: str, params: dict[str, Any], reference: str) -> Created:  # noqa: ARG002
-        given: dict[str, Any] = {"name": params["name"], "external_id": reference}
-        if domains := params.get("domains"):
-            given["domain_names"] = domains
+    # --- Writing ----------------------------------------------------------------------------------------------------
+
+    def create(self, kind: str, params: dict[str, Any], reference: str) -> Created:
+        return self._create_user(params, reference) if kind == "user" else self._create_organization(params, reference)
+
+    def _create_organization(self, params: dict[str, Any], reference: str) -> Created:
+        given = {"name": params["name"], "external_id": reference} | _organization_fields(params)
         if self.option("shared_tickets").lower() in _TRUE:
             given["shared_tickets"] = True
         path = "/api/v2/organizations/create_or_update"
         made = self.http.request("POST", path, json={"organization": given}, expect=_OneOrganization).data.organization
         return Created(str(made.id), self._url(made.id))
+
+    def _create_user(self, params: dict[str, Any], reference: str) -> Created:
+        given = {
+            "name": params["name"],
+            "email": params["email"],
+            "organization_id": _id(params["organization_id"]),
+            "external_id": reference,
+            "role": _END_USER,
+            "skip_verify_email": True,
+        }
+        made = self._write_user("POST", "/api/v2/users/create_or_update", given)
+        if made.id is None:
+            raise ProviderError(Kind.MALFORMED, "Zendesk made a user without an id", effect_possible=True)
+        return Created(str(made.id), self._user_url(made.id))
+
+    def update(self, kind: str, external_id: str, params: dict[str, Any]) -> None:
+        """A user's name; an organization's name and its whole list of domains. What is empty stays as it is.
+
+        Never a user's email (Zendesk would add a second one) or organization (see ``associate``).
+        """
+        if kind == "user":
+            if name := params.get("name"):
+                self._write_user("PUT", f"/api/v2/users/{segment(external_id)}", {"name": name})
+        elif kind == "organization":
+            if given := _organization_fields(params):
+                path = f"/api/v2/organizations/{segment(external_id)}"
+                self.http.request("PUT", path, json={"organization": given}, expect=_OneOrganization)
+        else:
+            super().update(kind, external_id, params)
+
+    def associate(self, kind: str, external_id: str, to_kind: str, to_id: str) -> None:
+        """Puts a user who has no organization into one. Raises ``ProviderError(INVALID)`` for a user of another one."""
+        if (kind, to_kind) != ("user", "organization"):
+            super().associate(kind, external_id, to_kind, to_id)
+        path = f"/api/v2/users/{segment(external_id)}"
+        now = self.http.request("GET", path, expect=_OneUser).data.user
+        if now.organization_id is None:
+            self._write_user("PUT", path, {"organization_id": _id(to_id)})
+        elif str(now.organization_id) != to_id.strip():
+            message = (
+                f"The Zendesk user {external_id} belongs to organization {now.organization_id}, not {to_id}: "
+                "move them in Zendesk if that is right, or leave them out"
+            )
+            raise ProviderError(Kind.INVALID, message, fields=[FieldProblem("organization_id", message, _USERS_PATH)])
+
+    def _write_user(self, method: str, path: str, given: dict[str, Any]) -> _User:
+        try:
+            return self.http.request(method, path, json={"user": given}, expect=_OneUser).data.user
+        except ProviderError as error:
+            # Whichever of a user's values it was, it is mended in the list of users.
+            error.fields = [replace(each, path=_USERS_PATH) for each in error.fields]
+            raise
+
+    # --- Health and errors ------------------------------------------------------------------------------------------
 
     def probe(self) -> str:
         # Without valid credentials this may be a 200 about an anonymous user.
@@ -114,6 +195,24 @@ class Zendesk(HttpConnector):
         return self.http.request(
             "GET", "/api/v2/organizations/search", params=params, expect=_Organizations
         ).data.organizations
+
+    def _search_users(self, query: str) -> list[_User]:
+        return self.http.request("GET", "/api/v2/users/search", params={"query": query}, expect=_Users).data.users
+
+    def _found_user(self, user: _User, organization_id: str) -> Found:
+        """``organization_id``: the organization where this user is looked for."""
+        conclusive = str(user.organization_id or organization_id) == organization_id and user.role in ("", _END_USER)
+        evidence = {
+            "email": user.email,
+            "organization": str(user.organization_id or ""),
+            "role": user.role,
+            "created": user.created_at,
+        }
+        shown = {name: value for name, value in evidence.items() if value}
+        return Found(str(user.id), user.name, self._user_url(user.id), shown, conclusive)
+
+    def _user_url(self, user_id: int | None) -> str:
+        return f"{self.connection.base_url.rstrip('/')}/agent/users/{user_id}"
 
     def _found(self, made: _Organization, *, conclusive: bool = True) -> Found:
         evidence = {
@@ -136,15 +235,24 @@ def _invalid(body: dict[str, Any], status: int) -> ProviderError:
         for each in problems if isinstance(problems, list) else []:
             reason = str(each.get("description", "")) if isinstance(each, dict) else str(each)
             fields.append(FieldProblem(str(name), reason, _PATHS.get(str(name), "")))
-            taken = taken or (
-                isinstance(each, dict) and each.get("error") == "DuplicateValue" and name in ("name", "external_id")
-            )
+            taken = taken or (isinstance(each, dict) and each.get("error") == "DuplicateValue" and name in _UNIQUE)
     message = "; ".join(each.reason for each in fields) or str(
         body.get("description") or body.get("error") or "no reason given"
     )
     return ProviderError(
         Kind.CONFLICT if taken else Kind.INVALID, f"Zendesk did not accept the values: {message}", status, fields=fields
     )
+
+
+def _organization_fields(params: dict[str, Any]) -> dict[str, Any]:
+    names = {"name": "name", "domains": "domain_names"}
+    return {names[name]: params[name] for name in names if params.get(name)}
+
+
+def _id(external_id: str | int) -> str | int:
+    """Zendesk's ids are numbers."""
+    text = str(external_id).strip()
+    return int(text) if text.isascii() and text.isdecimal() else text
 
 
 def _lists(organization: _Organization, domain: str) -> bool:

@@ -7,11 +7,12 @@ Taken from Asana's published OpenAPI spec (github.com/Asana/openapi) and its err
 from __future__ import annotations
 
 import uuid
+from datetime import date
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlencode
 
-from .dialect import Answer, Call, Dialect, as_seconds, iso, route
+from .dialect import Answer, Call, Dialect, as_seconds, closing_reference, iso, route
 from .store import Json, Row, Tx
 
 TEMPLATE_GID = "1200000000000001"
@@ -19,7 +20,15 @@ TEAM_GID = "1100000000000001"
 _WORKSPACE = {"gid": "1000000000000001", "resource_type": "workspace", "name": "Firstvalue sandbox"}
 _RESOURCES = {
     "projects": "project", "tasks": "task", "jobs": "job", "project_templates": "project_template", "teams": "team",
+    "users": "user",
 }  # fmt: skip
+_ME = "1000000000000002"
+#: who may be assigned a task: ourselves, a colleague, and the implementation owner of the payload's documented example
+_USERS = (
+    {"gid": _ME, "name": "Firstvalue", "email": "firstvalue@sandbox.example"},
+    {"gid": "1000000000000003", "name": "Ines Ortega", "email": "ines@sandbox.example"},
+    {"gid": "u_456", "name": "Kim Sato", "email": "kim@sandbox.example"},
+)
 _PAGE, _LARGEST_PAGE = 50, 100
 
 
@@ -27,7 +36,7 @@ class Asana(Dialect):
     name = "asana"
     prefix = "/asana/api/1.0"
     counted = ("projects", "tasks")
-    furniture = ("project_templates", "teams")
+    furniture = ("project_templates", "teams", "users")
     id_base = 1_200_000_000_100_000
     #: ``job_outcome`` is fixed when the job is accepted: "succeeded" or "failed"
     defaults = {"search_lag": 0.0, "job_seconds": 0.5, "job_outcome": "succeeded"}
@@ -52,7 +61,9 @@ class Asana(Dialect):
         if kind == "projects" and body.get("name"):
             return [("name", str(body["name"]))]
         external = (body.get("external") or {}).get("gid")
-        return [("external.gid", str(external))] if external else []
+        keys = [("external.gid", str(external))] if external else []
+        ours = closing_reference(str(body.get("notes") or ""))
+        return keys + [(f"{name} in {gid}", value) for gid in body.get("projects") or [] for name, value in ours]
 
     def preseed(self, tx: Tx) -> None:
         dates = [{"gid": "1", "name": "Start Date", "description": "The day of the kickoff"}]
@@ -60,6 +71,8 @@ class Asana(Dialect):
         self.seed(tx, "teams", {"gid": TEAM_GID, "name": "Implementation"})
         template = {"gid": TEMPLATE_GID, "name": "Onboarding", "team": team, "requested_dates": dates}
         self.seed(tx, "project_templates", template)
+        for user in _USERS:
+            self.seed(tx, "users", dict(user))
 
     def _view(self, row: Row, body: Json | None = None) -> Json:
         stamps: Json = {}
@@ -100,8 +113,11 @@ class Asana(Dialect):
 
     @route("GET", "/users/me")
     def me(self, call: Call) -> Answer:  # noqa: ARG002
-        user = {"gid": "1000000000000002", "resource_type": "user", "name": "Firstvalue", "workspaces": [_WORKSPACE]}
-        return self._one(200, {**user, "email": "firstvalue@sandbox.example"})
+        return self._one(200, {**_USERS[0], "resource_type": "user", "workspaces": [_WORKSPACE]})
+
+    @route("GET", "/users/{gid}")
+    def user(self, call: Call, gid: str) -> Answer:
+        return self._one(200, self._view(self._row(call, "users", gid)))
 
     @route("GET", "/teams/{gid}")
     def team(self, call: Call, gid: str) -> Answer:
@@ -179,7 +195,7 @@ class Asana(Dialect):
         for gid in projects:
             if call.tx.get(self.name, "projects", gid) is None:
                 raise self.refuse(400, f"projects: Not a recognized ID: {gid}")
-        body = {"completed": False, **data, "projects": projects}
+        body = {"completed": False, "notes": "", **self._checked(call, data), "projects": projects}
         return self._one(201, self._task(self.add(call.tx, "tasks", body, lag=call.lag)))
 
     @route("GET", "/tasks")
@@ -193,13 +209,31 @@ class Asana(Dialect):
 
     @route("PUT", "/tasks/{gid}")
     def change_task(self, call: Call, gid: str) -> Answer:
-        row, data = self._row(call, "tasks", gid), self._data(call)
+        row, data = self._row(call, "tasks", gid), self._checked(call, self._data(call))
+        if data.get("completed") and row.body.get("completed"):
+            data.pop("completed_at", None)
         return self._one(200, self._task(call.tx.update(row, {**row.body, **data}, lag=call.lag)))
 
     @route("DELETE", "/tasks/{gid}")
     def delete_task(self, call: Call, gid: str) -> Answer:
         call.tx.archive(self._row(call, "tasks", gid))
         return self._one(200, {})
+
+    def _checked(self, call: Call, data: Json) -> Json:
+        """A task's values as they are stored: the assignee as a user, and when it was completed."""
+        data = dict(data)
+        if data.get("due_on") and not _is_date(data["due_on"]):
+            raise self.refuse(400, f"due_on: Invalid date: {data['due_on']}")
+        if data.get("assignee"):
+            wanted = _ME if data["assignee"] == "me" else str(data["assignee"])
+            by_email = call.tx.find(self.name, "users", "email", wanted)
+            user = call.tx.get(self.name, "users", wanted) or next(iter(by_email), None)
+            if user is None:
+                raise self.refuse(400, f"assignee: Not a recognized ID: {wanted}")
+            data["assignee"] = {"gid": user.id, "resource_type": "user", "name": user.body.get("name", "")}
+        if "completed" in data:
+            data["completed_at"] = iso(call.tx.now) if data["completed"] else None
+        return data
 
     def _task(self, row: Row, body: Json | None = None) -> Json:
         body = body or row.body
@@ -219,3 +253,10 @@ class Asana(Dialect):
             uri = f"http://{call.headers.get('Host', '')}{self.prefix}{path}"
             following = {"offset": offset, "path": path, "uri": uri}
         return Answer(200, {"data": page, "next_page": following})
+
+
+def _is_date(value: object) -> bool:
+    try:
+        return isinstance(value, str) and bool(date.fromisoformat(value))
+    except ValueError:
+        return False

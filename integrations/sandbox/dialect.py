@@ -70,6 +70,7 @@ class Call:
 Handler = Callable[..., Answer]
 H = TypeVar("H", bound=Handler)
 _PARAMETER = re.compile(r"\{\w+\}")
+_CLOSING = re.compile(r"\[([^\[\]\n]+)\]$")
 
 
 def route(method: str, template: str) -> Callable[[H], H]:
@@ -183,6 +184,12 @@ class Dialect(ABC):
 def key_of(body: Json, *names: str) -> list[tuple[str, str]]:
     """The first of these fields that has a value, as a natural key."""
     return next(([(name, term(body[name]))] for name in names if term(body.get(name) or "")), [])
+
+
+def closing_reference(text: str) -> list[tuple[str, str]]:
+    """What stands in brackets at the end of a text's last line, as a natural key: our reference, where we wrote the text."""
+    found = _CLOSING.search(text.rstrip())
+    return [("reference", term(found[1]))] if found else []
 
 
 def as_seconds(value: object) -> float:

@@ -16,7 +16,7 @@ from http import HTTPStatus
 from typing import Any
 
 from . import hubspot_properties as properties
-from .dialect import Answer, Call, Dialect, iso, key_of, route
+from .dialect import Answer, Call, Dialect, closing_reference, iso, key_of, route
 from .store import Json, Row, Tx, matches, term
 
 _DATED = re.compile(r"^/crm/objects/\d{4}-\d{2}/")
@@ -35,7 +35,10 @@ _LINK_TYPES = {
     ("deals", "notes"): 213,
 }  # fmt: skip
 _SEARCH_KEYS = ("filterGroups", "properties", "limit", "after", "sorts")
+_DEAL_PROPERTIES = ("firstvalue_onboarding_status", "firstvalue_transaction_id", "firstvalue_implementation_owner")
+_TAG = re.compile(r"<[^<>]*>")
 _LARGEST_PAGE = 200
+_ASSOCIATIONS_PAGE = 500
 _LARGEST_BATCH = 100
 _POLICY_REQUESTS, _POLICY_SECONDS = 190, 10.0
 
@@ -89,11 +92,17 @@ class HubSpot(Dialect):
                 return key_of(body, "domain", "name") + key_of(body, "firstvalue_reference")
             case "contacts":
                 return key_of(body, "email")
+            case "deals":
+                # By the transaction too: an account without the unique property still gets one deal a transaction.
+                return key_of(body, "firstvalue_reference") + key_of(body, "firstvalue_transaction_id")
             case _:
-                return []
+                return closing_reference(_TAG.sub(" ", str(body.get("hs_note_body") or "")))
 
     def preseed(self, tx: Tx) -> None:
-        properties.register(tx, "companies", {"name": "firstvalue_reference", "hasUniqueValue": True})
+        for kind in ("companies", "deals"):
+            properties.register(tx, kind, {"name": "firstvalue_reference", "hasUniqueValue": True})
+        for name in _DEAL_PROPERTIES:
+            properties.register(tx, "deals", {"name": name})
 
     def seed(self, tx: Tx, kind: str, given: Json) -> str:
         if kind not in _TYPES:
@@ -153,6 +162,14 @@ class HubSpot(Dialect):
         if name in properties.standard_names(kind) or call.tx.get(self.name, "properties", f"{kind}/{name}"):
             raise self.refuse(409, f'A property named "{name}" already exists.')
         return Answer(201, properties.register(call.tx, kind, call.body))
+
+    @route("DELETE", "/crm/v3/properties/{type}/{name}")
+    def archive_property(self, call: Call, kind: str, name: str) -> Answer:
+        row = call.tx.get(self.name, "properties", f"{self._kind(kind)}/{name}")
+        if row is None:
+            raise self.refuse(404, f"Property {name} does not exist")
+        properties.remove(call.tx, row)
+        return Answer(204)
 
     # -- objects -------------------------------------------------------------------------------------------------
 
@@ -216,6 +233,26 @@ class HubSpot(Dialect):
             return Answer(200, answer)
         return Answer(207, {**answer, "numErrors": len(errors), "errors": errors})
 
+    @route("POST", "/crm/v3/objects/{type}/batch/read")
+    def read_batch(self, call: Call, kind: str) -> Answer:
+        kind = self._kind(kind)
+        inputs, names = call.body.get("inputs"), call.body.get("properties")
+        if not isinstance(inputs, list) or not 0 < len(inputs) <= _LARGEST_BATCH or not isinstance(names, list):
+            raise self.refuse(400, f"inputs must hold 1 to {_LARGEST_BATCH} objects, properties their names")
+        ids = list(dict.fromkeys(str(each["id"]) for each in inputs))
+        rows = {each: call.tx.get(self.name, kind, each) for each in ids}
+        now = iso(call.tx.now)
+        results = [self._view(row, row.body, names) for row in rows.values() if row]
+        answer: Json = {"status": "COMPLETE", "results": results, "startedAt": now, "completedAt": now}
+        gone = [each for each, row in rows.items() if row is None]
+        if not gone:
+            return Answer(200, answer)
+        message = (
+            f"Could not get some {kind.upper()} objects, they may be deleted or not exist. Check that ids are valid."
+        )
+        error = {"status": "error", "category": "OBJECT_NOT_FOUND", "message": message, "context": {"ids": gone}}
+        return Answer(207, {**answer, "numErrors": 1, "errors": [error]})
+
     @route("POST", "/crm/v3/objects/{type}")
     def create(self, call: Call, kind: str) -> Answer:
         kind = self._kind(kind)
@@ -224,6 +261,8 @@ class HubSpot(Dialect):
             raise self.refuse(400, "Invalid input JSON: properties must be an object")
         if problem := self._problem(call.tx, kind, given):
             return problem
+        if kind == "notes" and not given.get("hs_timestamp"):
+            raise self.refuse(400, "Error creating NOTE. Some required properties were not set: [hs_timestamp]")
         row = self._write_new(call.tx, kind, given, lag=call.lag)
         for each in call.body.get("associations") or []:
             self._associate(call.tx, row, each)
@@ -285,7 +324,14 @@ class HubSpot(Dialect):
         spec = _link_spec(row.kind, to_kind)
         label = {"category": spec["associationCategory"], "typeId": spec["associationTypeId"], "label": None}
         found = call.tx.linked(self.name, row.kind, row.id, to_kind)
-        return Answer(200, {"results": [{"toObjectId": each, "associationTypes": [label]} for each in found]})
+        limit, after = call.query.get("limit", ""), call.query.get("after", "0")
+        size = min(int(limit) or 1, _ASSOCIATIONS_PAGE) if limit.isdecimal() else _ASSOCIATIONS_PAGE
+        start = int(after) if after.isdecimal() else 0
+        page = found[start : start + size]
+        answer: Json = {"results": [{"toObjectId": each, "associationTypes": [label]} for each in page]}
+        if start + size < len(found):
+            answer["paging"] = {"next": {"after": str(start + size)}}
+        return Answer(200, answer)
 
     def _associate(self, tx: Tx, row: Row, given: Json) -> None:
         to_id = str((given.get("to") or {}).get("id"))

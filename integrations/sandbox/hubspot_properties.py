@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
+from datetime import datetime
 
 from .store import Json, Row, Tx, term
 
+_NOTE_CHARS = 65_536
 _EMAIL = re.compile(r"[^@\s,;<>]+@[^@\s,;<>.]+(\.[^@\s,;<>.]+)+")
 _COMMON = "hs_object_id createdate hs_lastmodifieddate hubspot_owner_id"
 _STANDARD = {
@@ -21,6 +24,11 @@ _STAGES = (
     "subscriber", "lead", "marketingqualifiedlead", "salesqualifiedlead", "opportunity", "customer", "evangelist",
     "other",
 )  # fmt: skip
+_DEAL_STAGES = (
+    "appointmentscheduled", "qualifiedtobuy", "presentationscheduled", "decisionmakerboughtin", "contractsent",
+    "closedwon", "closedlost",
+)  # fmt: skip
+_OPTIONS = {"lifecyclestage": _STAGES, "dealstage": _DEAL_STAGES, "pipeline": ("default",)}
 
 
 def standard_names(kind: str) -> set[str]:
@@ -31,6 +39,12 @@ def register(tx: Tx, kind: str, given: Json) -> Json:
     """Add a custom property; ``hasUniqueValue`` makes it fit for ``idProperty``."""
     body = {"type": "string", "fieldType": "text", "hasUniqueValue": False, **given}
     return tx.insert("hubspot", "properties", f"{kind}/{given['name']}", body, lag=0, seeded=True).body
+
+
+def remove(tx: Tx, row: Row) -> None:
+    """Take a custom property away. Its name is free again, so nothing of it is kept."""
+    tx.archive(row)
+    tx.db.execute("DELETE FROM objects WHERE seq = ?", (row.seq,))
 
 
 def custom(tx: Tx, kind: str) -> dict[str, Json]:
@@ -53,8 +67,29 @@ def problems(tx: Tx, kind: str, properties: Json) -> Iterator[tuple[str, str, st
             yield "INVALID_VALUE", name, f'Property "{name}" takes a single value'
         elif name == "email" and term(value or "") and not _EMAIL.fullmatch(str(value).strip()):
             yield "INVALID_EMAIL", name, f"Email address {value} is invalid"
-        elif name == "lifecyclestage" and value and value not in _STAGES:
-            yield "INVALID_OPTION", name, f"{value} was not one of the allowed options: {', '.join(_STAGES)}"
+        elif name in _OPTIONS and value and value not in _OPTIONS[name]:
+            yield "INVALID_OPTION", name, f"{value} was not one of the allowed options: {', '.join(_OPTIONS[name])}"
+        elif name == "amount" and value not in (None, "") and not _is_number(str(value)):
+            yield "INVALID_INTEGER", name, f"{value} was not a valid number."
+        elif name == "hs_timestamp" and not _is_time(str(value)):
+            yield "INVALID_DATE", name, f"{value} was not a valid timestamp."
+        elif name == "hs_note_body" and len(str(value)) > _NOTE_CHARS:
+            yield "INVALID_LENGTH", name, f"{name} takes {_NOTE_CHARS} characters at most"
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
+
+
+def _is_time(text: str) -> bool:
+    """Milliseconds since 1970, or an ISO 8601 time."""
+    try:
+        return text.isdecimal() or bool(datetime.fromisoformat(text))
+    except ValueError:
+        return False
 
 
 def conflicts(tx: Tx, kind: str, properties: Json, own: Row | None) -> Iterator[tuple[str, Row]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import replace
 from http import HTTPStatus
 
@@ -16,6 +17,8 @@ from .store import Json, Row, Tx, matches, term
 
 _REPLAY_SECONDS = 2 * 3600
 _RATE_LIMIT = 700
+_ROLES = ("end-user", "agent", "admin")
+_EMAIL = re.compile(r"[^@\s,;<>]+@[^@\s,;<>.]+(\.[^@\s,;<>.]+)+")
 _SINGULAR = {"organizations": "organization", "users": "user", "tickets": "ticket"}
 
 
@@ -101,12 +104,22 @@ class Zendesk(Dialect):
             held = call.tx.find(self.name, kind, field, value) if term(value or "") else []
             if any(row is None or other.seq != row.seq for other in held):
                 return self._invalid(field, "DuplicateValue", f"{value} has already been taken")
+        if kind == "users" and (problem := self._user_problem(body)):
+            return problem
         organization = given.get("organization_id")
         if organization and call.tx.get(self.name, "organizations", str(organization)) is None:
             return self._invalid("organization", "InvalidValue", "is invalid")
         if row is not None:
             return self._one(200, call.tx.update(row, body, lag=call.lag))
         return self._one(201, self.add(call.tx, kind, body, lag=call.lag))
+
+    def _user_problem(self, body: Json) -> Answer | None:
+        email = str(body.get("email") or "")
+        if email and not _EMAIL.fullmatch(email.strip()):
+            return self._invalid("email", "InvalidFormat", f"{email} is not properly formatted")
+        if (role := body.get("role", "end-user")) not in _ROLES:
+            return self._invalid("role", "InvalidValue", f"{role} is not a valid role")
+        return None
 
     def _found(self, call: Call, kind: str, rows: list[Row]) -> Answer:
         found = [self._view(row, body) for row in rows if (body := call.tx.searchable(row, call.lag)) is not None]
@@ -167,7 +180,9 @@ class Zendesk(Dialect):
         for field in ("external_id", "email"):
             if row is None and given.get(field):
                 row = next(iter(call.tx.find(self.name, "users", field, given[field])), None)
-        return self._save(call, "users", {"role": "end-user", **given}, row, ("email", "external_id"))
+        given.pop("skip_verify_email", None)
+        body = given if row else {"role": "end-user", "organization_id": None, **given}
+        return self._save(call, "users", body, row, ("email", "external_id"))
 
     @route("GET", "/users/search")
     def search_users(self, call: Call) -> Answer:
@@ -191,6 +206,11 @@ class Zendesk(Dialect):
     @route("GET", "/users/{id}")
     def user(self, call: Call, row_id: str) -> Answer:
         return self._one(200, self._row(call, "users", row_id))
+
+    @route("PUT", "/users/{id}")
+    def change_user(self, call: Call, row_id: str) -> Answer:
+        row, given = self._row(call, "users", row_id), self._given(call, "users")
+        return self._save(call, "users", given, row, ("email", "external_id"))
 
     @route("DELETE", "/users/{id}")
     def delete_user(self, call: Call, row_id: str) -> Answer:

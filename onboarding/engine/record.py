@@ -279,6 +279,7 @@ def await_people(step: Step, now: datetime) -> None:
     due = now + timedelta(seconds=settings.KICKOFF_POLL_SECONDS)
     if step_has_ticket(step):
         step.block(due_at=due)
+        step.waits_for = WaitsFor.EVENT
     else:
         step.wait(waits_for=WaitsFor.EVENT, due_at=due)
 

@@ -146,3 +146,35 @@ def test_a_wrong_token_is_asanas_own_401(asana: Vendor, control: SandboxControl)
     answer = asana.get("/users/me")
     assert answer.status_code == 401
     assert answer.json()["errors"][0]["message"] == "Not Authorized"
+
+
+def test_a_task_takes_only_known_people_and_real_dates(asana: Vendor):
+    gid = project(asana)
+    for wrong, field in (({"assignee": "404"}, "assignee"), ({"due_on": "soon"}, "due_on")):
+        answer = asana.post("/tasks", {"data": {"name": "Kickoff", "projects": [gid], **wrong}})
+        assert answer.status_code == 400
+        assert answer.json()["errors"][0]["message"].startswith(f"{field}:")
+    for known, name in (("me", "Firstvalue"), ("u_456", "Kim Sato"), ("ines@sandbox.example", "Ines Ortega")):
+        answer = asana.post("/tasks", {"data": {"name": "Kickoff", "projects": [gid], "assignee": known}})
+        assert answer.json()["data"]["assignee"]["name"] == name
+    assert asana.get("/users/u_456").json()["data"]["email"] == "kim@sandbox.example"
+
+
+def test_a_task_remembers_when_it_was_completed(asana: Vendor):
+    body = {"data": {"name": "Kickoff", "projects": [project(asana)]}}
+    task = asana.post("/tasks", body).json()["data"]["gid"]
+    first, again, undone = (
+        asana("PUT", f"/tasks/{task}", {"data": {"completed": done}}).json()["data"] for done in (True, True, False)
+    )
+    assert first["completed_at"]
+    assert again["completed_at"] == first["completed_at"]
+    assert (undone["completed"], undone["completed_at"]) == (False, None)
+
+
+def test_two_tasks_of_one_reference_in_one_project_are_duplicates(asana: Vendor, control: SandboxControl):
+    one, other = project(asana, "A"), project(asana, "B")
+    for gid, notes in ((one, "Ours [x]\n\nReference: [pay_1]"), (other, "Reference: [pay_1]"), (one, "By hand")):
+        asana.post("/tasks", {"data": {"name": "Kickoff", "notes": notes, "projects": [gid]}})
+    assert control.duplicates() == 0
+    asana.post("/tasks", {"data": {"name": "Kick-off", "notes": "Changed\nReference: [pay_1]", "projects": [one]}})
+    assert control.duplicates() == 1

@@ -10,6 +10,8 @@ from .conftest import Vendor, until
 
 COMPANIES = "/crm/v3/objects/companies"
 CONTACTS = "/crm/v3/objects/contacts"
+DEALS = "/crm/v3/objects/deals"
+NOTES = "/crm/v3/objects/notes"
 
 
 def create(hubspot: Vendor, path: str = COMPANIES, **properties: str) -> str:
@@ -276,3 +278,69 @@ def test_a_nested_value_is_refused(hubspot: Vendor):
     answer = hubspot.post(COMPANIES, {"properties": {"name": {"first": "Acme"}}})
     assert answer.status_code == 400
     assert json.loads(answer.text)["errors"][0]["code"] == "INVALID_VALUE"
+
+
+def test_a_second_deal_of_one_transaction_is_a_duplicate(hubspot: Vendor, control: SandboxControl):
+    create(hubspot, DEALS, firstvalue_reference="pay_1", firstvalue_transaction_id="pay_1")
+    create(hubspot, DEALS, dealname="Another", firstvalue_transaction_id="pay_2")
+    assert control.duplicates() == 0
+    assert hubspot.post(DEALS, {"properties": {"firstvalue_reference": "pay_1"}}).status_code == 400
+    create(hubspot, DEALS, firstvalue_transaction_id="pay_1")
+    assert control.duplicates() == 1
+
+
+def test_a_second_note_of_one_reference_is_a_duplicate(hubspot: Vendor, control: SandboxControl):
+    for body in ("<p>Brief [1]</p><p>Reference: [pay_1]</p>", "<p>Reference: [pay_2]</p>", "By hand", "By hand"):
+        create(hubspot, NOTES, hs_timestamp="1700000000000", hs_note_body=body)
+    assert control.duplicates() == 0
+    create(hubspot, NOTES, hs_timestamp="2026-11-22T10:00:00Z", hs_note_body="Changed<p>Reference: [pay_1]</p>")
+    assert control.duplicates() == 1
+
+
+def test_a_note_needs_a_time_and_fits_its_size(hubspot: Vendor):
+    for properties in ({}, {"hs_timestamp": "soon"}, {"hs_timestamp": "1", "hs_note_body": "x" * 65_537}):
+        assert hubspot.post(NOTES, {"properties": {"hs_note_body": "A", **properties}}).status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("properties", "code"),
+    [
+        ({"amount": "a lot"}, "INVALID_INTEGER"),
+        ({"dealstage": "won"}, "INVALID_OPTION"),
+        ({"firstvalue_status": "new"}, "PROPERTY_DOESNT_EXIST"),
+    ],
+)
+def test_a_deal_keeps_to_its_properties(hubspot: Vendor, properties: dict[str, str], code: str):
+    answer = hubspot.post(DEALS, {"properties": properties})
+    assert (answer.status_code, answer.json()["errors"][0]["code"]) == (400, code)
+
+
+def test_a_batch_reads_what_is_there(hubspot: Vendor):
+    notes = [create(hubspot, NOTES, hs_timestamp="1", hs_note_body=body) for body in ("A", "B")]
+    query = {"properties": ["hs_note_body"], "inputs": [{"id": each} for each in [*notes, "404"]]}
+    answer = hubspot.post(f"{NOTES}/batch/read", query)
+    body = answer.json()
+    assert [each["properties"]["hs_note_body"] for each in body["results"]] == ["A", "B"]
+    assert (answer.status_code, body["errors"][0]["category"]) == (207, "OBJECT_NOT_FOUND")
+    assert body["errors"][0]["context"] == {"ids": ["404"]}
+    query["inputs"].pop()
+    assert hubspot.post(f"{NOTES}/batch/read", query).status_code == 200
+
+
+def test_associations_page(hubspot: Vendor, control: SandboxControl):
+    company = create(hubspot, domain="acme.com")
+    seeds = [{"hs_note_body": "A", "associations": {"companies": [company]}} for _ in range(3)]
+    notes = control.seed("hubspot", "notes", seeds)
+    path = f"/crm/v4/objects/companies/{company}/associations/notes"
+    first = hubspot.get(path, limit=2).json()
+    second = hubspot.get(path, limit=2, after=first["paging"]["next"]["after"]).json()
+    assert sorted(each["toObjectId"] for each in first["results"] + second["results"]) == sorted(notes)
+    assert "paging" not in second
+
+
+def test_a_removed_property_is_gone_and_its_name_is_free(hubspot: Vendor):
+    path = "/crm/v3/properties/deals"
+    assert hubspot("DELETE", f"{path}/firstvalue_reference").status_code == 204
+    assert hubspot("DELETE", f"{path}/firstvalue_reference").status_code == 404
+    assert hubspot.post(DEALS, {"properties": {"firstvalue_reference": "pay_1"}}).status_code == 400
+    assert hubspot.post(path, {"name": "firstvalue_reference", "hasUniqueValue": True}).status_code == 201

@@ -119,3 +119,23 @@ def test_a_wrong_token_is_zendesks_own_401(zendesk: Vendor, control: SandboxCont
     control.set_tokens("zendesk", ["another"])
     answer = zendesk.get("/users/me")
     assert (answer.status_code, answer.json()) == (401, {"error": "Couldn't authenticate you"})
+
+
+def test_a_user_changes_and_keeps_to_the_rules(zendesk: Vendor):
+    acme = organization(zendesk, name="Acme").json()["organization"]["id"]
+    made = zendesk.post("/users/create_or_update", {"user": {"name": "Jordan", "email": "jordan@acme.com"}}).json()[
+        "user"
+    ]
+    assert (made["organization_id"], made["role"]) == (None, "end-user")
+    changed = zendesk("PUT", f"/users/{made['id']}", {"user": {"organization_id": acme}})
+    assert (changed.status_code, changed.json()["user"]["organization_id"]) == (200, acme)
+    for wrong in ({"role": "boss"}, {"email": "nonsense"}, {"organization_id": 404}):
+        answer = zendesk("PUT", f"/users/{made['id']}", {"user": wrong})
+        assert (answer.status_code, answer.json()["error"]) == (422, "RecordInvalid")
+
+
+def test_a_second_user_of_one_email_is_a_duplicate(zendesk: Vendor, control: SandboxControl):
+    zendesk.post("/users/create_or_update", {"user": {"name": "Jordan", "email": "jordan@acme.com"}})
+    assert control.duplicates() == 0
+    control.seed("zendesk", "users", [{"name": "Jordan", "email": "JORDAN@acme.com"}])
+    assert control.duplicates() == 1

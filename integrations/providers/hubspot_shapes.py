@@ -1,0 +1,180 @@
+"""HubSpot's objects, answers and refusals: typed, and in our words.
+
+Sources: HubSpot's OpenAPI specs (github.com/HubSpot/HubSpot-public-api-spec-collection), its error handling page
+(developers.hubspot.com/docs/api-reference/error-handling); the association types of a note, 190 to a company and 214 to
+a deal, from "Association type ID values" (developers.hubspot.com/docs/api/crm/associations#association-type-ids).
+"""
+
+import json
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Any
+
+from pydantic import BaseModel, Field
+
+from integrations.errors import FieldProblem, Kind, ProviderError
+
+TYPES = {"company": "companies", "contact": "contacts", "deal": "deals", "note": "notes"}
+TYPE_IDS = {"company": "0-2", "contact": "0-1", "deal": "0-3"}
+NOTE_LINKS = {"company_id": 190, "deal_id": 214}
+DEAL_PROPERTIES = {
+    "onboarding_status": "firstvalue_onboarding_status", "transaction_id": "firstvalue_transaction_id",
+    "implementation_owner": "firstvalue_implementation_owner",
+}  # fmt: skip
+"""Custom properties on deals: the ones that a company makes for us."""
+DEAL_PLACE = {"deal_pipeline": "pipeline", "deal_stage": "dealstage"}
+"""Options that say where a new deal stands."""
+SHOWN = {
+    "company": "name,domain,city,hubspot_owner_id,createdate,num_associated_contacts",
+    "contact": "email,firstname,lastname,hubspot_owner_id,createdate",
+    "deal": "dealname,amount,deal_currency_code,dealstage,hubspot_owner_id,createdate,firstvalue_onboarding_status,"
+    "firstvalue_transaction_id",
+    "note": "hs_note_body,hs_timestamp,createdate",
+}
+EVIDENCE = {
+    "domain": "domain", "email": "email", "city": "city", "amount": "amount", "deal_currency_code": "currency",
+    "dealstage": "stage", "hubspot_owner_id": "owner", "createdate": "created", "num_associated_contacts": "contacts",
+    "firstvalue_onboarding_status": "onboarding", "firstvalue_transaction_id": "transaction",
+}  # fmt: skip
+_PARAMS = {
+    "company": {
+        "name": "name", "domain": "domain", "country": "country", "city": "city", "owner_id": "hubspot_owner_id",
+    },
+    "contact": {
+        "email": "email", "first_name": "firstname", "last_name": "lastname", "country": "country", "city": "city",
+        "owner_id": "hubspot_owner_id",
+    },
+    "deal": {
+        "name": "dealname", "amount": "amount", "currency": "deal_currency_code", "owner_id": "hubspot_owner_id",
+        **DEAL_PROPERTIES,
+    },
+    "note": {"body": "hs_note_body", "at": "hs_timestamp"},
+}  # fmt: skip
+_PATHS = {
+    "name": "customer.legal_name", "domain": "customer.domain", "country": "customer.country",
+    "hubspot_owner_id": "ownership.crm_owner_id", "email": "customer.primary_contact.email",
+    "firstname": "customer.primary_contact.name", "lastname": "customer.primary_contact.name",
+    "dealname": "customer.legal_name", "amount": "commercial.amount", "deal_currency_code": "commercial.currency",
+    "firstvalue_implementation_owner": "ownership.implementation_owner_id", "hs_note_body": "handover",
+}  # fmt: skip
+_TAKEN = "CONFLICTING_UNIQUE_VALUE"
+_UNKNOWN = "PROPERTY_DOESNT_EXIST"
+_GONE = "OBJECT_NOT_FOUND"
+
+
+class Linked(BaseModel):
+    id: str
+
+
+class Links(BaseModel):
+    results: list[Linked] = []
+
+
+class Record(BaseModel):
+    id: str = Field(min_length=1)
+    properties: dict[str, str | None]
+    associations: dict[str, Links] = {}
+
+    def value(self, name: str) -> str:
+        return self.properties.get(name) or ""
+
+
+class Page(BaseModel):
+    total: int
+    results: list[Record]
+
+
+class Batch(BaseModel):
+    """A batch's answer: ``errors`` names what a 207 left undone."""
+
+    results: list[Record]
+    errors: list[dict[str, Any]] = []
+
+
+class Associated(BaseModel):
+    status: str
+
+
+class Target(BaseModel):
+    toObjectId: int | str  # noqa: N815 (HubSpot's name; a number or its text, by version)
+
+
+class Following(BaseModel):
+    after: str
+
+
+class Paging(BaseModel):
+    next: Following | None = None
+
+
+class Targets(BaseModel):
+    """One page of what an object is associated with."""
+
+    results: list[Target]
+    paging: Paging | None = None
+
+
+class Account(BaseModel):
+    portalId: int  # noqa: N815
+    accountType: str = ""  # noqa: N815
+
+
+class Property(BaseModel):
+    name: str
+    hasUniqueValue: bool = False  # noqa: N815
+
+
+def properties_of(kind: str, params: dict[str, Any]) -> dict[str, Any]:
+    """The properties that ``params`` fills. What is empty says nothing: it is left out, and blanks no property."""
+    names = _PARAMS[kind]
+    return {names[name]: _value(value) for name, value in params.items() if name in names and value not in (None, "")}
+
+
+def _value(value: Any) -> Any:
+    """HubSpot's properties are text; a number as plain digits."""
+    if isinstance(value, int | float | Decimal) and not isinstance(value, bool):
+        return format(Decimal(str(value)), "f")
+    return value
+
+
+def refusal(body: dict[str, Any], status: int) -> ProviderError:
+    """A refusal of values. ``body`` is an error answer, or one entry of a 207's ``errors``."""
+    fields, codes, unknown = [], set(), []
+    for name, reason, code in _details(body):
+        fields.append(FieldProblem(name, reason, _PATHS.get(name, "")))
+        codes.add(code)
+        if code == _UNKNOWN:
+            unknown.append(name)
+    if unknown:
+        message = f"HubSpot has no property {', '.join(unknown)}: create it there, or check this connection's options"
+        return ProviderError(Kind.NOT_CONFIGURED, message, status, fields=fields)
+    reasons = "; ".join(each.reason for each in fields) or str(body.get("message", "no reason given"))
+    message = f"HubSpot did not accept the values: {reasons}"
+    if fields and all(each.name in DEAL_PLACE.values() for each in fields):
+        # What we were told to send, not what the customer's order says.
+        message = f"{message}. Check the options {' and '.join(DEAL_PLACE)}"
+        return ProviderError(Kind.NOT_CONFIGURED, message, status, fields=fields)
+    taken = _TAKEN in codes or body.get("category") == "CONFLICT"
+    return ProviderError(Kind.CONFLICT if taken else Kind.INVALID, message, status, fields=fields)
+
+
+def is_gone(error: dict[str, Any]) -> bool:
+    """An entry of a 207's ``errors`` that only says that objects are there no more."""
+    return error.get("category") == _GONE
+
+
+def _details(body: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """(property, reason, code). Older answers carry them as JSON inside the message only."""
+    listed = [each for each in body.get("errors") or [] if isinstance(each, dict)]
+    if not listed:
+        _, _, tail = str(body.get("message", "")).partition("[")
+        try:
+            listed = [each for each in json.loads(f"[{tail}") if isinstance(each, dict)] if tail else []
+        except (ValueError, RecursionError):
+            listed = []
+    for each in listed:
+        context = each.get("context")
+        context = context if isinstance(context, dict) else {}
+        names = context.get("propertyName") or each.get("name") or ""
+        name = names[0] if isinstance(names, list) and names else names
+        yield str(name), str(each.get("message", "")), str(each.get("code") or each.get("error") or "")
