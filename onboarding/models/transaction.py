@@ -45,7 +45,10 @@ class OnboardingTransaction(models.Model):
     class Meta:
         ordering = ["-pk"]
         verbose_name = "onboarding run"
-        permissions = [("see_personal_data", "Can see personal data in payloads")]
+        permissions = [
+            ("see_personal_data", "Can see personal data in payloads"),
+            ("start_run", "Can start a run by hand"),
+        ]
         indexes = [
             models.Index(fields=["status"]),
             models.Index(fields=["domain"]),
