@@ -60,7 +60,7 @@ class FixForm(forms.Form):
         hidden = entry.personal and not see_personal
         self.reasons[entry.path] = "is missing or implausible" if reason and hidden else reason
         current = get(dict(content), entry.path, default=None)
-        self.fields[entry.path] = _form_field(entry, None if hidden else current)
+        self.fields[entry.path] = payload_field(entry, None if hidden else current)
 
     @property
     def rows(self) -> list[dict[str, Any]]:
@@ -97,7 +97,7 @@ class FixForm(forms.Form):
             self.add_error(None, message)
 
 
-def _form_field(entry: catalogue.Field, current: Any) -> forms.Field:
+def payload_field(entry: catalogue.Field, current: Any) -> forms.Field:
     common: dict[str, Any] = {
         "label": entry.label,
         "required": False,
