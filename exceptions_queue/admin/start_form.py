@@ -22,10 +22,15 @@ HELP = {
     NO_DOMAIN: "It is then recognised by its legal name and its billing email, which stands under More.",
     BILLING_EMAIL: "Needed for a customer without a domain.",
     START_DATE: "Or choose an urgency.",
-    URGENCY: "Instead of a date.",
+    URGENCY: "Instead of a date. With neither it counts as normal.",
     "commercial.amount": "A number without the currency, such as 12000.",
     "commercial.currency": "Such as EUR.",
+    "commercial.order_id": "The order's id.",
+    "commercial.deal_id": "The deal's id in the CRM.",
+    "customer.country": "Such as DE.",
+    "first_value_target.milestone": "What the customer should reach first, such as a first automated report.",
 }
+OWNER = "ownership.crm_owner_id"
 LABELS = {NO_DOMAIN: "This customer has no domain"}
 TERMS, DAYS, REVIEW = "commercial.nonstandard_terms", "first_value_target.target_days", "security.review_required"
 CRITERIA = "handover.success_criteria"
@@ -117,7 +122,7 @@ class StartForm(forms.Form):
     @property
     def needed(self) -> list[forms.BoundField]:
         paths = [entry.path for entry in catalogue.FIELDS if entry.required or entry.path in ALSO_NEEDED]
-        return [self[path] for path in paths]
+        return [self[path] for path in sorted(paths, key=lambda path: path == OWNER)]  # the kickoff's two side by side
 
     @property
     def more(self) -> list[forms.BoundField]:
