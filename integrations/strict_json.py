@@ -5,32 +5,55 @@ interpreter's own limit.
 """
 
 import json
+import math
+import re
 from typing import Any, NoReturn
 
 MAX_DEPTH = 32
+LARGEST = 2**63
+"""Larger numbers come back from PostgreSQL and SQLite as different values."""
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 class BadJson(ValueError):
     """The body is not JSON that we take; the text says why and repeats none of it."""
 
 
-def parse_object(raw: bytes, *, max_depth: int = MAX_DEPTH) -> dict[str, Any]:
-    """The JSON object in ``raw``. Raises ``BadJson``."""
+def parse_object(raw: bytes, *, max_depth: int = MAX_DEPTH, called: str = "The body") -> dict[str, Any]:
+    """The JSON object in ``raw``. Raises ``BadJson``, whose text calls it ``called``."""
     try:
         value = json.loads(raw.decode("utf-8"), parse_constant=_refuse, object_pairs_hook=_once)
     except UnicodeDecodeError:
-        raise BadJson("The body is not UTF-8.") from None
+        raise BadJson(f"{called} is not UTF-8.") from None
     except RecursionError:
-        raise BadJson(f"The body is nested deeper than {max_depth} levels.") from None
+        raise BadJson(f"{called} is nested deeper than {max_depth} levels.") from None
     except BadJson:
         raise
     except ValueError:
-        raise BadJson("The body is not JSON.") from None
+        raise BadJson(f"{called} is not JSON.") from None
     if not isinstance(value, dict):
-        raise BadJson("The body is not a JSON object.")
+        raise BadJson(f"{called} is not a JSON object.")
     if _deeper_than(value, max_depth):
-        raise BadJson(f"The body is nested deeper than {max_depth} levels.")
+        raise BadJson(f"{called} is nested deeper than {max_depth} levels.")
     return value
+
+
+def check_storable(value: Any) -> None:
+    """Raises ``BadJson`` for what PostgreSQL cannot store in ``jsonb`` or text."""
+    queue = [value]
+    while queue:
+        match item := queue.pop():
+            case str() if _UNSTORABLE.search(item):
+                raise BadJson("A text holds a NUL or half of a surrogate pair.")
+            case bool():
+                pass
+            case int() | float() if not (math.isfinite(item) and -LARGEST < item < LARGEST):
+                raise BadJson("A number is out of range.")
+            case dict():
+                queue += item.keys()
+                queue += item.values()
+            case list():
+                queue += item
 
 
 def without_nul(value: Any) -> Any:

@@ -17,9 +17,9 @@ from unfold.contrib.filters.admin import DropdownFilter
 from exceptions_queue.admin import looks, ticket_page
 from exceptions_queue.admin.payloads import differences, snapshots
 from exceptions_queue.admin.search import runs_matching
+from exceptions_queue.admin.start import StartByHand
 from exceptions_queue.models import CrmOwner, Ticket, covering, is_blocked
 from integrations import clock
-from integrations.admin import ReadOnlyAdmin
 from onboarding import services
 from onboarding.models import Attempt, ChangeRequest, OnboardingTransaction
 from onboarding.services import Refused
@@ -107,7 +107,7 @@ class SegmentFilter(_ValuesFilter):
 
 
 @admin.register(OnboardingTransaction)
-class RunAdmin(ReadOnlyAdmin):
+class RunAdmin(StartByHand):
     list_display = ("customer", "state", "sla", "plan", "owned_by", "source", "paid")
     list_display_links = ("customer",)
     list_select_related = ()

@@ -1,7 +1,6 @@
 """The forms of a ticket: just the missing fields, as the field catalogue describes them."""
 
 from collections.abc import Mapping
-from email.utils import formataddr, parseaddr
 from typing import Any
 
 from django import forms
@@ -24,6 +23,7 @@ from onboarding.queues import QUEUES
 
 DOMAIN, NO_DOMAIN, BILLING_EMAIL = "customer.domain", "customer.no_domain", "commercial.billing_email"
 START_DATE, URGENCY = "kickoff.start_date", "kickoff.urgency"
+PERSON = ("name", "email", "role")
 OPTIONAL_HELP = {
     BILLING_EMAIL: "Needed only for a customer without a domain.",
     URGENCY: "Instead of a date.",
@@ -62,7 +62,7 @@ class FixForm(forms.Form):
         hidden = entry.personal and not see_personal
         self.reasons[entry.path] = "is missing or implausible" if reason and hidden else reason
         current = get(dict(content), entry.path, default=None)
-        self.fields[entry.path] = _form_field(entry, None if hidden else current)
+        self.fields[entry.path] = payload_field(entry, None if hidden else current)
 
     @property
     def rows(self) -> list[dict[str, Any]]:
@@ -99,7 +99,7 @@ class FixForm(forms.Form):
             self.add_error(None, message)
 
 
-def _form_field(entry: catalogue.Field, current: Any) -> forms.Field:
+def payload_field(entry: catalogue.Field, current: Any) -> forms.Field:
     common: dict[str, Any] = {
         "label": entry.label,
         "required": False,
@@ -140,19 +140,24 @@ class LinesField(forms.CharField):
 
 
 class PeopleField(LinesField):
-    """People, one a line: ``Kim Lee <kim@acme.com>``."""
+    """People, one a line: name, email and perhaps a role."""
 
     def prepare_value(self, value: Any) -> Any:
         if not isinstance(value, list):
             return value
-        return "\n".join(formataddr((person.get("name", ""), person.get("email", ""))) for person in value)
+        parts = ([person.get(key, "") for key in PERSON] for person in value)
+        return "\n".join(", ".join(filter(None, each)) for each in parts)
 
     def clean(self, value: Any) -> Any:
-        lines = super().clean(value) or []
-        people = [{"name": name, "email": email} for name, email in map(parseaddr, lines)]
-        if wrong := [line for line, person in zip(lines, people, strict=True) if not person["email"]]:
-            raise forms.ValidationError(f"“{wrong[0]}” has no email address.")
-        return [{key: text for key, text in person.items() if text} for person in people] or None
+        return [self._person(line) for line in super().clean(value) or []] or None
+
+    @staticmethod
+    def _person(line: str) -> dict[str, str]:
+        name, _, rest = (part.strip() for part in line.partition(","))
+        email, _, role = (part.strip() for part in rest.partition(","))
+        if reason := implausible(email, Type.EMAIL) if email else "the email is missing":
+            raise forms.ValidationError(f"“{line}”: {reason}. Write name, email, role.")
+        return {key: text for key, text in zip(PERSON, (name, email, role), strict=True) if text}
 
 
 class PlainDate(UnfoldAdminTextInputWidget):

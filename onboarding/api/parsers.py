@@ -1,7 +1,5 @@
 """Bodies: JSON only, at most 1 MiB, and nothing in them that the databases could not keep."""
 
-import math
-import re
 from collections.abc import Mapping
 from typing import IO, Any
 
@@ -11,11 +9,7 @@ from rest_framework.exceptions import APIException, ParseError
 from rest_framework.parsers import BaseParser
 from rest_framework.request import Request
 
-from integrations.strict_json import BadJson, parse_object
-
-LARGEST = 2**63
-"""Larger numbers come back from PostgreSQL and SQLite as different values."""
-_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+from integrations.strict_json import BadJson, check_storable, parse_object
 
 
 class TooLarge(APIException):
@@ -72,21 +66,3 @@ def read_bounded(stream: IO[Any]) -> bytes:
     if len(raw) > settings.MAX_BODY_BYTES:
         raise TooLarge
     return raw
-
-
-def check_storable(value: Any) -> None:
-    """Raises ``BadJson`` for what PostgreSQL cannot store in ``jsonb`` or text."""
-    queue = [value]
-    while queue:
-        match item := queue.pop():
-            case str() if _UNSTORABLE.search(item):
-                raise BadJson("A text holds a NUL or half of a surrogate pair.")
-            case bool():
-                pass
-            case int() | float() if not (math.isfinite(item) and -LARGEST < item < LARGEST):
-                raise BadJson("A number is out of range.")
-            case dict():
-                queue += item.keys()
-                queue += item.values()
-            case list():
-                queue += item

@@ -87,7 +87,7 @@ FIELDS: tuple[Field, ...] = (
         Type.PEOPLE,
         truth=System.CRM,
         personal=True,
-        help="Who may ask for help: one a line, such as Kim Lee <kim@acme.com>.",
+        help="Who may ask for help: one a line, such as Kim Lee, kim@acme.com, admin. The role may be left out.",
     ),
     Field("handover.why_they_bought", "Why they bought", Type.LIST, truth=System.CRM, help="One reason a line."),
     Field("handover.success_criteria", "Success criteria", truth=System.CRM),

@@ -112,3 +112,18 @@ def test_no_page_is_wider_than_the_screen(missing: Ticket, sales: Page, width: i
         sales.goto(path)
         expect(sales.get_by_text("Beta Works").first).to_be_attached()
         assert sales.evaluate("document.documentElement.scrollWidth") <= width, path
+
+
+def test_a_run_is_started_by_hand(sales: Page) -> None:
+    sales.goto(RUNS)
+    sales.get_by_role("link", name="Start a run").click()
+    sales.get_by_label("Legal name").fill("Beta Works")
+    sales.get_by_label("Domain", exact=True).fill("gmail.com")
+    sales.get_by_role("button", name="Start the run").click()
+    expect(sales.get_by_text("“gmail.com” is a mail provider")).to_be_visible()
+    expect(sales.get_by_label("Legal name")).to_have_value("Beta Works")
+    sales.get_by_label("Domain", exact=True).fill("beta-works.com")
+    sales.get_by_role("button", name="Start the run").dblclick()
+    expect(sales.get_by_role("heading", name="Beta Works")).to_be_visible()
+    expect(sales.get_by_text("Sales ops was asked with a ticket.")).to_be_visible()
+    assert OnboardingTransaction.objects.get().onboarding_transaction_id.startswith("manual_")
