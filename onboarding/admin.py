@@ -5,6 +5,8 @@ from typing import Any
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db import transaction as db
+from django.db.models import Count, IntegerField, OuterRef, QuerySet, Subquery
+from django.db.models.functions import Coalesce
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, path, reverse
 from django.utils.decorators import method_decorator
@@ -15,7 +17,8 @@ from unfold.admin import ModelAdmin
 from integrations import clock
 from integrations.admin import ReadOnlyAdmin, json_block, stamp
 from onboarding import audit
-from onboarding.models import ApiKey, AuditEntry, PlanPrice
+from onboarding.models import ApiKey, AuditEntry, ImplementationOwner, OnboardingTransaction, PlanPrice
+from onboarding.words import Status
 
 
 @admin.register(PlanPrice)
@@ -23,6 +26,28 @@ class PlanPriceAdmin(ModelAdmin):
     list_display = ("price_id", "plan_sku", "term")
     search_fields = ("price_id__startswith", "plan_sku__startswith")
     list_fullwidth = True
+
+
+@admin.register(ImplementationOwner)
+class ImplementationOwnerAdmin(ModelAdmin):
+    """Who gets new runs. Changing a row changes no run that has its owner already."""
+
+    list_display = ("name", "external_id", "territories", "segments", "load", "active")
+    list_filter = ("active",)
+    search_fields = ("name__icontains", "external_id__startswith")
+    list_fullwidth = True
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[ImplementationOwner]:
+        open_runs = OnboardingTransaction.objects.filter(implementation_owner_id=OuterRef("external_id")).exclude(
+            status__in=(Status.COMPLETE, Status.CANCELLED)
+        )
+        counted = open_runs.order_by().values("implementation_owner_id").annotate(n=Count("pk")).values("n")
+        owners: QuerySet[ImplementationOwner] = super().get_queryset(request)
+        return owners.annotate(open_runs=Coalesce(Subquery(counted, output_field=IntegerField()), 0))
+
+    @admin.display(description="Onboardings now", ordering="open_runs")
+    def load(self, owner: ImplementationOwner) -> str:
+        return f"{getattr(owner, 'open_runs', 0)} of {owner.capacity}"
 
 
 @admin.register(ApiKey)

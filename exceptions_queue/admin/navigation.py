@@ -23,6 +23,12 @@ _MENU: tuple[tuple[str, tuple[tuple[str, str, str, str], ...]], ...] = (
         "Set-up",
         (
             ("CRM owners", "badge", "exceptions_queue_crmowner", "exceptions_queue.view_crmowner"),
+            (
+                "Implementation owners",
+                "engineering",
+                "onboarding_implementationowner",
+                "onboarding.view_implementationowner",
+            ),
             ("Prices", "sell", "onboarding_planprice", "onboarding.view_planprice"),
             ("Queues", "groups", "exceptions_queue_queue", "exceptions_queue.view_queue"),
             ("API keys", "key", "onboarding_apikey", "onboarding.view_apikey"),

@@ -10,7 +10,7 @@ from django.http import HttpRequest
 
 from exceptions_queue import actions
 from exceptions_queue.actions import Actor, NotAllowed
-from exceptions_queue.admin.ticket_forms import AssignForm, FixForm, LinkForm, NoteForm
+from exceptions_queue.admin.ticket_forms import AssignForm, FixForm, LinkForm, NoteForm, ReasonForm
 from exceptions_queue.admin.ticket_page import SEE_PERSONAL
 from exceptions_queue.models import Ticket
 from onboarding.payload import catalogue
@@ -74,6 +74,11 @@ def _assign(request: HttpRequest, _user: User, ticket: Ticket) -> Read:
     return form, lambda: {"queue": form.cleaned_data["queue"], "owner": form.cleaned_data["owner"]}
 
 
+def _skip(request: HttpRequest, _user: User, ticket: Ticket) -> Read:
+    form = ReasonForm(request.POST)
+    return (form if ticket.is_open else None), lambda: {"reason": request.POST.get("reason", "")}
+
+
 def _note(request: HttpRequest, _user: User, _ticket: Ticket) -> Read:
     form = NoteForm(request.POST)
     return form, lambda: {"text": form.cleaned_data["text"]}
@@ -88,6 +93,8 @@ _READERS: dict[str, Callable[[HttpRequest, User, Ticket], Read]] = {
     "choose-match": _choose,
     "retry": _plain,
     "link-object": _link,
+    "replay": _plain,
+    "skip": _skip,
     "assign": _assign,
     "note": _note,
 }
@@ -112,6 +119,10 @@ def _tell(request: HttpRequest, name: str, ticket: Ticket) -> None:
             messages.success(request, "Your choice is kept for this customer. The step goes on with it.")
         case "retry":
             messages.success(request, "It is tried again now. The ticket closes by itself when the step has passed.")
+        case "replay":
+            messages.success(request, "This step and those after it are done again; what exists is not made twice.")
+        case "skip":
+            messages.success(request, "The step is skipped. What comes after it goes on.")
         case "assign":
             messages.success(
                 request, f"Assigned to {ticket.get_queue_display()}{f', {ticket.owner}' if ticket.owner else ''}."

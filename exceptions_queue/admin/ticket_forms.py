@@ -185,6 +185,13 @@ class LinkForm(forms.Form):
         super().__init__(data, auto_id="link-%s", label_suffix="")
 
 
+class ReasonForm(forms.Form):
+    reason = forms.CharField(max_length=500, widget=UnfoldAdminTextInputWidget())
+
+    def __init__(self, data: Any = None) -> None:
+        super().__init__(data, auto_id="reason-%s", label_suffix="")
+
+
 class NoteForm(forms.Form):
     text = forms.CharField(max_length=4000, widget=UnfoldAdminTextareaWidget(attrs={"rows": 2}))
 

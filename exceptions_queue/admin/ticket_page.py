@@ -11,7 +11,7 @@ from django.urls import reverse
 
 from exceptions_queue import actions
 from exceptions_queue.admin import looks, words
-from exceptions_queue.admin.ticket_forms import AssignForm, FixForm, LinkForm, NoteForm
+from exceptions_queue.admin.ticket_forms import AssignForm, FixForm, LinkForm, NoteForm, ReasonForm
 from exceptions_queue.models import Ticket, TicketStatus
 from integrations import clock
 from integrations.models import ApiCall, Connection
@@ -38,6 +38,18 @@ AUDIT_WORDS = {
     "onboarding.step.parked": "The step waits for the connection",
     "onboarding.step.blocked": "The step is stuck",
     "onboarding.step.retry-requested": "A retry was asked for",
+    "onboarding.step.waiting": "The step waits",
+    "onboarding.step.skipped": "The step was skipped",
+    "onboarding.step.resend-requested": "It was asked to be sent again",
+    "onboarding.step.lease-expired": "A worker was lost in the middle of the step",
+    "onboarding.step.late-result": "A lost worker's result came late",
+    "onboarding.owner.assigned": "An implementation owner was assigned",
+    "onboarding.run.held": "The run was put on hold",
+    "onboarding.run.resumed": "The run was let go on",
+    "onboarding.run.cancelled": "The run was cancelled",
+    "onboarding.run.replayed": "Steps were asked to be done again",
+    "onboarding.event.received": "Another system told what happened",
+    "onboarding.object.unlinked": "A wrong match was unlinked",
     "onboarding.match.chosen": "A match was chosen",
     "onboarding.object.created": "An object was created",
     "onboarding.object.linked": "An object was found and linked",
@@ -87,9 +99,11 @@ def context(ticket: Ticket, user: User, *, forms: dict[str, Any] | None = None) 
         if "fix" in offered
         else None,
         "assign_form": (given.get("assign") or AssignForm(ticket)) if "assign" in offered else None,
+        "skip_form": (given.get("skip") or ReasonForm()) if "skip" in offered else None,
+        "replay_effects": actions.preview(ticket, "replay") if "replay" in offered else [],
         "link_form": (given.get("link-object") or LinkForm()) if "link-object" in offered else None,
         "note_form": (given.get("note") or NoteForm()) if "note" in offered else None,
-        "urls": {name: _act_url(ticket, name) for name in ("fix", "retry", "assign", "note")},
+        "urls": {name: _act_url(ticket, name) for name in ("fix", "retry", "replay", "skip", "assign", "note")},
         "choose_url": _act_url(ticket, "choose-match"),
         "link_url": _act_url(ticket, "link-object"),
         "candidates": [{**candidate, "link": safe_link(candidate.get("url", ""))} for candidate in ticket.candidates],
