@@ -108,7 +108,7 @@ def test_a_choice_is_made_with_the_keyboard(ambiguous: Ticket, sales: Page, drai
 def test_no_page_is_wider_than_the_screen(missing: Ticket, sales: Page, width: int, theme: str) -> None:
     sales.emulate_media(color_scheme="dark" if theme == "dark" else "light")
     sales.set_viewport_size({"width": width, "height": 844})
-    for path in (QUEUE, page(missing), RUNS, f"{RUNS}{missing.transaction_id}/change/"):
+    for path in ("/admin/", QUEUE, page(missing), RUNS, f"{RUNS}{missing.transaction_id}/change/"):
         sales.goto(path)
         expect(sales.get_by_text("Beta Works").first).to_be_attached()
         assert sales.evaluate("document.documentElement.scrollWidth") <= width, path
