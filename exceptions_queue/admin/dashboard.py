@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django.contrib.auth.models import User
-from django.db.models import Count, F, Q, QuerySet
+from django.db.models import Count, F, OuterRef, Q, QuerySet, Subquery
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.safestring import SafeString
@@ -150,7 +150,9 @@ def _queues(now: datetime) -> list[QueueLine]:
 def _late(now: datetime) -> dict[str, Any]:
     """Runs whose P1 clock is at risk or breached and still runs, the longest first."""
     runs = OnboardingTransaction.objects.filter(status__in=NOT_PROVISIONED, occurred_at__lte=now - P1_AT_RISK)
-    shown = list(runs.annotate(blocked=is_blocked()).order_by("occurred_at", "pk")[:SHOWN])
+    asked = Ticket.objects.filter(transaction=OuterRef("pk"), status__in=UNRESOLVED).order_by("pk").values("queue")
+    told = runs.annotate(blocked=is_blocked(), asked=Subquery(asked[:1]))
+    shown = list(told.order_by("occurred_at", "pk")[:SHOWN])
     base = reverse("admin:onboarding_onboardingtransaction_changelist")
     query = {"status__in": ",".join(NOT_PROVISIONED), "occurred_at__lte": (now - P1_AT_RISK).isoformat()}
     return {
@@ -161,11 +163,16 @@ def _late(now: datetime) -> dict[str, Any]:
 
 
 def _run_line(run: OnboardingTransaction) -> RunLine:
-    blocked = getattr(run, "blocked", False)
+    if queue := getattr(run, "asked", None):
+        state = f"Blocked: waits for {QUEUES[queue]}"
+    elif getattr(run, "blocked", False):
+        state = "Blocked by what holds up a connection or another run"
+    else:
+        state = f"{run.get_status_display()}: goes on by itself"
     return RunLine(
         run.customer_name or run.onboarding_transaction_id,
         looks.run_sla(run),
-        "Blocked: a ticket is open" if blocked else f"{run.get_status_display()}: goes on by itself",
+        state,
         reverse("admin:onboarding_onboardingtransaction_change", args=[run.pk]),
     )
 

@@ -11,7 +11,7 @@ from integrations import pace
 from integrations.models import Connection
 from integrations.sandbox.control import SandboxControl
 from tests.conftest import Drain
-from tests.console.conftest import QUEUE, RUNS, As, Pay, open_ticket, page, text
+from tests.console.conftest import QUEUE, RUNS, As, Pay, act, open_ticket, page, text
 from tests.console.test_lists import queries
 
 HOME = "/admin/"
@@ -68,7 +68,7 @@ def test_runs_at_risk_stand_there_until_they_are_set_up(
     drain()
     shown = home(as_("support"))
     assert "At risk · 1 " in shown
-    assert "Risky Works at risk, 13 min left Blocked: a ticket is open" in shown
+    assert "Risky Works at risk, 13 min left Blocked: waits for Sales operations" in shown
     assert "Early Works" not in shown
     assert "Done Works" not in shown
 
@@ -141,6 +141,41 @@ def test_next_passes_over_what_is_being_tried_again(missing: Ticket, pay: Pay, a
     urgent.save()
     assert as_("sales").get(NEXT)["Location"] == page(missing)
     assert "It is being tried again now." in home(as_("sales"))
+
+
+def test_a_ticket_that_is_dealt_with_leads_on_to_the_next(missing: Ticket, as_: As) -> None:
+    assert NEXT not in as_("sales").get(page(missing)).content.decode()
+    as_("sales").post(act(missing, "fix"), {"customer.domain": "beta-works.com"})
+    assert NEXT in as_("sales").get(page(missing)).content.decode()
+
+
+def test_a_vendors_timestamps_are_readable(ambiguous: Ticket, as_: As) -> None:
+    created = ambiguous.candidates[0]["evidence"]["created"]
+    shown = text(as_("sales").get(page(ambiguous)))
+    assert created not in shown
+    assert f"{created[:10]} {created[11:16]} UTC" in shown
+
+
+def test_a_search_without_hits_says_what_was_searched(missing: Ticket, as_: As) -> None:
+    shown = text(as_("sales").get(QUEUE, {"q": "no-such-thing"}))
+    assert "Nothing found for “no-such-thing”" in shown
+    assert "Searched: Customer, email, domain, payment or vendor id" in shown
+    assert "Clear the search" in shown
+    assert "Nothing waits for you" in text(as_("support").get(QUEUE))
+    assert "Clear the filters" in text(as_("support").get(QUEUE, {"queue": "finance"}))
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("integrations/connection", "Add a connection"),
+        ("integrations/inboundevent", "No event has come in yet"),
+        ("integrations/apicall", "No vendor has been called yet"),
+        ("exceptions_queue/alert", "No alert was needed yet"),
+    ],
+)
+def test_an_empty_list_says_what_would_be_there(as_: As, path: str, words: str) -> None:
+    assert words in text(as_("admin").get(f"/admin/{path}/"))
 
 
 def test_somebody_in_no_team_is_told_so(transactional_db: None, client: Client) -> None:
