@@ -297,6 +297,7 @@ UNFOLD = {
     "SHOW_HISTORY": False,
     "SHOW_VIEW_ON_SITE": False,
     "BORDER_RADIUS": "6px",
+    "DASHBOARD_CALLBACK": "exceptions_queue.admin.dashboard.callback",
     "SIDEBAR": {"show_search": False, "show_all_applications": False, "navigation": "exceptions_queue.admin.sidebar"},
 }
 

@@ -14,11 +14,8 @@ def to_page(name: str) -> Callable[[HttpRequest, int], HttpResponse]:
     return lambda _request, pk: redirect(name, pk)
 
 
-to_the_queue = RedirectView.as_view(pattern_name="admin:exceptions_queue_ticket_changelist")
-
 urlpatterns = [
-    path("", to_the_queue),
-    path("admin/", to_the_queue),
+    path("", RedirectView.as_view(pattern_name="admin:index")),
     # Short enough for a chat, a mail or a terminal.
     path("t/<int:pk>/", to_page("admin:exceptions_queue_ticket_change"), name="ticket"),
     path("r/<int:pk>/", to_page("admin:onboarding_onboardingtransaction_change"), name="run"),

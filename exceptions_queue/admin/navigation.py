@@ -1,4 +1,4 @@
-"""The sidebar: what this person may see, the queue first."""
+"""The sidebar: what this person may see, where they landed first."""
 
 from typing import Any
 
@@ -51,7 +51,8 @@ _MENU: tuple[tuple[str, tuple[tuple[str, str, str, str], ...]], ...] = (
 def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
     """UNFOLD["SIDEBAR"]["navigation"]."""
     user = request.user
-    groups: list[dict[str, Any]] = []
+    home = {"title": "Home", "icon": "home", "link": reverse("admin:index")}
+    groups: list[dict[str, Any]] = [{"separator": False, "items": [home]}]
     for title, entries in _MENU:
         items = [
             _item(label, icon, name, request) for label, icon, name, codename in entries if user.has_perm(codename)

@@ -106,7 +106,7 @@ def context(ticket: Ticket, user: User, *, forms: dict[str, Any] | None = None) 
         "urls": {name: _act_url(ticket, name) for name in ("fix", "retry", "replay", "skip", "assign", "note")},
         "choose_url": _act_url(ticket, "choose-match"),
         "link_url": _act_url(ticket, "link-object"),
-        "candidates": [{**candidate, "link": safe_link(candidate.get("url", ""))} for candidate in ticket.candidates],
+        "candidates": [_candidate(candidate) for candidate in ticket.candidates],
         "kind": words.kind(ticket),
         "kinds": words.plural(words.kind(ticket)),
         "vendor": words.vendor(ticket.step.connection if ticket.step else ticket.connection),
@@ -272,6 +272,11 @@ def _reference(step: Step | None) -> str:
 def _other_problems(ticket: Ticket) -> list[dict[str, str]]:
     """What the vendor refused and no field of ours stands for."""
     return [problem for problem in ticket.problems if problem.get("path", "") not in catalogue.BY_PATH]
+
+
+def _candidate(found: dict[str, Any]) -> dict[str, Any]:
+    evidence = {name: looks.readable(value) for name, value in found.get("evidence", {}).items()}
+    return {**found, "evidence": evidence, "link": safe_link(found.get("url", ""))}
 
 
 def _act_url(ticket: Ticket, name: str) -> str:

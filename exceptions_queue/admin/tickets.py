@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
 from django.db.models import F, Q, QuerySet
@@ -14,7 +14,7 @@ from django.utils.decorators import method_decorator
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_GET, require_POST
 
-from exceptions_queue.admin import bulk, looks, ticket_actions, ticket_filters, ticket_page, words
+from exceptions_queue.admin import bulk, dashboard, looks, ticket_actions, ticket_filters, ticket_page, words
 from exceptions_queue.admin.search import runs_matching
 from exceptions_queue.models import Ticket, tries_counted
 from integrations.admin import ReadOnlyAdmin
@@ -127,6 +127,7 @@ class TicketAdmin(ReadOnlyAdmin):
             path("<int:pk>/act/<slug:name>/", wrap(self.act_view), name="exceptions_queue_ticket_act"),
             path("<int:pk>/live/", wrap(self.live_view), name="exceptions_queue_ticket_live"),
             path("retry/", wrap(self.bulk_view), name="exceptions_queue_ticket_retry"),
+            path("next/", wrap(self.next_view), name="exceptions_queue_ticket_next"),
         ]
         return [*own, *super().get_urls()]
 
@@ -147,6 +148,17 @@ class TicketAdmin(ReadOnlyAdmin):
         answer = JsonResponse({"html": html, "version": facts["version"], "moving": facts["moving"]})
         answer["Cache-Control"] = "no-store"
         return answer
+
+    @method_decorator(require_GET)
+    def next_view(self, request: HttpRequest) -> HttpResponse:
+        """To the most urgent ticket of this person's queues. It only leads there: nothing is claimed by it."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        ticket = dashboard.urgent(_user(request)).first()
+        if ticket is None:
+            messages.info(request, "Nothing waits for you.")
+            return HttpResponseRedirect(reverse("admin:index"))
+        return HttpResponseRedirect(reverse("admin:exceptions_queue_ticket_change", args=[ticket.pk]))
 
     @method_decorator(require_POST)
     def act_view(self, request: HttpRequest, pk: int, name: str) -> HttpResponse:

@@ -67,7 +67,7 @@ def sales(chromium: Browser, live_server: LiveServer) -> Iterator[Page]:
     tab.get_by_label("Username").fill("sales")
     tab.get_by_label("Password").fill("pw")
     tab.get_by_role("button", name="Log in").click()
-    expect(tab).to_have_url(f"{live_server.url}{QUEUE}")
+    expect(tab).to_have_url(f"{live_server.url}/admin/")
     yield tab
     context.close()
     # A refused form is a page with a status of its own, which Chromium tells as well.
@@ -77,7 +77,7 @@ def sales(chromium: Browser, live_server: LiveServer) -> Iterator[Page]:
 def test_sales_fills_in_what_is_missing_and_watches_the_run_complete(
     missing: Ticket, vendors: list[Connection], sales: Page, drain: Drain
 ) -> None:
-    sales.get_by_role("link", name="Beta Works").click()
+    sales.get_by_role("link", name="Beta Works paid, but").click()
     expect(sales.get_by_role("heading", name="Beta Works paid, but the domain is missing or unusable")).to_be_visible()
     field = sales.get_by_label("Domain", exact=True)
     field.fill("hotmail.com")
@@ -108,7 +108,7 @@ def test_a_choice_is_made_with_the_keyboard(ambiguous: Ticket, sales: Page, drai
 def test_no_page_is_wider_than_the_screen(missing: Ticket, sales: Page, width: int, theme: str) -> None:
     sales.emulate_media(color_scheme="dark" if theme == "dark" else "light")
     sales.set_viewport_size({"width": width, "height": 844})
-    for path in (QUEUE, page(missing), RUNS, f"{RUNS}{missing.transaction_id}/change/"):
+    for path in ("/admin/", QUEUE, page(missing), RUNS, f"{RUNS}{missing.transaction_id}/change/"):
         sales.goto(path)
         expect(sales.get_by_text("Beta Works").first).to_be_attached()
         assert sales.evaluate("document.documentElement.scrollWidth") <= width, path

@@ -35,11 +35,6 @@ def test_a_list_costs_the_same_with_ten_and_with_sixty_rows(pay: Pay, as_: As, u
     assert few < 20
 
 
-def test_the_root_leads_to_the_queue(as_: As) -> None:
-    for url in ("/", "/admin/"):
-        assert as_("sales").get(url)["Location"] == QUEUE
-
-
 def test_the_queue_shows_my_open_tickets_by_due_time(missing: Ticket, pay: Pay, as_: As) -> None:
     pay("urgent", minutes_ago=40, commercial__term=None)
     shown = text(as_("sales").get(QUEUE))

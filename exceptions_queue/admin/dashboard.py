@@ -1,0 +1,241 @@
+"""Where people land: what waits for them, what is late, which vendors are well, and how today goes.
+
+Each card is asked for only where its reader may see what it shows, with a number of queries that does not grow with the rows.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from urllib.parse import urlencode
+
+from django.contrib.auth.models import User
+from django.db.models import Count, F, OuterRef, Q, QuerySet, Subquery
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.safestring import SafeString
+
+from exceptions_queue import roles
+from exceptions_queue.admin import looks, words
+from exceptions_queue.admin.ticket_filters import of_my_queues
+from exceptions_queue.models import UNRESOLVED, Ticket, TicketStatus, is_blocked
+from integrations import clock
+from integrations.models import Connection
+from integrations.words import Breaker
+from onboarding.models import OnboardingTransaction, Step
+from onboarding.queues import QUEUES
+from onboarding.sla import P1_AT_RISK
+from onboarding.words import Status, StepState, WaitsFor
+
+SHOWN = 6
+SEE_TICKETS = "exceptions_queue.view_ticket"
+SEE_RUNS = "onboarding.view_onboardingtransaction"
+SEE_CONNECTIONS = "integrations.view_connection"
+NOT_PROVISIONED = (Status.QUEUED, Status.AWAITING_DATA, Status.PROVISIONING)
+UNDER_WAY = (*NOT_PROVISIONED, Status.READY_FOR_KICKOFF)
+
+
+@dataclass(frozen=True)
+class TicketLine:
+    """One ticket: ``todo`` is what a person does about it, or that nobody need do anything now."""
+
+    headline: str
+    todo: str
+    sla: looks.Sla
+    owner: str
+    link: str
+
+
+@dataclass(frozen=True)
+class RunLine:
+    customer: str
+    sla: looks.Sla
+    state: str
+    link: str
+
+
+@dataclass(frozen=True)
+class ConnectionLine:
+    name: str
+    vendor: str
+    health: SafeString
+    note: str
+    link: str
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A number with what it counts, in the reader's words, and the list that it was counted from."""
+
+    count: int
+    label: str
+    meaning: str
+    link: str
+
+
+@dataclass(frozen=True)
+class QueueLine:
+    name: str
+    waiting: int
+    late: int
+    link: str
+
+
+@dataclass(frozen=True)
+class Behind:
+    """``steps`` wait for this connection, not for a person or another run; ``runs`` are those that a ticket of its counts."""
+
+    steps: int = 0
+    runs: int = 0
+
+
+def callback(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
+    """UNFOLD["DASHBOARD_CALLBACK"]."""
+    user = request.user
+    context |= {"title": "Home", "nothing_to_see": True}
+    if not isinstance(user, User):
+        return context
+    now = clock.now()
+    behind = _behind()
+    if user.has_perm(SEE_TICKETS):
+        context |= {"queue": _my_queue(user, behind), "nothing_to_see": False}
+        if user.is_superuser or roles.LEADS in roles.queues_of(user):
+            context["queues"] = _queues(now)
+    if user.has_perm(SEE_RUNS):
+        context |= {"late": _late(now), "today": _today(now), "nothing_to_see": False}
+    if user.has_perm(SEE_CONNECTIONS):
+        context |= {"connections": _connections(behind, now), "nothing_to_see": False}
+    return context
+
+
+def urgent(user: User) -> QuerySet[Ticket]:
+    """This person's open tickets, the most urgent first. What is being tried again just now waits for nobody and comes last."""
+    related = ("transaction", "step__connection", "connection", "owner")
+    mine = of_my_queues(Ticket.objects.filter(status__in=UNRESOLVED), user).select_related(*related)
+    now_trying = Q(status=TicketStatus.RETRYING)
+    return mine.alias(trying=now_trying).order_by("trying", F("sla_due").asc(nulls_last=True), "pk")
+
+
+def _my_queue(user: User, behind: dict[int, Behind]) -> dict[str, Any]:
+    tickets = urgent(user)
+    lines = [_ticket_line(ticket, user, behind) for ticket in tickets[:SHOWN]]
+    count = tickets.count() if len(lines) == SHOWN else len(lines)
+    return {"lines": lines, "count": count, "link": reverse("admin:exceptions_queue_ticket_changelist")}
+
+
+def _ticket_line(ticket: Ticket, user: User, behind: dict[int, Behind]) -> TicketLine:
+    waiting = behind.get(ticket.connection_id or 0, Behind()).runs
+    story = words.story(ticket, waiting_runs=waiting)
+    todo = story.todo
+    if ticket.status == TicketStatus.RETRYING:
+        todo = "It is being tried again now."
+    elif ticket.next_retry:
+        todo = f"Firstvalue tries again by itself {looks.soon(ticket.next_retry)}. {todo}"
+    return TicketLine(
+        story.headline,
+        todo,
+        looks.ticket_sla(ticket),
+        "yours" if ticket.owner == user else looks.person(ticket.owner) or ticket.get_queue_display(),
+        reverse("admin:exceptions_queue_ticket_change", args=[ticket.pk]),
+    )
+
+
+def _queues(now: datetime) -> list[QueueLine]:
+    late = Count("pk", filter=Q(sla_due__lte=now, transaction__provisioned_at=None))
+    rows = Ticket.objects.filter(status__in=UNRESOLVED).order_by().values("queue").annotate(n=Count("pk"), late=late)
+    counted = {row["queue"]: (row["n"], row["late"]) for row in rows}
+    base = reverse("admin:exceptions_queue_ticket_changelist")
+    return [QueueLine(name, *counted.get(slug, (0, 0)), f"{base}?queue={slug}") for slug, name in QUEUES.items()]
+
+
+def _late(now: datetime) -> dict[str, Any]:
+    """Runs whose P1 clock is at risk or breached and still runs, the longest first."""
+    runs = OnboardingTransaction.objects.filter(status__in=NOT_PROVISIONED, occurred_at__lte=now - P1_AT_RISK)
+    asked = Ticket.objects.filter(transaction=OuterRef("pk"), status__in=UNRESOLVED).order_by("pk").values("queue")
+    told = runs.annotate(blocked=is_blocked(), asked=Subquery(asked[:1]))
+    shown = list(told.order_by("occurred_at", "pk")[:SHOWN])
+    base = reverse("admin:onboarding_onboardingtransaction_changelist")
+    query = {"status__in": ",".join(NOT_PROVISIONED), "occurred_at__lte": (now - P1_AT_RISK).isoformat()}
+    return {
+        "lines": [_run_line(run) for run in shown],
+        "count": runs.count() if len(shown) == SHOWN else len(shown),
+        "link": f"{base}?{urlencode(query)}",
+    }
+
+
+def _run_line(run: OnboardingTransaction) -> RunLine:
+    if queue := getattr(run, "asked", None):
+        state = f"Blocked: waits for {QUEUES[queue]}"
+    elif getattr(run, "blocked", False):
+        state = "Blocked by what holds up a connection or another run"
+    else:
+        state = f"{run.get_status_display()}: goes on by itself"
+    return RunLine(
+        run.customer_name or run.onboarding_transaction_id,
+        looks.run_sla(run),
+        state,
+        reverse("admin:onboarding_onboardingtransaction_change", args=[run.pk]),
+    )
+
+
+def _today(now: datetime) -> list[Tile]:
+    """What became of the runs that were paid since midnight UTC."""
+    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    runs = OnboardingTransaction.objects.filter(occurred_at__gte=midnight)
+    done = Count("pk", filter=Q(status=Status.COMPLETE))
+    moving = Count("pk", filter=Q(status__in=UNDER_WAY))
+    counts = runs.aggregate(paid=Count("pk"), complete=done, open=moving)
+    blocked = runs.filter(is_blocked(), status__in=UNDER_WAY).count()
+    since = {"occurred_at__gte": midnight.isoformat()}
+    not_done = {"status__in": ",".join(UNDER_WAY)}
+    base = reverse("admin:onboarding_onboardingtransaction_changelist")
+
+    def tile(count: int, label: str, meaning: str, **query: str) -> Tile:
+        return Tile(count, label, meaning, f"{base}?{urlencode(since | query)}")
+
+    return [
+        tile(counts["paid"], "paid today", "customers, since midnight UTC"),
+        tile(counts["complete"], "complete", "set up, nothing left to do", status=Status.COMPLETE.value),
+        tile(counts["open"] - blocked, "under way", "they go on by themselves", blocked="no", **not_done),
+        tile(blocked, "blocked", "a person must decide or mend", blocked="yes", **not_done),
+    ]
+
+
+def _behind() -> dict[int, Behind]:
+    due = Step.objects.filter(connection__isnull=False, finished_at=None).exclude(state=StepState.PENDING, due_at=None)
+    for_a_person = Q(state=StepState.BLOCKED, due_at=None)
+    waiting = Count("pk", filter=~Q(state=StepState.RUNNING) & ~for_a_person & ~Q(waits_for=WaitsFor.RESERVATION))
+    rows = due.order_by().values("connection").annotate(n=waiting, runs=Count("transaction", distinct=True))
+    return {row["connection"]: Behind(row["n"], row["runs"]) for row in rows}
+
+
+def _connections(behind: dict[int, Behind], now: datetime) -> list[ConnectionLine]:
+    rank = {looks.BAD: 0, looks.RISK: 1, looks.MUTED: 2, looks.OK: 3}
+    rows = [(connection, *health(connection, now)) for connection in Connection.objects.all()]
+    rows.sort(key=lambda row: rank[row[1]])  # stable: within a rank in the connections' own order
+    return [
+        ConnectionLine(
+            connection.slug,
+            f"{connection.get_system_display()} · {words.vendor(connection)}",
+            looks.badge(text, tone, icon),
+            _waits(behind.get(connection.pk, Behind()).steps),
+            reverse("admin:integrations_connection_change", args=[connection.pk]),
+        )
+        for connection, tone, text, icon in rows
+    ]
+
+
+def health(connection: Connection, now: datetime) -> tuple[str, str, str]:
+    """How a connection is: tone, words and icon."""
+    if not connection.enabled:
+        return looks.MUTED, "Switched off", "block"
+    if connection.breaker == Breaker.OPEN:
+        return looks.BAD, "Credentials refused", "error"
+    if connection.paused_until and connection.paused_until > now:
+        return looks.RISK, f"Slowed down, goes on {looks.when(connection.paused_until)}", "speed"
+    if connection.pace is not None:
+        return looks.RISK, f"Slowed down, {connection.pace} at once", "speed"
+    return looks.OK, "Well", "check_circle"
+
+
+def _waits(steps: int) -> str:
+    return {0: "", 1: "1 step waits"}.get(steps, f"{steps} steps wait")
