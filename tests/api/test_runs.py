@@ -110,7 +110,7 @@ def test_a_list_costs_as_many_queries_as_a_row(
 def test_a_detail_costs_few_queries(read: APIClient, blocked: Blocked, django_assert_max_num_queries: Queries) -> None:
     blocked("pay_1")
 
-    with django_assert_max_num_queries(7):
+    with django_assert_max_num_queries(8):
         read.get(f"{RUNS}pay_1/")
 
 
@@ -260,7 +260,7 @@ def test_the_detail_shows_the_runs_parts(read: APIClient, blocked: Blocked, crm:
     assert body["milestones"][1]["at"] is None
     assert (body["blocked"], [open_one["id"] for open_one in body["exceptions"]]) == (True, [ticket.pk])
     assert set(body["playbook"]) == {"name", "version", "hash"}
-    assert set(body["sla"]) == {"state", "due_at", "at_risk_at", "breached_at"}
+    assert set(body["sla"]) == {"milestone", "state", "due_at", "at_risk_at", "breached_at"}
     assert [(s["version"], s["source"], s["actor"]) for s in body["snapshots"]] == [(1, "billing", "key:operate tests")]
     assert body["snapshots"][0]["provenance"]["customer.domain"] == "billing"
     assert body["customer"] == "Acme Logistics"

@@ -65,7 +65,7 @@ def test_an_exception_carries_all_that_somebody_needs(operate: APIClient, blocke
 
     body = operate.get(f"{TICKETS}{ticket.pk}/").json()
 
-    clock_of = ticket.transaction.p1_clock
+    clock_of = ticket.transaction.sla_clock
     assert body == {
         "id": ticket.pk,
         "status": "open",
