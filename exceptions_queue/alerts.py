@@ -143,7 +143,7 @@ def _p2(p2: SlaClock, name: str) -> tuple[str, str]:
         left = f"it was due at {due}"
     elif (calendar := business_calendar.configured()).digest == p2.calendar:
         # Under another calendar than the clock's own the business time left would be a guess.
-        minutes = int(calendar.business_between(now, p2.due_at))
+        minutes = round(calendar.business_between(now, p2.due_at))
         left = (
             f"{_business_time(minutes)} of business time are left of {_business_time(p2.target_minutes)}, until {due}"
         )

@@ -85,7 +85,7 @@ def _queue_of(step: Step) -> str:
 
 def due_of(run: OnboardingTransaction) -> datetime:
     """When the run's present clock is due."""
-    current = SlaClock.objects.filter(current_of=run).first() if run.provisioned_at else None
+    current = SlaClock.objects.filter(current_of=run).first()
     return current.due_at if current else p1_due(run)
 
 
