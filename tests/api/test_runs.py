@@ -10,12 +10,14 @@ from rest_framework.test import APIClient
 from exceptions_queue.models import SlaClock
 from integrations import clock
 from integrations.models import Connection
+from onboarding import signals
 from onboarding.api import pagination
 from onboarding.engine.locks import lock_run
 from onboarding.models import CorrelationKey, ObjectMapping, OnboardingTransaction, Step
 from onboarding.words import WaitsFor
 from tests.api.conftest import MINIMAL, RUNS, Blocked
 from tests.api.test_malformed import errors, problem
+from tests.engine.test_kickoff_clock import AT_RISK, DUE, FRIDAY_NOON, go_to, to_be_scheduled
 
 Post = Callable[[dict[str, Any]], Any]
 Payload = Callable[..., dict[str, Any]]
@@ -164,6 +166,28 @@ def test_runs_are_filtered_by_their_clock(read: APIClient, post: Post) -> None:
         response = read.get(RUNS, {"sla_state": state})
         assert ids(response) == [state]
         assert response.json()["results"][0]["sla"]["state"] == state
+
+
+def test_a_run_with_a_kickoff_to_schedule_goes_by_its_second_clock(read: APIClient, post: Post) -> None:
+    go_to(FRIDAY_NOON)
+    start(post, "kickoff", "other")
+    to_be_scheduled(OnboardingTransaction.objects.get(onboarding_transaction_id="kickoff"))
+    for instant, state in ((FRIDAY_NOON, "running"), (AT_RISK, "at_risk"), (DUE, "breached")):
+        go_to(instant + timedelta(minutes=1))
+        assert "kickoff" in ids(read.get(RUNS, {"sla_state": state}))
+        shown = {row["onboarding_transaction_id"]: row["sla"] for row in read.get(RUNS).json()["results"]}
+        assert (shown["kickoff"]["milestone"], shown["kickoff"]["state"]) == ("P2", state)
+        assert shown["other"]["milestone"] == "P1"
+
+    run = OnboardingTransaction.objects.get(onboarding_transaction_id="kickoff")
+    signals.run_cancelled.send(OnboardingTransaction, run=run, at=clock.now())
+    assert ids(read.get(RUNS, {"sla_state": "cancelled"})) == ["kickoff"]
+
+    first, second = read.get(f"{RUNS}kickoff/").json()["clocks"]
+    assert (first["milestone"], first["state"], first["target_minutes"], first["calendar"]) == ("P1", "met", 30, "")
+    assert (second["milestone"], second["state"], second["target_minutes"]) == ("P2", "cancelled", 480)
+    assert second["breached_at"] == second["due_at"]
+    assert read.get(f"{RUNS}other/").json()["clocks"][0]["ended_at"] is None
 
 
 def test_a_run_is_found_by_any_of_its_names(read: APIClient, post: Post, crm: Connection) -> None:
