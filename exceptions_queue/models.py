@@ -193,7 +193,7 @@ class ClockState(models.TextChoices):
 
 class Milestone(models.TextChoices):
     P1 = "P1", "Paid to set up"
-    P2 = "P2", "Set up to kickoff scheduled"
+    P2 = "P2", "Set up to kickoff"
 
 
 class SlaClock(models.Model):

@@ -119,8 +119,9 @@ def run_sla(run: OnboardingTransaction) -> Sla:
     return clock_sla(current) if current else Sla(MUTED, "no clock", "timer_off")
 
 
-def clock_sla(sla_clock: SlaClock) -> Sla:
-    kickoff = sla_clock.milestone == Milestone.P2
+def clock_sla(sla_clock: SlaClock, *, named: bool = True) -> Sla:
+    """``named``: a P2 clock says that it is about the kickoff."""
+    kickoff = named and sla_clock.milestone == Milestone.P2
     took = span((sla_clock.ended_at or clock.now()) - sla_clock.started_at)
     match clock_state(sla_clock, clock.now()):
         case SlaState.MET:
@@ -130,7 +131,10 @@ def clock_sla(sla_clock: SlaClock) -> Sla:
         case SlaState.CANCELLED:
             return Sla(MUTED, "cancelled", "timer_off")
     left = _left(sla_clock.at_risk_at, sla_clock.due_at, clock.now())
-    return replace(left, text=f"kickoff: {left.text}") if kickoff else left
+    if not kickoff:
+        return left
+    text = f"{span(clock.now() - sla_clock.due_at)} late" if left.tone == BAD else left.text
+    return replace(left, text=f"kickoff {text}")
 
 
 def _left(at_risk: datetime, due: datetime, now: datetime) -> Sla:

@@ -216,7 +216,7 @@ class RunAdmin(ReadOnlyAdmin):
             ("Paid", looks.moment(run.occurred_at)),
             ("Set up", looks.moment(run.provisioned_at)),
             ("Complete", looks.moment(run.completed_at)),
-            *((each.get_milestone_display(), looks.clock_sla(each).html) for each in run.clocks.all()),
+            *((each.get_milestone_display(), looks.clock_sla(each, named=False).html) for each in run.clocks.all()),
             ("Playbook", str(run.playbook) if run.playbook else "—"),
         ]
 

@@ -33,7 +33,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='slaclock',
             name='milestone',
-            field=models.CharField(choices=[('P1', 'Paid to set up'), ('P2', 'Set up to kickoff scheduled')], default='P1', max_length=2),
+            field=models.CharField(choices=[('P1', 'Paid to set up'), ('P2', 'Set up to kickoff')], default='P1', max_length=2),
             preserve_default=False,
         ),
         migrations.AddField(

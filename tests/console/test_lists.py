@@ -45,22 +45,24 @@ def test_runs_and_tickets_show_the_clock_that_runs_now(pay: Pay, as_: As) -> Non
     go_to(FRIDAY_NOON)
     run = to_be_scheduled(pay("beta"))
     pay("gamma", commercial__term=None)
-    assert "kickoff: 2 days left" in text(lead.get(f"{RUNS}?sla=on-track"))
+    assert "kickoff 2 days left" in text(lead.get(f"{RUNS}?sla=on-track"))
     go_to(AT_RISK + timedelta(minutes=1))
     sla.tick()
     for url in (RUNS, QUEUE):
         shown = text(lead.get(f"{url}?sla=at-risk"))
-        assert "kickoff: at risk, 118 min left" in shown
+        assert "kickoff at risk, 118 min left" in shown
         assert "Gamma Works" not in shown
-    assert "kickoff: at risk" in text(lead.get(page(open_ticket(run))))
+    ticket = text(lead.get(page(open_ticket(run))))
+    assert "kickoff at risk" in ticket
+    assert "The kickoff of Beta Works is not scheduled yet" in ticket
     go_to(DUE + timedelta(hours=3, minutes=1))
-    assert "kickoff: breached 3 h ago" in text(lead.get(f"{RUNS}?sla=breached"))
+    assert "kickoff 3 h late" in text(lead.get(f"{RUNS}?sla=breached"))
     with transaction.atomic():
         signals.kickoff_scheduled.send(type(run), run=run, at=clock.now())
     assert "kickoff late, after 3 days" in text(lead.get(f"{RUNS}?sla=met_late"))
     details = text(lead.get(f"{RUNS}{run.pk}/change/"))
     assert "Paid to set up check met after 0 s" in details
-    assert "Set up to kickoff scheduled timer_off kickoff late, after 3 days" in details
+    assert "Set up to kickoff timer_off met late, after 3 days" in details
 
 
 def test_a_cancelled_runs_clock_says_so(pay: Pay, as_: As) -> None:
