@@ -9,7 +9,8 @@ from django.contrib.auth.models import Group, User
 from django.core.mail import EmailMessage
 from django.db.models import Q
 
-from exceptions_queue.models import Alert, AlertState, Queue, SlaClock, Ticket
+from exceptions_queue import business_calendar
+from exceptions_queue.models import Alert, AlertState, Milestone, Queue, SlaClock, Ticket, steps_towards
 from integrations import clock
 from integrations.redact import redact_text
 from onboarding.queues import QUEUES
@@ -19,12 +20,12 @@ TRIES = 5
 log = logging.getLogger(__name__)
 
 
-def queue_at_risk(p1: SlaClock, ticket: Ticket) -> None:
+def queue_at_risk(sla_clock: SlaClock, ticket: Ticket) -> None:
     """One mail for each person who owns something that holds this run up."""
     now = clock.now()
     for recipient in recipients(ticket):
         Alert.objects.get_or_create(
-            clock=p1,
+            clock=sla_clock,
             rung="at-risk",
             channel="email",
             recipient=recipient,
@@ -34,9 +35,11 @@ def queue_at_risk(p1: SlaClock, ticket: Ticket) -> None:
 
 def queue_late(ticket: Ticket) -> None:
     """A ticket that opens, or changes hands, when its run's clock is at risk already: its owner learns of it too."""
-    p1 = SlaClock.objects.filter(transaction=ticket.transaction_id, at_risk_seen=True, ended_at=None).first()
-    if p1 and ticket.transaction_id:
-        queue_at_risk(p1, ticket)
+    if ticket.transaction is None:
+        return
+    for late in ticket.transaction.clocks.filter(at_risk_seen=True, ended_at=None):
+        if ticket.step is None or steps_towards(late).filter(key=ticket.step.key).exists():
+            queue_at_risk(late, ticket)
 
 
 def recipients(ticket: Ticket) -> list[str]:
@@ -109,10 +112,9 @@ def _end(alert: Alert, state: AlertState) -> None:
 def _message(alert: Alert, *, perhaps_again: bool) -> EmailMessage:
     run, ticket = alert.clock.transaction, alert.ticket
     name = run.customer_name or run.onboarding_transaction_id
-    minutes = int((alert.clock.due_at - clock.now()).total_seconds() // 60)
-    left = f"{minutes} minutes are left" if minutes >= 0 else f"it was due {-minutes} minutes ago"
+    subject, first = (_p2 if alert.clock.milestone == Milestone.P2 else _p1)(alert.clock, name)
     lines = [
-        f"{name} paid at {run.occurred_at:%Y-%m-%d %H:%M} UTC and is not provisioned yet; {left} of the 30.",
+        first,
         "",
         f"What holds it up: {ticket.message if ticket else 'unknown'}",
         f"Owned by: {ticket.owner or QUEUES[ticket.queue] if ticket else 'nobody'}",
@@ -121,4 +123,36 @@ def _message(alert: Alert, *, perhaps_again: bool) -> EmailMessage:
     ]
     if perhaps_again:
         lines += ["", "This mail may have reached you before: its sender was interrupted."]
-    return EmailMessage(subject=f"At risk: {name} is not provisioned yet", body="\n".join(lines), to=[alert.recipient])
+    return EmailMessage(subject=f"At risk: {subject}", body="\n".join(lines), to=[alert.recipient])
+
+
+def _p1(p1: SlaClock, name: str) -> tuple[str, str]:
+    """The subject, and what happened in one sentence."""
+    minutes = int((p1.due_at - clock.now()).total_seconds() // 60)
+    left = f"{minutes} minutes are left" if minutes >= 0 else f"it was due {-minutes} minutes ago"
+    return (
+        f"{name} is not provisioned yet",
+        f"{name} paid at {p1.started_at:%Y-%m-%d %H:%M} UTC and is not provisioned yet; {left} of the {p1.target_minutes}.",
+    )
+
+
+def _p2(p2: SlaClock, name: str) -> tuple[str, str]:
+    subject, due = f"{name} is not scheduled for kickoff yet", f"{p2.due_at:%Y-%m-%d %H:%M} UTC"
+    left = f"it is due at {due}"
+    if (now := clock.now()) >= p2.due_at:
+        left = f"it was due at {due}"
+    elif (calendar := business_calendar.configured()).digest == p2.calendar:
+        # Under another calendar than the clock's own the business time left would be a guess.
+        minutes = round(calendar.business_between(now, p2.due_at))
+        left = (
+            f"{_business_time(minutes)} of business time are left of {_business_time(p2.target_minutes)}, until {due}"
+        )
+    return (
+        subject,
+        f"{name} has been set up since {p2.started_at:%Y-%m-%d %H:%M} UTC and is not scheduled for kickoff yet; {left}.",
+    )
+
+
+def _business_time(minutes: int) -> str:
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours and minutes else f"{hours} h" if hours else f"{minutes} min"

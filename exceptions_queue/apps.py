@@ -7,6 +7,6 @@ class ExceptionsQueueConfig(AppConfig):
     verbose_name = "Exceptions"
 
     def ready(self) -> None:
-        from exceptions_queue import receivers, roles  # noqa: F401  (connects the receivers)
+        from exceptions_queue import checks, receivers, roles  # noqa: F401  (registers and connects them)
 
         post_migrate.connect(roles.establish, sender=self)

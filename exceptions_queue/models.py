@@ -1,11 +1,11 @@
-"""What people must decide: tickets, the SLA clock of each run, and the alerts that were sent."""
+"""What people must decide: tickets, the SLA clocks of each run, and the alerts that were sent."""
 
 from datetime import datetime
 from typing import Any
 
 from django.conf import settings
 from django.db import models
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Exists, F, OuterRef, Q
 from django.db.models.functions import Coalesce
 from django.urls import reverse
 from django_fsm import FSMField, transition
@@ -14,6 +14,7 @@ from integrations.models import Connection
 from integrations.words import Breaker, System
 from onboarding.models import Attempt, OnboardingTransaction, Step
 from onboarding.queues import QUEUES
+from onboarding.sla import KICKOFF
 from onboarding.words import Category, SafeAction, StepState, WaitsFor
 
 
@@ -187,12 +188,34 @@ class ClockState(models.TextChoices):
     BREACHED = "breached", "Breached"
     MET = "met", "Met"
     MET_LATE = "met_late", "Met late"
+    CANCELLED = "cancelled", "Cancelled"
+
+
+class Milestone(models.TextChoices):
+    P1 = "P1", "Paid to set up"
+    P2 = "P2", "Set up to kickoff"
 
 
 class SlaClock(models.Model):
-    """The P1 clock of a run: paid to provisioned, round the clock, never paused."""
+    """A run's clock for one milestone, with the policy that it was started under.
 
-    transaction = models.OneToOneField(OnboardingTransaction, on_delete=models.CASCADE, related_name="p1_clock")
+    P1, paid to provisioned, goes round the clock; P2, provisioned to kickoff scheduled, counts the business time of a calendar.
+    """
+
+    transaction = models.ForeignKey(OnboardingTransaction, on_delete=models.CASCADE, related_name="clocks")
+    milestone = models.CharField(max_length=2, choices=Milestone)
+    current_of = models.OneToOneField(
+        OnboardingTransaction,
+        on_delete=models.CASCADE,
+        null=True,
+        related_name="sla_clock",
+        help_text="Set on the run's latest clock alone, so that lists join one row a run.",
+    )
+    target_minutes = models.PositiveIntegerField(help_text="Of the calendar's business time, where it has one.")
+    at_risk_percent = models.PositiveSmallIntegerField()
+    calendar = models.CharField(
+        max_length=32, blank=True, help_text="Digest of the business calendar; empty: round the clock."
+    )
     state = FSMField(default=ClockState.RUNNING, choices=ClockState.choices, protected=True)
     started_at = models.DateTimeField()
     at_risk_at = models.DateTimeField()
@@ -203,6 +226,14 @@ class SlaClock(models.Model):
     next_transition_at = models.DateTimeField(null=True)
 
     class Meta:
+        ordering = ["pk"]
+        constraints = [
+            models.UniqueConstraint(name="clock_once_per_milestone", fields=["transaction", "milestone"]),
+            models.CheckConstraint(
+                name="clock_current_of_its_run",
+                condition=Q(current_of__isnull=True) | Q(current_of=F("transaction")),
+            ),
+        ]
         indexes = [
             models.Index(
                 fields=["next_transition_at"],
@@ -212,7 +243,7 @@ class SlaClock(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"P1 of {self.transaction_id}: {self.state}"
+        return f"{self.milestone} of {self.transaction_id}: {self.state}"
 
     @transition(field=state, source=ClockState.RUNNING, target=ClockState.BREACHED)
     def breach(self) -> None:
@@ -226,6 +257,11 @@ class SlaClock(models.Model):
 
     @transition(field=state, source=ClockState.BREACHED, target=ClockState.MET_LATE)
     def meet_late(self, *, at: datetime) -> None:
+        self.ended_at, self.next_transition_at = at, None
+
+    @transition(field=state, source=[ClockState.RUNNING, ClockState.BREACHED], target=ClockState.CANCELLED)
+    def cancel(self, *, at: datetime) -> None:
+        """A breach that was stays on record in ``breached_at``."""
         self.ended_at, self.next_transition_at = at, None
 
 
@@ -260,14 +296,29 @@ class Alert(models.Model):
         return f"{self.rung} to {self.recipient}: {self.state}"
 
 
-def covering(run: OnboardingTransaction) -> models.QuerySet[Ticket]:
+def covering(run: OnboardingTransaction, steps: models.QuerySet[Step] | None = None) -> models.QuerySet[Ticket]:
     """The open tickets that cover a run: its own, its steps', those of connections that it is parked behind, and those of the
-    steps of other runs whose turn it waits for.
+    steps of other runs whose turn it waits for. ``steps``: only those of the run's steps count.
     """
-    parked = run.steps.filter(connection__breaker=Breaker.OPEN, finished_at=None).values("connection")
-    ahead = run.steps.filter(waits_for=WaitsFor.RESERVATION).values("waits_on")
-    subject = Q(transaction=run) | Q(connection__in=parked) | Q(step__in=ahead)
-    return Ticket.objects.filter(subject, status__in=UNRESOLVED)
+    own = Q(transaction=run) if steps is None else Q(transaction=run, step=None) | Q(step__in=steps)
+    steps = run.steps.all() if steps is None else steps
+    parked = steps.filter(connection__breaker=Breaker.OPEN, finished_at=None).values("connection")
+    ahead = steps.filter(waits_for=WaitsFor.RESERVATION).values("waits_on")
+    return Ticket.objects.filter(own | Q(connection__in=parked) | Q(step__in=ahead), status__in=UNRESOLVED)
+
+
+def steps_towards(clock: SlaClock) -> models.QuerySet[Step]:
+    """The run's steps that this clock waits for: P2 for the kickoff and what must be done before it, P1 for all but the kickoff."""
+    steps = clock.transaction.steps.all()
+    if clock.milestone == Milestone.P1:
+        return steps.exclude(uses=KICKOFF)
+    after = dict(steps.values_list("key", "after"))
+    keys: set[str] = set()
+    found = set(steps.filter(uses=KICKOFF).values_list("key", flat=True))
+    while found:
+        keys |= found
+        found = {before for key in found for before in after.get(key, ())} - keys
+    return steps.filter(key__in=keys)
 
 
 def is_blocked() -> Q:

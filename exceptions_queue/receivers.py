@@ -1,30 +1,58 @@
 """News from below becomes tickets and clocks, inside the transaction that made it true."""
 
 import functools
+from datetime import datetime
 from typing import Any
 
 from django.db import transaction as db
 from django.dispatch import receiver
+from django_fsm.signals import post_transition
 
 from exceptions_queue import sla, tickets
-from exceptions_queue.models import UNRESOLVED, Ticket
+from exceptions_queue.models import UNRESOLVED, Milestone, Ticket
 from integrations import clock
 from integrations.models import Connection, InboundEvent
 from integrations.signals import breaker_closed, breaker_opened, connection_set, event_failed, event_recovered
 from integrations.words import Breaker, EventState
 from onboarding import audit, services, signals
 from onboarding.models import OnboardingTransaction, Step
-from onboarding.words import Category
+from onboarding.words import Category, Status
 
 
 @receiver(signals.run_accepted)
-def start_clock(run: OnboardingTransaction, **_: Any) -> None:
-    sla.start(run)
+def start_p1(run: OnboardingTransaction, **_: Any) -> None:
+    sla.start_p1(run)
 
 
 @receiver(signals.run_provisioned)
-def meet_clock(run: OnboardingTransaction, **_: Any) -> None:
-    sla.meet(run, at=run.provisioned_at or clock.now())
+def meet_p1(run: OnboardingTransaction, **_: Any) -> None:
+    at = run.provisioned_at or clock.now()
+    sla.meet(run, Milestone.P1, at=at)
+    _went_on(run)
+    sla.start_p2(run, at=at)
+
+
+@receiver(signals.kickoff_scheduled)
+def meet_p2(run: OnboardingTransaction, at: datetime, **_: Any) -> None:
+    sla.meet(run, Milestone.P2, at=at)
+    _went_on(run)
+
+
+@receiver(post_transition, sender=OnboardingTransaction)
+def end_with_the_run(instance: OnboardingTransaction, target: str, **_: Any) -> None:
+    """A run may complete with its kickoff skipped; nothing is left that its clock could wait for."""
+    if target == Status.COMPLETE:
+        sla.meet(instance, Milestone.P2, at=instance.completed_at or clock.now())
+        _went_on(instance)
+
+
+@receiver(signals.run_cancelled)
+def close_all_of_the_run(run: OnboardingTransaction, at: datetime, **_: Any) -> None:
+    sla.cancel(run, at=at)
+    tickets.resolve(Ticket.objects.filter(transaction=run), resolution="The run was cancelled.")
+
+
+def _went_on(run: OnboardingTransaction) -> None:
     stalled = Ticket.objects.filter(transaction=run, step=None, category=Category.STALLED)
     tickets.resolve(stalled, resolution="The run went on by itself.")
 

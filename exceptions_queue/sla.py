@@ -1,6 +1,7 @@
-"""The P1 clock: started with the run, met when it is provisioned, and one mail to the owner when it is at risk.
+"""The SLA clocks. P1 starts with the run and is met when it is provisioned; then P2 starts, met when the kickoff is scheduled.
 
-The clock belongs to the milestone, not to the ticket: a ticket opened at minute 22 has 8 minutes left.
+The clock belongs to the milestone, not to the ticket: a ticket opened at minute 22 has 8 minutes left. What a clock promises (its
+target, its at-risk share, its calendar) is fixed when it starts; a calendar changed later moves no clock that is under way.
 """
 
 import logging
@@ -9,81 +10,165 @@ from datetime import datetime, timedelta
 from django.db import transaction as db
 from django.db.models import Exists, OuterRef
 
-from exceptions_queue import alerts, tickets
-from exceptions_queue.models import ClockState, SlaClock, covering, is_blocked
+from exceptions_queue import alerts, business_calendar, tickets
+from exceptions_queue.models import (
+    UNRESOLVED,
+    ClockState,
+    Milestone,
+    SlaClock,
+    Ticket,
+    covering,
+    is_blocked,
+    steps_towards,
+)
 from integrations import clock
+from integrations.words import Breaker
 from onboarding import audit, services
 from onboarding.engine.locks import lock_run, retried
 from onboarding.models import OnboardingTransaction, Step
-from onboarding.sla import p1_at_risk_from, p1_due
+from onboarding.sla import (
+    KICKOFF,
+    P1_AT_RISK_PERCENT,
+    P1_TARGET,
+    P2_AT_RISK_PERCENT,
+    P2_TARGET,
+    p1_at_risk_from,
+    p1_due,
+)
 from onboarding.words import Category, StepState, WaitsFor
 
 BATCH = 200
 LONG_WAIT = timedelta(minutes=1)
+MINUTE = timedelta(minutes=1)
+EVENT = "event"
+"""What a step waits for that somebody must do elsewhere, such as scheduling the kickoff."""
+GONE = {
+    Milestone.P1: "Half of the 30 minutes is gone",
+    Milestone.P2: "Three quarters of the business day are gone and the kickoff is not scheduled yet",
+}
 log = logging.getLogger(__name__)
 
 
-def start(run: OnboardingTransaction) -> None:
+def start_p1(run: OnboardingTransaction) -> None:
     at_risk, due = p1_at_risk_from(run), p1_due(run)
     SlaClock.objects.create(
-        transaction=run, started_at=run.occurred_at, at_risk_at=at_risk, due_at=due, next_transition_at=at_risk
+        transaction=run,
+        milestone=Milestone.P1,
+        current_of=run,
+        target_minutes=P1_TARGET // MINUTE,
+        at_risk_percent=P1_AT_RISK_PERCENT,
+        started_at=run.occurred_at,
+        at_risk_at=at_risk,
+        due_at=due,
+        next_transition_at=at_risk,
     )
 
 
-def meet(run: OnboardingTransaction, *, at: datetime) -> None:
-    """The run is provisioned. A clock that was due before is met late, also where nobody had noticed the breach yet."""
-    for p1 in SlaClock.objects.filter(transaction=run, ended_at=None):
-        if p1.state == ClockState.RUNNING and at > p1.due_at:
-            p1.breach()
-        if p1.state == ClockState.BREACHED:
-            p1.meet_late(at=at)
+def start_p2(run: OnboardingTransaction, *, at: datetime) -> None:
+    """The run is provisioned. One that has no kickoff to wait for gets no clock, and one that is provisioned again no second."""
+    if not run.steps.filter(uses=KICKOFF, finished_at=None).exists():
+        return
+    if SlaClock.objects.filter(transaction=run, milestone=Milestone.P2).exists():
+        return
+    calendar = business_calendar.configured()
+    target = P2_TARGET // MINUTE
+    at_risk = calendar.add_business(at, target * P2_AT_RISK_PERCENT / 100)
+    due = calendar.add_business(at, target)
+    SlaClock.objects.filter(current_of=run).update(current_of=None)
+    SlaClock.objects.create(
+        transaction=run,
+        milestone=Milestone.P2,
+        current_of=run,
+        target_minutes=target,
+        at_risk_percent=P2_AT_RISK_PERCENT,
+        calendar=calendar.digest,
+        started_at=at,
+        at_risk_at=at_risk,
+        due_at=due,
+        next_transition_at=at_risk,
+    )
+    Ticket.objects.filter(transaction=run, status__in=UNRESOLVED).update(sla_due=due)
+    audit.record(run, "exceptions.sla.started", data={"milestone": Milestone.P2, "due": due.isoformat()})
+
+
+def meet(run: OnboardingTransaction, milestone: Milestone, *, at: datetime) -> None:
+    """The milestone was reached ``at``. A clock that was due before is met late, also where nobody had noticed the breach yet."""
+    for running in SlaClock.objects.filter(transaction=run, milestone=milestone, ended_at=None):
+        # A sender's clock may be wrong, and a kickoff may have been fixed before the clock for it started.
+        ended = max(running.started_at, min(at, clock.now()))
+        if running.state == ClockState.RUNNING and ended > running.due_at:
+            running.breach()
+        if running.state == ClockState.BREACHED:
+            running.meet_late(at=ended)
         else:
-            p1.meet(at=at)
-        p1.save()
-        audit.record(run, "exceptions.sla.met", data={"state": p1.state})
+            running.meet(at=ended)
+        running.save()
+        audit.record(run, "exceptions.sla.met", data={"milestone": milestone, "state": running.state})
+
+
+def cancel(run: OnboardingTransaction, *, at: datetime) -> None:
+    """The run is given up. A breach that was, also one that nobody had noticed yet, stays on record."""
+    for running in SlaClock.objects.filter(transaction=run, ended_at=None):
+        if running.state == ClockState.RUNNING and at > running.due_at:
+            running.breach()
+        running.cancel(at=at)
+        running.save()
+        audit.record(run, "exceptions.sla.cancelled", data={"milestone": running.milestone})
 
 
 def tick() -> int:
     """Take every rung that is due; returns how many clocks were moved."""
     now = clock.now()
-    for run_pk in _silent(now):
+    for pk in _silent(now):
         try:
-            _flag_silent_work(run_pk)
+            _flag_silent_work(pk)
         except Exception:
-            log.exception("The long wait of run %s could not be shown", run_pk)
+            log.exception("The long wait behind clock %s could not be shown", pk)
     due = SlaClock.objects.filter(next_transition_at__lte=now).order_by("next_transition_at")
-    pks = list(due.values_list("transaction_id", flat=True)[:BATCH])
-    for run_pk in pks:
+    pks = list(due.values_list("pk", flat=True)[:BATCH])
+    for pk in pks:
         try:
-            _flag_silent_work(run_pk)
-            _take_rung(run_pk)
+            _flag_silent_work(pk)
+            _take_rung(pk)
         except Exception:
             # One clock that cannot be moved must hold up neither the others nor the work; the next tick tries it again.
-            log.exception("The clock of run %s could not be moved", run_pk)
+            log.exception("Clock %s could not be moved", pk)
     return len(pks)
 
 
 def _silent(now: datetime) -> list[int]:
-    """Runs at risk or late, whose at-risk rung is behind them, that began a long wait which nobody was told of."""
-    long = Step.objects.filter(
-        transaction=OuterRef("pk"),
-        state=StepState.WAITING,
-        waits_for__in=(WaitsFor.RETRY, WaitsFor.SLOT),
-        due_at__gt=now + LONG_WAIT,
-    )
-    late = OnboardingTransaction.objects.filter(p1_clock__at_risk_seen=True, p1_clock__ended_at=None)
-    return list(late.filter(Exists(long)).exclude(is_blocked()).values_list("pk", flat=True)[:BATCH])
+    """Clocks at risk or late, whose at-risk rung is behind them, whose run began a wait which nobody was told of."""
+    steps = Step.objects.filter(transaction=OuterRef("transaction"), state=StepState.WAITING)
+    late = SlaClock.objects.filter(at_risk_seen=True, ended_at=None)
+
+    long = steps.filter(waits_for__in=(WaitsFor.RETRY, WaitsFor.SLOT), due_at__gt=now + LONG_WAIT)
+    free = OnboardingTransaction.objects.exclude(is_blocked()).filter(pk=OuterRef("transaction"))
+    p1 = late.filter(Exists(long), Exists(free), milestone=Milestone.P1)
+
+    # Vendors' failures have their tickets by then, after five attempts; what may begin late and in silence is the kickoff itself.
+    kickoff = steps.filter(uses=KICKOFF, waits_for=EVENT, category="").exclude(connection__breaker=Breaker.OPEN)
+    told = Ticket.objects.filter(transaction=OuterRef("transaction"), step=None, status__in=UNRESOLVED)
+    p2 = late.filter(Exists(kickoff), ~Exists(told), milestone=Milestone.P2)
+    return [pk for found in (p1, p2) for pk in found.values_list("pk", flat=True)[:BATCH]]
 
 
-def _flag_silent_work(run_pk: int) -> None:
-    """At risk and nobody was told yet: what is not done becomes a ticket, while its retries go on."""
-    run = OnboardingTransaction.objects.get(pk=run_pk)
-    if run.provisioned_at or covering(run).exists():
+def _flag_silent_work(pk: int) -> None:
+    """At risk and nobody was told yet: what is not done becomes a ticket, while its retries and looks go on."""
+    sla_clock = SlaClock.objects.select_related("transaction").get(pk=pk)
+    steps = steps_towards(sla_clock)
+    if sla_clock.ended_at or covering(sla_clock.transaction, steps).exists():
         return
-    for step in run.steps.filter(finished_at=None, state=StepState.WAITING):
-        reason = step.message or step.get_waits_for_display() or "unknown"
-        category = _category(step.http_status) if step.message else Category.STALLED
-        services.flag_slow_step(step.pk, f"Half of the 30 minutes is gone; the step waits: {reason}", category=category)
+    for step in steps.filter(finished_at=None, state=StepState.WAITING):
+        message, category = _why(step, Milestone(sla_clock.milestone))
+        services.flag_slow_step(step.pk, message, category=category)
+
+
+def _why(step: Step, milestone: Milestone) -> tuple[str, Category]:
+    if step.uses == KICKOFF and step.waits_for == EVENT:
+        return f"{GONE[milestone]}.", Category.STALLED
+    reason = step.message or step.get_waits_for_display() or "unknown"
+    category = _category(step.http_status) if step.message else Category.STALLED
+    return f"{GONE[milestone]}; the step waits: {reason}", category
 
 
 def _category(status: int | None) -> Category:
@@ -91,24 +176,30 @@ def _category(status: int | None) -> Category:
 
 
 @retried
-def _take_rung(run_pk: int) -> None:
+def _take_rung(pk: int) -> None:
     with db.atomic():
-        run = lock_run(run_pk)
-        p1 = SlaClock.objects.get(transaction=run)
+        run = lock_run(SlaClock.objects.values_list("transaction_id", flat=True).get(pk=pk))
+        sla_clock = SlaClock.objects.select_related("transaction").get(pk=pk)
         now = clock.now()
-        if p1.next_transition_at is None or p1.next_transition_at > now:
+        if sla_clock.next_transition_at is None or sla_clock.next_transition_at > now:
             return
-        if not p1.at_risk_seen:
-            p1.at_risk_seen = True
-            p1.next_transition_at = p1.due_at
-            open_tickets = list(covering(run))
-            if not open_tickets:
-                message = "Half of the 30 minutes is gone and the run is still under way, with no failure known."
-                open_tickets = [tickets.for_run(run, category=Category.STALLED, message=message, problems=[])]
-            for ticket in open_tickets:
-                alerts.queue_at_risk(p1, ticket)
-            audit.record(run, "exceptions.sla.at-risk", data={"due": p1.due_at.isoformat()})
-        if p1.due_at <= now:
-            p1.breach()
-            audit.record(run, "exceptions.sla.breached", data={"due": p1.due_at.isoformat()})
-        p1.save()
+        facts = {"milestone": sla_clock.milestone, "due": sla_clock.due_at.isoformat()}
+        if not sla_clock.at_risk_seen:
+            sla_clock.at_risk_seen = True
+            sla_clock.next_transition_at = sla_clock.due_at
+            for ticket in _held_up_by(run, sla_clock):
+                alerts.queue_at_risk(sla_clock, ticket)
+            audit.record(run, "exceptions.sla.at-risk", data=facts)
+        if sla_clock.due_at <= now:
+            sla_clock.breach()
+            audit.record(run, "exceptions.sla.breached", data=facts)
+        sla_clock.save()
+
+
+def _held_up_by(run: OnboardingTransaction, sla_clock: SlaClock) -> list[Ticket]:
+    """The open tickets that keep the clock going; where there is none, a new one of the run."""
+    found = list(covering(run, steps_towards(sla_clock)))
+    if found:
+        return found
+    message = f"{GONE[Milestone(sla_clock.milestone)]}; the run is still under way, with no failure known."
+    return [tickets.for_run(run, category=Category.STALLED, message=message, problems=[])]

@@ -1,24 +1,29 @@
 """Opening, renewing and resolving tickets, inside the database transaction of what they are about."""
 
+from datetime import datetime
 from typing import Any
 
 from django.db import transaction as db
 
 from exceptions_queue import alerts, routing
-from exceptions_queue.models import UNRESOLVED, Ticket
+from exceptions_queue.models import UNRESOLVED, SlaClock, Ticket
+from exceptions_queue.roles import LEADS
 from integrations import clock
 from integrations.models import Connection
 from integrations.words import System
 from onboarding import audit
 from onboarding.models import OnboardingTransaction, Step
-from onboarding.sla import p1_due
+from onboarding.sla import KICKOFF, p1_due
+from onboarding.words import Category
 
 
 def for_step(step: Step, *, fallback: bool = False) -> Ticket:
     """Open or renew the step's ticket. ``fallback``: routing failed before, so only what cannot fail is used."""
     run = step.transaction
     queue = (
-        routing.ENGINEERING if fallback else routing.queue_for(step.category, step.system, step.problems, step.queue)
+        routing.ENGINEERING
+        if fallback
+        else routing.queue_for(step.category, step.system, step.problems, _queue_of(step))
     )
     return _open(
         {"step": step},
@@ -33,7 +38,7 @@ def for_step(step: Step, *, fallback: bool = False) -> Ticket:
             "http_status": step.http_status,
             "problems": step.problems,
             "candidates": step.candidates,
-            "sla_due": p1_due(run),
+            "sla_due": due_of(run),
             "fingerprint": routing.fingerprint(step.system, step.key, step.category, step.http_status, step.message),
         },
     )
@@ -51,7 +56,7 @@ def for_run(run: OnboardingTransaction, *, category: str, message: str, problems
             "owner": routing.owner_for(queue, run),
             "message": message,
             "problems": problems,
-            "sla_due": p1_due(run),
+            "sla_due": due_of(run),
             "fingerprint": routing.fingerprint(System.WORKFLOW, "gate", category, None, message),
         },
     )
@@ -73,11 +78,22 @@ def for_connection(connection: Connection, *, category: str, message: str, http_
     )
 
 
-def earliest_due(connection: Connection) -> Any:
+def _queue_of(step: Step) -> str:
+    """The playbook's word; a kickoff that nobody schedules is no vendor's failure, so without one the leads chase it."""
+    return step.queue or (LEADS if step.uses == KICKOFF and step.category == Category.STALLED else "")
+
+
+def due_of(run: OnboardingTransaction) -> datetime:
+    """When the run's present clock is due."""
+    current = SlaClock.objects.filter(current_of=run).first()
+    return current.due_at if current else p1_due(run)
+
+
+def earliest_due(connection: Connection) -> datetime | None:
     """When the first of the runs that need this connection is due; None where none waits."""
-    waiting = Step.objects.filter(connection=connection, finished_at=None, transaction__provisioned_at=None)
-    first = waiting.select_related("transaction").order_by("transaction__occurred_at").first()
-    return p1_due(first.transaction) if first else None
+    waiting = Step.objects.filter(connection=connection, finished_at=None).values("transaction")
+    first = SlaClock.objects.filter(transaction__in=waiting, ended_at=None).order_by("due_at").first()
+    return first.due_at if first else None
 
 
 def resolve(tickets: Any, *, resolution: str) -> None:

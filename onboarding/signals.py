@@ -28,3 +28,9 @@ step_unblocked = Signal()
 
 step_retrying = Signal()
 """``step``, ``requested`` (bool): a blocked step is about to be tried again, or was and failed in the same way."""
+
+kickoff_scheduled = Signal()
+"""``run``, ``at``: the kickoff has its date; ``at`` is when that was fixed."""
+
+run_cancelled = Signal()
+"""``run``, ``at``: people gave it up; nothing of it needs anybody any more."""

@@ -1,11 +1,22 @@
-"""The P1 promise: paid to provisioned in 30 minutes, round the clock, never paused."""
+"""The promises. P1: paid to provisioned in 30 minutes, round the clock. P2: provisioned to kickoff scheduled in one business day.
+
+What counts as business time is the calendar's to say, which the clocks above this app hold.
+"""
 
 from datetime import datetime, timedelta
 
 from onboarding.models import OnboardingTransaction
 
 P1_TARGET = timedelta(minutes=30)
-P1_AT_RISK = P1_TARGET / 2
+P1_AT_RISK_PERCENT = 50
+P1_AT_RISK = P1_TARGET * P1_AT_RISK_PERCENT / 100
+
+P2_TARGET = timedelta(minutes=480)
+"""Business time."""
+P2_AT_RISK_PERCENT = 75
+
+KICKOFF = "kickoff.task"
+"""The handler of the step that is done when the kickoff is scheduled."""
 
 
 def p1_due(run: OnboardingTransaction) -> datetime:

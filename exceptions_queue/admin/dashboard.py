@@ -17,13 +17,13 @@ from django.utils.safestring import SafeString
 from exceptions_queue import roles
 from exceptions_queue.admin import looks, words
 from exceptions_queue.admin.ticket_filters import of_my_queues
+from exceptions_queue.api.sla_state import SlaState, clocks_in
 from exceptions_queue.models import UNRESOLVED, Ticket, TicketStatus, is_blocked
 from integrations import clock
 from integrations.models import Connection
 from integrations.words import Breaker
 from onboarding.models import OnboardingTransaction, Step
 from onboarding.queues import QUEUES
-from onboarding.sla import P1_AT_RISK
 from onboarding.words import Status, StepState, WaitsFor
 
 SHOWN = 6
@@ -109,7 +109,7 @@ def callback(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
 
 def urgent(user: User) -> QuerySet[Ticket]:
     """This person's open tickets, the most urgent first. What is being tried again just now waits for nobody and comes last."""
-    related = ("transaction", "step__connection", "connection", "owner")
+    related = ("transaction__sla_clock", "step__connection", "connection", "owner")
     mine = of_my_queues(Ticket.objects.filter(status__in=UNRESOLVED), user).select_related(*related)
     now_trying = Q(status=TicketStatus.RETRYING)
     return mine.alias(trying=now_trying).order_by("trying", F("sla_due").asc(nulls_last=True), "pk")
@@ -148,17 +148,16 @@ def _queues(now: datetime) -> list[QueueLine]:
 
 
 def _late(now: datetime) -> dict[str, Any]:
-    """Runs whose P1 clock is at risk or breached and still runs, the longest first."""
-    runs = OnboardingTransaction.objects.filter(status__in=NOT_PROVISIONED, occurred_at__lte=now - P1_AT_RISK)
+    """Runs whose present clock is at risk or breached and still runs, the one due first first."""
+    runs = OnboardingTransaction.objects.filter(clocks_in([SlaState.AT_RISK, SlaState.BREACHED], now))
     asked = Ticket.objects.filter(transaction=OuterRef("pk"), status__in=UNRESOLVED).order_by("pk").values("queue")
     told = runs.annotate(blocked=is_blocked(), asked=Subquery(asked[:1]))
-    shown = list(told.order_by("occurred_at", "pk")[:SHOWN])
+    shown = list(told.select_related("sla_clock").order_by("sla_clock__due_at", "pk")[:SHOWN])
     base = reverse("admin:onboarding_onboardingtransaction_changelist")
-    query = {"status__in": ",".join(NOT_PROVISIONED), "occurred_at__lte": (now - P1_AT_RISK).isoformat()}
     return {
         "lines": [_run_line(run) for run in shown],
         "count": runs.count() if len(shown) == SHOWN else len(shown),
-        "link": f"{base}?{urlencode(query)}",
+        "link": f"{base}?sla=late",
     }
 
 

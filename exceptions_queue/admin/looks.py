@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -10,12 +10,13 @@ from django.contrib.auth.models import User
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from exceptions_queue.models import Ticket
+from exceptions_queue.api.sla_state import SlaState, clock_state
+from exceptions_queue.models import Milestone, SlaClock, Ticket
 from integrations import clock
 from integrations.models import ApiCall
 from integrations.words import System
 from onboarding.models import OnboardingTransaction
-from onboarding.sla import P1_AT_RISK, p1_due
+from onboarding.sla import P1_AT_RISK
 from onboarding.words import Category, SafeAction, Status, StepState
 
 OK, RISK, BAD, MUTED, INFO = "ok", "risk", "bad", "muted", "info"
@@ -120,24 +121,37 @@ def ticket_sla(ticket: Ticket) -> Sla:
     if not ticket.is_open:
         late = end > ticket.sla_due
         return Sla(BAD, "was breached", "timer_off") if late else Sla(OK, "in time", "check")
-    return _left(ticket.sla_due, end)
+    return _left(ticket.sla_due - P1_AT_RISK, ticket.sla_due, end)
 
 
 def run_sla(run: OnboardingTransaction) -> Sla:
-    """The P1 clock: paid to provisioned."""
-    due = p1_due(run)
-    if run.provisioned_at is None:
-        return _left(due, clock.now())
-    took = span(run.provisioned_at - run.occurred_at)
-    if run.provisioned_at > due:
-        return Sla(BAD, f"met late, after {took}", "timer_off")
-    return Sla(OK, f"met after {took}", "check")
+    """The run's present clock: P1 until it is provisioned, then P2 where it has a kickoff."""
+    current = getattr(run, "sla_clock", None)
+    return clock_sla(current) if current else Sla(MUTED, "no clock", "timer_off")
 
 
-def _left(due: datetime, now: datetime) -> Sla:
+def clock_sla(sla_clock: SlaClock, *, named: bool = True) -> Sla:
+    """``named``: a P2 clock says that it is about the kickoff."""
+    kickoff = named and sla_clock.milestone == Milestone.P2
+    took = span((sla_clock.ended_at or clock.now()) - sla_clock.started_at)
+    match clock_state(sla_clock, clock.now()):
+        case SlaState.MET:
+            return Sla(OK, f"kickoff scheduled after {took}" if kickoff else f"met after {took}", "check")
+        case SlaState.MET_LATE:
+            return Sla(BAD, f"kickoff late, after {took}" if kickoff else f"met late, after {took}", "timer_off")
+        case SlaState.CANCELLED:
+            return Sla(MUTED, "cancelled", "timer_off")
+    left = _left(sla_clock.at_risk_at, sla_clock.due_at, clock.now())
+    if not kickoff:
+        return left
+    text = f"{span(clock.now() - sla_clock.due_at)} late" if left.tone == BAD else left.text
+    return replace(left, text=f"kickoff {text}")
+
+
+def _left(at_risk: datetime, due: datetime, now: datetime) -> Sla:
     if due <= now:
         return Sla(BAD, f"breached {span(now - due)} ago", "timer_off")
-    if due - now < P1_AT_RISK:
+    if at_risk <= now:
         return Sla(RISK, f"at risk, {span(due - now)} left", "timer")
     return Sla(OK, f"{span(due - now)} left", "schedule")
 

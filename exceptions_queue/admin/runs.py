@@ -18,17 +18,20 @@ from exceptions_queue.admin import looks, ticket_page
 from exceptions_queue.admin.payloads import differences, snapshots
 from exceptions_queue.admin.search import runs_matching
 from exceptions_queue.admin.start import StartByHand
+from exceptions_queue.api.sla_state import SlaState, clocks_in
 from exceptions_queue.models import CrmOwner, Ticket, covering, is_blocked
 from integrations import clock
 from onboarding import services
 from onboarding.models import Attempt, ChangeRequest, OnboardingTransaction
 from onboarding.services import Refused
-from onboarding.sla import P1_AT_RISK, P1_TARGET
 from onboarding.words import Status
 
 DISMISS = "exceptions_queue.fix_ticket"
 Runs = QuerySet[OnboardingTransaction]
 Choices = list[tuple[str, str]]
+
+
+LATE = [SlaState.AT_RISK, SlaState.BREACHED]
 
 
 class RunStatusFilter(DropdownFilter):
@@ -63,23 +66,17 @@ class RunSlaFilter(DropdownFilter):
             ("on-track", "On track"),
             ("at-risk", "At risk"),
             ("breached", "Breached"),
+            ("late", "At risk or breached"),
             ("met", "Met"),
             ("met_late", "Met late"),
+            ("cancelled", "Cancelled"),
         ]
 
     def queryset(self, request: HttpRequest, queryset: Runs) -> Runs:  # noqa: ARG002
-        now = clock.now()
-        open_runs = queryset.filter(provisioned_at=None)
-        match self.value():
-            case "on-track":
-                return open_runs.filter(occurred_at__gt=now - P1_AT_RISK)
-            case "at-risk":
-                return open_runs.filter(occurred_at__lte=now - P1_AT_RISK, occurred_at__gt=now - P1_TARGET)
-            case "breached":
-                return open_runs.filter(occurred_at__lte=now - P1_TARGET)
-            case "met" | "met_late" as state:
-                return queryset.filter(p1_clock__state=state)
-        return queryset
+        value = self.value() or ""
+        states = {"on-track": [SlaState.RUNNING], "at-risk": [SlaState.AT_RISK], "late": LATE}.get(value, [value])
+        known = [state for state in states if state in SlaState.values]
+        return queryset.filter(clocks_in(known, clock.now())) if known else queryset
 
 
 class _ValuesFilter(DropdownFilter):
@@ -110,7 +107,7 @@ class SegmentFilter(_ValuesFilter):
 class RunAdmin(StartByHand):
     list_display = ("customer", "state", "sla", "plan", "owned_by", "source", "paid")
     list_display_links = ("customer",)
-    list_select_related = ()
+    list_select_related = ("sla_clock",)
     list_filter = (RunStatusFilter, BlockedFilter, RunSlaFilter, SourceFilter, PlanFilter, SegmentFilter)
     ordering = ("-pk",)
     search_fields = ("pk",)  # what is searched: get_search_results
@@ -225,6 +222,7 @@ class RunAdmin(StartByHand):
             ("Paid", looks.moment(run.occurred_at)),
             ("Set up", looks.moment(run.provisioned_at)),
             ("Complete", looks.moment(run.completed_at)),
+            *((each.get_milestone_display(), looks.clock_sla(each, named=False).html) for each in run.clocks.all()),
             ("Playbook", str(run.playbook) if run.playbook else "—"),
         ]
 
@@ -247,7 +245,7 @@ class RunAdmin(StartByHand):
         if not self.has_view_permission(request):
             raise PermissionDenied
         try:
-            return self.get_queryset(request).select_related("playbook").get(pk=int(pk))
+            return self.get_queryset(request).select_related("playbook", "sla_clock").get(pk=int(pk))
         except (OnboardingTransaction.DoesNotExist, ValueError):
             raise Http404("There is no such run.") from None
 

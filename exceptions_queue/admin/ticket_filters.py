@@ -9,13 +9,13 @@ from django.http import HttpRequest
 from unfold.contrib.filters.admin import DropdownFilter
 
 from exceptions_queue import roles
+from exceptions_queue.api.sla_state import SlaState, tickets_in
 from exceptions_queue.models import UNRESOLVED, Ticket, TicketStatus
 from integrations import clock
 from integrations.models import Connection
 from integrations.words import System
 from onboarding.models import Step
 from onboarding.queues import QUEUES
-from onboarding.sla import P1_AT_RISK
 from onboarding.words import Category
 
 ALL = "all"
@@ -108,15 +108,13 @@ class SlaFilter(DropdownFilter):
         return [("breached", "Breached"), ("at-risk", "At risk"), ("on-track", "On track"), ("none", "No clock")]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Ticket]) -> QuerySet[Ticket]:  # noqa: ARG002
-        now = clock.now()
-        running = queryset.exclude(transaction__provisioned_at__isnull=False)
         match self.value():
             case "breached":
-                return running.filter(sla_due__lte=now)
+                return queryset.filter(tickets_in([SlaState.BREACHED], clock.now()))
             case "at-risk":
-                return running.filter(sla_due__gt=now, sla_due__lt=now + P1_AT_RISK)
+                return queryset.filter(tickets_in([SlaState.AT_RISK], clock.now()))
             case "on-track":
-                return running.filter(sla_due__gte=now + P1_AT_RISK)
+                return queryset.filter(tickets_in([SlaState.RUNNING], clock.now()))
             case "none":
                 return queryset.filter(sla_due=None)
         return queryset

@@ -58,8 +58,11 @@ AUDIT_WORDS = {
     "exceptions.ticket.opened": "A ticket was opened",
     "exceptions.ticket.resolved": "The ticket was resolved",
     "exceptions.ticket.assigned": "The ticket was assigned",
-    "exceptions.sla.at-risk": "Half of the 30 minutes was gone",
-    "exceptions.sla.breached": "The 30 minutes were over",
+    "exceptions.sla.started": "The SLA clock for the kickoff started",
+    "exceptions.sla.at-risk": "The SLA came to be at risk",
+    "exceptions.sla.breached": "The SLA was breached",
+    "exceptions.sla.met": "The SLA's milestone was reached",
+    "exceptions.sla.cancelled": "The SLA clock was cancelled",
 }
 
 
@@ -84,7 +87,7 @@ class Row:
 
 def load(pk: int) -> Ticket:
     """Raises ``Ticket.DoesNotExist``."""
-    related = ("transaction", "step__connection", "connection", "owner", "retry_of")
+    related = ("transaction__sla_clock", "step__connection", "connection", "owner", "retry_of")
     return Ticket.objects.select_related(*related).get(pk=pk)
 
 

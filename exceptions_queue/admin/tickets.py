@@ -24,7 +24,7 @@ from integrations.admin import ReadOnlyAdmin
 class TicketAdmin(ReadOnlyAdmin):
     list_display = ("sla", "customer", "wrong", "where", "owned_by", "tries", "action", "opened")
     list_display_links = ("customer",)
-    list_select_related = ("transaction", "step", "connection", "owner")
+    list_select_related = ("transaction__sla_clock", "step", "connection", "owner")
     list_filter = (
         ticket_filters.StatusFilter,
         ticket_filters.QueueFilter,

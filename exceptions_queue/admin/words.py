@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from exceptions_queue.models import Ticket
+from exceptions_queue.models import Milestone, Ticket
 from integrations.models import Connection
 from onboarding.payload import catalogue
 from onboarding.steps.base import EnsureHandler
@@ -204,6 +204,16 @@ def _unknown(ticket: Ticket) -> Story:
 
 
 def _stalled(ticket: Ticket) -> Story:
+    current = getattr(ticket.transaction, "sla_clock", None)
+    if current and current.milestone == Milestone.P2:
+        return Story(
+            f"The kickoff of {customer(ticket)} is not scheduled yet",
+            [
+                "Everything is set up. The business day for scheduling the kickoff is running out, or over.",
+                "The ticket closes by itself as soon as the kickoff is scheduled.",
+            ],
+            "Find out whose it is to agree on a date with the customer, and what keeps them.",
+        )
     return Story(
         f"{customer(ticket)} is not moving",
         [

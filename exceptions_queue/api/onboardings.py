@@ -56,7 +56,7 @@ class OnboardingList(Representation):
     scopes = {"GET": READERS, "POST": SENDERS}
 
     def get_queryset(self) -> QuerySet[OnboardingTransaction]:
-        return OnboardingTransaction.objects.select_related("p1_clock").annotate(blocked=is_blocked())
+        return OnboardingTransaction.objects.select_related("sla_clock").annotate(blocked=is_blocked())
 
     @extend_schema(responses=responses({200: OnboardingSerializer(many=True)}, 404), tags=TAGS, summary="List runs")
     def get(self, request: Request) -> Response:  # noqa: ARG002
@@ -126,6 +126,6 @@ class OnboardingDetail(Representation):
 def _with_parts() -> QuerySet[OnboardingTransaction]:
     steps = Step.objects.annotate(attempt_count=Count("attempt_rows")).order_by("position")
     mappings = ObjectMapping.objects.select_related("connection", "step").order_by("step__position", F("pk"))
-    return OnboardingTransaction.objects.select_related("p1_clock", "playbook").prefetch_related(
-        Prefetch("steps", steps), Prefetch("mappings", mappings), "snapshots", "change_requests"
+    return OnboardingTransaction.objects.select_related("sla_clock", "playbook").prefetch_related(
+        Prefetch("steps", steps), Prefetch("mappings", mappings), "clocks", "snapshots", "change_requests"
     )

@@ -165,24 +165,31 @@ class TicketSerializer(TicketBaseSerializer):
 
 
 class SlaSerializer(serializers.ModelSerializer[SlaClock]):
-    """The P1 clock: paid to provisioned, 30 minutes."""
+    """The run's present clock: P1 (paid to provisioned), then P2 (provisioned to kickoff scheduled) where it has a kickoff."""
 
     state = serializers.SerializerMethodField()
 
     class Meta:
         model = SlaClock
-        fields = ["state", "due_at", "at_risk_at", "breached_at"]
+        fields = ["milestone", "state", "due_at", "at_risk_at", "breached_at"]
 
     @extend_schema_field(sla_choice)
-    def get_state(self, p1: SlaClock) -> str | None:
-        return clock_state(p1, clock.now())
+    def get_state(self, sla_clock: SlaClock) -> str | None:
+        return clock_state(sla_clock, clock.now())
+
+
+class ClockSerializer(SlaSerializer):
+    """One of the run's clocks, with the policy that it was started under."""
+
+    class Meta(SlaSerializer.Meta):
+        fields = [*SlaSerializer.Meta.fields, "started_at", "ended_at", "target_minutes", "at_risk_percent", "calendar"]
 
 
 class OnboardingSerializer(RunSerializer):
     """One row of a list of runs."""
 
     blocked = serializers.BooleanField(help_text="An open exception covers it.")
-    sla = SlaSerializer(source="p1_clock", allow_null=True)
+    sla = SlaSerializer(source="sla_clock", allow_null=True)
     console_url = serializers.SerializerMethodField()
 
     class Meta(RunSerializer.Meta):
@@ -199,10 +206,11 @@ class OnboardingDetailSerializer(OnboardingSerializer, RunDetailSerializer):
     blocked = serializers.SerializerMethodField(  # type: ignore[assignment]
         help_text="An open exception covers it."
     )
+    clocks = ClockSerializer(many=True, help_text="All that were started, P1 first.")
     exceptions = serializers.SerializerMethodField(help_text="The open ones.")
 
     class Meta(RunDetailSerializer.Meta):
-        fields = [*RunDetailSerializer.Meta.fields, "console_url", "blocked", "sla", "exceptions"]
+        fields = [*RunDetailSerializer.Meta.fields, "console_url", "blocked", "sla", "clocks", "exceptions"]
 
     def get_blocked(self, run: OnboardingTransaction) -> bool:  # noqa: ARG002
         return bool(self.context["exceptions"])

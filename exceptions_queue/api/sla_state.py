@@ -15,20 +15,21 @@ class SlaState(TextChoices):
     BREACHED = "breached"
     MET = "met"
     MET_LATE = "met_late"
+    CANCELLED = "cancelled"
 
 
-def clock_state(p1: SlaClock | None, now: datetime) -> str | None:
-    if p1 is None:
+def clock_state(sla_clock: SlaClock | None, now: datetime) -> str | None:
+    if sla_clock is None:
         return None
-    if p1.state != ClockState.RUNNING:
-        return str(p1.state)
-    return _by_time(now, p1.at_risk_at, p1.due_at)
+    if sla_clock.state != ClockState.RUNNING:
+        return str(sla_clock.state)
+    return _by_time(now, sla_clock.at_risk_at, sla_clock.due_at)
 
 
 def ticket_state(ticket: Ticket, now: datetime) -> str | None:
-    """The clock of the ticket's run; for a connection's ticket that of the first run which needs it."""
+    """The present clock of the ticket's run; for a connection's ticket that of the first run which needs it."""
     if ticket.transaction:
-        return clock_state(getattr(ticket.transaction, "p1_clock", None), now)
+        return clock_state(getattr(ticket.transaction, "sla_clock", None), now)
     if ticket.sla_due is None:
         return None
     if ticket.resolved_at:
@@ -36,8 +37,8 @@ def ticket_state(ticket: Ticket, now: datetime) -> str | None:
     return _by_time(now, ticket.sla_due - P1_AT_RISK, ticket.sla_due)
 
 
-def clocks_in(states: list[str], now: datetime, prefix: str = "p1_clock__") -> Q:
-    """The rows whose clock is in one of these states, as ``clock_state`` tells them."""
+def clocks_in(states: list[str], now: datetime, prefix: str = "sla_clock__") -> Q:
+    """The rows whose present clock is in one of these states, as ``clock_state`` tells them."""
     found = Q(pk__in=[])
     for state in states:
         found |= _clock_in(state, now, prefix)
@@ -45,7 +46,7 @@ def clocks_in(states: list[str], now: datetime, prefix: str = "p1_clock__") -> Q
 
 
 def tickets_in(states: list[str], now: datetime) -> Q:
-    found = clocks_in(states, now, "transaction__p1_clock__")
+    found = clocks_in(states, now, "transaction__sla_clock__")
     for state in states:
         found |= Q(transaction=None, sla_due__isnull=False) & _connection_ticket_in(state, now)
     return found
@@ -81,4 +82,6 @@ def _connection_ticket_in(state: str, now: datetime) -> Q:
             return Q(resolved_at=None, sla_due__lte=now)
         case SlaState.MET:
             return Q(resolved_at__lte=F("sla_due"))
-    return Q(resolved_at__gt=F("sla_due"))
+        case SlaState.MET_LATE:
+            return Q(resolved_at__gt=F("sla_due"))
+    return Q(pk__in=[])

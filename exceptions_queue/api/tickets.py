@@ -32,7 +32,7 @@ class TicketView(ApiView):
     def get_queryset(self) -> QuerySet[Ticket]:
         """Most urgent first; joined and counted so that a page costs as many queries as a row."""
         return (
-            Ticket.objects.select_related("transaction__p1_clock", "step", "connection", "owner")
+            Ticket.objects.select_related("transaction__sla_clock", "step", "connection", "owner")
             .prefetch_related("notes")
             .annotate(attempt_count=tries_counted())
             .order_by(F("sla_due").asc(nulls_last=True), "pk")

@@ -10,12 +10,14 @@ from rest_framework.test import APIClient
 from exceptions_queue.models import SlaClock
 from integrations import clock
 from integrations.models import Connection
+from onboarding import signals
 from onboarding.api import pagination
 from onboarding.engine.locks import lock_run
 from onboarding.models import CorrelationKey, ObjectMapping, OnboardingTransaction, Step
 from onboarding.words import WaitsFor
 from tests.api.conftest import MINIMAL, RUNS, Blocked
 from tests.api.test_malformed import errors, problem
+from tests.engine.test_kickoff_clock import AT_RISK, DUE, FRIDAY_NOON, go_to, to_be_scheduled
 
 Post = Callable[[dict[str, Any]], Any]
 Payload = Callable[..., dict[str, Any]]
@@ -110,7 +112,7 @@ def test_a_list_costs_as_many_queries_as_a_row(
 def test_a_detail_costs_few_queries(read: APIClient, blocked: Blocked, django_assert_max_num_queries: Queries) -> None:
     blocked("pay_1")
 
-    with django_assert_max_num_queries(7):
+    with django_assert_max_num_queries(8):
         read.get(f"{RUNS}pay_1/")
 
 
@@ -164,6 +166,28 @@ def test_runs_are_filtered_by_their_clock(read: APIClient, post: Post) -> None:
         response = read.get(RUNS, {"sla_state": state})
         assert ids(response) == [state]
         assert response.json()["results"][0]["sla"]["state"] == state
+
+
+def test_a_run_with_a_kickoff_to_schedule_goes_by_its_second_clock(read: APIClient, post: Post) -> None:
+    go_to(FRIDAY_NOON)
+    start(post, "kickoff", "other")
+    to_be_scheduled(OnboardingTransaction.objects.get(onboarding_transaction_id="kickoff"))
+    for instant, state in ((FRIDAY_NOON, "running"), (AT_RISK, "at_risk"), (DUE, "breached")):
+        go_to(instant + timedelta(minutes=1))
+        assert "kickoff" in ids(read.get(RUNS, {"sla_state": state}))
+        shown = {row["onboarding_transaction_id"]: row["sla"] for row in read.get(RUNS).json()["results"]}
+        assert (shown["kickoff"]["milestone"], shown["kickoff"]["state"]) == ("P2", state)
+        assert shown["other"]["milestone"] == "P1"
+
+    run = OnboardingTransaction.objects.get(onboarding_transaction_id="kickoff")
+    signals.run_cancelled.send(OnboardingTransaction, run=run, at=clock.now())
+    assert ids(read.get(RUNS, {"sla_state": "cancelled"})) == ["kickoff"]
+
+    first, second = read.get(f"{RUNS}kickoff/").json()["clocks"]
+    assert (first["milestone"], first["state"], first["target_minutes"], first["calendar"]) == ("P1", "met", 30, "")
+    assert (second["milestone"], second["state"], second["target_minutes"]) == ("P2", "cancelled", 480)
+    assert second["breached_at"] == second["due_at"]
+    assert read.get(f"{RUNS}other/").json()["clocks"][0]["ended_at"] is None
 
 
 def test_a_run_is_found_by_any_of_its_names(read: APIClient, post: Post, crm: Connection) -> None:
@@ -261,7 +285,7 @@ def test_the_detail_shows_the_runs_parts(read: APIClient, blocked: Blocked, crm:
     assert body["milestones"][1]["at"] is None
     assert (body["blocked"], [open_one["id"] for open_one in body["exceptions"]]) == (True, [ticket.pk])
     assert set(body["playbook"]) == {"name", "version", "hash"}
-    assert set(body["sla"]) == {"state", "due_at", "at_risk_at", "breached_at"}
+    assert set(body["sla"]) == {"milestone", "state", "due_at", "at_risk_at", "breached_at"}
     assert [(s["version"], s["source"], s["actor"]) for s in body["snapshots"]] == [(1, "billing", "key:operate tests")]
     assert body["snapshots"][0]["provenance"]["customer.domain"] == "billing"
     assert body["customer"] == "Acme Logistics"

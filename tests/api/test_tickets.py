@@ -8,13 +8,14 @@ import pytest
 from django.contrib.auth.models import User
 from rest_framework.test import APIClient
 
-from exceptions_queue import tickets
+from exceptions_queue import sla, tickets
 from exceptions_queue.models import Ticket
 from integrations import clock
 from integrations.models import Connection
 from onboarding.models import AuditEntry, MatchChoice, OnboardingTransaction, PayloadSnapshot, Step
 from tests.api.conftest import RUNS, TICKETS, Blocked
 from tests.api.test_malformed import errors, problem
+from tests.engine.test_kickoff_clock import AT_RISK, FRIDAY_NOON, go_to, to_be_scheduled
 
 Post = Callable[[dict[str, Any]], Any]
 Payload = Callable[..., dict[str, Any]]
@@ -65,7 +66,7 @@ def test_an_exception_carries_all_that_somebody_needs(operate: APIClient, blocke
 
     body = operate.get(f"{TICKETS}{ticket.pk}/").json()
 
-    clock_of = ticket.transaction.p1_clock
+    clock_of = ticket.transaction.sla_clock
     assert body == {
         "id": ticket.pk,
         "status": "open",
@@ -175,6 +176,19 @@ def test_exceptions_are_filtered_by_their_clock(read: APIClient, post: Post, pay
         response = read.get(TICKETS, {"sla_state": state})
         assert set(pks(response)) == {pk, refused.pk}
         assert {row["sla_state"] for row in response.json()["results"]} == {state}
+
+
+def test_an_exception_goes_by_the_clock_that_runs_now(read: APIClient, blocked: Blocked) -> None:
+    go_to(FRIDAY_NOON)
+    run = to_be_scheduled(blocked("pay_1").transaction)
+    go_to(AT_RISK + timedelta(minutes=1))
+    sla.tick()
+
+    (row,) = read.get(TICKETS, {"sla_state": "at_risk"}).json()["results"]
+
+    assert (row["step"], row["category"], row["sla_state"]) == ("kickoff", "stalled", "at_risk")
+    assert row["sla_due"] == run.clocks.get(milestone="P2").due_at.isoformat().replace("+00:00", "Z")
+    assert pks(read.get(TICKETS, {"sla_state": ["met", "running", "breached"]})) == []
 
 
 def test_a_list_costs_as_many_queries_as_a_row(

@@ -1,17 +1,22 @@
 """The queue and the runs: what is shown by default, what is found, and at what price."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import connection
+from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 
+from exceptions_queue import sla
 from exceptions_queue.models import CrmOwner, Ticket
+from integrations import clock
 from integrations.models import Connection
+from onboarding import signals
 from onboarding.models import ObjectMapping
 from tests.conftest import Drain
-from tests.console.conftest import CONNECTIONS, QUEUE, RUNS, As, Pay, act, open_ticket, text
+from tests.console.conftest import CONNECTIONS, QUEUE, RUNS, As, Pay, act, open_ticket, page, text
+from tests.engine.test_kickoff_clock import AT_RISK, DUE, FRIDAY_NOON, go_to, to_be_scheduled
 
 
 def queries(client: Any, url: str) -> int:
@@ -33,6 +38,39 @@ def test_a_list_costs_the_same_with_ten_and_with_sixty_rows(pay: Pay, as_: As, u
         pay(f"many{number}", commercial__term=None)
     assert queries(lead, url) == few
     assert few < 20
+
+
+def test_runs_and_tickets_show_the_clock_that_runs_now(pay: Pay, as_: As) -> None:
+    lead = as_("lead")
+    go_to(FRIDAY_NOON)
+    run = to_be_scheduled(pay("beta"))
+    pay("gamma", commercial__term=None)
+    assert "kickoff 2 days left" in text(lead.get(f"{RUNS}?sla=on-track"))
+    go_to(AT_RISK + timedelta(minutes=1))
+    sla.tick()
+    for url in (RUNS, QUEUE):
+        shown = text(lead.get(f"{url}?sla=at-risk"))
+        assert "kickoff at risk, 118 min left" in shown
+        assert "Gamma Works" not in shown
+    ticket = text(lead.get(page(open_ticket(run))))
+    assert "kickoff at risk" in ticket
+    assert "The kickoff of Beta Works is not scheduled yet" in ticket
+    go_to(DUE + timedelta(hours=3, minutes=1))
+    assert "kickoff 3 h late" in text(lead.get(f"{RUNS}?sla=breached"))
+    with transaction.atomic():
+        signals.kickoff_scheduled.send(type(run), run=run, at=clock.now())
+    assert "kickoff late, after 3 days" in text(lead.get(f"{RUNS}?sla=met_late"))
+    details = text(lead.get(f"{RUNS}{run.pk}/change/"))
+    assert "Paid to set up check met after 0 s" in details
+    assert "Set up to kickoff timer_off met late, after 3 days" in details
+
+
+def test_a_cancelled_runs_clock_says_so(pay: Pay, as_: As) -> None:
+    run = pay("beta", commercial__term=None)
+    with transaction.atomic():
+        signals.run_cancelled.send(type(run), run=run, at=clock.now())
+    assert "cancelled" in text(as_("lead").get(f"{RUNS}?sla=cancelled"))
+    assert "Beta Works" not in text(as_("lead").get(f"{RUNS}?sla=on-track"))
 
 
 def test_the_queue_shows_my_open_tickets_by_due_time(missing: Ticket, pay: Pay, as_: As) -> None:

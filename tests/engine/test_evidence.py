@@ -69,7 +69,7 @@ def test_waits_renewals_retries_and_a_met_clock_leave_evidence(
     assert trail["exceptions.ticket.renewed"] == 1
     assert trail["exceptions.ticket.resolved"] == 1
     assert trail["exceptions.sla.met"] == 1
-    assert run.audit.get(name="exceptions.sla.met").data == {"state": "met"}
+    assert run.audit.get(name="exceptions.sla.met").data == {"milestone": "P1", "state": "met"}
     assert {entry.actor for entry in run.audit.filter(name="onboarding.step.retry-requested")} == {"kim"}
     assert list(audit.broken_links()) == []
 

@@ -11,7 +11,17 @@ from django.db import InterfaceError
 
 from exceptions_queue import actions, alerts, scheduling, sla, tickets
 from exceptions_queue.actions import Actor
-from exceptions_queue.models import Alert, AlertState, ClockState, CrmOwner, Queue, SlaClock, Ticket, covering
+from exceptions_queue.models import (
+    Alert,
+    AlertState,
+    ClockState,
+    CrmOwner,
+    Milestone,
+    Queue,
+    SlaClock,
+    Ticket,
+    covering,
+)
 from integrations import clock
 from integrations.sandbox.control import SandboxControl
 from onboarding import services
@@ -31,7 +41,7 @@ def minutes(number: float) -> timedelta:
 
 
 def p1(run: OnboardingTransaction) -> SlaClock:
-    return SlaClock.objects.get(transaction=run)
+    return SlaClock.objects.get(transaction=run, milestone=Milestone.P1)
 
 
 def one_pass() -> None:
