@@ -21,14 +21,14 @@ ROLES: dict[str, tuple[str, ...]] = {
     "support-ops": (*EVERYBODY, "fix_ticket", "choose_match_ticket", "link_object_ticket", "see_personal_data"),
     "revenue-operations": (
         *EVERYBODY, "fix_ticket", "choose_match_ticket", "link_object_ticket", "assign_ticket", "see_personal_data",
-        "view_connection", "add_connection", "change_connection", "test_connection", "enter_credentials",
+        "view_connection", "add_connection", "change_connection", "test_connection", "enter_credentials", "use_sandbox",
         "view_apicall", "view_inboundevent", "view_planprice", "add_planprice", "change_planprice", "delete_planprice",
         "view_crmowner", "add_crmowner", "change_crmowner", "delete_crmowner", "view_auditentry",
     ),
     "finance": EVERYBODY,
     "leads": (
         *EVERYBODY, "fix_ticket", "choose_match_ticket", "assign_ticket", "see_personal_data", "view_auditentry", "view_queue",
-        "change_queue", "view_alert", "view_crmowner", "add_crmowner", "change_crmowner", "delete_crmowner",
+        "change_queue", "view_alert", "view_crmowner", "add_crmowner", "change_crmowner", "delete_crmowner", "use_sandbox",
     ),
 }  # fmt: skip
 LEADS = "leads"
