@@ -113,8 +113,7 @@ def pay(request: HttpRequest, user: User) -> HttpResponse:
         form.add_error(None, str(problem))
         return _page(request, user, form=form, status=422)
     audit.record_elsewhere("integrations.sandbox.paid", actor=user.get_username(), data={"session": payment.session_id})
-    messages.success(request, f"{form.cleaned_data['name']} paid.")
-    return _back(request, paid=payment.session_id, q="")
+    return _back(request, "#fv-live", paid=payment.session_id, q="")  # where the page tells how it goes on
 
 
 def _done(request: HttpRequest, user: User, change: Callable[[], str], data: dict[str, Any]) -> HttpResponse:
@@ -175,9 +174,9 @@ def _state(given: QueryDict, **changes: str) -> str:
     return urlencode({name: value for name, value in values.items() if value})
 
 
-def _back(request: HttpRequest, **changes: str) -> HttpResponseRedirect:
+def _back(request: HttpRequest, fragment: str = "", **changes: str) -> HttpResponseRedirect:
     state = _state(request.GET, **changes)
-    return HttpResponseRedirect(f"{reverse('sandbox')}?{state}" if state else reverse("sandbox"))
+    return HttpResponseRedirect(f"{reverse('sandbox')}{'?' if state else ''}{state}{fragment}")
 
 
 _wrap = admin.site.admin_view

@@ -6,7 +6,9 @@ Vendors, kinds and settings are whatever the sandbox itself reports.
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from http import HTTPStatus
 from typing import Any, TypeVar
+from urllib.parse import unquote
 
 import requests
 from django.conf import settings
@@ -69,6 +71,23 @@ class Vendor:
         if self.connection.breaker == Breaker.OPEN:
             return looks.badge("stopped: credentials refused", looks.BAD, "error")
         return looks.badge("connected", looks.OK, "check_circle")
+
+    @property
+    def manners(self) -> str:
+        """What it takes and how it is set now, in a sentence or two."""
+        told = []
+        if tokens := self.settings.get("tokens"):
+            told.append(f"Takes the token {' or '.join(tokens)}.")
+        if lag := self.settings.get("search_lag"):
+            told.append(f"Its search lags {lag:g} s." if lag != "never" else "Its search shows nothing new.")
+        if pace := self.settings.get("rate_limit"):
+            told.append(f"Allows {pace['requests']} calls in {pace['seconds']:g} s.")
+        return " ".join(told)
+
+    @property
+    def without(self) -> str:
+        """Kinds of which nothing is shown."""
+        return ", ".join(kind.name for kind in self.kinds if not kind.objects)
 
     @property
     def is_empty(self) -> bool:
@@ -239,11 +258,17 @@ def _rule(rule: Json) -> Json:
 
 def _request(row: Json) -> Json:
     status, fault = row["status"], row["fault"]
-    tone = looks.BAD if status is None or status >= 500 else looks.RISK if status >= 400 else looks.OK  # noqa: PLR2004
+    tone = looks.OK
+    if status == HTTPStatus.NOT_FOUND:
+        tone = looks.MUTED  # a look-up that found nothing, most often
+    elif status is None or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        tone = looks.BAD
+    elif status >= HTTPStatus.BAD_REQUEST:
+        tone = looks.RISK
     return {
         "at": datetime.fromtimestamp(row["at"], UTC).strftime("%H:%M:%S"),
         "vendor": label(row["vendor"]),
-        "call": f"{row['method']} {looks.short(row['path'], 80)}",
+        "call": f"{row['method']} {looks.short(unquote(row['path']), 90)}",
         "status": looks.badge(status or "no answer", tone),
         "fault": FAULTS.get(fault, fault.replace("_", " ")) if fault else "",
         "key": row["idempotency_key"] or "",

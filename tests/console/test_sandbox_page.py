@@ -174,7 +174,7 @@ def test_what_the_vendors_hold_leads_to_the_run(
         assert f'-{mapping.external_id}"' in shown.content.decode(), mapping
     assert f"/admin/onboarding/onboardingtransaction/{run.pk}/change/" in shown.content.decode()
     assert "POST /crm/v3/objects/companies" in text(shown)
-    found = text(engineer.get(f"{SANDBOX}?q=BETA"))
+    found = engineer.get(f"{SANDBOX}?q=BETA").content.decode()
     assert "Run of Beta Works" in found
     assert "Run of Gamma Works" not in found
     assert "No vendor holds anything of “nobody”." in text(engineer.get(f"{SANDBOX}?q=nobody"))
@@ -225,7 +225,6 @@ def test_a_customer_pays_through_the_front_door(
 ) -> None:
     engineer = as_("engineer")
     answer = engineer.post(f"{SANDBOX}pay/", {**CUSTOMER, "twice": "on"}, follow=True)
-    assert "Kestrel Optics paid." in text(answer)
     assert "Its run begins any moment." in text(answer)
     assert InboundEvent.objects.count() == 2
     drain()
