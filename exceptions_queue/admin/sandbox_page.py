@@ -20,6 +20,7 @@ from django.utils.html import strip_tags
 from exceptions_queue.admin import looks, words
 from exceptions_queue.admin.sandbox_switches import FAULTS
 from exceptions_queue.admin.ticket_page import run_url
+from exceptions_queue.models import covering
 from integrations.models import Connection
 from integrations.sandbox.control import SandboxControl
 from integrations.words import Breaker
@@ -139,6 +140,7 @@ def live(user: User, *, text: str = "", paid: str = "") -> Json:
         "empty": all(each.is_empty for each in vendors),
         "nothing_found": bool(text) and not any(kind.objects for each in vendors for kind in each.kinds),
         "rules": rules,
+        "broken": any(not rule["spent"] for rule in rules),
         "requests": ledger,
     }
 
@@ -175,7 +177,7 @@ def _read(sandbox: SandboxControl, text: str) -> tuple[list[Vendor], list[Json],
         )
         for name, prefix in prefixes.items()
     ]
-    rules = [_rule(rule) for rule in sandbox.faults()]
+    rules = sorted((_rule(rule) for rule in sandbox.faults()), key=lambda rule: bool(rule["spent"]))
     return vendors, rules, [_request(row) for row in reversed(sandbox.requests(last=LAST_REQUESTS))]
 
 
@@ -287,7 +289,11 @@ def _paid(session: str) -> Json | None:
     run = OnboardingTransaction.objects.filter(correlation_keys__value=session).first()
     if run is None:
         return {"text": "The payment was taken. Its run begins any moment."}
+    steps = list(run.steps.all())
+    done = f", {sum(step.is_done for step in steps)} of {len(steps)} steps done" if steps else ""
+    ticket = covering(run).order_by("pk").first()
     return {
-        "text": f"{run.customer_name or 'The customer'} paid: {run.get_status_display().lower()}.",
+        "text": f"{run.customer_name or 'The customer'} paid: {run.get_status_display().lower()}{done}.",
         "url": run_url(run),
+        "ticket": ticket,
     }

@@ -15,6 +15,7 @@ from integrations.models import Connection
 from integrations.providers import WEBHOOK_SECRET
 from integrations.sandbox.stripe import Payment, encode, sign
 from integrations.words import Environment
+from onboarding.models import OnboardingTransaction
 
 CONNECT_SECONDS, ANSWER_SECONDS = 2.0, 5.0
 FIRST = (
@@ -95,7 +96,9 @@ class PayForm(forms.Form):
 
 
 def sample() -> dict[str, str]:
-    name = f"{random.choice(FIRST)} {random.choice(SECOND)}"  # noqa: S311 (sample data)
+    names = [f"{first} {second}" for first in FIRST for second in SECOND]
+    known = set(OnboardingTransaction.objects.filter(customer_name__in=names).values_list("customer_name", flat=True))
+    name = random.choice([each for each in names if each not in known] or names)  # noqa: S311 (sample data)
     owner = CrmOwner.objects.order_by("pk").values_list("crm_owner_id", flat=True).first()
     return {
         "name": name,

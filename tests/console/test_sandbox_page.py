@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import requests
 from django.test import Client
+from playwright.sync_api import Browser, expect
 from pytest_django.live_server_helper import LiveServer
 
 from exceptions_queue.models import Ticket
@@ -19,6 +20,7 @@ from onboarding.models import AuditEntry, ObjectMapping, OnboardingTransaction
 from onboarding.words import Status
 from tests.conftest import Drain
 from tests.console.conftest import CONNECTIONS, QUEUE, As, Pay, text
+from tests.console.test_browser import chromium  # noqa: F401  (a fixture)
 from tests.stripe_events import HOLD
 
 SANDBOX = "/admin/sandbox/"
@@ -231,19 +233,23 @@ def test_a_customer_pays_through_the_front_door(
     run = OnboardingTransaction.objects.get()
     assert (run.status, run.customer_name, run.domain) == (Status.COMPLETE, "Kestrel Optics", "kestrel-optics.com")
     followed = news(engineer, f"?{answer.request['QUERY_STRING']}")
-    assert "Kestrel Optics paid: complete." in text_of(followed)
+    assert "Kestrel Optics paid: complete, " in text_of(followed)
     assert f"/admin/onboarding/onboardingtransaction/{run.pk}/change/" in followed
 
 
 def test_a_customer_without_a_domain_needs_sales(
     as_: As, front_door: str, stripe: Connection, connections: dict[str, Connection], drain: Drain
 ) -> None:
-    as_("lead").post(f"{SANDBOX}pay/", {**CUSTOMER, "domain": ""})
+    lead = as_("lead")
+    answer = lead.post(f"{SANDBOX}pay/", {**CUSTOMER, "domain": ""})
     drain()
     clock.shift(HOLD)  # until then a sibling event may still bring it
     drain()
     ticket = Ticket.objects.get()
     assert (ticket.category, ticket.queue) == ("missing-data", "sales-ops")
+    assert f"/admin/exceptions_queue/ticket/{ticket.pk}/change/" in news(
+        lead, answer["Location"].partition("/sandbox/")[2]
+    )
 
 
 def test_a_payment_that_cannot_be_delivered_says_why(as_: As, stripe: Connection, settings: Any) -> None:
@@ -284,6 +290,33 @@ def test_nonsense_is_refused_in_words(as_: As, sandbox: SandboxControl) -> None:
     assert engineer.post(f"{SANDBOX}remove/", {"rule": "all"}).status_code == 404
     assert engineer.get(f"{SANDBOX}?vendor=nobody&q=%00&paid=%00").status_code == 200
     assert sandbox.faults() == []
+
+
+@pytest.mark.browser
+def test_the_open_page_follows_the_faults_and_leaves_alone_what_was_unfolded(
+    chromium: Browser,  # noqa: F811
+    live_server: LiveServer,
+    as_: As,
+    sandbox: SandboxControl,
+    settings: Any,
+) -> None:
+    sandbox.seed("asana", "tasks", [{"name": "Call Beta", "notes": "the notes of the task"}])
+    cookie = settings.SESSION_COOKIE_NAME, as_("engineer").cookies[settings.SESSION_COOKIE_NAME].value
+    tab = chromium.new_context(base_url=live_server.url).new_page()
+    complaints: list[str] = []
+    tab.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    tab.context.add_cookies([{"name": cookie[0], "value": cookie[1], "url": live_server.url}])
+    tab.goto(SANDBOX)
+    tab.get_by_text("Call Beta", exact=True).click()
+    sandbox.add_fault("asana", "malformed")
+    expect(tab.get_by_text("Asana answers nonsense")).to_be_visible(timeout=15_000)
+    expect(tab.get_by_text('"notes": "the notes of the task"')).to_be_visible()
+    assert tab.evaluate("document.activeElement.tagName") == "SUMMARY"
+    tab.get_by_role("button", name="Remove the rule").click()
+    expect(tab.get_by_text("The rule is removed.")).to_be_visible()
+    tab.context.close()
+    assert sandbox.faults() == []
+    assert complaints == []
 
 
 def unused_port() -> int:
