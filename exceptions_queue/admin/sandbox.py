@@ -147,7 +147,8 @@ def _page(request: HttpRequest, user: User, *, form: PayForm | None = None, stat
 
 
 def _live(request: HttpRequest, user: User) -> dict[str, Any]:
-    text, paid = request.GET.get("q", "").strip()[:100], request.GET.get("paid", "")[:100]
+    # PostgreSQL takes no NUL in a text, not even to compare.
+    text, paid = (request.GET.get(name, "").replace("\x00", "").strip()[:100] for name in ("q", "paid"))
     return sandbox_page.live(user, text=text, paid=paid)
 
 

@@ -69,9 +69,13 @@ class Vendor:
         """How we stand with it, as a badge."""
         if self.connection is None:
             return looks.badge("not connected", looks.MUTED, "power_off")
-        if self.connection.breaker == Breaker.OPEN:
+        if self.is_stopped:
             return looks.badge("stopped: credentials refused", looks.BAD, "error")
         return looks.badge("connected", looks.OK, "check_circle")
+
+    @property
+    def is_stopped(self) -> bool:
+        return self.connection is not None and self.connection.breaker == Breaker.OPEN
 
     @property
     def manners(self) -> str:
@@ -140,7 +144,7 @@ def live(user: User, *, text: str = "", paid: str = "") -> Json:
         "empty": all(each.is_empty for each in vendors),
         "nothing_found": bool(text) and not any(kind.objects for each in vendors for kind in each.kinds),
         "rules": rules,
-        "broken": any(not rule["spent"] for rule in rules),
+        "broken": any(not rule["spent"] for rule in rules) or any(each.is_stopped for each in vendors),
         "requests": ledger,
     }
 

@@ -115,6 +115,13 @@ def test_a_refused_token_is_met_by_a_real_call_until_the_new_one_is_entered(
     assert "The test passed" in text(answer)
 
 
+def test_a_stopped_connection_is_shown_as_broken(as_: As, refused: Ticket) -> None:
+    assert "HubSpot refuses our token, so its runs wait until it is entered" in text(as_("engineer").get(SANDBOX))
+    lead = as_("lead").get(SANDBOX)
+    assert "until an engineer enters it on the connection hubspot" in text(lead)
+    assert CONNECTIONS not in lead.content.decode()
+
+
 def test_restoring_takes_every_token_that_was_ever_good(as_: As, sandbox: SandboxControl, zendesk: Connection) -> None:
     engineer = as_("engineer")
     pull(engineer, "zendesk", "refuse-token")
