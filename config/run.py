@@ -101,6 +101,8 @@ def build_children(*, sandbox: bool) -> list[Child]:
     from django.conf import settings
 
     environment = child_environment()
+    if sandbox:
+        environment["SANDBOX_URL"] = f"http://127.0.0.1:{sandbox_port(settings.PORT)}"
     child = partial(Child, env=environment)
     port, address = settings.PORT, host()
     bind = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"

@@ -184,6 +184,9 @@ USE_I18N = False
 PUBLIC_URL = env.str("PUBLIC_URL", f"http://127.0.0.1:{PORT}").rstrip("/")
 """Where people reach the console: used in mails and REST links."""
 
+SANDBOX_URL = env.str("SANDBOX_URL", "").rstrip("/")
+"""Where the vendors' stand-ins answer; set by ``make demo`` and ``config.run --sandbox``. Empty: there is no sandbox page."""
+
 DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", "firstvalue@localhost")
 SERVER_EMAIL = DEFAULT_FROM_EMAIL
 if email_url := env.str("EMAIL_URL", ""):

@@ -19,6 +19,7 @@ urlpatterns = [
     # Short enough for a chat, a mail or a terminal.
     path("t/<int:pk>/", to_page("admin:exceptions_queue_ticket_change"), name="ticket"),
     path("r/<int:pk>/", to_page("admin:onboarding_onboardingtransaction_change"), name="run"),
+    path("admin/sandbox/", include("exceptions_queue.admin.sandbox")),
     path("admin/", admin.site.urls),
     path("", include("onboarding.api.urls")),
     path("api/v1/", include("exceptions_queue.api.urls")),

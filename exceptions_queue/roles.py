@@ -24,7 +24,7 @@ ROLES: dict[str, tuple[str, ...]] = {
     ),
     "revenue-operations": (
         *EVERYBODY, "fix_ticket", "choose_match_ticket", "link_object_ticket", "assign_ticket", "see_personal_data",
-        "view_connection", "add_connection", "change_connection", "test_connection", "enter_credentials",
+        "view_connection", "add_connection", "change_connection", "test_connection", "enter_credentials", "use_sandbox",
         "view_apicall", "view_inboundevent", "view_planprice", "add_planprice", "change_planprice", "delete_planprice",
         "view_crmowner", "add_crmowner", "change_crmowner", "delete_crmowner", "view_auditentry",
         "view_implementationowner", "add_implementationowner", "change_implementationowner", "delete_implementationowner",
@@ -35,7 +35,7 @@ ROLES: dict[str, tuple[str, ...]] = {
         *EVERYBODY, "fix_ticket", "choose_match_ticket", "assign_ticket", "see_personal_data", "view_auditentry", "view_queue",
         "change_queue", "view_alert", "view_crmowner", "add_crmowner", "change_crmowner", "delete_crmowner",
         "view_implementationowner", "add_implementationowner", "change_implementationowner", "delete_implementationowner",
-        "start_run", "hold_run", "cancel_run", "replay_run", "skip_step", "unlink_object", "resend_welcome",
+        "use_sandbox", "start_run", "hold_run", "cancel_run", "replay_run", "skip_step", "unlink_object", "resend_welcome",
     ),
 }  # fmt: skip
 LEADS = "leads"

@@ -46,7 +46,11 @@ class Connection(models.Model):
 
     class Meta:
         ordering = ["system", "slug"]
-        permissions = [("test_connection", "Can test a connection"), ("enter_credentials", "Can enter credentials")]
+        permissions = [
+            ("test_connection", "Can test a connection"),
+            ("enter_credentials", "Can enter credentials"),
+            ("use_sandbox", "Can break and mend the sandbox's vendors"),
+        ]
         constraints = [
             models.CheckConstraint(
                 condition=models.Q(environment__in=Environment.values), name="connection_environment_known"

@@ -6,10 +6,13 @@ from django.contrib.auth.models import User
 from django.http import HttpRequest
 from django.urls import reverse
 
+from exceptions_queue.admin.sandbox import USE, is_here
 from exceptions_queue.admin.ticket_filters import of_my_queues
 from exceptions_queue.models import UNRESOLVED, Ticket
 
 Item = dict[str, Any]
+SANDBOX = "sandbox"
+"""The one entry that is no list of a model's; only where there is a sandbox."""
 _MENU: tuple[tuple[str, tuple[tuple[str, str, str, str], ...]], ...] = (
     (
         "Work",
@@ -17,6 +20,7 @@ _MENU: tuple[tuple[str, tuple[tuple[str, str, str, str], ...]], ...] = (
             ("Queue", "inbox", "exceptions_queue_ticket", "exceptions_queue.view_ticket"),
             ("Runs", "route", "onboarding_onboardingtransaction", "onboarding.view_onboardingtransaction"),
             ("Connections", "cable", "integrations_connection", "integrations.view_connection"),
+            ("Sandbox", "science", SANDBOX, USE),
         ),
     ),
     (
@@ -55,7 +59,9 @@ def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
     groups: list[dict[str, Any]] = [{"separator": False, "items": [home]}]
     for title, entries in _MENU:
         items = [
-            _item(label, icon, name, request) for label, icon, name, codename in entries if user.has_perm(codename)
+            _item(label, icon, name, request)
+            for label, icon, name, codename in entries
+            if user.has_perm(codename) and (name != SANDBOX or is_here())
         ]
         if items:
             groups.append({"title": title, "separator": bool(groups), "items": items})
@@ -63,7 +69,8 @@ def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
 
 
 def _item(label: str, icon: str, name: str, request: HttpRequest) -> Item:
-    item: Item = {"title": label, "icon": icon, "link": reverse(f"admin:{name}_changelist")}
+    link = reverse(SANDBOX if name == SANDBOX else f"admin:{name}_changelist")
+    item: Item = {"title": label, "icon": icon, "link": link}
     if name == "exceptions_queue_ticket" and isinstance(request.user, User):
         waiting = of_my_queues(Ticket.objects.filter(status__in=UNRESOLVED), request.user).count()
         # Unfold takes a badge for an import path first, so a plain number goes in as text.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -9,9 +10,10 @@ from typing import Any
 
 from . import faults
 from .dialect import Answer, Dialect, as_seconds, iso
-from .store import Json, Tx
+from .store import Json, Row, Tx
 
 PREFIX = "/_sandbox/"
+FORMER_TOKENS = 20
 
 
 @dataclass(frozen=True)
@@ -65,8 +67,11 @@ def _set_tokens(lever: Lever) -> Json:
     dialect, tokens = lever.dialect(lever.body.get("vendor")), lever.body.get("tokens")
     if not isinstance(tokens, list):
         raise TypeError("tokens must be a list")
-    lever.tx.change_settings(dialect.name, {"tokens": [str(each) for each in tokens]})
-    return {"tokens": dialect.settings(lever.tx)["tokens"]}
+    wanted, settings = [str(each) for each in tokens], dialect.settings(lever.tx)
+    known = dict.fromkeys([*settings["tokens"], *settings["former_tokens"]])
+    former = [each for each in known if each not in wanted]
+    lever.tx.change_settings(dialect.name, {"tokens": wanted, "former_tokens": former[:FORMER_TOKENS]})
+    return {"tokens": wanted}
 
 
 def _settings(lever: Lever) -> Json:
@@ -80,7 +85,8 @@ def _change_settings(lever: Lever) -> Json:
 
 
 def _requests(lever: Lever) -> Json:
-    return {"requests": lever.tx.ledger(lever.query.get("vendor"), int(lever.query.get("since", "0")))}
+    last = int(lever.query["last"]) if "last" in lever.query else None
+    return {"requests": lever.tx.ledger(lever.query.get("vendor"), int(lever.query.get("since", "0")), last)}
 
 
 def _reset(lever: Lever) -> Json:
@@ -116,7 +122,7 @@ def _counts(lever: Lever) -> Json:
 def _objects(lever: Lever) -> Json:
     names = [lever.dialect(lever.query["vendor"]).name] if "vendor" in lever.query else list(lever.dialects)
     kinds = {name: [lever.query["kind"]] if "kind" in lever.query else lever.dialects[name].counted for name in names}
-    rows = [row for name in names for kind in kinds[name] for row in lever.tx.rows(name, kind)]
+    rows = [row for name in names for kind in kinds[name] for row in _chosen(lever, name, kind)]
     shown = ("vendor", "kind", "id", "body", "seeded")
     return {
         "objects": [
@@ -130,10 +136,21 @@ def _objects(lever: Lever) -> Json:
     }
 
 
+def _chosen(lever: Lever, vendor: str, kind: str) -> list[Row]:
+    """Those that hold ``text`` anywhere or have one of ``ids``; of these the ``last`` that were made."""
+    text, ids = lever.query.get("text", "").casefold(), set(lever.query.get("ids", "").split(","))
+    rows = lever.tx.rows(vendor, kind)
+    if text:
+        rows = [row for row in rows if row.id in ids or text in json.dumps(row.body, ensure_ascii=False).casefold()]
+    return rows[-int(lever.query["last"]) :] if "last" in lever.query else rows
+
+
 def _checked(dialect: Dialect, changes: Json) -> Json:
     """Settings as they may be stored. Raises ValueError for an unknown name or a value of the wrong kind."""
     for name, value in changes.items():
         match name, value:
+            case "search_lag" | "job_seconds" | "job_outcome", None if name in dialect.defaults:
+                pass
             case "search_lag" | "job_seconds", _ if name in dialect.defaults:
                 as_seconds(value)
             case "job_outcome", "succeeded" | "failed" if name in dialect.defaults:

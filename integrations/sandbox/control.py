@@ -25,8 +25,10 @@ _ROOT = Path(__file__).resolve().parents[2]
 class SandboxControl:
     """Typed calls to ``/_sandbox/``. Raises requests.HTTPError, with the sandbox's own words, for a refused one."""
 
-    def __init__(self, base_url: str) -> None:
+    def __init__(self, base_url: str, timeout: float = TIMEOUT) -> None:
+        """``timeout``: seconds to connect, and seconds without a byte of the answer."""
         self.base_url = base_url.rstrip("/")
+        self.timeout = timeout
 
     def health(self) -> Json:
         return self._call("GET", "health")
@@ -40,8 +42,18 @@ class SandboxControl:
     def duplicates(self) -> int:
         return int(self.counts()["duplicates"])
 
-    def objects(self, vendor: str | None = None, kind: str | None = None) -> list[Json]:
-        return list(self._call("GET", "objects", query={"vendor": vendor, "kind": kind})["objects"])
+    def objects(
+        self,
+        vendor: str | None = None,
+        kind: str | None = None,
+        *,
+        text: str | None = None,
+        ids: Iterable[str] = (),
+        last: int | None = None,
+    ) -> list[Json]:
+        """Oldest first. ``text``: those that hold it anywhere, or have one of ``ids``; ``last``: the newest of each kind."""
+        query = {"vendor": vendor, "kind": kind, "text": text or None, "ids": ",".join(ids) or None, "last": last}
+        return list(self._call("GET", "objects", query=query)["objects"])
 
     def seed(self, vendor: str, kind: str, objects: Iterable[Mapping[str, Any]]) -> list[str]:
         """Put objects there as if they had always been; their ids. An object may choose its ``id``."""
@@ -76,22 +88,23 @@ class SandboxControl:
         return int(self._call("DELETE", "faults", query={"id": fault_id})["removed"])
 
     def set_tokens(self, vendor: str, tokens: Sequence[str]) -> None:
+        """From now on these alone are accepted; ``settings`` remembers those before as ``former_tokens``."""
         self._call("POST", "tokens", {"vendor": vendor, "tokens": list(tokens)})
 
     def configure(self, vendor: str, **settings: Any) -> Json:
         """The vendor's settings after the change.
 
         ``search_lag`` and ``job_seconds`` (seconds or "never"), ``job_outcome`` ("succeeded" or "failed"),
-        ``rate_limit`` (``{"requests", "seconds"}`` or None).
+        ``rate_limit`` (``{"requests", "seconds"}`` or None). None: as the vendor has it of itself.
         """
         return dict(self._call("POST", "settings", {vendor: settings})[vendor])
 
     def settings(self) -> Json:
         return self._call("GET", "settings")
 
-    def requests(self, vendor: str | None = None, since: int = 0) -> list[Json]:
-        """The ledger after row number ``since``, oldest first."""
-        return list(self._call("GET", "requests", query={"vendor": vendor, "since": since})["requests"])
+    def requests(self, vendor: str | None = None, since: int = 0, *, last: int | None = None) -> list[Json]:
+        """The ledger after row number ``since``, oldest first; ``last``: only so many, the newest."""
+        return list(self._call("GET", "requests", query={"vendor": vendor, "since": since, "last": last})["requests"])
 
     def reset(self) -> None:
         self._call("POST", "reset", {})
@@ -101,7 +114,7 @@ class SandboxControl:
         with requests.Session() as session:
             session.trust_env = False
             url = f"{self.base_url}/_sandbox/{name}"
-            answer = session.request(method, url, params=query, json=body, timeout=TIMEOUT)
+            answer = session.request(method, url, params=query, json=body, timeout=self.timeout)
             if not answer.ok:
                 raise requests.HTTPError(f"{answer.status_code} from {url}: {answer.text}", response=answer)
             return dict(answer.json())

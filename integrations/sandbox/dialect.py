@@ -100,7 +100,8 @@ class Dialect(ABC):
 
     def settings(self, tx: Tx) -> Json:
         tokens = {"tokens": [f"sandbox-{self.name}-token"]}
-        return {"rate_limit": None, **tokens, **self.defaults, **tx.settings(self.name)}
+        stored = {name: value for name, value in tx.settings(self.name).items() if value is not None}
+        return {"rate_limit": None, "former_tokens": [], **tokens, **self.defaults, **stored}
 
     def handle(self, call: Call) -> Answer:
         known = False

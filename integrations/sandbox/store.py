@@ -212,12 +212,14 @@ class Tx:
         )
         self.db.execute("DELETE FROM ledger WHERE seq <= (SELECT MAX(seq) FROM ledger) - ?", (LEDGER_ROWS,))
 
-    def ledger(self, vendor: str | None, since: int) -> list[Json]:
+    def ledger(self, vendor: str | None, since: int, last: int | None = None) -> list[Json]:
+        """Oldest first; ``last``: only so many, the newest."""
         found = self.db.execute(
-            "SELECT * FROM ledger WHERE (:vendor IS NULL OR vendor = :vendor) AND seq > :since ORDER BY seq",
-            {"vendor": vendor, "since": since},
+            "SELECT * FROM ledger WHERE (:vendor IS NULL OR vendor = :vendor) AND seq > :since"
+            " ORDER BY seq DESC LIMIT :last",
+            {"vendor": vendor, "since": since, "last": -1 if last is None else last},
         )
-        return [dict(each) for each in found]
+        return [dict(each) for each in found][::-1]
 
     def clear(self) -> None:
         """Empty everything but the counters: a number is never given out twice."""

@@ -33,16 +33,24 @@
     window.setTimeout(look, patient ? 10000 : 2000);
   };
 
+  // What was unfolded stays unfolded, and the keyboard stays where it was.
+  const redraw = (html) => {
+    const unfolded = [...live.querySelectorAll("details[id][open]")].map((fold) => fold.id);
+    const within = document.activeElement?.closest("#fv-live [id]");
+    const focused = within && document.activeElement.tagName === "SUMMARY" ? `#${CSS.escape(within.id)} > summary` : within && `#${CSS.escape(within.id)}`;
+    live.innerHTML = html;
+    live.dataset.html = html;
+    unfolded.forEach((id) => document.getElementById(id)?.setAttribute("open", ""));
+    if (focused) live.querySelector(focused)?.focus({ preventScroll: true });
+  };
+
   const look = async () => {
     if (document.hidden) return again();
     try {
       const answer = await fetch(live.dataset.url, { headers: { Accept: "application/json" }, credentials: "same-origin" });
       if (!answer.ok || answer.redirected) return again();
       const news = await answer.json();
-      if (live.dataset.html !== news.html) {
-        live.innerHTML = news.html;
-        live.dataset.html = news.html;
-      }
+      if (live.dataset.html !== news.html) redraw(news.html);
       if (news.version !== live.dataset.version) {
         if (!touched) return window.location.reload();
         document.getElementById("fv-changed").hidden = false;

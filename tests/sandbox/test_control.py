@@ -1,0 +1,47 @@
+"""The levers of the console's sandbox page."""
+
+from integrations.sandbox.control import SandboxControl
+
+from .conftest import Vendor
+
+NAMES = [{"name": "Beta", "domain": "beta.io"}, {"name": "Gamma Öl", "domain": "gamma.io"}, {"name": "Delta"}]
+
+
+def test_objects_by_number_text_and_id(control: SandboxControl):
+    beta, gamma, delta = control.seed("hubspot", "companies", NAMES)
+    control.seed("asana", "tasks", [{"name": "Call gamma.io"}])
+
+    def found(**query: object) -> list[str]:
+        return [each["id"] for each in control.objects("hubspot", **query)]
+
+    assert found(last=2) == [gamma, delta]
+    assert found(text="GAMMA ö") == [gamma]
+    assert found(text="gamma", ids=[beta, "77"]) == [beta, gamma]
+    assert found(text="gamma", ids=[beta], last=1) == [gamma]
+    assert found(text="nobody") == []
+    assert {each["vendor"] for each in control.objects(text="gamma")} == {"hubspot", "asana"}
+
+
+def test_the_last_requests_are_the_newest_oldest_first(hubspot: Vendor, control: SandboxControl):
+    for number in range(4):
+        hubspot.get(f"/crm/v3/objects/companies/{number}")
+    assert [each["path"][-1] for each in control.requests("hubspot", last=2)] == ["2", "3"]
+
+
+def test_former_tokens_are_remembered_and_refused(hubspot: Vendor, control: SandboxControl):
+    control.set_tokens("hubspot", ["second"])
+    control.set_tokens("hubspot", ["third"])
+    settings = control.settings()["hubspot"]
+    assert settings["tokens"] == ["third"]
+    assert sorted(settings["former_tokens"]) == ["sandbox-hubspot-token", "second"]
+    assert hubspot.get("/crm/v3/owners").status_code == 401
+    control.set_tokens("hubspot", ["third", *settings["former_tokens"]])
+    assert control.settings()["hubspot"]["former_tokens"] == []
+    assert hubspot.get("/crm/v3/owners").status_code == 200
+
+
+def test_none_gives_a_setting_its_usual_value_back(control: SandboxControl):
+    usual = control.configure("hubspot", search_lag=None)["search_lag"]
+    assert usual > 0
+    assert control.configure("hubspot", search_lag="never")["search_lag"] == "never"
+    assert control.configure("hubspot", search_lag=None)["search_lag"] == usual
