@@ -17,18 +17,23 @@ EVERYBODY = (
     "retry_ticket",
 )
 ROLES: dict[str, tuple[str, ...]] = {
-    "sales-ops": (*EVERYBODY, "fix_ticket", "choose_match_ticket", "see_personal_data"),
-    "support-ops": (*EVERYBODY, "fix_ticket", "choose_match_ticket", "link_object_ticket", "see_personal_data"),
+    "sales-ops": (*EVERYBODY, "fix_ticket", "choose_match_ticket", "see_personal_data", "hold_run", "resend_welcome"),
+    "support-ops": (
+        *EVERYBODY, "fix_ticket", "choose_match_ticket", "link_object_ticket", "see_personal_data",
+        "hold_run", "replay_run", "skip_step", "resend_welcome",
+    ),
     "revenue-operations": (
         *EVERYBODY, "fix_ticket", "choose_match_ticket", "link_object_ticket", "assign_ticket", "see_personal_data",
         "view_connection", "add_connection", "change_connection", "test_connection", "enter_credentials",
         "view_apicall", "view_inboundevent", "view_planprice", "add_planprice", "change_planprice", "delete_planprice",
         "view_crmowner", "add_crmowner", "change_crmowner", "delete_crmowner", "view_auditentry",
+        "hold_run", "replay_run", "skip_step", "unlink_object",
     ),
-    "finance": EVERYBODY,
+    "finance": (*EVERYBODY, "cancel_run"),
     "leads": (
         *EVERYBODY, "fix_ticket", "choose_match_ticket", "assign_ticket", "see_personal_data", "view_auditentry", "view_queue",
         "change_queue", "view_alert", "view_crmowner", "add_crmowner", "change_crmowner", "delete_crmowner",
+        "hold_run", "cancel_run", "replay_run", "skip_step", "unlink_object", "resend_welcome",
     ),
 }  # fmt: skip
 LEADS = "leads"

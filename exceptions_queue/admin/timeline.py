@@ -1,0 +1,184 @@
+"""The audit trail as a story: each entry in plain words, and what a step did at a stretch under one heading."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from integrations.redact import redact_text
+from onboarding import audit
+from onboarding.models import AuditEntry, OnboardingTransaction
+from onboarding.payload import catalogue
+from onboarding.words import Category, WaitsFor
+
+LATEST = 300
+AUDIT_WORDS = {
+    "onboarding.run.accepted": "The payment came in",
+    "onboarding.run.awaiting-data": "Data is missing; people were asked",
+    "onboarding.run.provisioning": "The data is complete; the set-up began",
+    "onboarding.run.ready-for-kickoff": "Everything is set up",
+    "onboarding.run.complete": "The run is complete",
+    "onboarding.run.readmitted": "The run was told to go on",
+    "onboarding.payload.versioned": "A version of the data was written",
+    "onboarding.payload.fixed": "Data was filled in",
+    "onboarding.step.planned": "The step was planned",
+    "onboarding.step.claimed": "A worker began the step",
+    "onboarding.step.succeeded": "The step passed",
+    "onboarding.step.skipped": "The step was left out",
+    "onboarding.step.waiting": "The step waits",
+    "onboarding.step.retrying": "The step failed and is tried again by itself",
+    "onboarding.step.parked": "The step waits for the connection",
+    "onboarding.step.blocked": "The step is stuck",
+    "onboarding.step.retry-requested": "A retry was asked for",
+    "onboarding.step.late-result": "An answer came too late to count; it is kept as evidence",
+    "onboarding.step.lease-expired": "The worker was not heard of again; another takes over",
+    "onboarding.match.chosen": "A match was chosen",
+    "onboarding.object.created": "An object was created",
+    "onboarding.object.linked": "An object was found and linked",
+    "onboarding.change.requested": "Other data arrived for this run",
+    "onboarding.change.dismissed": "A change request was dismissed",
+    "onboarding.api-key.created": "An API key was made",
+    "integrations.connection.set": "The connection was set up or changed",
+    "integrations.breaker.opened": "Calls to the vendor were stopped",
+    "integrations.breaker.closed": "Calls to the vendor may go on",
+    "integrations.events.retried": "Failed events were processed again",
+    "exceptions.ticket.opened": "A ticket was opened",
+    "exceptions.ticket.retrying": "The ticket's step is tried again",
+    "exceptions.ticket.renewed": "The ticket's problem came back or changed",
+    "exceptions.ticket.resolved": "The ticket was resolved",
+    "exceptions.ticket.assigned": "The ticket was assigned",
+    "exceptions.ticket.noted": "A note was written on the ticket",
+    "exceptions.sla.at-risk": "Half of the 30 minutes was gone",
+    "exceptions.sla.breached": "The 30 minutes were over",
+    "exceptions.sla.met": "The 30-minute promise was decided",
+}
+HEADINGS = {
+    "onboarding.payload": "Data",
+    "onboarding.change": "Change request",
+    "exceptions.ticket": "Ticket",
+    "exceptions.sla": "30-minute clock",
+}
+UNTOLD = frozenset({"token", "hash", "step", "how", "request", "note"})
+"""For machines, or said already by the heading and the words."""
+
+
+@dataclass
+class Line:
+    """One thing that happened, ``times`` times, the last time at ``at``."""
+
+    words: str
+    detail: str
+    at: datetime
+    times: int = 1
+
+
+@dataclass
+class Chapter:
+    """What one actor did at a stretch to one thing."""
+
+    heading: str
+    who: str
+    by_person: bool
+    step: str
+    """The step's key, for a link to its section."""
+    began: datetime
+    lines: list[Line] = field(default_factory=list)
+
+    @property
+    def ended(self) -> datetime:
+        return max(line.at for line in self.lines)
+
+    def add(self, words: str, detail: str, at: datetime) -> None:
+        """The same again counts up instead of filling the page: a step may fail dozens of times in one way."""
+        for line in self.lines:
+            if (line.words, line.detail) == (words, detail):
+                line.times, line.at = line.times + 1, at
+                return
+        self.lines.append(Line(words, detail, at))
+
+
+def entries(some: Iterable[AuditEntry], *, may_see: bool = True) -> list[dict[str, Any]]:
+    """One by one, as a ticket's page lists them."""
+    return [{"entry": entry, "words": words(entry.name), "detail": _line(entry, may_see=may_see)} for entry in some]
+
+
+def chapters(run: OnboardingTransaction, titles: dict[str, str], *, may_see: bool) -> tuple[list[Chapter], bool]:
+    """The latest entries as chapters, oldest first, and whether earlier ones are left out. ``titles``: by step key.
+
+    Steps run beside each other, so their entries alternate: until something else happens to the run, each keeps its own chapter.
+    """
+    found = list(run.audit.order_by("-pk")[: LATEST + 1])
+    told: list[Chapter] = []
+    open_chapters: dict[tuple[str, str], Chapter] = {}
+    for entry in reversed(found[:LATEST]):
+        key = str(entry.data.get("step") or "")
+        mark = (key or _heading(entry, titles), entry.actor)
+        if not (key and entry.actor == audit.SYSTEM) and mark not in open_chapters:
+            open_chapters.clear()
+        if mark not in open_chapters:
+            chapter = Chapter(_heading(entry, titles), who(entry.actor), _is_person(entry.actor), key, entry.at)
+            open_chapters[mark] = chapter
+            told.append(chapter)
+        open_chapters[mark].add(words(entry.name), detail(entry, may_see=may_see), entry.at)
+    return told, len(found) > LATEST
+
+
+def words(name: str) -> str:
+    return AUDIT_WORDS.get(name, name)
+
+
+def who(actor: str) -> str:
+    """An actor as people read it: ``system`` is Firstvalue itself, ``key:billing`` an API key."""
+    kind, _, name = actor.partition(":")
+    if actor == audit.SYSTEM:
+        return "Firstvalue"
+    return {"key": f"API key {name}", "person": name, "event": f"{name}’s event"}.get(kind, actor) if name else actor
+
+
+def _is_person(actor: str) -> bool:
+    return actor != audit.SYSTEM and ":" not in actor
+
+
+def _heading(entry: AuditEntry, titles: dict[str, str]) -> str:
+    if key := entry.data.get("step"):
+        return titles.get(str(key), str(key))
+    return HEADINGS.get(entry.name.rpartition(".")[0], "The run")
+
+
+def detail(entry: AuditEntry, *, may_see: bool = True) -> str:
+    """The entry's facts in words. Choices and ids are no personal data, but an address may hide in what people wrote."""
+    parts = [_fact(key, value) for key, value in entry.data.items() if key not in UNTOLD and _says(value)]
+    text = ", ".join(part for part in parts if part)
+    return text if may_see else redact_text(text)
+
+
+def _line(entry: AuditEntry, *, may_see: bool) -> str:
+    step, facts = str(entry.data.get("step") or ""), detail(entry, may_see=may_see)
+    return ", ".join(part for part in (step, facts) if part)
+
+
+def _says(value: Any) -> bool:
+    return value not in (None, "", [], {}, False)
+
+
+def _fact(key: str, value: Any) -> str:
+    match key, value:
+        case "paths", [*_]:
+            return catalogue.labels(value)
+        case "status", int():
+            return f"HTTP {value}"
+        case "category", str() if value in Category.values:
+            return Category(value).label.lower()
+        case "for", str() if value in WaitsFor.values:
+            return f"for {str(WaitsFor(value).label).lower()}"
+        case "ticket", _:
+            return f"ticket {value}"
+        case "reason", _:
+            return f"“{value}”"
+        case "due", str():
+            return f"due {value[:16].replace('T', ' ')}"
+        case _, True:
+            return key
+        case _, [*_]:
+            return f"{key} {', '.join(map(str, value))}"
+    return f"{key} {value}"
