@@ -8,6 +8,7 @@ between steps and never over one.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from graphlib import CycleError, TopologicalSorter
+from itertools import pairwise
 
 SWEEPS = 6
 
@@ -145,7 +146,7 @@ def _with_slots(keys: Sequence[str], depth: Mapping[str, int], edges: Iterable[t
         way = _way(one, other, depth)
         for layer, place in enumerate(way[1:-1], start=depth[one] + 1):
             parts.rows[layer].append(place)
-        for before, after in zip(way, way[1:], strict=False):
+        for before, after in pairwise(way):
             parts.join(before, after)
     return parts
 
@@ -161,7 +162,7 @@ def _order(parts: _Layers) -> None:
         forward = sweep % 2 == 0
         rows = parts.rows if forward else parts.rows[::-1]
         beside = parts.left if forward else parts.right
-        for previous, row in zip(rows, rows[1:], strict=False):
+        for previous, row in pairwise(rows):
             at = {place: index for index, place in enumerate(previous)}
             now = {place: index for index, place in enumerate(row)}
             means = {

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from exceptions_queue.admin import timeline
-from exceptions_queue.admin.words import lowered
+from exceptions_queue.admin.words import field_label, lowered
 from integrations.words import System
 from onboarding.models import OnboardingTransaction, PayloadSnapshot
 from onboarding.payload import catalogue
@@ -57,7 +57,7 @@ def differences(
     """Label, the value that holds and the one that was proposed, for each path."""
     return [
         (
-            catalogue.label(path),
+            field_label(path),
             _text(path, get(now, path, default=None), may_see=may_see),
             _text(path, get(proposed, path, default=None), may_see=may_see),
         )
@@ -83,7 +83,7 @@ def _version(new: PayloadSnapshot, old: PayloadSnapshot | None, *, may_see: bool
         changes=[
             Change(
                 path,
-                catalogue.label(path),
+                field_label(path),
                 _text(path, before.get(path), may_see=may_see),
                 _text(path, now.get(path), may_see=may_see),
                 _source(new.provenance.get(path, "") if path in now else ""),
@@ -93,7 +93,7 @@ def _version(new: PayloadSnapshot, old: PayloadSnapshot | None, *, may_see: bool
         fields=[
             Field(
                 path,
-                catalogue.label(path),
+                field_label(path),
                 _text(path, value, may_see=may_see),
                 _source(new.provenance.get(path, "")),
                 path in changed,
@@ -122,7 +122,7 @@ def _source(source: str) -> str:
         case "person":
             return name
         case "derived":
-            return f"worked out from {lowered(catalogue.label(name))}"
+            return f"worked out from {lowered(field_label(name))}"
         case "default":
             return "assumed"
     return f"{System(kind).label}{f' ({name})' if name else ''}" if kind in System.values else source

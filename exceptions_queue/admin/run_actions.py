@@ -27,7 +27,7 @@ from onboarding.models import ObjectMapping, OnboardingTransaction, Step
 from onboarding.services import Effect, Refused
 from onboarding.steps.base import EnsureHandler
 from onboarding.steps.registry import HANDLERS
-from onboarding.words import StepState
+from onboarding.words import Status, StepState
 
 TEMPLATE = "admin/onboarding/onboardingtransaction/action.html"
 LONGEST_REASON = 500
@@ -105,13 +105,16 @@ def _was_tried(target: Target) -> bool:
     return target.step is not None and target.step.position > 0 and target.step.state != StepState.PENDING
 
 
-def _is_irrevocable(target: Target) -> bool:
+def _was_sent(target: Target) -> bool:
     handler = HANDLERS.get(target.the_step.uses)
-    return isinstance(handler, EnsureHandler) and handler.irrevocable
+    irrevocable = isinstance(handler, EnsureHandler) and handler.irrevocable
+    return irrevocable and target.the_step.state == StepState.SUCCEEDED
 
 
-def _has_object(target: Target) -> bool:
-    return target.the_step.mappings.filter(item=target.item).exists()
+def _has_match(target: Target) -> bool:
+    """What this run created is no match of anybody's; taking that back is a rollback."""
+    matched = target.the_step.mappings.filter(item=target.item, created_by_us=False)
+    return target.run.status != Status.CANCELLED and matched.exists()
 
 
 _ALL = (
@@ -163,7 +166,7 @@ _ALL = (
         "Replay from here",
         "replay",
         lambda target, actor, reason: services.replay(target.run.pk, target.the_step.key, actor=actor),  # noqa: ARG005
-        lambda target: target.run.status != "cancelled" and _was_tried(target),
+        lambda target: target.run.status != Status.CANCELLED and _was_tried(target),
         lambda target: f"Replay from “{target.title}”?",
         ("This step and what comes after it are gone through again. Nothing that is there already is made twice.",),
         "The run is replayed from that step; watch it below.",
@@ -190,14 +193,12 @@ _ALL = (
         "unlink_object",
         "Unlink",
         "link_off",
-        lambda target, actor, reason: services.unlink(
-            target.the_step.pk, actor=actor, reason=reason, item=target.item
-        ),
-        _has_object,
+        lambda target, actor, reason: services.unlink(target.the_step.pk, actor=actor, reason=reason, item=target.item),
+        _has_match,
         lambda target: f"Unlink the wrong match of “{target.title}”?",
         (
             "The object stays at the vendor as it is; Firstvalue takes it no longer for this customer’s, nor will it again.",
-            "The step then looks for the right one.",
+            "The step then looks for the right one, and what builds on it is gone through again.",
         ),
         "It is unlinked. The step looks for the right one.",
         of_step=True,
@@ -210,7 +211,7 @@ _ALL = (
         "Send again",
         "forward_to_inbox",
         lambda target, actor, reason: services.resend(target.the_step.pk, actor=actor),  # noqa: ARG005
-        lambda target: _is_irrevocable(target) and target.the_step.state == StepState.SUCCEEDED,
+        lambda target: _was_sent(target) and target.run.held_at is None and target.run.status != Status.CANCELLED,
         lambda target: f"Send the welcome to {_customer(target)} again?",
         ("The customer gets the mail a second time. A mail that was sent cannot be taken back.",),
         "It is sent again.",
@@ -239,12 +240,12 @@ def for_step(run: OnboardingTransaction, step: Step, mappings: Sequence[ObjectMa
         for action in _ALL
         if action.of_step and action.name != "unlink" and action.is_allowed(user) and action.offered(target)
     ]
-    if not ACTIONS["unlink"].is_allowed(user):
+    if not ACTIONS["unlink"].is_allowed(user) or run.status == Status.CANCELLED:
         return plain
-    names = [mapping.external_id for mapping in mappings] if len(mappings) > 1 else [""]
     return plain + [
-        _button(ACTIONS["unlink"], Target(run, step, mapping.item), more=name)
-        for mapping, name in zip(mappings, names, strict=False)
+        _button(ACTIONS["unlink"], Target(run, step, mapping.item), more=mapping.external_id if mapping.item else "")
+        for mapping in mappings
+        if not mapping.created_by_us
     ]
 
 

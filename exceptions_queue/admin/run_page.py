@@ -88,7 +88,7 @@ def context(run: OnboardingTransaction, user: User) -> dict[str, Any]:
         "most_calls": CALLS,
         "story": story,
         "earlier": earlier,
-        "banners": banners(run),
+        "banners": banners(run, may_see=may_see),
         "buttons": run_actions.for_run(run, user),
         "facts": _facts(run, may_see=may_see),
         "keys": [
@@ -218,20 +218,20 @@ def _object(mapping: ObjectMapping) -> dict[str, Any]:
 # --- What stands around them
 
 
-def banners(run: OnboardingTransaction) -> list[dict[str, Any]]:
+def banners(run: OnboardingTransaction, *, may_see: bool) -> list[dict[str, Any]]:
     """That it stands still by a person's word: who, why, since when."""
     if run.status == Status.CANCELLED:
         entry = run.audit.filter(name="onboarding.run.cancelled").order_by("-pk").first()
-        by, why, at = (entry.actor, str(entry.data.get("reason", "")), entry.at) if entry else ("", "", None)
-        return [_banner("cancel", looks.BAD, "Cancelled", by, why, at)]
-    if run.held_at:
-        return [_banner("front_hand", looks.RISK, "On hold", run.held_by, run.hold_reason, run.held_at)]
-    return []
-
-
-def _banner(icon: str, tone: str, what: str, by: str, why: str, at: Any) -> dict[str, Any]:
+        by, what, look = entry.actor if entry else "", "Cancelled", ("cancel", looks.BAD)
+        why, at = run.cancel_reason, run.cancelled_at
+    elif run.held_at:
+        by, what, look = run.held_by, "On hold", ("front_hand", looks.RISK)
+        why, at = run.hold_reason, run.held_at
+    else:
+        return []
+    icon, tone = look
     text = f"{what} by {timeline.who(by)}" if by else what
-    return {"icon": icon, "tone": tone, "text": text, "why": why, "at": at}
+    return [{"icon": icon, "tone": tone, "text": text, "why": why if may_see else redact_text(why), "at": at}]
 
 
 def _tickets(run: OnboardingTransaction) -> list[dict[str, Any]]:

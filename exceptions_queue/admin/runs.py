@@ -10,6 +10,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.decorators import method_decorator
+from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_GET, require_POST
 from unfold.contrib.filters.admin import DropdownFilter
@@ -222,4 +223,4 @@ def state_badges(run: OnboardingTransaction, *, blocked: bool) -> SafeString:
         shown.append(looks.badge("On hold", looks.RISK, "front_hand"))
     if blocked:
         shown.append(looks.badge("Blocked", looks.BAD, "error"))
-    return SafeString(" ").join(shown)
+    return format_html_join(" ", "{}", ((badge,) for badge in shown))

@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from exceptions_queue.admin.words import field_label, lowered
 from integrations.redact import redact_text
 from onboarding import audit
 from onboarding.models import AuditEntry, OnboardingTransaction
-from onboarding.payload import catalogue
 from onboarding.words import Category, WaitsFor
 
 LATEST = 300
@@ -19,6 +19,12 @@ AUDIT_WORDS = {
     "onboarding.run.ready-for-kickoff": "Everything is set up",
     "onboarding.run.complete": "The run is complete",
     "onboarding.run.readmitted": "The run was told to go on",
+    "onboarding.run.held": "The run was put on hold",
+    "onboarding.run.resumed": "The run was resumed",
+    "onboarding.run.cancelled": "The run was cancelled",
+    "onboarding.run.replayed": "The run was replayed",
+    "onboarding.event.received": "Another system reported something",
+    "onboarding.owner.assigned": "An implementation owner was assigned",
     "onboarding.payload.versioned": "A version of the data was written",
     "onboarding.payload.fixed": "Data was filled in",
     "onboarding.step.planned": "The step was planned",
@@ -30,14 +36,18 @@ AUDIT_WORDS = {
     "onboarding.step.parked": "The step waits for the connection",
     "onboarding.step.blocked": "The step is stuck",
     "onboarding.step.retry-requested": "A retry was asked for",
+    "onboarding.step.resend-requested": "It was asked to be sent again",
     "onboarding.step.late-result": "An answer came too late to count; it is kept as evidence",
     "onboarding.step.lease-expired": "The worker was not heard of again; another takes over",
     "onboarding.match.chosen": "A match was chosen",
     "onboarding.object.created": "An object was created",
     "onboarding.object.linked": "An object was found and linked",
+    "onboarding.object.unlinked": "A wrong match was unlinked",
     "onboarding.change.requested": "Other data arrived for this run",
     "onboarding.change.dismissed": "A change request was dismissed",
     "onboarding.api-key.created": "An API key was made",
+    "onboarding.api-key.revoked": "An API key was revoked",
+    "integrations.connection.tested": "The connection was tested",
     "integrations.connection.set": "The connection was set up or changed",
     "integrations.breaker.opened": "Calls to the vendor were stopped",
     "integrations.breaker.closed": "Calls to the vendor may go on",
@@ -58,8 +68,10 @@ HEADINGS = {
     "exceptions.ticket": "Ticket",
     "exceptions.sla": "30-minute clock",
 }
-UNTOLD = frozenset({"token", "hash", "step", "how", "request", "note"})
+UNTOLD = frozenset({"token", "hash", "step", "steps", "how", "request", "note"})
 """For machines, or said already by the heading and the words."""
+PHRASES = {"source": "from {}", "from": "from {}", "reason": "“{}”", "state": "{}"}
+EMPTY: tuple[Any, ...] = (None, "", [], {}, False)
 
 
 @dataclass
@@ -147,8 +159,8 @@ def _heading(entry: AuditEntry, titles: dict[str, str]) -> str:
 
 def detail(entry: AuditEntry, *, may_see: bool = True) -> str:
     """The entry's facts in words. Choices and ids are no personal data, but an address may hide in what people wrote."""
-    parts = [_fact(key, value) for key, value in entry.data.items() if key not in UNTOLD and _says(value)]
-    text = ", ".join(part for part in parts if part)
+    facts = {key: value for key, value in entry.data.items() if key not in UNTOLD and value not in EMPTY}
+    text = ", ".join(_fact(key, value, facts) for key, value in facts.items() if not _is_told_with_another(key, facts))
     return text if may_see else redact_text(text)
 
 
@@ -157,28 +169,29 @@ def _line(entry: AuditEntry, *, may_see: bool) -> str:
     return ", ".join(part for part in (step, facts) if part)
 
 
-def _says(value: Any) -> bool:
-    return value not in (None, "", [], {}, False)
+def _is_told_with_another(key: str, facts: dict[str, Any]) -> bool:
+    """A kind with its id, a playbook's version with its name, and where data came from with who wrote it."""
+    return (key, True) in (("kind", "id" in facts), ("version", "playbook" in facts), ("source", "version" in facts))
 
 
-def _fact(key: str, value: Any) -> str:
+def _fact(key: str, value: Any, facts: dict[str, Any]) -> str:
     match key, value:
         case "paths", [*_]:
-            return catalogue.labels(value)
+            return ", ".join(field_label(str(path)) for path in value)
+        case "id", _:
+            return f"{facts.get('kind', 'id')} {value}"
+        case "playbook", _:
+            return f"playbook {value} {facts.get('version', '')}".strip()
         case "status", int():
             return f"HTTP {value}"
         case "category", str() if value in Category.values:
-            return Category(value).label.lower()
+            return str(Category(value).label).lower()
         case "for", str() if value in WaitsFor.values:
-            return f"for {str(WaitsFor(value).label).lower()}"
-        case "ticket", _:
-            return f"ticket {value}"
-        case "reason", _:
-            return f"“{value}”"
+            return f"for {lowered(str(WaitsFor(value).label))}"
         case "due", str():
-            return f"due {value[:16].replace('T', ' ')}"
+            return f"due {value[:16].replace('T', ' ')} UTC"
         case _, True:
             return key
         case _, [*_]:
             return f"{key} {', '.join(map(str, value))}"
-    return f"{key} {value}"
+    return PHRASES.get(key, f"{key} {{}}").format(str(value).replace("_", " ") if key == "state" else value)

@@ -53,6 +53,15 @@ def plural(word: str) -> str:
     return PLURALS.get(word, f"{word}s")
 
 
+def field_label(path: str) -> str:
+    """The catalogue's label, or for a field that it does not list its path, readable: ``Lines (commercial)``."""
+    if path in catalogue.BY_PATH:
+        return catalogue.label(path)
+    *parents, name = path.replace("_", " ").split(".")
+    within = f" ({', '.join(parents)})" if parents else ""
+    return f"{name[:1].upper()}{name[1:]}{within}"
+
+
 def story(ticket: Ticket, *, waiting_runs: int = 0) -> Story:
     """The ticket's story. ``waiting_runs``: how many runs a connection's ticket holds up."""
     if ticket.connection:
