@@ -47,13 +47,16 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"{name} is set; the demo leaves it alone and uses its own SQLite and files.")
     for name, value in DEFAULTS.items():
         os.environ.setdefault(name, value)
+    # All mail, the alerts too, ends with the other things that vendors got: in the sandbox.
+    from config import run
+
+    os.environ["EMAIL_URL"] = f"smtp://127.0.0.1:{run.mail_port(int(os.environ.get('PORT') or 8000))}"
 
     import django
 
     django.setup()
     logging.disable(logging.INFO)  # in this process alone
 
-    from config import run
     from config.demo_stage import Stage
 
     if busy := run.busy_ports(sandbox=True):

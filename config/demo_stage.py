@@ -90,6 +90,7 @@ class Stage:
             secrets={"webhook_secret": [self.secret]},
             actor="demo",
         )
+        set_connection("mail", system="email", provider="smtp", environment="sandbox", actor="demo")
         self.key = _api_key()
 
     def say_where(self) -> None:

@@ -29,6 +29,11 @@ def sandbox_port(port: int) -> int:
     return port + 1
 
 
+def mail_port(port: int) -> int:
+    """Where the sandbox catches mails."""
+    return port + 2
+
+
 def is_busy(address: str, port: int) -> bool:
     """Whether another process listens there: one of its own kind (bind fails) or on a wildcard address (it answers)."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
@@ -52,6 +57,7 @@ def busy_ports(*, sandbox: bool) -> list[str]:
     needed = [("PORT", host(), settings.PORT)]
     if sandbox:
         needed.append(("PORT+1, the sandbox", "127.0.0.1", sandbox_port(settings.PORT)))
+        needed.append(("PORT+2, its mail catcher", "127.0.0.1", mail_port(settings.PORT)))
     return [
         f"Port {port} on {address} ({what}) is in use by another process. Stop it, or set another PORT."
         for what, address, port in needed

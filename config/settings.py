@@ -82,7 +82,8 @@ WSGI_APPLICATION = "config.wsgi.application"
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
-        "DIRS": [BASE_DIR / "templates"],
+        # A company may put its own onboarding/welcome.txt into CONFIG_DIR/templates.
+        "DIRS": [*([CONFIG_DIR / "templates"] if CONFIG_DIR else []), BASE_DIR / "templates"],
         "APP_DIRS": True,
         "OPTIONS": {
             "context_processors": [
@@ -171,6 +172,8 @@ LEASE_SECONDS = STEP_SECONDS + DB_BUSY_SECONDS + LEASE_MARGIN_SECONDS
 HOLD_SECONDS = env.float("HOLD_SECONDS", 60.0)
 """How long a bare payment intent waits for its checkout session or invoice."""
 RETRY_BASE_SECONDS = env.float("RETRY_BASE_SECONDS", 2.0)
+KICKOFF_POLL_SECONDS = env.float("KICKOFF_POLL_SECONDS", 300.0)
+"""How often a kickoff task is looked at in the delivery system, where no event says that the kickoff is scheduled."""
 
 # --- People ------------------------------------------------------------------------------------------------------------
 

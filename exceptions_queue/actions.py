@@ -116,6 +116,33 @@ def _link_object(ticket: Ticket, actor: Actor, data: dict[str, Any]) -> None:
     services.choose_match(ticket.step_id, external_id=external_id.strip(), actor=actor.name)
 
 
+def _replay(ticket: Ticket, actor: Actor, data: dict[str, Any]) -> None:
+    assert ticket.transaction_id  # noqa: S101  (offered only then)
+    services.replay(ticket.transaction_id, data.get("from_step") or _own_step(ticket), actor=actor.name)
+
+
+def _own_step(ticket: Ticket) -> str:
+    if ticket.step is None:
+        raise Refused("Name the step to replay from.", [Problem("from_step", "is missing")])
+    return ticket.step.key
+
+
+def _skip(ticket: Ticket, actor: Actor, data: dict[str, Any]) -> None:
+    assert ticket.step_id  # noqa: S101  (offered only then)
+    services.skip_step(ticket.step_id, actor=actor.name, reason=str(data.get("reason") or ""))
+
+
+def preview(ticket: Ticket, name: str, *, from_step: str = "") -> list[services.Effect]:
+    """What an action would do to the run's steps, without doing it. Raises ``Refused``."""
+    if ticket.transaction_id is None:
+        raise Refused("A connection's ticket has no steps.")
+    if name == "replay":
+        return services.replay_preview(ticket.transaction_id, from_step or _own_step(ticket))
+    if ticket.step_id is None:
+        raise Refused("The run has not begun; it starts with its first step once it may.")
+    return [services.skip_preview(ticket.step_id) if name == "skip" else services.retry_preview(ticket.step_id)]
+
+
 @retried
 def _assign(ticket: Ticket, actor: Actor, data: dict[str, Any]) -> None:
     """Give the ticket to a queue, a person or both; what is not named stays, and an empty ``owner`` means nobody in particular."""
@@ -159,6 +186,10 @@ def _has_step(ticket: Ticket) -> bool:
     return ticket.step_id is not None
 
 
+def _may_replay(ticket: Ticket) -> bool:
+    return _has_step(ticket) and _may_retry(ticket)
+
+
 def _may_retry(ticket: Ticket) -> bool:
     if ticket.category in (Category.MISSING_DATA, Category.AMBIGUOUS_MATCH):
         return False  # without an answer it would only fail in the same way
@@ -185,6 +216,8 @@ ACTIONS: dict[str, Action] = {
         Action("choose-match", "Choose", "choose_match_ticket", _may_choose, _choose_match),
         Action("retry", "Retry", "retry_ticket", _may_retry, _retry),
         Action("link-object", "Link an object", "link_object_ticket", _may_link, _link_object),
+        Action("replay", "Replay from a step", "onboarding.replay_run", _may_replay, _replay),
+        Action("skip", "Skip the step", "onboarding.skip_step", _has_step, _skip),
         Action("assign", "Assign", "assign_ticket", lambda _: True, _assign),
         Action("note", "Add a note", "note_ticket", lambda _: True, _note),
     )

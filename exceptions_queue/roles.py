@@ -17,23 +17,25 @@ EVERYBODY = (
     "retry_ticket",
 )
 ROLES: dict[str, tuple[str, ...]] = {
-    "sales-ops": (*EVERYBODY, "fix_ticket", "choose_match_ticket", "see_personal_data", "hold_run", "resend_welcome"),
+    "sales-ops": (*EVERYBODY, "fix_ticket", "choose_match_ticket", "see_personal_data", "start_run", "hold_run", "resend_welcome"),
     "support-ops": (
-        *EVERYBODY, "fix_ticket", "choose_match_ticket", "link_object_ticket", "see_personal_data",
-        "hold_run", "replay_run", "skip_step", "resend_welcome",
+        *EVERYBODY, "fix_ticket", "choose_match_ticket", "link_object_ticket", "see_personal_data", "hold_run", "replay_run",
+        "skip_step", "resend_welcome",
     ),
     "revenue-operations": (
         *EVERYBODY, "fix_ticket", "choose_match_ticket", "link_object_ticket", "assign_ticket", "see_personal_data",
         "view_connection", "add_connection", "change_connection", "test_connection", "enter_credentials",
         "view_apicall", "view_inboundevent", "view_planprice", "add_planprice", "change_planprice", "delete_planprice",
         "view_crmowner", "add_crmowner", "change_crmowner", "delete_crmowner", "view_auditentry",
-        "hold_run", "replay_run", "skip_step", "unlink_object",
+        "view_implementationowner", "add_implementationowner", "change_implementationowner", "delete_implementationowner",
+        "start_run", "hold_run", "replay_run", "skip_step", "unlink_object",
     ),
-    "finance": (*EVERYBODY, "cancel_run"),
+    "finance": (*EVERYBODY, "start_run", "cancel_run"),
     "leads": (
         *EVERYBODY, "fix_ticket", "choose_match_ticket", "assign_ticket", "see_personal_data", "view_auditentry", "view_queue",
         "change_queue", "view_alert", "view_crmowner", "add_crmowner", "change_crmowner", "delete_crmowner",
-        "hold_run", "cancel_run", "replay_run", "skip_step", "unlink_object", "resend_welcome",
+        "view_implementationowner", "add_implementationowner", "change_implementationowner", "delete_implementationowner",
+        "start_run", "hold_run", "cancel_run", "replay_run", "skip_step", "unlink_object", "resend_welcome",
     ),
 }  # fmt: skip
 LEADS = "leads"
@@ -52,8 +54,11 @@ def queues_of(user: User) -> set[str]:
 
 
 def may(user: User, codename: str, ticket: Ticket) -> bool:
-    """Whether this person may do this to this ticket: by permission, and because it is theirs, their queue's, or they lead."""
-    if not user.is_active or not user.has_perm(f"exceptions_queue.{codename}"):
+    """Whether this person may do this to this ticket: by permission, and because it is theirs, their queue's, or they lead.
+
+    ``codename``: of this app, or with another's label before it.
+    """
+    if not user.is_active or not user.has_perm(codename if "." in codename else f"exceptions_queue.{codename}"):
         return False
     if user.is_superuser or ticket.owner_id == user.pk:
         return True

@@ -31,11 +31,13 @@ def checked_base_url(url: str, info: ProviderInfo, environment: str) -> str:
     checked again for each call (``transport``): what a name points to can change.
     """
     if not url:
-        if info.connector is not None:
+        if info.connector is not None and info.hosts:
             raise ValueError(
                 f"{info.name} needs a base URL of your own account, such as https://acme{info.hosts[0][1:]}"
             )
         return ""
+    if not info.hosts:
+        raise ValueError(f"{info.name} has no base URL: this installation's settings say where it leads")
     try:
         parts = urlsplit(url)
         host, _ = (parts.hostname or "").rstrip("."), parts.port

@@ -100,10 +100,10 @@ def probe(connection: Connection) -> ProbeResult:
         made = connector(connection, subject="probe", deadline=time.monotonic() + settings.CALL_SECONDS)
         return ProbeResult(True, made.probe())
     except ProviderError as error:
-        message = f"{error}. {_ADVICE[error.kind]}" if error.kind in _ADVICE else str(error)
-        return ProbeResult(False, message, error.http_status)
+        advice = _advice(info, error.kind)
+        return ProbeResult(False, f"{error}. {advice}" if advice else str(error), error.http_status)
     except DeadlinePassed:
-        return ProbeResult(False, f"The vendor answers too slowly. {_ADVICE[Kind.SERVER]}")
+        return ProbeResult(False, f"The vendor answers too slowly. {_advice(info, Kind.SERVER)}")
 
 
 def record_auth_failure(connection_pk: int, *, credentials_version: int, status: int | None, reason: str) -> bool:
@@ -194,6 +194,11 @@ def _readable(connection: Connection, name: str) -> list[str]:
         return connection.secrets(name)
     except crypto.SecretUnreadable:
         return []
+
+
+def _advice(info: ProviderInfo | None, kind: Kind) -> str:
+    own = info.connector.advice if info is not None and info.connector is not None else {}
+    return own.get(kind) or _ADVICE.get(kind, "")
 
 
 def _receiver(connection: Connection) -> ProbeResult:

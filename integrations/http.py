@@ -1,10 +1,9 @@
-"""The one way out: an HTTP call to a vendor, bounded in time and size, recorded redacted, its failure classified.
+"""The way out to a vendor's API: an HTTP call, bounded in time and size, recorded redacted, its failure classified.
 
 Nothing is retried here: whether a POST may be sent again is the engine's decision (an outcome may be unknown).
 """
 
 import json as jsonlib
-import logging
 import re
 import time
 from collections.abc import Callable, Mapping
@@ -18,16 +17,14 @@ from urllib.parse import quote, unquote
 import pydantic
 import requests
 from django.conf import settings
-from django.db import connection as database
 from urllib3.exceptions import HTTPError
 
 from integrations import clock, transport
-from integrations.errors import DeadlinePassed, Kind, ProviderError
-from integrations.models import ApiCall, Connection
+from integrations.errors import Kind, ProviderError
+from integrations.models import Connection
+from integrations.outbound import Outbound
 from integrations.redact import redact, redact_text
 from integrations.words import Environment
-
-log = logging.getLogger(__name__)
 
 M = TypeVar("M", bound=pydantic.BaseModel)
 MAX_ANSWER_BYTES = 5 * 1024 * 1024
@@ -76,12 +73,8 @@ def segment(value: object) -> str:
     return quote(text, safe="")
 
 
-class VendorHttp:
-    """Calls on behalf of one ``subject`` (such as ``step:12``) on one connection.
-
-    ``deadline`` (monotonic seconds) ends them all. ``before_write`` is called right before each write and raises
-    ``DeadlinePassed`` once the holder may not write any more. A provider refines errors through ``translate``.
-    """
+class VendorHttp(Outbound):
+    """HTTP calls. A provider refines errors through ``translate``."""
 
     def __init__(
         self,
@@ -92,12 +85,9 @@ class VendorHttp:
         deadline: float,
         before_write: Callable[[], None] | None = None,
     ) -> None:
-        self.connection = connection
+        super().__init__(connection, subject=subject, deadline=deadline, before_write=before_write)
         self.translate: Translate = lambda _status, _headers, _body: None
         self._headers = headers
-        self._subject = subject
-        self._deadline = deadline
-        self._before_write = before_write or (lambda: None)
 
     @overload
     def request(
@@ -147,8 +137,7 @@ class VendorHttp:
         ``reads`` marks a POST that changes nothing (a search). Raises ``ProviderError``; ``DeadlinePassed`` with
         nothing sent; ``RuntimeError`` inside a database transaction: a vendor's slowness must never hold our locks.
         """
-        if database.in_atomic_block:
-            raise RuntimeError("a vendor is never called inside a database transaction")
+        self._refuse_in_transaction()
         writes = method not in _SAFE_METHODS and not reads
         body = None if json is None else jsonlib.dumps(json, allow_nan=False).encode()
         content = {} if body is None else {"Content-Type": "application/json"}
@@ -166,9 +155,9 @@ class VendorHttp:
             raw = self._send(prepared, writes)
             data = self._judge(raw, expect, ok, writes)
         except ProviderError as error:
-            self._record(method, path, parts, raw, error, started)
+            self._record_call(method, path, parts, raw, error, started)
             raise
-        self._record(method, path, parts, raw, None, started)
+        self._record_call(method, path, parts, raw, None, started)
         return Answer(raw.status, raw.headers, data)
 
     def _send(self, request: requests.Request, writes: bool) -> _Raw:
@@ -178,9 +167,7 @@ class VendorHttp:
             raise ProviderError(Kind.NOT_CONFIGURED, redact_text(f"{self._vendor}: {problem}")) from None
         if writes:
             self._before_write()
-        left = min(settings.CALL_SECONDS, self._deadline - time.monotonic())
-        if left <= 0:
-            raise DeadlinePassed(f"no time left to call {self._vendor}")
+        left = self._seconds_left(settings.CALL_SECONDS)
         public_only = self.connection.environment == Environment.PRODUCTION
         with transport.call(time.monotonic() + left, public_only=public_only) as call:
             try:
@@ -257,11 +244,7 @@ class VendorHttp:
         timed_out = isinstance(problem, requests.Timeout | TimeoutError) or "timed out" in str(problem)
         return f"{self._vendor} did not answer in time" if timed_out else f"{self._vendor} broke off the connection"
 
-    @property
-    def _vendor(self) -> str:
-        return self.connection.provider.capitalize()
-
-    def _record(
+    def _record_call(
         self,
         method: str,
         path: str,
@@ -270,27 +253,15 @@ class VendorHttp:
         error: ProviderError | None,
         started: float,
     ) -> None:
-        """Best effort: a call that worked does not fail because its record did."""
-        shown = redact_text(unquote(path))
-        took = round((time.monotonic() - started) * 1000)
-        status = raw.status if raw else None
-        level = logging.WARNING if error else logging.INFO
-        log.log(level, "%s %s %s: %s in %d ms", self.connection.slug, method, shown, error or status, took)
-        try:
-            ApiCall.objects.create(
-                connection_id=self.connection.pk,
-                subject=self._subject[:100],
-                method=method,
-                path=shown,
-                status=status,
-                error=redact_text(str(error)) if error else "",
-                request=redact(sent) or None,
-                response=redact(raw.body) if raw and raw.body != "" else None,
-                duration_ms=took,
-                at=clock.now(),
-            )
-        except Exception:
-            log.exception("%s: the record of a call was lost", self.connection.slug)
+        self._record(
+            method,
+            unquote(path),
+            started=started,
+            request=sent,
+            response=raw.body if raw and raw.body != "" else None,
+            status=raw.status if raw else None,
+            error=error,
+        )
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:

@@ -1,4 +1,4 @@
-"""The sockets under ``http``: pooled sessions per thread, a total deadline, and the exact moment at which bytes go out.
+"""The sockets under ``http`` and ``mail``: pooled sessions per thread, a total deadline, the exact moment of sending.
 
 ``requests`` bounds each single read, so that an answer dripping byte by byte outlives any timeout; here every read gets
 only what is left of the whole call. A request is sent only if time is left once connected: looking up a name cannot be
@@ -67,6 +67,14 @@ def session(connection_id: int) -> requests.Session:
     return made
 
 
+def seconds_left() -> float:
+    """Of the current ``call``. Raises ``TimeoutError`` where none are left."""
+    left = _current().deadline - time.monotonic()
+    if left <= 0:
+        raise TimeoutError("timed out")
+    return left
+
+
 def _current() -> Call:
     if _local.call is None:
         raise RuntimeError("used outside transport.call()")
@@ -84,10 +92,7 @@ class _TimedReader(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        left = _current().deadline - time.monotonic()
-        if left <= 0:
-            raise TimeoutError("timed out")
-        self._sock.settimeout(left)
+        self._sock.settimeout(seconds_left())
         return int(self._raw.readinto(buffer))
 
     def close(self) -> None:
@@ -95,11 +100,16 @@ class _TimedReader(io.RawIOBase):
         super().close()
 
 
+def reader(sock: socket.socket) -> io.BufferedReader:
+    """What comes from a socket, each read bounded by the time left of the current ``call``."""
+    return io.BufferedReader(_TimedReader(sock))
+
+
 class _TimedResponse(HTTPResponse):
     def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
         super().__init__(sock, *args, **kwargs)
         self.fp.close()
-        self.fp = io.BufferedReader(_TimedReader(sock))
+        self.fp = reader(sock)
 
 
 class _Guarded(HTTPConnection):

@@ -14,6 +14,12 @@ run_unblocked = Signal()
 run_provisioned = Signal()
 """``run``: every provisioning step succeeded or was skipped."""
 
+kickoff_scheduled = Signal()
+"""``run``, ``at``: its kickoff is scheduled; the P2 clock ends."""
+
+run_cancelled = Signal()
+"""``run``, ``at``: nothing more is done for it."""
+
 step_blocked = Signal()
 """``step``: a person must act; the step's row says why. ``fallback`` (bool): open the catch-all ticket, routing just failed."""
 

@@ -9,6 +9,7 @@ class Status(TextChoices):
     PROVISIONING = "provisioning", "Provisioning"
     READY_FOR_KICKOFF = "ready-for-kickoff", "Ready for kickoff"
     COMPLETE = "complete", "Complete"
+    CANCELLED = "cancelled", "Cancelled"
 
 
 class StepState(TextChoices):
@@ -40,6 +41,12 @@ class SafeAction(TextChoices):
     MANUAL_FIX = "manual-fix-then-retry", "Fix, then retry"
 
 
+class RunEventType(TextChoices):
+    """Later business events of a run, as other systems report them."""
+
+    KICKOFF_SCHEDULED = "kickoff.scheduled", "The kickoff is scheduled"
+
+
 class Scope(TextChoices):
     INTAKE = "intake", "Intake"
     READ = "read", "Read"
@@ -62,5 +69,6 @@ class WaitsFor(TextChoices):
     HOLD_OFF = "hold-off", "The vendor's search to catch up"
     JOB = "job", "A job at the vendor"
     RESERVATION = "reservation", "Another run of this customer"
+    EVENT = "event", "Somebody to do it, or to tell us that it is done"
     SLOT = "slot", "A free slot at the vendor"
     CONNECTION = "connection", "The connection"

@@ -166,6 +166,14 @@ def zendesk(transactional_db: None, sandbox: SandboxControl) -> Connection:
 
 
 @pytest.fixture
+def smtp(transactional_db: None, sandbox: SandboxControl, sandbox_process: SandboxProcess, settings: Any) -> Connection:
+    """Real mail (pytest-django's own backend keeps it in memory), to the catcher: ``sandbox.objects("mail")``."""
+    settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+    settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", sandbox_process.smtp_port
+    return set_connection("mail", system="email", provider="smtp", environment="sandbox", actor="tests")
+
+
+@pytest.fixture
 def connections(hubspot: Connection, asana: Connection, zendesk: Connection) -> dict[str, Connection]:
     """All three, by slug."""
     return {made.slug: made for made in (hubspot, asana, zendesk)}

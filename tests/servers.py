@@ -181,8 +181,9 @@ def start_valkey(servers: Servers) -> str:
 
 def prepare(backend: str, servers: Servers) -> None:
     """Sets the environment that settings read, whatever the developer's own says."""
-    for name in ("CONFIG_DIR", "DEBUG", "EMAIL_URL", "PUBLIC_URL"):
+    for name in ("DEBUG", "EMAIL_URL", "PUBLIC_URL"):
         os.environ.pop(name, None)
+    os.environ["CONFIG_DIR"] = str(Path(__file__).parent / "company")
     os.environ["DATA_DIR"] = str(servers.make_folder("data"))
     os.environ["SECRET_KEY"] = secrets.token_urlsafe(64)
     os.environ["FIELD_ENCRYPTION_KEYS"] = Fernet.generate_key().decode()

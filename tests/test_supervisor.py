@@ -198,10 +198,11 @@ def test_a_busy_port_is_named(taken: int, settings: object, capsys: pytest.Captu
     assert f"Port {taken} on 127.0.0.1 (PORT) is in use" in capsys.readouterr().err
 
 
-def test_the_sandbox_needs_the_next_port_too(taken: int, settings: object) -> None:
-    settings.PORT = taken - 1
+@pytest.mark.parametrize(("distance", "what"), [(1, "PORT+1, the sandbox"), (2, "PORT+2, its mail catcher")])
+def test_the_sandbox_needs_the_next_ports_too(taken: int, settings: object, distance: int, what: str) -> None:
+    settings.PORT = taken - distance
 
-    assert any(f"Port {taken} on 127.0.0.1 (PORT+1, the sandbox)" in line for line in run.busy_ports(sandbox=True))
+    assert any(f"Port {taken} on 127.0.0.1 ({what})" in line for line in run.busy_ports(sandbox=True))
     assert not any(str(taken) in line for line in run.busy_ports(sandbox=False))
 
 

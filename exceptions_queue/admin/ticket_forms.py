@@ -1,6 +1,7 @@
 """The forms of a ticket: just the missing fields, as the field catalogue describes them."""
 
 from collections.abc import Mapping
+from email.utils import formataddr, parseaddr
 from typing import Any
 
 from django import forms
@@ -39,7 +40,8 @@ class FixForm(forms.Form):
         content = ticket.transaction.payload if ticket.transaction else {}
         self.reasons: dict[str, str] = {}
         for problem in ticket.problems:
-            if (path := problem.get("path", "")) in catalogue.BY_PATH:
+            path = problem.get("path", "")
+            if path in catalogue.BY_PATH and catalogue.entry(path).type is not Type.STRUCTURE:
                 self._add(catalogue.entry(path), content, problem["reason"], see_personal=see_personal)
         if DOMAIN in self.fields:
             self.fields[NO_DOMAIN] = forms.BooleanField(
@@ -84,7 +86,7 @@ class FixForm(forms.Form):
         return self.cleaned_data
 
     def _is_answer(self, path: str, value: Any) -> bool:
-        return value not in ("", None, False) and value != self.fields[path].initial
+        return value not in ("", None, False, []) and value != self.fields[path].initial
 
     def take(self, message: str, problems: list[Problem]) -> None:
         """Show what the service refused, beside the fields where it names them."""
@@ -115,9 +117,42 @@ def _form_field(entry: catalogue.Field, current: Any) -> forms.Field:
         case Type.DATE:
             # The value stays text: an implausible date is shown again, and the service judges it.
             return forms.CharField(max_length=40, widget=PlainDate(attrs={"type": "date"}), **common)
+        case Type.WHOLE:
+            return forms.IntegerField(widget=UnfoldAdminTextInputWidget(attrs={"inputmode": "numeric"}), **common)
+        case Type.LIST | Type.PEOPLE:
+            return (PeopleField if entry.type is Type.PEOPLE else LinesField)(**common)
         case Type.EMAIL:
             return forms.CharField(max_length=254, widget=UnfoldAdminEmailInputWidget(), **common)
     return forms.CharField(max_length=2000, widget=UnfoldAdminTextInputWidget(), **common)
+
+
+class LinesField(forms.CharField):
+    """A list of texts, one a line."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(max_length=20_000, widget=UnfoldAdminTextareaWidget(attrs={"rows": 4}), **options)
+
+    def prepare_value(self, value: Any) -> Any:
+        return "\n".join(map(str, value)) if isinstance(value, list) else value
+
+    def clean(self, value: Any) -> Any:
+        return [line.strip() for line in super().clean(value).splitlines() if line.strip()] or None
+
+
+class PeopleField(LinesField):
+    """People, one a line: ``Kim Lee <kim@acme.com>``."""
+
+    def prepare_value(self, value: Any) -> Any:
+        if not isinstance(value, list):
+            return value
+        return "\n".join(formataddr((person.get("name", ""), person.get("email", ""))) for person in value)
+
+    def clean(self, value: Any) -> Any:
+        lines = super().clean(value) or []
+        people = [{"name": name, "email": email} for name, email in map(parseaddr, lines)]
+        if wrong := [line for line, person in zip(lines, people, strict=True) if not person["email"]]:
+            raise forms.ValidationError(f"“{wrong[0]}” has no email address.")
+        return [{key: text for key, text in person.items() if text} for person in people] or None
 
 
 class PlainDate(UnfoldAdminTextInputWidget):

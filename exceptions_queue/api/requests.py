@@ -6,6 +6,7 @@ from rest_framework import serializers
 
 from onboarding.api.serializers import RequestSerializer, StrictText
 from onboarding.queues import QUEUES
+from onboarding.words import RunEventType
 
 MAX_NOTE = 4000
 MAX_ID = 255
@@ -44,6 +45,29 @@ class ChooseMatchSerializer(RequestSerializer):
 
 class LinkObjectSerializer(RequestSerializer):
     external_id = StrictText(max_length=MAX_ID, help_text="The object's id at the vendor.")
+
+
+class ReplaySerializer(RequestSerializer):
+    from_step = StrictText(
+        max_length=64, required=False, help_text="A step's key; without it, the exception's own step."
+    )
+
+
+class ReasonSerializer(RequestSerializer):
+    reason = StrictText(max_length=500)
+
+
+class OptionalReasonSerializer(RequestSerializer):
+    reason = StrictText(max_length=500, required=False)
+
+
+class RunEventSerializer(RequestSerializer):
+    """A later business event of a run. The same ``event_id`` again is no second event."""
+
+    type = serializers.ChoiceField(RunEventType.choices)
+    event_id = StrictText(max_length=255)
+    occurred_at = serializers.DateTimeField(required=False, help_text="Without it, now.")
+    data = serializers.DictField(required=False)  # type: ignore[assignment]  # likewise
 
 
 class AssignSerializer(RequestSerializer):

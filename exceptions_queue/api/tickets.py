@@ -4,7 +4,8 @@ from typing import Any
 
 from django.db.models import F, QuerySet
 from django.shortcuts import get_object_or_404
-from drf_spectacular.utils import OpenApiExample, extend_schema, extend_schema_view
+from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema, extend_schema_view
+from rest_framework import serializers
 from rest_framework.exceptions import PermissionDenied
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -62,6 +63,47 @@ class TicketDetail(TicketView):
         return self.shown(pk)
 
 
+PREVIEWED = ("retry", "fix", "replay", "skip")
+
+
+class EffectSerializer(serializers.Serializer[Any]):
+    """What an action would do to one step."""
+
+    step = serializers.CharField()
+    title = serializers.CharField()
+    verdict = serializers.ChoiceField(["skip", "look-up", "create", "send-again", "cannot-be-undone"])
+    text = serializers.CharField()
+
+
+class TicketPreview(TicketView):
+    serializer_class = EffectSerializer
+    scopes = {"GET": READERS}
+
+    def known_parameters(self) -> frozenset[str]:
+        return frozenset({"action", "from_step"})
+
+    @extend_schema(
+        responses=responses({200: EffectSerializer(many=True)}, 404, 409),
+        parameters=[
+            OpenApiParameter("action", str, required=True, enum=PREVIEWED),
+            OpenApiParameter("from_step", str, description="For a replay: a step's key."),
+        ],
+        tags=TAGS,
+        summary="What an action would do, without doing it",
+    )
+    def get(self, request: Request, pk: int) -> Response:
+        """Step by step, in playbook order. Scopes: read, operate."""
+        name = request.query_params.get("action", "")
+        if name not in PREVIEWED:
+            raise Invalid([{"path": "action", "detail": f"must be one of {', '.join(PREVIEWED)}"}])
+        ticket = get_object_or_404(Ticket.objects.select_related("transaction", "step"), pk=pk)
+        try:
+            effects = actions.preview(ticket, name, from_step=request.query_params.get("from_step", ""))
+        except Refused as refusal:
+            raise Conflict(str(refusal)) from None
+        return Response([dict(EffectSerializer(effect).data) for effect in effects])
+
+
 class TicketAction(TicketView):
     """One action. ``serializer_class`` is its body."""
 
@@ -111,6 +153,13 @@ _CALLS: dict[str, tuple[type[TicketAction], type[Serializer[Any]], str, dict[str
         {"external_id": "5501"},
     ),
     "link-object": (TicketAction, requests.LinkObjectSerializer, "Name the vendor's object", {"external_id": "5501"}),
+    "replay": (
+        TicketAction,
+        requests.ReplaySerializer,
+        "Do a step and all that comes after it again",
+        {"from_step": "crm.account"},
+    ),
+    "skip": (TicketAction, requests.ReasonSerializer, "Go on without the step", {"reason": "Done by hand."}),
     "assign": (
         Assign,
         requests.AssignSerializer,
@@ -123,9 +172,8 @@ _CALLS: dict[str, tuple[type[TicketAction], type[Serializer[Any]], str, dict[str
 
 def _view(name: str) -> type[TicketAction]:
     base, body, summary, example = _CALLS[name]
-    made = type(
-        f"{body.__name__.removesuffix('Serializer')}Action", (base,), {"action": name, "serializer_class": body}
-    )
+    title = "".join(part.capitalize() for part in name.split("-"))
+    made = type(f"{title}Action", (base,), {"action": name, "serializer_class": body})
     described = extend_schema(
         summary=summary,
         description="Answers with the exception as it is then; it closes only when its subject has passed. Scope: operate.",

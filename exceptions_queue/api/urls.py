@@ -3,7 +3,8 @@
 from django.urls import path, register_converter
 
 from exceptions_queue.api.onboardings import OnboardingDetail, OnboardingList
-from exceptions_queue.api.tickets import ACTION_VIEWS, TicketDetail, TicketList
+from exceptions_queue.api.run_actions import RUN_VIEWS
+from exceptions_queue.api.tickets import ACTION_VIEWS, TicketDetail, TicketList, TicketPreview
 
 
 class TransactionId:
@@ -34,8 +35,13 @@ register_converter(TicketId, "ticket")
 urlpatterns = [
     path("onboardings/", OnboardingList.as_view(), name="onboardings"),
     path("onboardings/<transaction:onboarding_transaction_id>/", OnboardingDetail.as_view(), name="onboarding"),
+    *(
+        path(f"onboardings/<transaction:onboarding_transaction_id>/{name}/", view.as_view(), name=f"onboarding-{name}")
+        for name, view in RUN_VIEWS.items()
+    ),
     path("exceptions/", TicketList.as_view(), name="exceptions"),
     path("exceptions/<ticket:pk>/", TicketDetail.as_view(), name="exception"),
+    path("exceptions/<ticket:pk>/preview/", TicketPreview.as_view(), name="exception-preview"),
     *(
         path(f"exceptions/<ticket:pk>/{name}/", view.as_view(), name=f"exception-{name}")
         for name, view in ACTION_VIEWS.items()

@@ -4,28 +4,29 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from integrations.crypto import SecretUnreadable
 from integrations.errors import Kind, ProviderError
-from integrations.http import VendorHttp
 from integrations.models import Connection
 from integrations.providers.asana import Asana
-from integrations.providers.base import Connector
+from integrations.providers.base import TOKEN, WEBHOOK_SECRET, Connector
 from integrations.providers.hubspot import HubSpot
+from integrations.providers.smtp import Smtp
 from integrations.providers.zendesk import Zendesk
 
-WEBHOOK_SECRET = "webhook_secret"  # noqa: S105 (a name)
-TOKEN = "token"  # noqa: S105 (a name)
+__all__ = ["PROVIDERS", "TOKEN", "WEBHOOK_SECRET", "ProviderInfo", "connector", "register"]
 
 
 @dataclass(frozen=True)
 class ProviderInfo:
-    """What a connection to this provider may look like; ``connector`` is None for one that only sends us events."""
+    """What a connection to this provider may look like; ``connector`` is None for one that only sends us events.
+
+    Without ``hosts`` it has no base URL: this installation's settings say where it leads.
+    """
 
     name: str
     systems: frozenset[str]
-    hosts: tuple[str, ...]
-    default_base_url: str
-    secret_names: tuple[str, ...]
+    hosts: tuple[str, ...] = ()
+    default_base_url: str = ""
+    secret_names: tuple[str, ...] = ()
     option_names: tuple[str, ...] = ()
     required_options: tuple[str, ...] = ()
     connector: type[Connector] | None = None
@@ -46,7 +47,7 @@ def register(provider: ProviderInfo | type[Connector]) -> None:
 def connector(
     connection: Connection, *, subject: str, deadline: float, before_write: Callable[[], None] | None = None
 ) -> Connector:
-    """The connector of a connection. ``deadline``: monotonic seconds; ``before_write``: see ``VendorHttp``.
+    """The connector of a connection. ``deadline``: monotonic seconds; ``before_write``: see ``Outbound``.
 
     Raises ``ProviderError(NOT_CONFIGURED)`` in words for the person who can mend it.
     """
@@ -55,19 +56,9 @@ def connector(
         raise ProviderError(
             Kind.NOT_CONFIGURED, f"{connection.slug}: nothing can be sent to provider {connection.provider!r}"
         )
-    if not connection.base_url:
-        raise ProviderError(Kind.NOT_CONFIGURED, f"{connection.slug}: the base URL is missing")
     if missing := [name for name in info.required_options if not connection.options.get(name)]:
         raise ProviderError(Kind.NOT_CONFIGURED, f"{connection.slug}: option {', '.join(missing)} is missing")
-    try:
-        tokens = connection.secrets(TOKEN)
-    except SecretUnreadable as problem:
-        raise ProviderError(Kind.NOT_CONFIGURED, f"{connection.slug}: {problem}") from None
-    if not tokens:
-        raise ProviderError(Kind.NOT_CONFIGURED, f"{connection.slug}: the secret {TOKEN!r} is missing")
-    headers = info.connector.auth_headers(connection, tokens[0])
-    http = VendorHttp(connection, headers=headers, subject=subject, deadline=deadline, before_write=before_write)
-    return info.connector(connection, http)
+    return info.connector.on(connection, subject=subject, deadline=deadline, before_write=before_write)
 
 
 def _info(made: type[Connector]) -> ProviderInfo:
@@ -76,7 +67,7 @@ def _info(made: type[Connector]) -> ProviderInfo:
         systems=made.systems,
         hosts=made.hosts,
         default_base_url=made.default_base_url,
-        secret_names=(*made.secret_names, WEBHOOK_SECRET),
+        secret_names=made.secret_names,
         option_names=made.option_names,
         required_options=made.required_options,
         connector=made,
@@ -86,6 +77,7 @@ def _info(made: type[Connector]) -> ProviderInfo:
 register(HubSpot)
 register(Asana)
 register(Zendesk)
+register(Smtp)
 register(
     ProviderInfo(
         name="stripe",

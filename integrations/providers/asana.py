@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field
 
 from integrations.errors import FieldProblem, Kind, ProviderError
 from integrations.http import segment
-from integrations.providers.base import Connector, Created, CreateSafety, Found, JobAccepted, MatchKey, ObjectKind
+from integrations.providers.base import Created, CreateSafety, Found, HttpConnector, JobAccepted, MatchKey, ObjectKind
 
 _FIELDS = "name,permalink_url,created_at"
 _MOST_PAGES = 50
@@ -61,7 +61,7 @@ class _OneNamed(BaseModel):
     data: _Named
 
 
-class Asana(Connector):
+class Asana(HttpConnector):
     provider = "asana"
     systems = frozenset({"delivery"})
     hosts = ("app.asana.com",)

@@ -1,18 +1,21 @@
 """What the engine asks of a vendor: the smallest vocabulary, and how safe the vendor's creates are."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from enum import Enum
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 import pydantic
 
+from integrations.crypto import SecretUnreadable
 from integrations.errors import Kind, ProviderError
 from integrations.http import VendorHttp
 from integrations.models import Connection
 
 M = TypeVar("M", bound=pydantic.BaseModel)
+WEBHOOK_SECRET = "webhook_secret"  # noqa: S105 (a name)
+TOKEN = "token"  # noqa: S105 (a name)
 
 
 class CreateSafety(Enum):
@@ -74,31 +77,29 @@ class JobAccepted:
 
 
 class Connector(ABC):
-    """One vendor. Subclasses own payloads; ``VendorHttp`` owns deadlines (before writes too), errors and records."""
+    """One vendor. Subclasses own payloads; ``Outbound`` owns deadlines (before writes too), errors and records."""
 
     provider: ClassVar[str]
     systems: ClassVar[frozenset[str]]
-    hosts: ClassVar[tuple[str, ...]]
-    """Host patterns that a production base URL may have, such as ``*.zendesk.com``."""
-    default_base_url: ClassVar[str]
+    hosts: ClassVar[tuple[str, ...]] = ()
+    """Host patterns that a production base URL may have, such as ``*.zendesk.com``; none for one without a base URL."""
+    default_base_url: ClassVar[str] = ""
     """Empty where each customer of the vendor has an address of its own."""
-    secret_names: ClassVar[tuple[str, ...]] = ("token",)
+    secret_names: ClassVar[tuple[str, ...]] = ()
     option_names: ClassVar[tuple[str, ...]] = ()
     required_options: ClassVar[tuple[str, ...]] = ()
+    advice: ClassVar[Mapping[Kind, str]] = {}
+    """What to do about a probe's failure, where it differs from the advice for a vendor's API."""
 
-    def __init__(self, connection: Connection, http: VendorHttp) -> None:
+    def __init__(self, connection: Connection) -> None:
         self.connection = connection
-        self.http = http
-        http.translate = self.translate
 
-    @staticmethod
-    def auth_headers(connection: Connection, token: str) -> dict[str, str]:  # noqa: ARG004
-        """What proves who we are: a bearer token unless the vendor wants it otherwise."""
-        return {"Authorization": f"Bearer {token}"}
-
-    def translate(self, status: int, headers: Mapping[str, str], body: Any) -> ProviderError | None:  # noqa: ARG002
-        """The vendor's own reading of a refusal, or None for the common one by status. ``body`` is JSON, or text."""
-        return None
+    @classmethod
+    @abstractmethod
+    def on(
+        cls, connection: Connection, *, subject: str, deadline: float, before_write: Callable[[], None] | None = None
+    ) -> Self:
+        """Ready for calls; the arguments are those of ``Outbound``. Raises ``ProviderError(NOT_CONFIGURED)``."""
 
     def option(self, name: str, default: str = "") -> str:
         value = self.connection.options.get(name, default)
@@ -110,15 +111,6 @@ class Connector(ABC):
             return float(self.option(name, str(default)))
         except ValueError:
             raise ProviderError(Kind.NOT_CONFIGURED, f"option {name} must be a number of seconds") from None
-
-    def read(self, path: str, expect: type[M], *, params: Mapping[str, Any] | None = None) -> M | None:
-        """What a GET answers; None where the vendor says that there is no such thing."""
-        try:
-            return self.http.request("GET", path, params=params, expect=expect).data
-        except ProviderError as error:
-            if error.kind is Kind.NOT_FOUND:
-                return None
-            raise
 
     @abstractmethod
     def kind(self, name: str) -> ObjectKind:
@@ -153,6 +145,51 @@ class Connector(ABC):
         """A harmless call that needs the credentials: who we are there, in a few words. Raises ``ProviderError``."""
 
 
+class HttpConnector(Connector):
+    """A vendor with an HTTP API: it has an address and a token."""
+
+    secret_names = (TOKEN, WEBHOOK_SECRET)
+
+    def __init__(self, connection: Connection, http: VendorHttp) -> None:
+        super().__init__(connection)
+        self.http = http
+        http.translate = self.translate
+
+    @classmethod
+    def on(
+        cls, connection: Connection, *, subject: str, deadline: float, before_write: Callable[[], None] | None = None
+    ) -> Self:
+        if not connection.base_url:
+            raise ProviderError(Kind.NOT_CONFIGURED, f"{connection.slug}: the base URL is missing")
+        try:
+            tokens = connection.secrets(TOKEN)
+        except SecretUnreadable as problem:
+            raise ProviderError(Kind.NOT_CONFIGURED, f"{connection.slug}: {problem}") from None
+        if not tokens:
+            raise ProviderError(Kind.NOT_CONFIGURED, f"{connection.slug}: the secret {TOKEN!r} is missing")
+        headers = cls.auth_headers(connection, tokens[0])
+        http = VendorHttp(connection, headers=headers, subject=subject, deadline=deadline, before_write=before_write)
+        return cls(connection, http)
+
+    @staticmethod
+    def auth_headers(connection: Connection, token: str) -> dict[str, str]:  # noqa: ARG004
+        """What proves who we are: a bearer token unless the vendor wants it otherwise."""
+        return {"Authorization": f"Bearer {token}"}
+
+    def translate(self, status: int, headers: Mapping[str, str], body: Any) -> ProviderError | None:  # noqa: ARG002
+        """The vendor's own reading of a refusal, or None for the common one by status. ``body`` is JSON, or text."""
+        return None
+
+    def read(self, path: str, expect: type[M], *, params: Mapping[str, Any] | None = None) -> M | None:
+        """What a GET answers; None where the vendor says that there is no such thing."""
+        try:
+            return self.http.request("GET", path, params=params, expect=expect).data
+        except ProviderError as error:
+            if error.kind is Kind.NOT_FOUND:
+                return None
+            raise
+
+
 @dataclass(frozen=True)
 class OwnerFacts:
     """What a CRM knows of a customer before anybody is asked."""
@@ -162,7 +199,7 @@ class OwnerFacts:
     source: str = ""
 
 
-class CrmConnector(Connector):
+class CrmConnector(HttpConnector):
     """A CRM is also a source of truth."""
 
     @abstractmethod

@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from integrations.errors import FieldProblem, Kind, ProviderError
 from integrations.http import segment
 from integrations.models import Connection
-from integrations.providers.base import Connector, Created, CreateSafety, Found, MatchKey, ObjectKind
+from integrations.providers.base import Created, CreateSafety, Found, HttpConnector, MatchKey, ObjectKind
 
 _PATHS = {"name": "customer.legal_name", "domain_names": "customer.domain"}
 _TRUE = frozenset({"1", "true", "yes"})
@@ -48,7 +48,7 @@ class _OneUser(BaseModel):
     user: _User
 
 
-class Zendesk(Connector):
+class Zendesk(HttpConnector):
     provider = "zendesk"
     systems = frozenset({"support"})
     hosts = ("*.zendesk.com",)
@@ -61,7 +61,7 @@ class Zendesk(Connector):
         if email := connection.options.get("email"):
             pair = base64.b64encode(f"{email}/token:{token}".encode()).decode()
             return {"Authorization": f"Basic {pair}"}
-        return Connector.auth_headers(connection, token)
+        return HttpConnector.auth_headers(connection, token)
 
     def kind(self, name: str) -> ObjectKind:
         if name != "organization":

@@ -11,8 +11,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="sandbox", description="Local stand-ins for the vendors.")
     parser.add_argument("--port", type=int, required=True, help="port on 127.0.0.1; 0 takes a free one and prints it")
     parser.add_argument("--data", type=Path, required=True, help="SQLite file that holds everything")
+    parser.add_argument("--smtp-port", type=int, default=0, help="the mail catcher's; 0 takes a free one and prints it")
     given = parser.parse_args()
-    return serve(given.port, given.data)
+    return serve(given.port, given.data, given.smtp_port)
 
 
 if __name__ == "__main__":

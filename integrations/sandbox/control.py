@@ -110,9 +110,11 @@ class SandboxControl:
 class SandboxProcess:
     """A running sandbox; leaving the context stops it."""
 
-    def __init__(self, process: subprocess.Popen[str], base_url: str, data: Path) -> None:
+    def __init__(self, process: subprocess.Popen[str], base_url: str, smtp_port: int, data: Path) -> None:
         self._process = process
         self.base_url = base_url
+        self.smtp_port = smtp_port
+        """Where the mail catcher listens, on 127.0.0.1."""
         self.data = data
         self.control = SandboxControl(base_url)
 
@@ -153,13 +155,16 @@ class SandboxProcess:
         self.stop()
 
 
-def start_sandbox(data: Path, port: int = 0) -> SandboxProcess:
+def start_sandbox(data: Path, port: int = 0, smtp_port: int = 0) -> SandboxProcess:
     """Start a sandbox on ``data`` and wait until it answers; port 0 takes a free one.
 
     Raises RuntimeError when it does not come up; what it said is on standard error.
     """
     process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-        [sys.executable, "-m", "integrations.sandbox", "--port", str(port), "--data", str(data.resolve())],
+        [
+            *(sys.executable, "-m", "integrations.sandbox", "--data", str(data.resolve())),
+            *("--port", str(port), "--smtp-port", str(smtp_port)),
+        ],
         cwd=_ROOT,
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
         stdin=subprocess.DEVNULL,
@@ -167,14 +172,14 @@ def start_sandbox(data: Path, port: int = 0) -> SandboxProcess:
         text=True,
     )
     line = _first_line(process)
-    base_url = next((word for word in line.split() if word.startswith("http://")), None)
-    if base_url is None:
+    urls = {word.partition("://")[0]: word for word in line.split() if "://" in word}
+    if not {"http", "smtp"} <= set(urls):
         process.kill()
         process.wait()
         if process.stdout is not None:
             process.stdout.close()
         raise RuntimeError(f"The sandbox did not start on port {port}: {line!r}")
-    return SandboxProcess(process, base_url, data)
+    return SandboxProcess(process, urls["http"], int(urls["smtp"].rpartition(":")[2]), data)
 
 
 def _first_line(process: subprocess.Popen[str]) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from http import HTTPStatus
@@ -79,14 +80,18 @@ class Fault:
         return shown
 
 
-def take(tx: Tx, vendor: str, method: str, paths: tuple[str, ...]) -> Fault | None:
-    """The first rule that strikes, its count already lowered."""
+def take(
+    tx: Tx, vendor: str, method: str, paths: tuple[str, ...], kinds: Collection[str] = frozenset(KINDS)
+) -> Fault | None:
+    """The first rule that strikes, its count already lowered. One that names no method strikes only if of ``kinds``."""
     rules = tx.db.execute(
         "SELECT * FROM faults WHERE vendor IN (?, '*') AND (method IS NULL OR method = ?)"
         " AND (remaining IS NULL OR remaining > 0) ORDER BY id",
         (vendor, method),
     ).fetchall()
     for rule in rules:
+        if rule["method"] is None and rule["kind"] not in kinds:
+            continue
         if rule["path"] is not None and not any(_covers(rule["path"], path) for path in paths):
             continue
         if random.random() >= rule["probability"]:  # noqa: S311 - dice, not secrets

@@ -1,4 +1,4 @@
-"""The HTTP front of the sandbox: authentication, pace, faults and the ledger, the same for every vendor."""
+"""The HTTP front of the sandbox: authentication, pace, faults and the ledger, the same for every vendor but the mailbox."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from .asana import Asana
 from .dialect import Answer, Call, Dialect, Refused
 from .faults import Fault
 from .hubspot import HubSpot
+from .mail import Mail, MailServer
 from .store import Json, Store, Tx
 from .zendesk import Zendesk
 
@@ -60,7 +61,8 @@ class SandboxServer(ThreadingHTTPServer):
     def __init__(self, port: int, data: Path) -> None:
         self.store = Store(data)
         self.stopping = threading.Event()
-        self.dialects: dict[str, Dialect] = {each.name: each for each in (HubSpot(), Asana(), Zendesk())}
+        self.mail = Mail()
+        self.dialects: dict[str, Dialect] = {each.name: each for each in (HubSpot(), Asana(), Zendesk(), self.mail)}
         with self.store.transaction() as tx:
             if not tx.settings("*"):
                 admin.reset(tx, self.dialects)
@@ -250,18 +252,23 @@ class Handler(BaseHTTPRequestHandler):
         return True
 
 
-def serve(port: int, data: Path) -> int:
-    """Serve until SIGTERM or SIGINT; the exit code. Call it from the main thread."""
+def serve(port: int, data: Path, smtp_port: int = 0) -> int:
+    """Serve until SIGTERM or SIGINT; the exit code. Call it from the main thread. Port 0 takes a free one."""
+    wanted = port
     try:
         server = SandboxServer(port, data)
+        wanted = smtp_port
+        mail = MailServer(server.store, server.mail, smtp_port)
     except OSError as error:
-        print(f"sandbox: cannot listen on 127.0.0.1:{port}: {error.strerror}", file=sys.stderr, flush=True)
+        print(f"sandbox: cannot listen on 127.0.0.1:{wanted}: {error.strerror}", file=sys.stderr, flush=True)
         return 1
+    mail.start()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: server.stopping.set())
     listener = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True)
     listener.start()
-    print(f"sandbox: http://127.0.0.1:{server.server_port} keeps its data in {data}", flush=True)
+    web, catcher = f"http://127.0.0.1:{server.server_port}", f"smtp://127.0.0.1:{mail.port}"
+    print(f"sandbox: {web} with {catcher} keeps its data in {data}", flush=True)
     server.stopping.wait()
     server.shutdown()
     server.server_close()

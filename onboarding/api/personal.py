@@ -7,25 +7,25 @@ from rest_framework import serializers
 from integrations.redact import PERSONAL, redact, redact_text
 from onboarding.payload.catalogue import BY_PATH, PERSONAL_PATHS
 
-HIDDEN = PERSONAL_PATHS | {"handover.stakeholders"}
-"""Stakeholders are people, by name and role."""
+FREE = frozenset(path for path in BY_PATH if path.startswith("handover."))
+"""What sales wrote down in its own words."""
 ENVELOPE = frozenset({"onboarding_transaction_id", "event_source", "occurred_at"})
 
 
 def masked(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """A payload's content without what names a person.
 
-    What the catalogue calls personal is hidden whole; what it does not list (unknown fields, the handover) passes the
+    What the catalogue calls personal is hidden whole; what it does not list (unknown fields) and the handover's own words pass the
     redaction that logs do.
     """
     shown: dict[str, Any] = {}
     for key, value in content.items():
         path = f"{prefix}{key}"
-        if path in HIDDEN:
+        if path in PERSONAL_PATHS:
             shown[key] = _hidden(value)
-        elif isinstance(value, dict) and any(known.startswith(f"{path}.") for known in HIDDEN | BY_PATH.keys()):
+        elif isinstance(value, dict) and any(known.startswith(f"{path}.") for known in BY_PATH):
             shown[key] = masked(value, f"{path}.")
-        elif path in BY_PATH or path in ENVELOPE:
+        elif (path in BY_PATH and path not in FREE) or path in ENVELOPE:
             shown[key] = value
         else:
             shown |= redact({key: value})

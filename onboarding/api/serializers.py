@@ -38,10 +38,11 @@ class StepSerializer(serializers.ModelSerializer[Step]):
 class MappingSerializer(serializers.ModelSerializer[ObjectMapping]):
     system = serializers.CharField(source="connection.system")
     step = serializers.CharField(source="step.key")
+    item = serializers.CharField(help_text="Which one, of a step that makes several; empty otherwise.")
 
     class Meta:
         model = ObjectMapping
-        fields = ["system", "kind", "external_id", "url", "created_by_us", "how", "step"]
+        fields = ["system", "kind", "external_id", "url", "created_by_us", "how", "step", "item"]
 
 
 class MilestoneSerializer(serializers.Serializer[Any]):
@@ -109,6 +110,8 @@ class RunSerializer(serializers.ModelSerializer[OnboardingTransaction]):
             "updated_at",
             "provisioned_at",
             "completed_at",
+            "cancelled_at",
+            "held_at",
             "url",
         ]
 

@@ -8,12 +8,12 @@ from integrations.words import System
 from onboarding import audit
 from onboarding.engine import dispatch
 from onboarding.engine.dispatch import hint_step
+from onboarding.engine.facts import digest_of, facts_of
 from onboarding.models import OnboardingTransaction, Step
 from onboarding.signals import run_provisioned
+from onboarding.steps.base import UpdateHandler
+from onboarding.steps.registry import HANDLERS
 from onboarding.words import Status, StepState
-
-AFTER_PROVISIONING = frozenset({System.SCHEDULING, System.EMAIL, System.CHAT})
-"""Systems whose steps belong to kickoff and welcome, not to the P1 promise."""
 
 
 def make_due(step: Step, now: datetime) -> None:
@@ -28,10 +28,11 @@ def advance(run: OnboardingTransaction, *, inline: bool = False) -> Step | None:
     All ready steps are hinted to workers, except one with ``inline``: that one is returned, for the caller to go on with.
     """
     if run.status not in (Status.PROVISIONING, Status.READY_FOR_KICKOFF):
+        follow(run)
         return None
     now = clock.now()
     steps = list(run.steps.all())
-    done = {step.key for step in steps if step.is_done}
+    done = {step.key for step in steps if step.is_done or is_rewritten(step)}
     ready = [
         step
         for step in steps
@@ -42,6 +43,7 @@ def advance(run: OnboardingTransaction, *, inline: bool = False) -> Step | None:
         make_due(step, now)
         step.save()
     _reach(run, steps, now)
+    follow(run, steps)
     mine = ready.pop(0) if inline and ready else None
     for step in ready:
         hint_step(step.pk)
@@ -49,10 +51,33 @@ def advance(run: OnboardingTransaction, *, inline: bool = False) -> Step | None:
 
 
 def _reach(run: OnboardingTransaction, steps: list[Step], now: datetime) -> None:
-    if run.status == Status.PROVISIONING and all(s.is_done for s in steps if s.system not in AFTER_PROVISIONING):
+    done = [step.is_done or is_rewritten(step) for step in steps]
+    provisioning = [HANDLERS[step.uses].provisions for step in steps]
+    if run.status == Status.PROVISIONING and all(
+        passed for passed, counts in zip(done, provisioning, strict=True) if counts
+    ):
         run.become_ready(at=now)
         audit.record(run, "onboarding.run.ready-for-kickoff")
         run_provisioned.send(OnboardingTransaction, run=run)
-    if run.status == Status.READY_FOR_KICKOFF and all(step.is_done for step in steps):
+    if run.status == Status.READY_FOR_KICKOFF and all(done):
         run.complete(at=now)
         audit.record(run, "onboarding.run.complete")
+
+
+def is_rewritten(step: Step) -> bool:
+    """It has passed once, and only tells others how the run moved on: nothing waits for that."""
+    handler = HANDLERS[step.uses]
+    return bool(step.written) and isinstance(handler, UpdateHandler) and handler.follows_run
+
+
+def follow(run: OnboardingTransaction, steps: list[Step] | None = None) -> None:
+    """Have written again what tells others how the run stands, where that has changed. The caller holds the run locked."""
+    for step in run.steps.filter(written__gt="", state=StepState.SUCCEEDED) if steps is None else steps:
+        handler = HANDLERS[step.uses]
+        if not (is_rewritten(step) and step.state == StepState.SUCCEEDED and isinstance(handler, UpdateHandler)):
+            continue
+        if digest_of(handler.params(facts_of(run, step))) != step.written:
+            step.reopen()
+            make_due(step, clock.now())
+            step.save()
+            hint_step(step.pk)

@@ -1,9 +1,7 @@
 """Claiming a step: lease, fencing token, reservation and intent, in one short transaction."""
 
-import hashlib
-import json
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -14,14 +12,23 @@ from integrations import clock, pace
 from integrations.models import Connection
 from integrations.words import Breaker
 from onboarding import audit
+from onboarding.engine.facts import digest_of, facts_of
 from onboarding.engine.failpoints import failpoint
 from onboarding.engine.locks import lock_run, retried
 from onboarding.engine.policy import ATTEMPTS_BEFORE_TICKET
-from onboarding.models import Attempt, Intent, MatchChoice, OnboardingTransaction, Reservation, Step
+from onboarding.models import (
+    Attempt,
+    Intent,
+    MatchChoice,
+    OnboardingTransaction,
+    RejectedMatch,
+    Reservation,
+    Step,
+)
 from onboarding.signals import step_blocked
-from onboarding.steps.base import EnsureHandler, StepHandler
+from onboarding.steps.base import EnsureHandler, Facts, StepHandler, UpdateHandler
 from onboarding.steps.registry import HANDLERS
-from onboarding.words import Category, IntentState, Status, StepState, WaitsFor
+from onboarding.words import Category, IntentState, StepState, WaitsFor
 
 SLOT_WAIT = timedelta(seconds=1)
 RESERVATION_WAIT = timedelta(seconds=3)
@@ -35,12 +42,13 @@ class Claim:
     run: OnboardingTransaction
     handler: StepHandler
     connection: Connection | None
-    content: dict[str, Any]
+    facts: Facts
     token: int
     deadline: float
     match_key: str = ""
     """Of a shared object: the reservation that this claim holds."""
-    related: dict[str, str] = field(default_factory=dict)
+    rejected: frozenset[str] = frozenset()
+    """Ids that a person said are not this customer's."""
     known_id: str = ""
     """The object's id where it is known already: from our mapping, or from another run's reservation."""
     known_from: str = ""
@@ -81,9 +89,10 @@ def claim_locked(run: OnboardingTransaction, step: Step) -> Claim | None:
     deadline = time.monotonic() + settings.STEP_SECONDS
     handler = HANDLERS[step.uses]
     send_by = now + timedelta(seconds=settings.STEP_SECONDS)
+    facts = _facts_in_hand(run, step, handler)
     details: dict[str, Any] = {}
     if isinstance(handler, EnsureHandler) and step.connection:
-        prepared = _prepare(run, step, handler, step.connection, now, send_by)
+        prepared = _prepare(run, step, handler, facts, step.connection, now, send_by)
         if prepared is None:
             return None
         details = prepared
@@ -99,11 +108,20 @@ def claim_locked(run: OnboardingTransaction, step: Step) -> Claim | None:
         intent.token, intent.send_by = step.token, send_by
         intent.save()
     audit.record(run, "onboarding.step.claimed", data={"step": step.key, "token": step.token})
-    return Claim(step, run, handler, step.connection, run.payload, step.token, deadline, **details)
+    return Claim(step, run, handler, step.connection, facts, step.token, deadline, **details)
+
+
+def _facts_in_hand(run: OnboardingTransaction, step: Step, handler: StepHandler) -> Facts:
+    """The facts for the item in hand: the one where the step stopped, else the first."""
+    facts = facts_of(run, step)
+    if isinstance(handler, EnsureHandler) and facts.item not in (items := handler.items(facts)):
+        step.item = items[0]
+        facts = replace(facts, item=step.item)
+    return facts
 
 
 def _is_claimable(run: OnboardingTransaction, step: Step, now: datetime) -> bool:
-    if step.is_done or run.status == Status.COMPLETE:
+    if step.is_done or not may_be_done(run, step):
         return False
     if step.connection and step.connection.breaker == Breaker.OPEN:
         return False
@@ -112,6 +130,14 @@ def _is_claimable(run: OnboardingTransaction, step: Step, now: datetime) -> bool
     if step.waits_for == WaitsFor.RESERVATION:
         return True  # asking early costs a look, and the hint says that it may be free
     return step.due_at is not None and step.due_at <= now
+
+
+def may_be_done(run: OnboardingTransaction, step: Step) -> bool:
+    """Nothing is begun in a run that is on hold or over, but for what tells others how it stands."""
+    handler = HANDLERS[step.uses]
+    if isinstance(handler, UpdateHandler) and handler.follows_run and step.written:
+        return True
+    return not (run.held_at or run.is_over)
 
 
 def _take_over(run: OnboardingTransaction, step: Step, now: datetime) -> bool:
@@ -151,19 +177,19 @@ def _prepare(
     run: OnboardingTransaction,
     step: Step,
     handler: EnsureHandler,
+    facts: Facts,
     connection: Connection,
     now: datetime,
     send_by: datetime,
 ) -> dict[str, Any] | None:
     """Everything the holder needs to know; None where another run of the customer has its turn."""
-    content = run.payload
-    run_id = run.onboarding_transaction_id
-    match_key = handler.match_key(content, run_id)
-    mapping = step.mappings.filter(item="").first()
+    match_key = handler.match_key(facts)
+    mapping = step.mappings.filter(item=facts.item).first()
+    about = {"connection": connection, "kind": handler.kind, "match_key": match_key}
     details: dict[str, Any] = {
         "match_key": match_key,
-        "related": _related(run, handler),
-        "choice": MatchChoice.objects.filter(connection=connection, kind=handler.kind, match_key=match_key).first(),
+        "rejected": frozenset(RejectedMatch.objects.filter(**about).values_list("external_id", flat=True)),
+        "choice": MatchChoice.objects.filter(**about).first(),
     }
     if mapping:
         details |= {"known_id": mapping.external_id, "known_from": mapping.how}
@@ -174,13 +200,8 @@ def _prepare(
             return None
         if reservation.external_id:
             details |= {"known_id": reservation.external_id, "known_from": "reservation"}
-    details["intent"] = _intent(run, step, handler, content, details["related"], now, send_by)
+    details["intent"] = _intent(run, step, handler, facts, now, send_by)
     return details
-
-
-def _related(run: OnboardingTransaction, handler: StepHandler) -> dict[str, str]:
-    mappings = run.mappings.filter(step__uses__in=handler.needs).values_list("step__uses", "external_id")
-    return dict(mappings)
 
 
 def reserve(connection: Connection, kind: str, match_key: str, step: Step, now: datetime) -> Reservation:
@@ -217,29 +238,24 @@ def _intent(
     run: OnboardingTransaction,
     step: Step,
     handler: EnsureHandler,
-    content: dict[str, Any],
-    related: dict[str, str],
+    facts: Facts,
     now: datetime,
     send_by: datetime,
 ) -> Intent:
     """The step's intent. Parameters are frozen from the first possible send until it is sure that nothing came of it."""
-    intent = Intent.objects.filter(step=step, item="").first() or Intent(
-        transaction=run, step=step, created_at=now, send_by=send_by, state=IntentState.NO_EFFECT
+    intent = Intent.objects.filter(step=step, item=facts.item).first() or Intent(
+        transaction=run, step=step, item=facts.item, created_at=now, send_by=send_by, state=IntentState.NO_EFFECT
     )
     if intent.state == IntentState.DONE:
         # Its object vanished, or is only looked at: a lost holder must be noticed again.
         intent.state = IntentState.OPEN
     elif intent.state == IntentState.NO_EFFECT:
-        intent.reference = handler.reference(content, run.onboarding_transaction_id)
-        intent.params = handler.params(content, related)
-        intent.request_hash = _hash(intent.params)
+        intent.reference = handler.reference(facts)
+        intent.params = handler.params(facts)
+        intent.request_hash = digest_of(intent.params)
         intent.unknown_since = None
         intent.state = IntentState.OPEN
     elif intent.state == IntentState.OPEN and intent.token == step.token and intent.unknown_since is None:
         # Its holder was lost between writing the intent and telling us how it ended: it may send until its send_by.
         intent.unknown_since = intent.send_by
     return intent
-
-
-def _hash(params: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(params, sort_keys=True).encode()).hexdigest()

@@ -4,8 +4,10 @@ The order is: what we know, what a person chose, what can be found by the strong
 outcome is unknown is never simply sent again (README, "The indeterminate create").
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 
 from integrations import clock
 from integrations.errors import DeadlinePassed, Kind, ProviderError
@@ -26,8 +28,9 @@ def ensure(claim: Claim, handler: EnsureHandler, connector: Connector) -> Outcom
     """Make sure that the step's object exists once, and is tied to the others. Raises ``ProviderError`` or ``DeadlinePassed``."""
     outcome = _storable(_find_or_create(claim, handler, connector), connector)
     if isinstance(outcome, Ensured):
+        outcome = replace(outcome, awaited=handler.finished_by is not None and not outcome.done)
         try:
-            handler.settle(connector, outcome.external_id, claim.related)
+            handler.settle(connector, outcome.external_id, claim.facts)
         except ProviderError as error:
             return Failed(error, made=outcome)
         except DeadlinePassed:
@@ -42,28 +45,29 @@ def _find_or_create(claim: Claim, handler: EnsureHandler, connector: Connector) 
     assert intent is not None  # noqa: S101  (every ensuring step is claimed with one)
     if claim.known_id:
         if found := connector.get(handler.kind, claim.known_id):
-            return Ensured(found.external_id, found.url, claim.known_from)
+            return Ensured(found.external_id, found.url, claim.known_from, done=found.done)
         if not reopen(claim, handler):
             return Waiting(WaitsFor.RESERVATION, clock.now() + RESERVATION_WAIT)
     chosen, note = claim.choice, ""
     if chosen and chosen.external_id:
         if found := connector.get(handler.kind, chosen.external_id):
-            return Ensured(found.external_id, found.url, "person")
+            return Ensured(found.external_id, found.url, "person", done=found.done)
         note = f"{connector.provider} has no {handler.kind} {chosen.external_id}, which was chosen. "
         forget(chosen)
         chosen = None
     if intent.state == IntentState.ACCEPTED:
         return _poll(handler, connector, intent)
+    seek = partial(_find, handler, connector, intent, rejected=claim.rejected)
     create_anyway = chosen is not None and not _is_stale(chosen, intent)
-    keys = handler.keys(claim.content, intent.reference)
+    keys = handler.keys(claim.facts, intent.reference)
     if create_anyway:
         keys = [key for key in keys if key.name == "reference"]
-    outcome = _find(handler, connector, intent, keys)
+    outcome = seek(keys)
     if outcome is None and not create_anyway:
         outcome = _settle_unknown(handler, connector, intent)
     if isinstance(outcome, Ambiguous | UnknownOutcome):
         outcome = replace(outcome, message=note + outcome.message)
-    return outcome or _create(handler, connector, intent, keys)
+    return outcome or _create(handler, connector, intent, lambda: seek(keys))
 
 
 def _storable(outcome: Outcome, connector: Connector) -> Outcome:
@@ -84,9 +88,11 @@ def _is_stale(chosen: MatchChoice, intent: Intent) -> bool:
     return intent.unknown_since is not None and chosen.chosen_at < intent.unknown_since
 
 
-def _find(handler: EnsureHandler, connector: Connector, intent: Intent, keys: list[MatchKey]) -> Outcome | None:
+def _find(
+    handler: EnsureHandler, connector: Connector, intent: Intent, keys: list[MatchKey], *, rejected: frozenset[str]
+) -> Outcome | None:
     for key in keys:
-        found = connector.find(handler.kind, key)
+        found = [each for each in connector.find(handler.kind, key) if each.external_id not in rejected]
         # Under our reference, after a create whose answer was lost: that create made it.
         ours = key.name == "reference" and intent.unknown_since is not None
         if outcome := _judge(found, key, ours=ours):
@@ -99,7 +105,8 @@ def _judge(found: list[Found], key: MatchKey, *, ours: bool) -> Outcome | None:
     if not found:
         return None
     if len(found) == 1 and found[0].conclusive:
-        return Ensured(found[0].external_id, found[0].url, key.name, created_by_us=ours)
+        only = found[0]
+        return Ensured(only.external_id, only.url, key.name, created_by_us=ours, done=only.done)
     if len(found) == 1:
         return Ambiguous(found, f"“{found[0].label}” has the same name, but nothing shows that it is this customer.")
     return Ambiguous(found, f"{len(found)} objects have the same {key.name} “{key.value}”.")
@@ -121,7 +128,9 @@ def _settle_unknown(handler: EnsureHandler, connector: Connector, intent: Intent
     return None
 
 
-def _create(handler: EnsureHandler, connector: Connector, intent: Intent, keys: list[MatchKey]) -> Outcome:
+def _create(
+    handler: EnsureHandler, connector: Connector, intent: Intent, seek: Callable[[], Outcome | None]
+) -> Outcome:
     failpoint("before-send")
     try:
         made = connector.create(handler.kind, intent.params, intent.reference)
@@ -129,7 +138,7 @@ def _create(handler: EnsureHandler, connector: Connector, intent: Intent, keys: 
         if error.kind is not Kind.CONFLICT:
             return Failed(error, sent=True)
         # The vendor enforces a key that somebody else holds, or that our search has not caught up with.
-        return _find(handler, connector, intent, keys) or Failed(error, sent=True)
+        return seek() or Failed(error, sent=True)
     failpoint("after-answer")
     match made:
         case Created(external_id, url):

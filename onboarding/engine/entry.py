@@ -4,6 +4,7 @@ from integrations import clock
 from integrations.connections import default_connection
 from integrations.words import System
 from onboarding import audit
+from onboarding.engine import assignment
 from onboarding.engine import playbook as playbooks
 from onboarding.engine.advance import advance, make_due
 from onboarding.engine.dispatch import hint_step
@@ -82,6 +83,7 @@ def _start(run: OnboardingTransaction, *, actor: str) -> None:
             problems=[Problem("commercial.plan_sku", "no playbook serves it").as_dict()],
         )
         return
+    assignment.assign(run)
     run.start_provisioning(playbook=playbooks.pin(playbook))
     audit.record(
         run,
@@ -103,6 +105,7 @@ def _start(run: OnboardingTransaction, *, actor: str) -> None:
             system=HANDLERS[spec.uses].system,
             queue=spec.queue,
             after=list(spec.after),
+            options=spec.options,
             position=position,
         )
         for position, spec in enumerate(playbook.steps, start=1)

@@ -16,6 +16,17 @@ class Ensured:
     url: str
     how: str
     created_by_us: bool = False
+    done: bool = False
+    """Somebody has completed it at the vendor."""
+    awaited: bool = False
+    """It is there, and the step waits for somebody to complete it."""
+
+
+@dataclass(frozen=True)
+class Written:
+    """An updating step has written what it had to. ``digest``: of what was written."""
+
+    digest: str
 
 
 @dataclass(frozen=True)
@@ -72,4 +83,4 @@ class Broken:
     message: str
 
 
-Outcome = Ensured | LookedUp | Waiting | Failed | Ambiguous | UnknownOutcome | Broken
+Outcome = Ensured | Written | LookedUp | Waiting | Failed | Ambiguous | UnknownOutcome | Broken

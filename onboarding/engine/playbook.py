@@ -25,21 +25,26 @@ class PlaybookError(Exception):
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
 
 class StepSpec(_Strict):
-    """One step: its key, the handler that it uses, and the steps that must be done before."""
+    """One step: its key, the handler that it uses, the steps that must be done before, and what the handler is given."""
 
     key: Key
     uses: str
     after: tuple[Key, ...] = ()
     queue: str = ""
+    options: dict[str, Any] = Field(default_factory=dict, alias="with")
 
     @model_validator(mode="after")
     def _is_known(self) -> Self:
         if self.uses not in registry.HANDLERS:
             raise ValueError(f"step {self.key} uses {self.uses}, which no handler is called")
+        try:
+            registry.HANDLERS[self.uses].check_options(self.options)
+        except ValueError as error:
+            raise ValueError(f"step {self.key}: {error}") from None
         if self.queue and self.queue not in QUEUES:
             raise ValueError(f"step {self.key} names the queue {self.queue}, which does not exist")
         return self
@@ -94,7 +99,7 @@ class Playbook(_Strict):
 
     @property
     def definition(self) -> dict[str, Any]:
-        definition: dict[str, Any] = self.model_dump(mode="json")
+        definition: dict[str, Any] = self.model_dump(mode="json", by_alias=True)
         return definition
 
     @property

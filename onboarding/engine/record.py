@@ -15,20 +15,31 @@ from integrations import clock, pace
 from onboarding import audit
 from onboarding.engine import entry, policy
 from onboarding.engine.advance import advance
-from onboarding.engine.claims import Claim, claim_locked
+from onboarding.engine.claims import Claim, claim_locked, may_be_done
 from onboarding.engine.dispatch import hint_step
+from onboarding.engine.facts import item_after
 from onboarding.engine.failpoints import failpoint
 from onboarding.engine.locks import lock_run, retried
-from onboarding.engine.outcomes import Ambiguous, Broken, Ensured, Failed, LookedUp, Outcome, UnknownOutcome, Waiting
+from onboarding.engine.outcomes import (
+    Ambiguous,
+    Broken,
+    Ensured,
+    Failed,
+    LookedUp,
+    Outcome,
+    UnknownOutcome,
+    Waiting,
+    Written,
+)
 from onboarding.models import Attempt, Intent, ObjectMapping, OnboardingTransaction, Reservation, Step
 from onboarding.payload.gate import problems
 from onboarding.payload.schema import get, with_value
 from onboarding.payload.snapshots import write_snapshot
-from onboarding.signals import step_blocked, step_retrying, step_unblocked
+from onboarding.signals import kickoff_scheduled, step_blocked, step_retrying, step_unblocked
 from onboarding.sla import p1_at_risk_from
-from onboarding.steps.base import EnsureHandler
+from onboarding.steps.base import EnsureHandler, StepHandler
 from onboarding.steps.registry import HANDLERS
-from onboarding.words import Category, IntentState, StepState, WaitsFor
+from onboarding.words import Category, IntentState, RunEventType, StepState, WaitsFor
 
 RECORD_AGAIN_SECONDS = 1.0
 log = logging.getLogger(__name__)
@@ -94,12 +105,24 @@ def _record(claim: Claim, outcome: Outcome, *, inline: bool) -> Claim | None:
             return None
         now = clock.now()
         _apply(run, step, claim, outcome, now)
-        ready = advance(run, inline=inline) if step.is_done else None
+        ready = _what_is_next(run, step, inline=inline)
         following = _claim_next(run, ready) if ready else None
         if ready and not following:
             hint_step(ready.pk)
         run.save()
         return following
+
+
+def _what_is_next(run: OnboardingTransaction, step: Step, *, inline: bool) -> Step | None:
+    """The step's own next item, or what its end made ready; with ``inline`` for the caller, else hinted at."""
+    if step.is_done:
+        return advance(run, inline=inline)
+    if step.state != StepState.WAITING or step.waits_for != WaitsFor.NOTHING or not may_be_done(run, step):
+        return None
+    if inline:
+        return step
+    hint_step(step.pk)
+    return None
 
 
 def _claim_next(run: OnboardingTransaction, ready: Step) -> Claim | None:
@@ -142,7 +165,10 @@ def _apply(run: OnboardingTransaction, step: Step, claim: Claim, outcome: Outcom
     _keep_object(run, step, claim, outcome, now)
     match outcome:
         case Ensured():
-            _succeed(run, step, now)
+            _have(run, step, claim, outcome, now)
+        case Written(digest=digest):
+            step.written = digest
+            succeed(run, step, now)
         case LookedUp():
             _apply_facts(run, step, outcome, now)
         case Waiting():
@@ -205,12 +231,13 @@ def _map(run: OnboardingTransaction, step: Step, claim: Claim, made: Ensured, no
     # Only these have intents, and only with a connection.
     assert isinstance(handler, EnsureHandler)  # noqa: S101
     assert claim.connection  # noqa: S101
-    if step.mappings.filter(item="", external_id=made.external_id).exists():
+    item = claim.facts.item
+    if step.mappings.filter(item=item, external_id=made.external_id).exists():
         return  # looked at again
     ObjectMapping.objects.update_or_create(
         transaction=run,
         step=step,
-        item="",
+        item=item,
         defaults={
             "connection": claim.connection,
             "kind": handler.kind,
@@ -234,16 +261,45 @@ def _map(run: OnboardingTransaction, step: Step, claim: Claim, made: Ensured, no
             hint_step(pk)
 
 
-def _succeed(run: OnboardingTransaction, step: Step, now: datetime) -> None:
+def _have(run: OnboardingTransaction, step: Step, claim: Claim, outcome: Ensured, now: datetime) -> None:
+    """The item in hand is there: on with the next one, or the step waits for people, or has passed."""
+    following = item_after(claim.handler, claim.facts)
+    if following is not None:
+        step.item, step.attempts, step.first_failed_at = following, 0, None
+        step.wait(waits_for=WaitsFor.NOTHING, due_at=now)
+    elif outcome.awaited and not _was_told(run, claim.handler):
+        await_people(step, now)
+        audit.record(run, "onboarding.step.waiting", data={"step": step.key, "for": WaitsFor.EVENT})
+    else:
+        succeed(run, step, now)
+
+
+def await_people(step: Step, now: datetime) -> None:
+    """Somebody has to do it at the vendor; it is looked at now and then, in case nobody tells us."""
+    due = now + timedelta(seconds=settings.KICKOFF_POLL_SECONDS)
+    if step_has_ticket(step):
+        step.block(due_at=due)
+    else:
+        step.wait(waits_for=WaitsFor.EVENT, due_at=due)
+
+
+def _was_told(run: OnboardingTransaction, handler: StepHandler) -> bool:
+    return isinstance(handler, EnsureHandler) and run.events.filter(type=handler.finished_by).exists()
+
+
+def succeed(run: OnboardingTransaction, step: Step, now: datetime) -> None:
+    """The step has passed. The caller holds the run locked, advances and saves it."""
     step.succeed(at=now)
     step.save()
     audit.record(run, "onboarding.step.succeeded", data={"step": step.key})
     step_unblocked.send(Step, step=step)
+    if getattr(HANDLERS[step.uses], "finished_by", None) == RunEventType.KICKOFF_SCHEDULED:
+        kickoff_scheduled.send(OnboardingTransaction, run=run, at=now)
 
 
 def _apply_facts(run: OnboardingTransaction, step: Step, outcome: LookedUp, now: datetime) -> None:
     """What the source of truth told fills empty fields only; then the gate decides again."""
-    _succeed(run, step, now)
+    succeed(run, step, now)
     content = run.payload
     missing = {problem.path for problem in problems(content)}
     facts = {path: fact for path, fact in outcome.facts.items() if path in missing or not get(content, path)}

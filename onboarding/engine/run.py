@@ -9,16 +9,16 @@ from django.db import connection as database
 
 from integrations import connections, providers
 from integrations.errors import DeadlinePassed, Kind, ProviderError
-from integrations.providers.base import CrmConnector
+from integrations.providers.base import Connector, CrmConnector
 from onboarding.engine.claims import Claim, claim
 from onboarding.engine.ensure import ensure
+from onboarding.engine.facts import digest_of
 from onboarding.engine.failpoints import failpoint
-from onboarding.engine.outcomes import Broken, Failed, LookedUp, Outcome
+from onboarding.engine.outcomes import Broken, Failed, LookedUp, Outcome, Written
 from onboarding.engine.record import break_step, record
 from onboarding.payload.enrichment import CRM_PATHS
 from onboarding.payload.plausibility import customer_domain
-from onboarding.payload.schema import get
-from onboarding.steps.base import EnsureHandler
+from onboarding.steps.base import EnsureHandler, UpdateHandler
 
 CHAIN_SECONDS = 30.0
 """An inline chain gives its thread back after this."""
@@ -93,15 +93,24 @@ def _perform(current: Claim) -> Outcome:
         raise ProviderError(Kind.SERVER, f"The credentials could not be read ({type(error).__name__}).") from error
     if isinstance(current.handler, EnsureHandler):
         return ensure(current, current.handler, connector)
+    if isinstance(current.handler, UpdateHandler):
+        return _write(current, current.handler, connector)
     if not isinstance(connector, CrmConnector):
         raise ProviderError(Kind.NOT_CONFIGURED, f"{connector.provider} cannot be asked for missing data.")
     return _look_up(current, connector)
 
 
+def _write(current: Claim, handler: UpdateHandler, connector: Connector) -> Written:
+    """No intent is needed: written twice, it says the same."""
+    params = handler.params(current.facts)
+    connector.update(handler.kind, current.facts.related[handler.target], params)
+    return Written(digest_of(params))
+
+
 def _look_up(current: Claim, connector: CrmConnector) -> LookedUp:
     facts = connector.lookup_owner(
-        domain=customer_domain(current.content),
-        deal_id=get(current.content, "commercial.deal_id"),
+        domain=customer_domain(current.facts.content),
+        deal_id=current.facts.get("commercial.deal_id"),
     )
     if not facts.owner_id:
         return LookedUp({}, "The CRM was asked and does not tell.")

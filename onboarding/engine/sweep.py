@@ -17,12 +17,15 @@ from onboarding.engine.dispatch import HINT_LIFETIME
 from onboarding.engine.locks import lock_run, retried
 from onboarding.models import OnboardingTransaction, Step
 from onboarding.signals import run_blocked
+from onboarding.steps.base import UpdateHandler
+from onboarding.steps.registry import HANDLERS
 from onboarding.words import Category, Status, StepState
 
 OUTSTANDING_HINTS = 300
 MOST_DOUBLINGS = 3  # 80 s: what a wiped broker costs at most
 UNDER_WAY = (Status.QUEUED, Status.PROVISIONING, Status.READY_FOR_KICKOFF)
 STALLED_AFTER = timedelta(minutes=1)
+FOLLOWERS = [name for name, handler in HANDLERS.items() if isinstance(handler, UpdateHandler) and handler.follows_run]
 log = logging.getLogger(__name__)
 
 
@@ -66,7 +69,7 @@ def release(due: Due) -> None:
 
 def _due_steps(now: datetime) -> list[int]:
     """Due or abandoned steps that no fresh hint stands for, marked as hinted. Parked ones stay where they are."""
-    free = Step.objects.exclude(connection__breaker=Breaker.OPEN)
+    free = Step.objects.exclude(connection__breaker=Breaker.OPEN).exclude(on_hold())
     waiting = free.filter(hinted_until__gt=now, due_at__lte=now).count()
     due = (
         free.filter(Q(due_at__lte=now) | Q(lease_until__lt=now, state=StepState.RUNNING))
@@ -75,6 +78,11 @@ def _due_steps(now: datetime) -> list[int]:
         .only("pk", "due_at", "lease_until")[: max(0, OUTSTANDING_HINTS - waiting)]
     )
     return _mark(Step, list(due), now)
+
+
+def on_hold() -> Q:
+    """Steps of runs on hold, but for those that tell others so."""
+    return Q(transaction__held_at__isnull=False) & ~Q(uses__in=FOLLOWERS)
 
 
 def _due_events(now: datetime) -> list[int]:
@@ -115,6 +123,7 @@ def _stalled(now: datetime) -> Iterable[int]:
         ~Exists(alive),
         status__in=UNDER_WAY,
         gathers_until=None,
+        held_at=None,
         updated_at__lt=now - STALLED_AFTER,
     ).values_list("pk", flat=True)[:50]
 

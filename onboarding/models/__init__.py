@@ -3,13 +3,15 @@
 from onboarding.models.access import ApiKey
 from onboarding.models.audit import AuditEntry
 from onboarding.models.correlation import CorrelationKey, PaymentTrace
-from onboarding.models.objects import Attempt, Intent, MatchChoice, ObjectMapping, Reservation
+from onboarding.models.objects import Attempt, Intent, MatchChoice, ObjectMapping, RejectedMatch, Reservation
+from onboarding.models.owners import ImplementationOwner
 from onboarding.models.playbook import PinnedPlaybook, PlanPrice
 from onboarding.models.transaction import (
     AcceptedContent,
     ChangeRequest,
     OnboardingTransaction,
     PayloadSnapshot,
+    RunEvent,
     Step,
 )
 
@@ -20,6 +22,7 @@ __all__ = [
     "AuditEntry",
     "ChangeRequest",
     "CorrelationKey",
+    "ImplementationOwner",
     "Intent",
     "MatchChoice",
     "ObjectMapping",
@@ -28,6 +31,8 @@ __all__ = [
     "PaymentTrace",
     "PinnedPlaybook",
     "PlanPrice",
+    "RejectedMatch",
     "Reservation",
+    "RunEvent",
     "Step",
 ]

@@ -97,6 +97,28 @@ class Reservation(models.Model):
         return f"{self.kind} {self.match_key}"
 
 
+class RejectedMatch(models.Model):
+    """An object that a person said is not this customer's: it is never linked for them again."""
+
+    connection = models.ForeignKey(Connection, on_delete=models.CASCADE)
+    kind = models.CharField(max_length=32)
+    match_key = models.CharField(max_length=300)
+    external_id = models.CharField(max_length=255)
+    rejected_by = models.CharField(max_length=150)
+    reason = models.CharField(max_length=500)
+    rejected_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["connection", "kind", "match_key", "external_id"], name="rejected_match_once"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.match_key} is not {self.external_id}"
+
+
 class MatchChoice(models.Model):
     """A person's choice among several matches, kept for that customer."""
 

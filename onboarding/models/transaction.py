@@ -9,7 +9,7 @@ from django_fsm import FSMField, transition
 from integrations.models import Connection
 from integrations.words import System
 from onboarding.models.playbook import PinnedPlaybook
-from onboarding.words import Category, Status, StepState, WaitsFor
+from onboarding.words import Category, RunEventType, Status, StepState, WaitsFor
 
 
 class OnboardingTransaction(models.Model):
@@ -33,6 +33,11 @@ class OnboardingTransaction(models.Model):
     plan_sku = models.CharField(max_length=100, blank=True)
     segment = models.CharField(max_length=64, blank=True)
     crm_owner_id = models.CharField(max_length=100, blank=True)
+    implementation_owner_id = models.CharField(max_length=100, blank=True)
+
+    held_at = models.DateTimeField(null=True, help_text="On hold since; empty: it may go on.")
+    held_by = models.CharField(max_length=150, blank=True)
+    hold_reason = models.CharField(max_length=500, blank=True)
 
     audit_sequence = models.PositiveIntegerField(default=0, editable=False)
     audit_head = models.CharField(max_length=64, blank=True, editable=False)
@@ -41,11 +46,22 @@ class OnboardingTransaction(models.Model):
     updated_at = models.DateTimeField(auto_now=True)
     provisioned_at = models.DateTimeField(null=True)
     completed_at = models.DateTimeField(null=True)
+    cancelled_at = models.DateTimeField(null=True)
+    cancel_reason = models.CharField(max_length=500, blank=True)
 
     class Meta:
         ordering = ["-pk"]
         verbose_name = "onboarding run"
-        permissions = [("see_personal_data", "Can see personal data in payloads")]
+        permissions = [
+            ("see_personal_data", "Can see personal data in payloads"),
+            ("start_run", "Can start a run by hand"),
+            ("hold_run", "Can hold and resume a run"),
+            ("cancel_run", "Can cancel a run"),
+            ("replay_run", "Can replay a run from a step"),
+            ("skip_step", "Can skip a step"),
+            ("unlink_object", "Can unlink a wrong match"),
+            ("resend_welcome", "Can send the welcome again"),
+        ]
         indexes = [
             models.Index(fields=["status"]),
             models.Index(fields=["domain"]),
@@ -63,6 +79,11 @@ class OnboardingTransaction(models.Model):
             names = {field.name for field in self._meta.concrete_fields if not field.primary_key}
             kwargs["update_fields"] = names - {"audit_sequence", "audit_head"}
         super().save(*args, **kwargs)
+
+    @property
+    def is_over(self) -> bool:
+        """Nothing is begun any more, but for telling others how it ended."""
+        return self.status in (Status.COMPLETE, Status.CANCELLED)
 
     @property
     def snapshot(self) -> "PayloadSnapshot":
@@ -84,11 +105,26 @@ class OnboardingTransaction(models.Model):
 
     @transition(field=status, source=Status.PROVISIONING, target=Status.READY_FOR_KICKOFF)
     def become_ready(self, *, at: datetime) -> None:
-        self.provisioned_at = at
+        """The first time counts: a replay later provisions nobody anew."""
+        self.provisioned_at = self.provisioned_at or at
 
     @transition(field=status, source=Status.READY_FOR_KICKOFF, target=Status.COMPLETE)
     def complete(self, *, at: datetime) -> None:
         self.completed_at = at
+
+    @transition(field=status, source=[Status.READY_FOR_KICKOFF, Status.COMPLETE], target=Status.PROVISIONING)
+    def reopen(self) -> None:
+        """Some of its steps are to be done again."""
+        self.completed_at = None
+
+    @transition(
+        field=status,
+        source=[Status.QUEUED, Status.AWAITING_DATA, Status.PROVISIONING, Status.READY_FOR_KICKOFF],
+        target=Status.CANCELLED,
+    )
+    def cancel(self, *, at: datetime, reason: str) -> None:
+        self.cancelled_at, self.cancel_reason, self.gathers_until = at, reason[:500], None
+        self.held_at, self.held_by, self.hold_reason = None, "", ""
 
 
 class PayloadSnapshot(models.Model):
@@ -165,6 +201,7 @@ class Step(models.Model):
     queue = models.CharField(max_length=32, blank=True)
     after = models.JSONField(default=list, help_text="Keys of the steps that must be done before.")
     position = models.PositiveSmallIntegerField()
+    options = models.JSONField(default=dict, help_text="What the playbook gives the handler (``with``).")
     connection = models.ForeignKey(Connection, on_delete=models.PROTECT, null=True)
 
     state = FSMField(default=StepState.PENDING, choices=StepState.choices, protected=True)
@@ -196,6 +233,17 @@ class Step(models.Model):
     candidates = models.JSONField(
         default=list, help_text="Objects to choose from: [{external_id, label, url, evidence}]."
     )
+
+    item = models.CharField(
+        max_length=64, blank=True, help_text="The item in hand, of a step that makes several objects."
+    )
+    round = models.PositiveSmallIntegerField(
+        default=0, help_text="How often it was deliberately done anew, such as a welcome sent again."
+    )
+    written = models.CharField(
+        max_length=64, blank=True, help_text="Digest of what an updating step last wrote at the vendor."
+    )
+    skip_reason = models.CharField(max_length=500, blank=True)
 
     started_at = models.DateTimeField(null=True)
     finished_at = models.DateTimeField(null=True)
@@ -261,8 +309,38 @@ class Step(models.Model):
         source=[StepState.PENDING, StepState.RUNNING, StepState.BLOCKED, StepState.WAITING],
         target=StepState.SKIPPED,
     )
-    def skip(self, *, at: datetime) -> None:
+    def skip(self, *, at: datetime, reason: str = "") -> None:
         """From RUNNING too: what its holder brings is late then, and evidence only."""
         self.lease_until = self.due_at = self.hinted_until = None
         self.waits_for = WaitsFor.NOTHING
         self.finished_at = at
+        self.skip_reason = reason[:500]
+
+    @transition(
+        field=state,
+        source=[StepState.SUCCEEDED, StepState.SKIPPED, StepState.PENDING, StepState.WAITING, StepState.BLOCKED],
+        target=StepState.PENDING,
+    )
+    def reopen(self) -> None:
+        """To be done, or looked at, again once what it comes after is done."""
+        self.due_at = self.hinted_until = self.lease_until = self.finished_at = self.first_failed_at = None
+        self.waits_for, self.waits_on, self.item, self.skip_reason, self.attempts = WaitsFor.NOTHING, None, "", "", 0
+
+
+class RunEvent(models.Model):
+    """A later business event of a run, such as ``kickoff.scheduled``; the same event id twice is one event."""
+
+    transaction = models.ForeignKey(OnboardingTransaction, on_delete=models.CASCADE, related_name="events")
+    type = models.CharField(max_length=64, choices=RunEventType)
+    event_id = models.CharField(max_length=255)
+    occurred_at = models.DateTimeField()
+    data = models.JSONField(default=dict)
+    actor = models.CharField(max_length=150)
+    received_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ["pk"]
+        constraints = [models.UniqueConstraint(fields=["transaction", "event_id"], name="run_event_once")]
+
+    def __str__(self) -> str:
+        return f"{self.type} {self.event_id}"

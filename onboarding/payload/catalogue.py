@@ -18,6 +18,11 @@ class Type(Enum):
     DATE = "date"
     FLAG = "flag"
     NUMBER = "number"
+    WHOLE = "whole number"
+    LIST = "list of texts"
+    PEOPLE = "list of people"
+    STRUCTURE = "structure"
+    """Names and values of the sender's own."""
 
 
 @dataclass(frozen=True)
@@ -75,10 +80,25 @@ FIELDS: tuple[Field, ...] = (
     Field("kickoff.start_date", "Kickoff date", Type.DATE, truth=System.CRM, help="YYYY-MM-DD; or give an urgency."),
     Field("kickoff.urgency", "Urgency", truth=System.CRM, choices=("low", "normal", "high")),
     Field("first_value_target.milestone", "First value", truth=System.CRM),
+    Field("first_value_target.target_days", "Days to first value", Type.WHOLE, truth=System.CRM),
+    Field(
+        "users",
+        "Users",
+        Type.PEOPLE,
+        truth=System.CRM,
+        personal=True,
+        help="Who may ask for help: one a line, such as Kim Lee <kim@acme.com>.",
+    ),
+    Field("handover.why_they_bought", "Why they bought", Type.LIST, truth=System.CRM, help="One reason a line."),
+    Field("handover.success_criteria", "Success criteria", truth=System.CRM),
+    Field("handover.constraints", "Constraints", Type.LIST, truth=System.CRM, help="One a line."),
+    Field("handover.stakeholders", "Stakeholders", Type.STRUCTURE, truth=System.CRM, personal=True),
+    Field("handover.risks", "Risks", Type.LIST, truth=System.CRM, help="One a line."),
+    Field("handover.links", "Links", Type.STRUCTURE, truth=System.CRM),
 )
 
 BY_PATH = {field.path: field for field in FIELDS}
-PERSONAL_PATHS = frozenset(field.path for field in FIELDS if field.personal) | {"users"}
+PERSONAL_PATHS = frozenset(field.path for field in FIELDS if field.personal)
 
 
 def entry(path: str) -> Field:

@@ -56,3 +56,4 @@ def _copy_for_lists(run: OnboardingTransaction, content: dict[str, Any]) -> None
     run.plan_sku = text("commercial.plan_sku", 100)
     run.segment = text("customer.segment", 64)
     run.crm_owner_id = text("ownership.crm_owner_id", 100)
+    run.implementation_owner_id = text("ownership.implementation_owner_id", 100)

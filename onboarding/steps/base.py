@@ -2,17 +2,20 @@
 
 import hashlib
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from integrations.providers.base import Connector, MatchKey
 from integrations.words import System
 from onboarding.payload.plausibility import customer_domain, normal_name
 from onboarding.payload.schema import get
+from onboarding.words import RunEventType
 
 Content = dict[str, Any]
 
-
 LONGEST_KEY = 200
+LONGEST_ITEM = 64
 
 
 def bounded(key: str) -> str:
@@ -20,6 +23,29 @@ def bounded(key: str) -> str:
     if len(key) <= LONGEST_KEY:
         return key
     return f"{key.partition(':')[0]}:sha256:{hashlib.sha256(key.encode()).hexdigest()}"
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Everything a handler may know of its run. ``item`` is the one in hand, of a step that makes several objects."""
+
+    content: Content
+    run_id: str
+    status: str = ""
+    """The run's status, or ``on-hold``."""
+    occurred_at: str = ""
+    """When it was paid, ISO 8601."""
+    item: str = ""
+    round: int = 0
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """What the playbook gives this step (``with``)."""
+    related: Mapping[str, str] = field(default_factory=dict)
+    """External ids of the objects that it needs or uses, by handler name."""
+    links: Mapping[str, str] = field(default_factory=dict)
+    """Their addresses at the vendors, where known."""
+
+    def get(self, path: str, default: Any = "") -> Any:
+        return get(self.content, path, default)
 
 
 class StepHandler(ABC):
@@ -32,32 +58,54 @@ class StepHandler(ABC):
     reads: ClassVar[tuple[str, ...]]
     """Payload paths."""
     needs: ClassVar[tuple[str, ...]] = ()
+    """Handlers whose objects must exist before; a playbook without them is refused."""
+    ties_to: ClassVar[tuple[str, ...]] = ()
+    """Handlers whose objects it ties itself to where they exist already."""
+    provisions: ClassVar[bool] = True
+    """Part of the P1 promise; False for kickoff and welcome."""
+
+    def check_options(self, options: Mapping[str, Any]) -> None:
+        """Raises ``ValueError``, in words for whoever wrote the playbook."""
+        if options:
+            raise ValueError(f"{self.name} takes nothing under “with”")
 
 
 class EnsureHandler(StepHandler):
-    """A step that stands for one object: find it, or create it once."""
+    """A step that stands for an object (or one an item): find it, or create it once."""
 
     kind: ClassVar[str]
     shared: ClassVar[bool] = False
     """One object a customer (found by its match key), not one a run: runs of one customer take turns through a reservation."""
+    finished_by: ClassVar[RunEventType | None] = None
+    """The step ends only when somebody has completed the object at the vendor, or this event says so."""
+    irrevocable: ClassVar[bool] = False
+    """What was created cannot be taken back, such as a sent mail; it may be sent again on purpose."""
+
+    def items(self, facts: Facts) -> list[str]:  # noqa: ARG002
+        """Keys of the objects to make, in order, each at most 64 characters and without personal data."""
+        return [""]
+
+    def label(self, facts: Facts) -> str:
+        """The item in hand, for people."""
+        return facts.item
 
     @abstractmethod
-    def match_key(self, content: Content, run_id: str) -> str:
+    def match_key(self, facts: Facts) -> str:
         """What makes two of these the same object."""
 
     @abstractmethod
-    def reference(self, content: Content, run_id: str) -> str:
+    def reference(self, facts: Facts) -> str:
         """Our own name for it, embedded in the create: deterministic, so that a repeated create is recognised."""
 
     @abstractmethod
-    def keys(self, content: Content, reference: str) -> list[MatchKey]:
+    def keys(self, facts: Facts, reference: str) -> list[MatchKey]:
         """How to find it, strongest first."""
 
     @abstractmethod
-    def params(self, content: Content, related: dict[str, str]) -> dict[str, Any]:
-        """What is sent to create it. ``related``: the external ids of what it needs, by handler name."""
+    def params(self, facts: Facts) -> dict[str, Any]:
+        """What is sent to create it."""
 
-    def settle(self, connector: Connector, external_id: str, related: dict[str, str]) -> None:
+    def settle(self, connector: Connector, external_id: str, facts: Facts) -> None:
         """Tie the object to the others. Must be harmless to repeat."""
 
 
@@ -66,11 +114,38 @@ class CustomerHandler(EnsureHandler):
 
     shared = True
 
-    def match_key(self, content: Content, run_id: str) -> str:  # noqa: ARG002
-        if domain := customer_domain(content):
+    def match_key(self, facts: Facts) -> str:
+        if domain := customer_domain(facts.content):
             return bounded(f"domain:{domain}")
-        name, email = normal_name(get(content, "customer.legal_name")), get(content, "commercial.billing_email").lower()
+        name, email = normal_name(facts.get("customer.legal_name")), facts.get("commercial.billing_email").lower()
         return bounded(f"name:{name}|{email}")
 
-    def reference(self, content: Content, run_id: str) -> str:
-        return f"firstvalue:{self.match_key(content, run_id)}"
+    def reference(self, facts: Facts) -> str:
+        return f"firstvalue:{self.match_key(facts)}"
+
+
+class RunHandler(EnsureHandler):
+    """An object (or one an item) that each run has of its own."""
+
+    def match_key(self, facts: Facts) -> str:
+        return bounded(f"run:{facts.run_id}{f'/{facts.item}' if facts.item else ''}")
+
+    def reference(self, facts: Facts) -> str:
+        return bounded(f"firstvalue:{facts.run_id}{f'/{facts.item}' if facts.item else ''}")
+
+    def keys(self, facts: Facts, reference: str) -> list[MatchKey]:  # noqa: ARG002
+        return [MatchKey("reference", reference)]
+
+
+class UpdateHandler(StepHandler):
+    """A step that writes into an object which another step stands for. Writing it twice changes nothing."""
+
+    target: ClassVar[str]
+    """The handler of that object."""
+    kind: ClassVar[str]
+    follows_run: ClassVar[bool] = False
+    """It is written again whenever what it says of the run has changed, after the run's end too."""
+
+    @abstractmethod
+    def params(self, facts: Facts) -> dict[str, Any]:
+        """What is written."""

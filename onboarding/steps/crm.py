@@ -1,12 +1,13 @@
-"""CRM steps: the customer's account and its primary contact."""
+"""CRM steps: the customer's account and contact, the deal, and the handover brief as a note."""
 
 from typing import Any
 
 from integrations.providers.base import Connector, MatchKey
 from integrations.words import System
 from onboarding.payload.plausibility import customer_domain
-from onboarding.payload.schema import get, without_empty
-from onboarding.steps.base import Content, CustomerHandler, EnsureHandler, StepHandler, bounded
+from onboarding.payload.schema import without_empty
+from onboarding.steps import brief
+from onboarding.steps.base import CustomerHandler, EnsureHandler, Facts, RunHandler, StepHandler, UpdateHandler, bounded
 from onboarding.steps.registry import register
 
 
@@ -34,19 +35,19 @@ class Account(CustomerHandler):
         "commercial.billing_email",
     )
 
-    def keys(self, content: Content, reference: str) -> list[MatchKey]:
+    def keys(self, facts: Facts, reference: str) -> list[MatchKey]:
         keys = [MatchKey("reference", reference)]
-        if domain := customer_domain(content):
+        if domain := customer_domain(facts.content):
             return [*keys, MatchKey("domain", domain)]
-        name, email = get(content, "customer.legal_name"), get(content, "commercial.billing_email")
+        name, email = facts.get("customer.legal_name"), facts.get("commercial.billing_email")
         return [*keys, MatchKey("name+billing-email", name, email)]
 
-    def params(self, content: Content, related: dict[str, str]) -> dict[str, Any]:  # noqa: ARG002
+    def params(self, facts: Facts) -> dict[str, Any]:
         return _filled(
-            name=get(content, "customer.legal_name"),
-            domain=customer_domain(content),
-            country=get(content, "customer.country"),
-            owner_id=get(content, "ownership.crm_owner_id"),
+            name=facts.get("customer.legal_name"),
+            domain=customer_domain(facts.content),
+            country=facts.get("customer.country"),
+            owner_id=facts.get("ownership.crm_owner_id"),
         )
 
 
@@ -60,23 +61,106 @@ class Contact(EnsureHandler):
     needs = ("crm.account",)
     reads = ("customer.primary_contact.name", "customer.primary_contact.email")
 
-    def match_key(self, content: Content, run_id: str) -> str:  # noqa: ARG002
-        return bounded(f"email:{get(content, 'customer.primary_contact.email').lower()}")
+    def match_key(self, facts: Facts) -> str:
+        return bounded(f"email:{facts.get('customer.primary_contact.email').lower()}")
 
-    def reference(self, content: Content, run_id: str) -> str:
-        return f"firstvalue:{self.match_key(content, run_id)}"
+    def reference(self, facts: Facts) -> str:
+        return f"firstvalue:{self.match_key(facts)}"
 
-    def keys(self, content: Content, reference: str) -> list[MatchKey]:  # noqa: ARG002
-        return [MatchKey("email", get(content, "customer.primary_contact.email").lower())]
+    def keys(self, facts: Facts, reference: str) -> list[MatchKey]:  # noqa: ARG002
+        return [MatchKey("email", facts.get("customer.primary_contact.email").lower())]
 
-    def params(self, content: Content, related: dict[str, str]) -> dict[str, Any]:  # noqa: ARG002
-        first, _, last = get(content, "customer.primary_contact.name").partition(" ")
-        return _filled(email=get(content, "customer.primary_contact.email").lower(), first_name=first, last_name=last)
+    def params(self, facts: Facts) -> dict[str, Any]:
+        first, _, last = facts.get("customer.primary_contact.name").partition(" ")
+        email = facts.get("customer.primary_contact.email").lower()
+        return _filled(email=email, first_name=first, last_name=last)
 
-    def settle(self, connector: Connector, external_id: str, related: dict[str, str]) -> None:
-        connector.associate("contact", external_id, "company", related["crm.account"])
+    def settle(self, connector: Connector, external_id: str, facts: Facts) -> None:
+        connector.associate("contact", external_id, "company", facts.related["crm.account"])
 
 
-def _filled(**params: str) -> dict[str, Any]:
+@register
+class Deal(RunHandler):
+    """The deal that was won; where the payload names none, one that stands for this payment."""
+
+    name = "crm.deal"
+    system = System.CRM
+    title = "find or create the CRM deal"
+    kind = "deal"
+    needs = ("crm.account",)
+    reads = (
+        "customer.legal_name",
+        "commercial.deal_id",
+        "commercial.plan_sku",
+        "commercial.amount",
+        "commercial.currency",
+        "ownership.crm_owner_id",
+    )
+
+    def keys(self, facts: Facts, reference: str) -> list[MatchKey]:
+        keys = [MatchKey("reference", reference)]
+        if deal_id := facts.get("commercial.deal_id"):
+            return [MatchKey("id", deal_id), *keys]
+        return keys
+
+    def params(self, facts: Facts) -> dict[str, Any]:
+        return _filled(
+            name=f"{facts.get('customer.legal_name')}: {facts.get('commercial.plan_sku')}",
+            amount=facts.get("commercial.amount"),
+            currency=facts.get("commercial.currency"),
+            owner_id=facts.get("ownership.crm_owner_id"),
+            transaction_id=facts.run_id,
+        )
+
+    def settle(self, connector: Connector, external_id: str, facts: Facts) -> None:
+        connector.associate("deal", external_id, "company", facts.related["crm.account"])
+
+
+@register
+class DealStatus(UpdateHandler):
+    """The deal says where the onboarding stands, and is kept up to date as the run moves."""
+
+    name = "crm.deal-status"
+    system = System.CRM
+    title = "keep the deal's onboarding status up to date"
+    target = "crm.deal"
+    kind = "deal"
+    needs = ("crm.deal",)
+    reads = ("ownership.implementation_owner_id",)
+    follows_run = True
+
+    def params(self, facts: Facts) -> dict[str, Any]:
+        return _filled(
+            onboarding_status=facts.status,
+            transaction_id=facts.run_id,
+            implementation_owner=facts.get("ownership.implementation_owner_id"),
+        )
+
+
+@register
+class Note(RunHandler):
+    """The handover brief, where everybody who looks at the account finds it."""
+
+    name = "crm.note"
+    system = System.CRM
+    title = "write the handover brief into the CRM"
+    kind = "note"
+    needs = ("crm.account",)
+    ties_to = ("crm.deal",)
+    reads = brief.READS
+
+    def keys(self, facts: Facts, reference: str) -> list[MatchKey]:
+        return [MatchKey("reference", reference, within=facts.related["crm.account"])]
+
+    def params(self, facts: Facts) -> dict[str, Any]:
+        return _filled(
+            body=brief.html(facts),
+            at=facts.occurred_at,
+            company_id=facts.related["crm.account"],
+            deal_id=facts.related.get("crm.deal", ""),
+        )
+
+
+def _filled(**params: Any) -> dict[str, Any]:
     filled: dict[str, Any] = without_empty(params)
     return filled

@@ -1,16 +1,21 @@
-"""Delivery steps: the onboarding project."""
+"""Delivery steps: the onboarding project, its standard tasks, and the handover brief in it."""
 
+from collections.abc import Mapping
+from datetime import date, timedelta
 from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from integrations.providers.base import MatchKey
 from integrations.words import System
-from onboarding.payload.schema import get
-from onboarding.steps.base import Content, EnsureHandler
+from onboarding.payload.schema import is_date
+from onboarding.steps import brief
+from onboarding.steps.base import LONGEST_ITEM, Facts, RunHandler, UpdateHandler
 from onboarding.steps.registry import register
 
 
 @register
-class Project(EnsureHandler):
+class Project(RunHandler):
     """One project a run, made from the connection's template."""
 
     name = "delivery.project"
@@ -20,17 +25,82 @@ class Project(EnsureHandler):
     needs = ("crm.account",)  # a project without an account is what the duplicate audit looks for
     reads = ("customer.legal_name", "kickoff.start_date")
 
-    def match_key(self, content: Content, run_id: str) -> str:  # noqa: ARG002
-        return f"run:{run_id}"
+    def reference(self, facts: Facts) -> str:
+        return facts.run_id
 
-    def reference(self, content: Content, run_id: str) -> str:  # noqa: ARG002
-        return run_id
-
-    def keys(self, content: Content, reference: str) -> list[MatchKey]:  # noqa: ARG002
-        return [MatchKey("reference", reference)]
-
-    def params(self, content: Content, related: dict[str, str]) -> dict[str, Any]:  # noqa: ARG002
-        params = {"name": f"{get(content, 'customer.legal_name')} onboarding"}
-        if start := get(content, "kickoff.start_date"):
+    def params(self, facts: Facts) -> dict[str, Any]:
+        params = {"name": f"{facts.get('customer.legal_name')} onboarding"}
+        if start := facts.get("kickoff.start_date"):
             params["start_date"] = start
         return params
+
+
+class _Task(BaseModel):
+    """A standard task: its name, and its due date in days after the kickoff."""
+
+    model_config = ConfigDict(extra="forbid")
+    name: str = Field(min_length=1, max_length=LONGEST_ITEM)
+    due_days: int | None = Field(None, ge=0, le=3650)
+
+
+class _Tasks(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    tasks: list[_Task] = Field(min_length=1, max_length=100)
+
+
+@register
+class Tasks(RunHandler):
+    """The playbook's standard tasks (``with.tasks``), one an item. One that the template brought already is linked."""
+
+    name = "delivery.tasks"
+    system = System.DELIVERY
+    title = "put the standard tasks into the project"
+    kind = "task"
+    needs = ("delivery.project",)
+    reads = ("kickoff.start_date",)
+
+    def check_options(self, options: Mapping[str, Any]) -> None:
+        try:
+            names = [task.name for task in _Tasks.model_validate(dict(options)).tasks]
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise ValueError(f"{'.'.join(map(str, first['loc'])) or 'with'}: {first['msg']}") from None
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"the task “{twice[0]}” stands twice")
+
+    def items(self, facts: Facts) -> list[str]:
+        return [task["name"] for task in facts.options["tasks"]]
+
+    def keys(self, facts: Facts, reference: str) -> list[MatchKey]:
+        project = facts.related["delivery.project"]
+        return [MatchKey("reference", reference, within=project), MatchKey("name", facts.item, within=project)]
+
+    def params(self, facts: Facts) -> dict[str, Any]:
+        days = next(task.get("due_days") for task in facts.options["tasks"] if task["name"] == facts.item)
+        params = {"name": facts.item, "project_id": facts.related["delivery.project"]}
+        start = facts.get("kickoff.start_date")
+        if days is not None and is_date(start):
+            params["due_on"] = (date.fromisoformat(start) + timedelta(days=days)).isoformat()
+        return params
+
+
+@register
+class Handover(UpdateHandler):
+    """The brief in the project's description, with the way to the CRM's account and note."""
+
+    name = "delivery.handover"
+    system = System.DELIVERY
+    title = "link the handover brief into the project"
+    target = "delivery.project"
+    kind = "project"
+    needs = ("delivery.project", "crm.note")
+    ties_to = ("crm.account",)
+    reads = brief.READS
+
+    def params(self, facts: Facts) -> dict[str, Any]:
+        where = [
+            f"{label}: {facts.links.get(name) or facts.related[name]}"
+            for label, name in (("CRM account", "crm.account"), ("Handover note in the CRM", "crm.note"))
+            if name in facts.related
+        ]
+        return {"notes": "\n".join(["Handover brief", brief.text(facts), "", *where])}

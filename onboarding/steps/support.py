@@ -1,12 +1,12 @@
-"""Support steps: the customer's organization at the help desk."""
+"""Support steps: the customer's organization at the help desk, and its users."""
 
+import hashlib
 from typing import Any
 
-from integrations.providers.base import MatchKey
+from integrations.providers.base import Connector, MatchKey
 from integrations.words import System
 from onboarding.payload.plausibility import customer_domain
-from onboarding.payload.schema import get
-from onboarding.steps.base import Content, CustomerHandler
+from onboarding.steps.base import CustomerHandler, EnsureHandler, Facts, bounded
 from onboarding.steps.registry import register
 
 
@@ -18,11 +18,61 @@ class Organization(CustomerHandler):
     kind = "organization"
     reads = ("customer.legal_name", "customer.domain", "commercial.billing_email")
 
-    def keys(self, content: Content, reference: str) -> list[MatchKey]:
+    def keys(self, facts: Facts, reference: str) -> list[MatchKey]:
         # The help desk keeps names unique, so a namesake is found here or met as a conflict; its domain decides whose it is.
-        name, domain = get(content, "customer.legal_name"), customer_domain(content)
+        name, domain = facts.get("customer.legal_name"), customer_domain(facts.content)
         return [MatchKey("reference", reference), MatchKey("name", name, domain)]
 
-    def params(self, content: Content, related: dict[str, str]) -> dict[str, Any]:  # noqa: ARG002
-        domain = customer_domain(content)
-        return {"name": get(content, "customer.legal_name"), "domains": [domain] if domain else []}
+    def params(self, facts: Facts) -> dict[str, Any]:
+        domain = customer_domain(facts.content)
+        return {"name": facts.get("customer.legal_name"), "domains": [domain] if domain else []}
+
+
+@register
+class Users(EnsureHandler):
+    """The people who may ask for help: the contact, and everybody under ``users`` with an address; one an item."""
+
+    name = "support.users"
+    system = System.SUPPORT
+    title = "find or create the support users"
+    kind = "user"
+    shared = True
+    needs = ("support.organization",)
+    reads = ("customer.primary_contact.name", "customer.primary_contact.email", "users")
+
+    def items(self, facts: Facts) -> list[str]:
+        return list(_people(facts))
+
+    def label(self, facts: Facts) -> str:
+        return self._person(facts)["email"]
+
+    def match_key(self, facts: Facts) -> str:
+        return bounded(f"email:{self._person(facts)['email']}")
+
+    def reference(self, facts: Facts) -> str:
+        return f"firstvalue:user:{facts.item}"
+
+    def keys(self, facts: Facts, reference: str) -> list[MatchKey]:  # noqa: ARG002
+        organization = facts.related["support.organization"]
+        return [MatchKey("email", self._person(facts)["email"], within=organization)]
+
+    def params(self, facts: Facts) -> dict[str, Any]:
+        return {**self._person(facts), "organization_id": facts.related["support.organization"]}
+
+    def settle(self, connector: Connector, external_id: str, facts: Facts) -> None:
+        connector.associate("user", external_id, "organization", facts.related["support.organization"])
+
+    def _person(self, facts: Facts) -> dict[str, str]:
+        return _people(facts)[facts.item]
+
+
+def _people(facts: Facts) -> dict[str, dict[str, str]]:
+    """By a digest of the address: an item's key stands where no personal data may."""
+    found: dict[str, dict[str, str]] = {}
+    listed = facts.get("users", [])
+    for person in [facts.get("customer.primary_contact", {}), *(listed if isinstance(listed, list) else [])]:
+        email = str(person.get("email") or "").strip().lower()
+        key = hashlib.sha256(email.encode()).hexdigest()[:32]
+        if email and key not in found:
+            found[key] = {"email": email, "name": str(person.get("name") or "").strip() or email.partition("@")[0]}
+    return found

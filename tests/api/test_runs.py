@@ -253,6 +253,7 @@ def test_the_detail_shows_the_runs_parts(read: APIClient, blocked: Blocked, crm:
             "created_by_us": False,
             "how": "email",
             "step": "crm.contact",
+            "item": "",
         }
     ]
     assert [milestone["name"] for milestone in body["milestones"]] == ["accepted", "provisioned", "complete"]

@@ -96,7 +96,7 @@ def test_an_exception_carries_all_that_somebody_needs(operate: APIClient, blocke
         "opened_at": body["opened_at"],
         "resolved_at": None,
         "resolution": "",
-        "available_actions": ["retry", "link-object", "assign", "note"],
+        "available_actions": ["retry", "link-object", "replay", "skip", "assign", "note"],
     }
 
 

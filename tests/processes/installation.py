@@ -32,13 +32,14 @@ QUICK = {
 
 
 def free_port() -> int:
-    """A port whose successor is free too: the sandbox takes that one."""
+    """A port whose two successors are free too: the sandbox and its mail catcher take those."""
     while True:
-        with socket.socket() as first, socket.socket() as second:
+        with socket.socket() as first, socket.socket() as second, socket.socket() as third:
             first.bind(("127.0.0.1", 0))
             port = int(first.getsockname()[1])
             with suppress(OSError):
                 second.bind(("127.0.0.1", port + 1))
+                third.bind(("127.0.0.1", port + 2))
                 return port
 
 

@@ -13,7 +13,7 @@ import pytest
 import requests
 from django.core.management import load_command_class
 
-from integrations.sandbox.control import SandboxControl, start_sandbox
+from integrations.sandbox.control import SandboxControl, SandboxProcess, start_sandbox
 
 from .conftest import Vendor, until
 
@@ -169,9 +169,12 @@ def test_it_needs_no_django(tmp_path: Path):
     assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0
 
 
-def test_a_busy_port_is_named(tmp_path: Path, control: SandboxControl):
-    port = control.base_url.rpartition(":")[2]
-    command = [sys.executable, "-m", "integrations.sandbox", "--port", port, "--data", str(tmp_path / "s.sqlite3")]
+@pytest.mark.parametrize("which", ["--port", "--smtp-port"])
+def test_a_busy_port_is_named(tmp_path: Path, process: SandboxProcess, which: str):
+    port = str(process.port if which == "--port" else process.smtp_port)
+    ports = {"--port": "0", which: port}
+    command = [sys.executable, "-m", "integrations.sandbox", "--data", str(tmp_path / "s.sqlite3")]
+    command += [word for pair in ports.items() for word in pair]
     ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=20)
     assert ended.returncode == 1
     assert f"127.0.0.1:{port}" in ended.stderr
@@ -181,4 +184,4 @@ def test_the_command_sits_beside_the_web_and_in_its_data(settings: Any, tmp_path
     settings.PORT, settings.DATA_DIR = 9000, tmp_path
     command = load_command_class("integrations", "sandbox")
     given = command.create_parser("manage.py", "sandbox").parse_args([])
-    assert (given.port, given.data) == (9001, tmp_path / "sandbox.sqlite3")
+    assert (given.port, given.smtp_port, given.data) == (9001, 9002, tmp_path / "sandbox.sqlite3")

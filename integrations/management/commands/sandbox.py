@@ -1,4 +1,4 @@
-"""``manage.py sandbox``: the vendor stand-ins alone."""
+"""``manage.py sandbox``: the vendor stand-ins and the mail catcher alone."""
 
 import sys
 from pathlib import Path
@@ -11,12 +11,15 @@ from integrations.sandbox.server import serve
 
 
 class Command(BaseCommand):
-    help = "Serves local stand-ins for HubSpot, Asana and Zendesk, for development, tests and the demo."
+    help = (
+        "Serves local stand-ins for HubSpot, Asana and Zendesk, and catches mails, for development, tests and the demo."
+    )
     requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--port", type=int, default=settings.PORT + 1)
+        parser.add_argument("--smtp-port", type=int, default=settings.PORT + 2)
         parser.add_argument("--data", type=Path, default=Path(settings.DATA_DIR) / "sandbox.sqlite3")
 
     def handle(self, *args: Any, **options: Any) -> None:  # noqa: ARG002
-        sys.exit(serve(options["port"], options["data"]))
+        sys.exit(serve(options["port"], options["data"], options["smtp_port"]))

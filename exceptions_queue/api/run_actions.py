@@ -1,0 +1,115 @@
+"""``POST /api/v1/onboardings/{id}/{events,hold,resume,cancel}/``: what other systems tell of a run, and do to it."""
+
+from collections.abc import Callable
+from typing import Any
+
+from django.shortcuts import get_object_or_404
+from drf_spectacular.utils import OpenApiExample, extend_schema, extend_schema_view
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.serializers import Serializer
+
+from exceptions_queue.api import requests
+from exceptions_queue.api.onboardings import TAGS, Representation
+from exceptions_queue.api.serializers import OnboardingDetailSerializer
+from integrations import clock
+from onboarding import services
+from onboarding.api.authentication import OPERATORS, SENDERS, caller
+from onboarding.api.openapi import responses
+from onboarding.api.problems import Conflict, Invalid
+from onboarding.models import OnboardingTransaction
+from onboarding.services import Refused
+from onboarding.words import RunEventType
+
+Do = Callable[[int, str, dict[str, Any]], None]
+
+
+class RunAction(Representation):
+    """One action. ``serializer_class`` is its body; ``do`` gets the run, the actor and the body."""
+
+    do: Do
+
+    def post(self, request: Request, onboarding_transaction_id: str) -> Response:
+        body = self.get_serializer(data=request.data or {})
+        body.is_valid(raise_exception=True)
+        run = get_object_or_404(OnboardingTransaction, onboarding_transaction_id=onboarding_transaction_id)
+        try:
+            self.do(run.pk, caller(request).actor, body.validated_data)
+        except Refused as refusal:
+            if refusal.problems:
+                named = [{"path": problem.path, "detail": problem.reason} for problem in refusal.problems]
+                raise Invalid(named, str(refusal)) from None
+            raise Conflict(str(refusal)) from None
+        return Response(self.detail(onboarding_transaction_id))
+
+
+def _reason(data: dict[str, Any], actor: str) -> str:
+    return data.get("reason") or f"Asked for through the API by {actor}."
+
+
+def _hold(run_pk: int, actor: str, data: dict[str, Any]) -> None:
+    services.hold(run_pk, actor=actor, reason=_reason(data, actor))
+
+
+def _resume(run_pk: int, actor: str, _data: dict[str, Any]) -> None:
+    services.resume(run_pk, actor=actor)
+
+
+def _cancel(run_pk: int, actor: str, data: dict[str, Any]) -> None:
+    services.cancel(run_pk, actor=actor, reason=_reason(data, actor))
+
+
+def _receive(run_pk: int, actor: str, data: dict[str, Any]) -> None:
+    services.receive_event(
+        run_pk,
+        kind=RunEventType(data["type"]),
+        event_id=data["event_id"],
+        occurred_at=data.get("occurred_at") or clock.now(),
+        data=data.get("data") or {},
+        actor=actor,
+    )
+
+
+_CALLS: dict[str, tuple[Do, type[Serializer[Any]], frozenset[Any], str, dict[str, Any]]] = {
+    "events": (
+        _receive,
+        requests.RunEventSerializer,
+        SENDERS,
+        "Tell a later business event of the run",
+        {"type": "kickoff.scheduled", "event_id": "evt_1", "occurred_at": "2026-11-24T10:00:00Z", "data": {}},
+    ),
+    "hold": (
+        _hold,
+        requests.OptionalReasonSerializer,
+        OPERATORS,
+        "Begin nothing more until it is resumed",
+        {"reason": "The customer asked us to wait."},
+    ),
+    "resume": (_resume, requests.NothingSerializer, OPERATORS, "Let a run on hold go on", {}),
+    "cancel": (
+        _cancel,
+        requests.OptionalReasonSerializer,
+        OPERATORS,
+        "Do nothing more for this run, for good",
+        {"reason": "The order was withdrawn."},
+    ),
+}
+
+
+def _view(name: str) -> type[RunAction]:
+    do, body, scopes, summary, example = _CALLS[name]
+    members = {"do": staticmethod(do), "serializer_class": body, "scopes": {"POST": scopes}}
+    made = type(f"{name.capitalize()}Run", (RunAction,), members)
+    described = extend_schema(
+        summary=summary,
+        description=f"Answers with the run as it is then. Scopes: {', '.join(sorted(scopes))}.",
+        tags=TAGS,
+        request=body,
+        responses=responses({200: OnboardingDetailSerializer}, 404, 409, 413, 415, 503),
+        examples=[OpenApiExample(summary, value=example, request_only=True)],
+    )
+    view: type[RunAction] = extend_schema_view(post=described)(made)
+    return view
+
+
+RUN_VIEWS = {name: _view(name) for name in _CALLS}

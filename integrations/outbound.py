@@ -1,0 +1,84 @@
+"""What every way out shares, whatever it speaks: on whose behalf, until when, right before a write, and the record."""
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+from django.db import connection as database
+
+from integrations import clock
+from integrations.errors import DeadlinePassed, ProviderError
+from integrations.models import ApiCall, Connection
+from integrations.redact import redact, redact_text
+
+log = logging.getLogger(__name__)
+
+
+class Outbound:
+    """Calls on behalf of one ``subject`` (such as ``step:12``) on one connection.
+
+    ``deadline`` (monotonic seconds) ends them all. ``before_write`` is called right before each write and raises
+    ``DeadlinePassed`` once the holder may not write any more.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        *,
+        subject: str,
+        deadline: float,
+        before_write: Callable[[], None] | None = None,
+    ) -> None:
+        self.connection = connection
+        self._subject = subject
+        self._deadline = deadline
+        self._before_write = before_write or (lambda: None)
+
+    @property
+    def _vendor(self) -> str:
+        return self.connection.provider.capitalize()
+
+    def _refuse_in_transaction(self) -> None:
+        """Raises ``RuntimeError`` inside a database transaction: a vendor's slowness must never hold our locks."""
+        if database.in_atomic_block:
+            raise RuntimeError("a vendor is never called inside a database transaction")
+
+    def _seconds_left(self, most: float) -> float:
+        """At most ``most``. Raises ``DeadlinePassed`` where none are left."""
+        left = min(most, self._deadline - time.monotonic())
+        if left <= 0:
+            raise DeadlinePassed(f"no time left to call {self._vendor}")
+        return left
+
+    def _record(
+        self,
+        method: str,
+        path: str,
+        *,
+        started: float,
+        request: Any = None,
+        response: Any = None,
+        status: int | None = None,
+        error: ProviderError | None = None,
+    ) -> None:
+        """Redacted. Best effort: a call that worked does not fail because its record did."""
+        shown = redact_text(path)
+        took = round((time.monotonic() - started) * 1000)
+        level = logging.WARNING if error else logging.INFO
+        log.log(level, "%s %s %s: %s in %d ms", self.connection.slug, method, shown, error or status, took)
+        try:
+            ApiCall.objects.create(
+                connection_id=self.connection.pk,
+                subject=self._subject[:100],
+                method=method,
+                path=shown,
+                status=status,
+                error=redact_text(str(error)) if error else "",
+                request=redact(request) or None,
+                response=redact(response),
+                duration_ms=took,
+                at=clock.now(),
+            )
+        except Exception:
+            log.exception("%s: the record of a call was lost", self.connection.slug)

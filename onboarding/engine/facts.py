@@ -1,0 +1,51 @@
+"""What a step may know of its run, gathered from rows."""
+
+import hashlib
+import json
+from typing import Any
+
+from onboarding.models import OnboardingTransaction, Step
+from onboarding.steps.base import EnsureHandler, Facts, StepHandler
+from onboarding.steps.registry import HANDLERS
+
+ON_HOLD = "on-hold"
+
+
+def facts_of(run: OnboardingTransaction, step: Step, *, content: dict[str, Any] | None = None) -> Facts:
+    """The facts of ``step``, for the item in hand. ``content``: the payload, where the caller has it already."""
+    handler = HANDLERS[step.uses]
+    related, links = _related(run, handler)
+    return Facts(
+        content=run.payload if content is None else content,
+        run_id=run.onboarding_transaction_id,
+        status=ON_HOLD if run.held_at else run.status,
+        occurred_at=run.occurred_at.isoformat(timespec="seconds").replace("+00:00", "Z"),
+        item=step.item,
+        round=step.round,
+        options=step.options,
+        related=related,
+        links=links,
+    )
+
+
+def item_after(handler: StepHandler, facts: Facts) -> str | None:
+    """The item that comes after the one in hand; None where that was the last."""
+    if not isinstance(handler, EnsureHandler):
+        return None
+    items = handler.items(facts)
+    position = items.index(facts.item) if facts.item in items else len(items)
+    return items[position + 1] if position + 1 < len(items) else None
+
+
+def digest_of(params: dict[str, Any]) -> str:
+    """SHA-256 over the parameters' canonical JSON."""
+    return hashlib.sha256(json.dumps(params, sort_keys=True).encode()).hexdigest()
+
+
+def _related(run: OnboardingTransaction, handler: StepHandler) -> tuple[dict[str, str], dict[str, str]]:
+    names = (*handler.needs, *handler.ties_to)
+    if not names:
+        return {}, {}
+    rows = run.mappings.filter(step__uses__in=names, item="").values_list("step__uses", "external_id", "url")
+    found = list(rows)
+    return {uses: external_id for uses, external_id, _ in found}, {uses: url for uses, _, url in found if url}

@@ -1,0 +1,48 @@
+"""What the services share: refusing, locking, and trying a step again."""
+
+from integrations import clock
+from integrations.connections import default_connection
+from integrations.words import System
+from onboarding import audit
+from onboarding.engine.advance import make_due
+from onboarding.engine.dispatch import hint_step
+from onboarding.engine.locks import lock_run
+from onboarding.models import OnboardingTransaction, Step
+from onboarding.payload.gate import Problem
+from onboarding.signals import step_retrying
+from onboarding.words import Category
+
+LONGEST_REASON = 500
+
+
+class Refused(Exception):
+    """The action cannot be done; ``problems`` names fields where it is about those."""
+
+    def __init__(self, message: str, problems: list[Problem] | None = None) -> None:
+        super().__init__(message)
+        self.problems = problems or []
+
+
+def locked(step_pk: int) -> tuple[OnboardingTransaction, Step]:
+    run = lock_run(Step.objects.values_list("transaction_id", flat=True).get(pk=step_pk))
+    return run, Step.objects.select_related("connection").get(pk=step_pk)
+
+
+def try_again(run: OnboardingTransaction, step: Step, *, actor: str, name: str) -> None:
+    now = clock.now()
+    step.attempts, step.first_failed_at = 0, None
+    if step.category == Category.NOT_CONFIGURED or step.connection is None or not step.connection.enabled:
+        step.connection = default_connection(System(step.system)) or step.connection
+    make_due(step, now)
+    step.save()
+    audit.record(run, name, actor=actor, data={"step": step.key})
+    step_retrying.send(Step, step=step, requested=True)
+    hint_step(step.pk)
+
+
+def given_reason(reason: str) -> str:
+    """The reason as it is kept. Raises ``Refused`` for none, or a longer one than fits."""
+    text = " ".join(reason.replace("\0", "").split())
+    if not text or len(text) > LONGEST_REASON:
+        raise Refused(f"Give a reason of 1 to {LONGEST_REASON} characters.", [Problem("reason", "is missing")])
+    return text

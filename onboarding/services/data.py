@@ -1,0 +1,109 @@
+"""What people may do to a run's payload."""
+
+from typing import Any
+
+from django.db import transaction as db
+from pydantic import ValidationError
+
+from onboarding import audit
+from onboarding.engine import entry
+from onboarding.engine.locks import lock_run, retried
+from onboarding.models import ChangeRequest
+from onboarding.payload import catalogue
+from onboarding.payload.catalogue import Type
+from onboarding.payload.gate import Problem, problems
+from onboarding.payload.plausibility import implausible, normal_domain
+from onboarding.payload.schema import OnboardingPayload, get, with_value
+from onboarding.payload.snapshots import write_snapshot
+from onboarding.services.base import Refused, try_again
+from onboarding.words import Status, StepState
+
+LONGEST_TEXT = 2000
+
+
+@retried
+def fix(run_pk: int, fields: dict[str, Any], *, actor: str, step_pk: int | None = None) -> list[Problem]:
+    """Write the next snapshot from a person's values and go on: with the gate, or with the step that the vendor refused.
+
+    Returns what is still missing. Raises ``Refused`` for unknown fields, wrong types and values that would count as missing.
+    """
+    clean = {path: _clean(path, value) for path, value in fields.items()}
+    if not clean:
+        raise Refused("Give at least one field.")
+    with db.atomic():
+        run = lock_run(run_pk)
+        if run.status == Status.COMPLETE:
+            raise Refused("This run is complete; its payload is not mended any more.")
+        content = run.payload
+        for path, value in clean.items():
+            content = with_value(content, path, value)
+        step = run.steps.get(pk=step_pk) if step_pk else None
+        remaining = problems(content)
+        if remaining and run.status not in (Status.QUEUED, Status.AWAITING_DATA):
+            raise Refused("With these values required fields would be missing.", remaining)
+        write_snapshot(run, content, source=f"person:{actor}", actor=actor, changed=clean)
+        audit.record(run, "onboarding.payload.fixed", actor=actor, data={"paths": sorted(clean)})
+        if step is None:
+            entry.admit(run, actor=actor)
+        elif not step.is_done and step.state != StepState.RUNNING:
+            try_again(run, step, actor=actor, name="onboarding.step.retry-requested")
+        run.save()
+        return problems(run.payload) if run.status == Status.AWAITING_DATA else []
+
+
+@retried
+def dismiss_change(request_pk: int, *, actor: str) -> None:
+    """Leave the run as it is. Raises ``Refused`` for a request that is not open."""
+    with db.atomic():
+        request = ChangeRequest.objects.get(pk=request_pk)
+        run = lock_run(request.transaction_id)
+        request = ChangeRequest.objects.get(pk=request_pk)
+        if request.status != "open":
+            raise Refused("This change request was dismissed already.")
+        request.dismiss()
+        request.save()
+        audit.record(run, "onboarding.change.dismissed", actor=actor, data={"request": request.pk})
+
+
+def _clean(path: str, value: Any) -> Any:
+    try:
+        field = catalogue.entry(path)
+    except KeyError:
+        raise Refused(f"There is no field {path}.", [Problem(path, "is not in the field catalogue")]) from None
+    match field.type:
+        case Type.FLAG:
+            if not isinstance(value, bool):
+                raise Refused(f"{field.label} must be true or false.", [Problem(path, "must be true or false")])
+            return value
+        case Type.NUMBER:
+            if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
+                raise Refused(f"{field.label} must be a number from 0.", [Problem(path, "must be a number from 0")])
+            return value
+        case Type.WHOLE | Type.LIST | Type.PEOPLE | Type.STRUCTURE:
+            return _clean_structure(field, value)
+    if not isinstance(value, str) or not value.strip() or "\x00" in value or len(value) > LONGEST_TEXT:
+        raise Refused(
+            f"{field.label} must be a text of 1 to {LONGEST_TEXT} characters.", [Problem(path, "must be a text")]
+        )
+    text = normal_domain(value) if field.type is Type.DOMAIN else value.strip()
+    if reason := implausible(text, field.type):
+        raise Refused(f"{field.label}: {reason}.", [Problem(path, reason)])
+    return text
+
+
+def _clean_structure(field: catalogue.Field, value: Any) -> Any:
+    """As the payload's schema takes it, each person with a plausible address."""
+    around = {"onboarding_transaction_id": "checked", "event_source": "checked"}
+    try:
+        content = OnboardingPayload.model_validate(with_value(around, field.path, value)).content()
+    except ValidationError as error:
+        reason = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise Refused(f"{field.label}: {reason}.", [Problem(field.path, reason)]) from None
+    cleaned = get(content, field.path, default=None)
+    if cleaned in (None, [], {}):
+        raise Refused(f"{field.label} must not be empty.", [Problem(field.path, "must not be empty")])
+    if field.type is Type.PEOPLE:
+        for person in cleaned:
+            if reason := implausible(str(person.get("email", "")), Type.EMAIL):
+                raise Refused(f"{field.label}: {reason}.", [Problem(field.path, reason)])
+    return cleaned

@@ -1,0 +1,99 @@
+"""What people decide about matches: which object is the customer's, and which is not."""
+
+from typing import Any
+
+from django.db import transaction as db
+
+from integrations import clock
+from onboarding import audit
+from onboarding.engine.facts import facts_of
+from onboarding.engine.locks import retried
+from onboarding.models import Intent, MatchChoice, ObjectMapping, RejectedMatch, Reservation, Step
+from onboarding.services.base import Refused, given_reason, locked, try_again
+from onboarding.services.replaying import reopen_from
+from onboarding.services.steps import retry_if_possible
+from onboarding.steps.base import EnsureHandler
+from onboarding.steps.registry import HANDLERS
+from onboarding.words import Category, IntentState, StepState
+
+
+@retried
+def choose_match(step_pk: int, *, external_id: str, actor: str) -> None:
+    """Keep a person's choice for this customer and go on: that object, or with an empty id a new one. Raises ``Refused``.
+
+    Other runs of the customer that wait for the same answer go on as well.
+    """
+    with db.atomic():
+        run, step = locked(step_pk)
+        handler = HANDLERS[step.uses]
+        if step.state != StepState.BLOCKED or not isinstance(handler, EnsureHandler) or step.connection is None:
+            raise Refused(f"The step {step.key} does not wait for a choice.")
+        if step.category in (Category.AUTH_ERROR, Category.NOT_CONFIGURED):
+            raise Refused(f"The step {step.key} is blocked by something else: {step.get_category_display().lower()}.")
+        match_key = handler.match_key(facts_of(run, step))
+        MatchChoice.objects.update_or_create(
+            connection=step.connection,
+            kind=handler.kind,
+            match_key=match_key,
+            defaults={"external_id": external_id, "chosen_by": actor, "chosen_at": clock.now()},
+        )
+        audit.record(
+            run,
+            "onboarding.match.chosen",
+            actor=actor,
+            data={"step": step.key, "id": external_id or None, "create": not external_id},
+        )
+        try_again(run, step, actor=actor, name="onboarding.step.retry-requested")
+        run.save()
+        siblings = _same_question(step, handler, match_key)
+    for sibling in siblings:
+        retry_if_possible(sibling, actor=actor)
+
+
+def _same_question(step: Step, handler: EnsureHandler, match_key: str) -> list[int]:
+    asked = Step.objects.filter(
+        connection=step.connection, uses=step.uses, state=StepState.BLOCKED, category=Category.AMBIGUOUS_MATCH
+    ).exclude(pk=step.pk)
+    return [
+        other.pk
+        for other in asked.select_related("transaction")[:200]
+        if handler.match_key(facts_of(other.transaction, other)) == match_key
+    ]
+
+
+@retried
+def unlink(step_pk: int, *, actor: str, reason: str, item: str = "") -> None:
+    """The object that was found is not this customer's: never link it for them again, and do the step and what builds on it anew.
+
+    Nothing is changed at the vendor. Raises ``Refused`` for an object that this run created (that is for a rollback).
+    """
+    text = given_reason(reason)
+    with db.atomic():
+        run, step = locked(step_pk)
+        handler = HANDLERS[step.uses]
+        mapping = step.mappings.filter(item=item).select_related("connection").first()
+        if mapping is None or not isinstance(handler, EnsureHandler):
+            raise Refused(f"The step {step.key} has no object to unlink.")
+        if mapping.created_by_us:
+            raise Refused("This run created that object; it was not matched.")
+        reopen_from(run, step, actor=actor)
+        step = Step.objects.get(pk=step.pk)
+        step.item = item
+        key = handler.match_key(facts_of(run, step))
+        about: dict[str, Any] = {"connection": mapping.connection, "kind": mapping.kind, "match_key": key}
+        RejectedMatch.objects.update_or_create(
+            **about,
+            external_id=mapping.external_id,
+            defaults={"rejected_by": actor, "reason": text, "rejected_at": clock.now()},
+        )
+        MatchChoice.objects.filter(**about, external_id=mapping.external_id).delete()
+        Reservation.objects.filter(**about, external_id=mapping.external_id).update(external_id="", url="", holder=None)
+        Intent.objects.filter(step=step, item=item).update(state=IntentState.NO_EFFECT, unknown_since=None)
+        ObjectMapping.objects.filter(pk=mapping.pk).delete()
+        audit.record(
+            run,
+            "onboarding.object.unlinked",
+            actor=actor,
+            data={"step": step.key, "kind": mapping.kind, "id": mapping.external_id},
+        )
+        run.save()

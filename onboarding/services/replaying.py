@@ -1,0 +1,132 @@
+"""Replay from a step: do it, and everything that builds on it, again; what exists is looked at and never made twice."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from django.db import transaction as db
+
+from onboarding import audit
+from onboarding.engine.advance import advance
+from onboarding.engine.facts import facts_of
+from onboarding.engine.locks import lock_run, retried
+from onboarding.models import MatchChoice, OnboardingTransaction, Step
+from onboarding.services.base import Refused
+from onboarding.steps.base import EnsureHandler, Facts
+from onboarding.steps.registry import HANDLERS
+from onboarding.words import IntentState, Status, StepState
+
+Verdict = Literal["skip", "look-up", "create", "send-again", "cannot-be-undone"]
+
+
+@dataclass(frozen=True)
+class Effect:
+    """What a replay would do to one step, in a word and in a sentence."""
+
+    step: str
+    title: str
+    verdict: Verdict
+    text: str
+
+
+def replay_preview(run_pk: int, from_step: str) -> list[Effect]:
+    """What ``replay`` would do, without doing it or asking a vendor. Raises ``Refused`` as ``replay`` does."""
+    run = OnboardingTransaction.objects.get(pk=run_pk)
+    return [_effect(run, step) for step in _to_reopen(run, _first(run, from_step))]
+
+
+def retry_preview(step_pk: int) -> Effect:
+    """What trying one step again would do."""
+    step = Step.objects.select_related("transaction").get(pk=step_pk)
+    return _effect(step.transaction, step)
+
+
+def skip_preview(step_pk: int) -> Effect:
+    step = Step.objects.get(pk=step_pk)
+    text = "It is left out, with your reason; what comes after it goes on, and nothing is done at the vendor."
+    return Effect(step.key, _title(step), "skip", text)
+
+
+@retried
+def replay(run_pk: int, from_step: str, *, actor: str) -> None:
+    """Do ``from_step`` and all that comes after it again. Raises ``Refused`` where a worker has one of them in hand."""
+    with db.atomic():
+        run = lock_run(run_pk)
+        reopen_from(run, _first(run, from_step), actor=actor)
+        run.save()
+
+
+def reopen_from(run: OnboardingTransaction, first: Step, *, actor: str) -> None:
+    """The part of ``replay`` inside a transaction that holds the run locked; the caller saves the run."""
+    steps = _to_reopen(run, first)
+    for step in steps:
+        step.reopen()
+        step.save()
+    audit.record(
+        run,
+        "onboarding.run.replayed",
+        actor=actor,
+        data={"from": first.key, "steps": [step.key for step in steps]},
+    )
+    if run.status in (Status.READY_FOR_KICKOFF, Status.COMPLETE):
+        run.reopen()
+    advance(run)
+
+
+def _first(run: OnboardingTransaction, key: str) -> Step:
+    step = run.steps.filter(key=key).first()
+    if step is None:
+        raise Refused(f"The run has no step {key}.")
+    return step
+
+
+def _to_reopen(run: OnboardingTransaction, first: Step) -> list[Step]:
+    """``first`` and what comes after it, in playbook order. What a person skipped stays skipped, but for ``first`` itself."""
+    if run.status == Status.CANCELLED:
+        raise Refused("The run is cancelled.")
+    if run.status in (Status.QUEUED, Status.AWAITING_DATA):
+        raise Refused("The run has not begun yet; there is nothing to replay.")
+    steps = list(run.steps.order_by("position"))
+    affected = {first.key}
+    for _ in steps:  # the playbook need not list a step after those that it comes after
+        affected |= {step.key for step in steps if affected.intersection(step.after)}
+    found = [step for step in steps if step.key in affected]
+    if busy := [step.key for step in found if step.state == StepState.RUNNING]:
+        raise Refused(f"{', '.join(busy)} is under way right now; wait until it has ended.")
+    return [step for step in found if step.key == first.key or step.state != StepState.SKIPPED]
+
+
+def _title(step: Step) -> str:
+    title = HANDLERS[step.uses].title
+    return title[:1].upper() + title[1:]
+
+
+def _effect(run: OnboardingTransaction, step: Step) -> Effect:
+    handler, title = HANDLERS[step.uses], _title(step)
+    if not isinstance(handler, EnsureHandler):
+        return Effect(
+            step.key, title, "send-again", "It is written again, which changes nothing where it is up to date."
+        )
+    facts = facts_of(run, step)
+    items = handler.items(facts)
+    known = step.mappings.filter(item__in=items).count()
+    if handler.irrevocable and known:
+        text = "It was sent and cannot be undone; it is not sent again."
+        return Effect(step.key, title, "cannot-be-undone", text)
+    if known == len(items):
+        text = "Its id is known: it is looked at and left as it is. Only if it is gone, it is looked up and made anew."
+        return Effect(step.key, title, "skip", text)
+    return Effect(step.key, title, *_of_unknown(step, handler, facts, len(items) - known))
+
+
+def _of_unknown(step: Step, handler: EnsureHandler, facts: Facts, lacking: int) -> tuple[Verdict, str]:
+    if handler.irrevocable:
+        return "create", "It was not sent yet: it is sent, once."
+    if step.intents.filter(state=IntentState.OPEN).exists():
+        return "look-up", "An earlier create may have worked: it is looked for, and never simply made again."
+    chosen = MatchChoice.objects.filter(
+        connection=step.connection, kind=handler.kind, match_key=handler.match_key(facts), external_id=""
+    )
+    if chosen.exists():
+        return "create", "A person decided on a new one: it is created."
+    what = "It is" if lacking == 1 else f"{lacking} are"
+    return "look-up", f"{what} looked up; what is found is linked, what is not is created."

@@ -1,0 +1,108 @@
+"""What people may do to one step: try it again, skip it, send its mail again."""
+
+from contextlib import suppress
+
+from django.db import transaction as db
+
+from integrations import clock
+from onboarding import audit
+from onboarding.engine.advance import advance
+from onboarding.engine.dispatch import hint_step
+from onboarding.engine.locks import retried
+from onboarding.engine.record import block
+from onboarding.models import Intent, OnboardingTransaction, Step
+from onboarding.services.base import Refused, given_reason, locked, try_again
+from onboarding.signals import step_unblocked
+from onboarding.steps.base import EnsureHandler
+from onboarding.steps.registry import HANDLERS
+from onboarding.words import Category, IntentState, Status, StepState
+
+
+@retried
+def retry_step(step_pk: int, *, actor: str) -> None:
+    """Try a blocked or waiting step again now, with a fresh count of attempts. Raises ``Refused``."""
+    with db.atomic():
+        run, step = locked(step_pk)
+        if step.state not in (StepState.BLOCKED, StepState.WAITING):
+            raise Refused(f"The step {step.key} is {step.get_state_display().lower()}; there is nothing to retry.")
+        try_again(run, step, actor=actor, name="onboarding.step.retry-requested")
+        run.save()
+
+
+@retried
+def flag_slow_step(step_pk: int, message: str, *, category: Category = Category.STALLED) -> bool:
+    """The P1 clock is at risk and nobody was told of this step yet: block it, and let its retries go on. True if it did."""
+    with db.atomic():
+        run, step = locked(step_pk)
+        if step.state not in (StepState.PENDING, StepState.WAITING) or step.category:
+            return False
+        block(run, step, category, message, due_at=step.due_at)
+        run.save()
+        return True
+
+
+def connection_restored(system: str, connection_pk: int) -> None:
+    """Credentials were mended or a connection was made: what was parked or not configured may go on."""
+    waiting = Step.objects.filter(system=system, state__in=(StepState.BLOCKED, StepState.WAITING, StepState.PENDING))
+    lacking = waiting.filter(category__in=(Category.NOT_CONFIGURED, Category.AUTH_ERROR))
+    for pk in lacking.values_list("pk", flat=True):
+        retry_if_possible(pk, actor=audit.SYSTEM)
+    for pk in waiting.filter(connection_id=connection_pk, due_at__isnull=False).values_list("pk", flat=True)[:300]:
+        hint_step(pk)
+
+
+def retry_if_possible(step_pk: int, *, actor: str) -> None:
+    """One that went on meanwhile must not hold up the others."""
+    with suppress(Refused):
+        retry_step(step_pk, actor=actor)
+
+
+@retried
+def skip_step(step_pk: int, *, actor: str, reason: str) -> None:
+    """Go on without the step. Raises ``Refused`` where another unfinished step needs what it would make."""
+    text = given_reason(reason)
+    with db.atomic():
+        run, step = locked(step_pk)
+        if step.is_done or run.is_over:
+            raise Refused(f"The step {step.key} is {step.get_state_display().lower()}; there is nothing to skip.")
+        if needing := _needing(run, step):
+            raise Refused(f"{', '.join(needing)} cannot do without it: link its object instead, or skip those first.")
+        step.skip(at=clock.now(), reason=text)
+        step.category, step.problems, step.candidates = "", [], []
+        step.save()
+        audit.record(run, "onboarding.step.skipped", actor=actor, data={"step": step.key})
+        step_unblocked.send(Step, step=step)
+        advance(run)
+        run.save()
+
+
+def _needing(run: OnboardingTransaction, step: Step) -> list[str]:
+    """Unfinished steps that need the step's object, where there is none."""
+    if step.mappings.filter(item="").exists():
+        return []
+    unfinished = [other for other in run.steps.exclude(pk=step.pk) if not other.is_done]
+    return [other.key for other in unfinished if step.uses in HANDLERS[other.uses].needs]
+
+
+@retried
+def resend(step_pk: int, *, actor: str) -> None:
+    """Send again what was sent, on purpose: a new message under a new reference. Raises ``Refused``."""
+    with db.atomic():
+        run, step = locked(step_pk)
+        handler = HANDLERS[step.uses]
+        if not isinstance(handler, EnsureHandler) or not handler.irrevocable:
+            raise Refused(f"The step {step.key} sends nothing.")
+        if run.status == Status.CANCELLED or run.held_at:
+            raise Refused("The run is cancelled." if run.status == Status.CANCELLED else "The run is on hold.")
+        if step.state != StepState.SUCCEEDED:
+            raise Refused("It was not sent yet; retry the step instead.")
+        step.mappings.all().delete()
+        Intent.objects.filter(step=step).update(state=IntentState.NO_EFFECT, unknown_since=None)
+        step.round += 1
+        step.reopen()
+        step.save()
+        audit.record(run, "onboarding.step.resend-requested", actor=actor, data={"step": step.key, "round": step.round})
+        if run.status == Status.COMPLETE:
+            run.reopen()
+        advance(run)
+        run.save()

@@ -1,0 +1,105 @@
+"""After provisioning: the kickoff, and the welcome."""
+
+from collections.abc import Mapping
+from datetime import date
+from typing import Any
+
+from django.template.loader import render_to_string
+
+from integrations.providers.base import MatchKey
+from integrations.words import System
+from onboarding.models import ImplementationOwner
+from onboarding.payload.schema import is_date
+from onboarding.steps.base import Facts, RunHandler
+from onboarding.steps.registry import register
+from onboarding.words import RunEventType
+
+
+@register
+class KickoffTask(RunHandler):
+    """A task for the implementation owner. Completing it, or the event ``kickoff.scheduled``, finishes the step (P2)."""
+
+    name = "kickoff.task"
+    system = System.DELIVERY
+    title = "have the kickoff scheduled"
+    kind = "task"
+    needs = ("delivery.project",)
+    reads = ("customer.legal_name", "kickoff.start_date", "kickoff.urgency", "ownership.implementation_owner_id")
+    provisions = False
+    finished_by = RunEventType.KICKOFF_SCHEDULED
+
+    def keys(self, facts: Facts, reference: str) -> list[MatchKey]:
+        return [MatchKey("reference", reference, within=facts.related["delivery.project"])]
+
+    def reference(self, facts: Facts) -> str:
+        return f"{super().reference(facts)}/kickoff"
+
+    def params(self, facts: Facts) -> dict[str, Any]:
+        name, start = facts.get("customer.legal_name"), facts.get("kickoff.start_date")
+        urgency = facts.get("kickoff.urgency")
+        params = {
+            "name": f"Schedule the kickoff with {name}",
+            "notes": "Everything is set up. Agree on a date with the customer, then complete this task."
+            + (f"\nUrgency: {urgency}" if urgency else ""),
+            "project_id": facts.related["delivery.project"],
+            "due_on": start if is_date(start) else "",
+            "assignee": facts.get("ownership.implementation_owner_id"),
+        }
+        return {key: value for key, value in params.items() if value}
+
+
+@register
+class WelcomeMail(RunHandler):
+    """One mail to the customer's contact, at most once; again only when a person asks for it."""
+
+    name = "welcome.mail"
+    system = System.EMAIL
+    title = "send the welcome mail"
+    kind = "message"
+    reads = (
+        "customer.legal_name",
+        "customer.primary_contact.name",
+        "customer.primary_contact.email",
+        "ownership.implementation_owner_id",
+        "kickoff.start_date",
+        "first_value_target.milestone",
+    )
+    provisions = False
+    irrevocable = True
+
+    def check_options(self, options: Mapping[str, Any]) -> None:
+        if unknown := set(options) - {"subject"}:
+            raise ValueError(f"{self.name} knows no option {min(unknown)}")
+        subject = options.get("subject", "")
+        if not isinstance(subject, str) or "\n" in subject or "\r" in subject:
+            raise ValueError("subject must be one line of text")
+
+    def reference(self, facts: Facts) -> str:
+        again = f"/{facts.round}" if facts.round else ""
+        return f"{super().reference(facts)}/welcome{again}"
+
+    def keys(self, facts: Facts, reference: str) -> list[MatchKey]:  # noqa: ARG002
+        return []  # what was sent cannot be looked up
+
+    def params(self, facts: Facts) -> dict[str, Any]:
+        name = facts.get("customer.primary_contact.name")
+        start = facts.get("kickoff.start_date")
+        told = {
+            "first_name": name.partition(" ")[0],
+            "customer": facts.get("customer.legal_name"),
+            "kickoff": date.fromisoformat(start) if is_date(start) else None,
+            "milestone": facts.get("first_value_target.milestone"),
+            "owner": self._owner(facts),
+        }
+        subject = facts.options.get("subject") or "Welcome, {customer}: your onboarding has begun"
+        return {
+            "to": facts.get("customer.primary_contact.email"),
+            "to_name": name,
+            "subject": " ".join(subject.replace("{customer}", str(told["customer"])).split()),
+            "text": render_to_string("onboarding/welcome.txt", told).strip() + "\n",
+        }
+
+    @staticmethod
+    def _owner(facts: Facts) -> ImplementationOwner | None:
+        external_id = facts.get("ownership.implementation_owner_id")
+        return ImplementationOwner.objects.filter(external_id=external_id).first() if external_id else None
