@@ -2,6 +2,7 @@
 
 import ast
 import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from exceptions_queue.admin.timeline import AUDIT_WORDS, chapters
 from integrations.models import Connection
 from integrations.sandbox.control import SandboxControl
 from onboarding import services
+from onboarding.engine import playbook
 from onboarding.models import OnboardingTransaction, Step
 from onboarding.words import Status, StepState
 from tests.conftest import GROUPS, Drain
@@ -26,8 +28,19 @@ MAY = {
     "replay": {"support", "engineer", "lead"},
     "skip": {"support", "engineer", "lead"},
     "unlink": {"engineer", "lead"},
+    "resend": {"sales", "support", "lead"},
 }
-STEP_OF = {"replay": "crm.account", "skip": "support.organization", "unlink": "crm.account"}
+STEP_OF = {"replay": "crm.account", "skip": "support.organization", "unlink": "crm.account", "resend": "welcome.mail"}
+WELCOMING = """
+name = "standard"
+version = "1"
+owner = "tests"
+steps = [
+  { key = "crm.account", uses = "crm.account" },
+  { key = "crm.contact", uses = "crm.contact", after = ["crm.account"] },
+  { key = "welcome.mail", uses = "welcome.mail", after = ["crm.contact"] },
+]
+"""
 REASON = {"reason": "The customer asked for it"}
 
 
@@ -39,6 +52,38 @@ def run(pay: Pay, sandbox: SandboxControl, connections: dict[str, Connection], d
     made = pay("beta")
     drain()
     return OnboardingTransaction.objects.get(pk=made.pk)
+
+
+@pytest.fixture
+def chosen(settings: Any) -> Iterator[Callable[[Path | None], None]]:
+    """``chosen(folder)``: playbooks come from that folder too, or without one are the built-in ones alone."""
+
+    def choose(folder: Path | None) -> None:
+        settings.CONFIG_DIR = folder
+        playbook.playbooks.cache_clear()
+
+    yield choose
+    playbook.playbooks.cache_clear()
+
+
+@pytest.fixture
+def welcomed(
+    pay: Pay, hubspot: Connection, smtp: Connection, drain: Drain, chosen: Callable[..., None], tmp_path: Path
+) -> OnboardingTransaction:
+    """Complete, by a playbook that ends with the welcome."""
+    (tmp_path / "playbooks").mkdir()
+    (tmp_path / "playbooks" / "standard.toml").write_text(WELCOMING)
+    chosen(tmp_path)
+    made = pay("beta")
+    drain()
+    return OnboardingTransaction.objects.get(pk=made.pk)
+
+
+@pytest.fixture
+def twelve(pay: Pay, chosen: Callable[..., None]) -> OnboardingTransaction:
+    """Planned by the built-in playbook; no vendor is connected yet."""
+    chosen(None)
+    return pay("beta")
 
 
 def page(run: OnboardingTransaction) -> str:
@@ -67,7 +112,10 @@ def of(run: OnboardingTransaction) -> OnboardingTransaction:
 
 @pytest.mark.parametrize("who", sorted(GROUPS))
 @pytest.mark.parametrize("name", sorted(MAY))
-def test_each_role_does_what_it_may_and_nothing_else(run: OnboardingTransaction, as_: As, name: str, who: str) -> None:
+def test_each_role_does_what_it_may_and_nothing_else(
+    request: pytest.FixtureRequest, as_: As, name: str, who: str
+) -> None:
+    run: OnboardingTransaction = request.getfixturevalue("welcomed" if name == "resend" else "run")
     if name == "resume":
         services.hold(run.pk, actor="tests", reason="Wait")
     client, url = as_(who), act(run, name)
@@ -82,7 +130,7 @@ def test_each_role_does_what_it_may_and_nothing_else(run: OnboardingTransaction,
     assert run.audit.filter(actor=who).exists() == (who in MAY[name])
 
 
-@pytest.mark.parametrize("name", sorted(MAY))
+@pytest.mark.parametrize("name", sorted(set(MAY) - {"resend"}))
 def test_asking_changes_nothing(run: OnboardingTransaction, as_: As, name: str) -> None:
     if name == "resume":
         services.hold(run.pk, actor="tests", reason="Wait")
@@ -150,6 +198,26 @@ def test_a_wrong_match_is_unlinked(run: OnboardingTransaction, as_: As) -> None:
     assert not run.mappings.filter(step__key="crm.account", external_id=wrong).exists()
 
 
+def test_a_welcome_is_sent_again_only_after_the_question(
+    welcomed: OnboardingTransaction, as_: As, drain: Drain, sandbox: SandboxControl
+) -> None:
+    client, url = as_("sales"), act(welcomed, "resend")
+    assert "A mail that was sent cannot be taken back." in text(client.get(url))
+    assert len(sandbox.objects("mail")) == 1
+    assert "It is sent again." in text(client.post(url, follow=True))
+    drain()
+    assert len(sandbox.objects("mail")) == 2
+    assert "Send again" not in text(as_("engineer").get(page(welcomed)))
+
+
+def test_twelve_steps_cost_no_more_than_four(twelve: OnboardingTransaction, as_: As) -> None:
+    engineer = as_("engineer")
+    shown = engineer.get(page(twelve)).content.decode()
+    assert twelve.steps.count() >= 12
+    assert shown.count('class="fv-dag__box ') == twelve.steps.count()
+    assert _queries(engineer, page(twelve)) < 35
+
+
 def test_a_replay_shows_what_each_step_would_do(run: OnboardingTransaction, as_: As) -> None:
     shown = text(as_("support").get(act(run, "replay")))
     assert "Replay from “Find or create the CRM account”?" in shown
@@ -160,7 +228,7 @@ def test_a_replay_shows_what_each_step_would_do(run: OnboardingTransaction, as_:
 def test_a_replay_is_not_done_where_the_run_has_moved_since_the_preview(run: OnboardingTransaction, as_: As) -> None:
     client, url = as_("support"), act(run, "replay")
     seen = confirmed(client, url)
-    services.skip_step(run.steps.get(key="support.organization").pk, actor="tests", reason="By hand")
+    services.hold(run.pk, actor="tests", reason="Wait")
     answer = client.post(url, seen)
     assert (answer.status_code, "the run has moved since you looked" in text(answer)) == (409, True)
     assert not run.audit.filter(actor="support").exists()
