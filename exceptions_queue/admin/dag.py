@@ -17,9 +17,9 @@ SWEEPS = 6
 class Size:
     """In the drawing's own units, which are CSS pixels where it is shown unscaled."""
 
-    width: int = 164
+    width: int = 176
     height: int = 84
-    across: int = 40
+    across: int = 36
     """Between two layers."""
     down: int = 16
     """Between two steps of one layer."""

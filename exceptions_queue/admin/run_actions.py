@@ -35,7 +35,7 @@ VERDICTS = {
     "skip": ("Skip", looks.MUTED, "remove_circle"),
     "look-up": ("Look up", looks.INFO, "search"),
     "create": ("Create", looks.INFO, "add_circle"),
-    "send-again": ("Send again", looks.RISK, "forward_to_inbox"),
+    "send-again": ("Write again", looks.INFO, "sync"),
     "cannot-be-undone": ("Cannot be undone", looks.BAD, "warning"),
 }
 

@@ -22,7 +22,7 @@ from onboarding.words import Status, StepState
 
 CALLS = 50
 ATTEMPTS = 200
-LETTERS = 21
+LETTERS = 23
 """That fit on one line of a box in the picture."""
 STEADY = (StepState.SUCCEEDED, StepState.SKIPPED)
 
@@ -62,7 +62,7 @@ class Section:
     """Key and title of each step that comes before."""
     said_by: str
     message: str
-    attempts: list[Attempt]
+    attempts: list[tuple[Attempt, str]]
     intents: list[Intent]
     objects: list[dict[str, Any]]
     calls: list[ApiCall]
@@ -173,7 +173,7 @@ def _sections(
                 after=[(key, titles[key]) for key in _after(step, rows) if key in titles],
                 said_by=words.vendor(step.connection) if step.http_status else "",
                 message=step.message if may_see else redact_text(step.message),
-                attempts=attempts.get(step.pk, []),
+                attempts=[(attempt, words.outcome(attempt)) for attempt in attempts.get(step.pk, [])],
                 intents=[intent for intent in intents if intent.step_id == step.pk],
                 objects=[_object(mapping) for mapping in mine],
                 calls=[call for call in calls if call.subject == _subject(step)],

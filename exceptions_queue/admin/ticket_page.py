@@ -73,7 +73,9 @@ def context(ticket: Ticket, user: User, *, forms: dict[str, Any] | None = None) 
         "other_problems": _other_problems(ticket),
         "connection_url": _connection_url(ticket, user),
         "mend_connection": ticket.is_open and ticket.category in (Category.AUTH_ERROR, Category.NOT_CONFIGURED),
-        "attempts": list(ticket.step.attempt_rows.order_by("-pk")[:20]) if ticket.step else [],
+        "attempts": [(attempt, words.outcome(attempt)) for attempt in ticket.step.attempt_rows.order_by("-pk")[:20]]
+        if ticket.step
+        else [],
         "calls": _calls(ticket, user),
         "timeline": timeline(ticket.transaction) if ticket.transaction else _connection_timeline(ticket),
         "notes": list(ticket.notes.all()),
