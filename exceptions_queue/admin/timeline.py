@@ -58,15 +58,17 @@ AUDIT_WORDS = {
     "exceptions.ticket.resolved": "The ticket was resolved",
     "exceptions.ticket.assigned": "The ticket was assigned",
     "exceptions.ticket.noted": "A note was written on the ticket",
-    "exceptions.sla.at-risk": "Half of the 30 minutes was gone",
-    "exceptions.sla.breached": "The 30 minutes were over",
-    "exceptions.sla.met": "The 30-minute promise was decided",
+    "exceptions.sla.started": "The clock began to run",
+    "exceptions.sla.at-risk": "The promised time was running out",
+    "exceptions.sla.breached": "The promised time was over",
+    "exceptions.sla.met": "The clock ended",
+    "exceptions.sla.cancelled": "The clock was called off",
 }
 HEADINGS = {
     "onboarding.payload": "Data",
     "onboarding.change": "Change request",
     "exceptions.ticket": "Ticket",
-    "exceptions.sla": "30-minute clock",
+    "exceptions.sla": "SLA clock",
 }
 UNTOLD = frozenset({"token", "hash", "step", "steps", "how", "request", "note"})
 """For machines, or said already by the heading and the words."""
