@@ -28,7 +28,7 @@ CATEGORY_TONES = {
     Category.SERVER_ERROR: BAD,
     Category.VALIDATION_ERROR: RISK,
 }
-STATUS_TONES = {Status.COMPLETE: OK, Status.READY_FOR_KICKOFF: OK, Status.AWAITING_DATA: RISK}
+STATUS_TONES = {Status.COMPLETE: OK, Status.READY_FOR_KICKOFF: OK, Status.AWAITING_DATA: RISK, Status.CANCELLED: MUTED}
 STEP_LOOKS = {
     StepState.PENDING: ("radio_button_unchecked", MUTED),
     StepState.RUNNING: ("progress_activity", INFO),

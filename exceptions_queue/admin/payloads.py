@@ -2,8 +2,12 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
+from exceptions_queue.admin import timeline
+from exceptions_queue.admin.words import field_label, lowered
+from integrations.words import System
 from onboarding.models import OnboardingTransaction, PayloadSnapshot
 from onboarding.payload import catalogue
 from onboarding.payload.schema import get, paths
@@ -21,6 +25,27 @@ class Field:
     changed: bool = False
 
 
+@dataclass(frozen=True)
+class Change:
+    path: str
+    label: str
+    before: str
+    now: str
+    source: str
+
+
+@dataclass(frozen=True)
+class Version:
+    """One snapshot as people read it: who wrote it and why, what it changed, and all that it holds."""
+
+    number: int
+    at: datetime
+    who: str
+    why: str
+    changes: list[Change]
+    fields: list[Field]
+
+
 def may_show(path: str, *, may_see: bool) -> bool:
     """Without the permission only what the catalogue lists as not personal: nobody knows what an unknown field holds."""
     return may_see or (path in catalogue.BY_PATH and not catalogue.entry(path).personal)
@@ -32,7 +57,7 @@ def differences(
     """Label, the value that holds and the one that was proposed, for each path."""
     return [
         (
-            catalogue.label(path),
+            field_label(path),
             _text(path, get(now, path, default=None), may_see=may_see),
             _text(path, get(proposed, path, default=None), may_see=may_see),
         )
@@ -40,26 +65,67 @@ def differences(
     ]
 
 
-def snapshots(run: OnboardingTransaction, *, may_see: bool) -> list[dict[str, Any]]:
-    """The latest versions, newest first, each with the fields that it changed marked."""
-    versions = list(run.snapshots.order_by("-version")[: LATEST + 1])
-    pairs = list(zip(versions, [*versions[1:], None], strict=True))[:LATEST]
-    return [{"snapshot": new, "fields": _fields(new, old, may_see=may_see)} for new, old in pairs]
+def versions(run: OnboardingTransaction, *, may_see: bool) -> list[Version]:
+    """The latest versions, newest first, each with what it changed."""
+    found = list(run.snapshots.order_by("-version")[: LATEST + 1])
+    pairs = list(zip(found, [*found[1:], None], strict=True))[:LATEST]
+    return [_version(new, old, may_see=may_see) for new, old in pairs]
 
 
-def _fields(new: PayloadSnapshot, old: PayloadSnapshot | None, *, may_see: bool) -> list[Field]:
-    before = paths(old.content) if old else {}
-    now = paths(new.content)
-    return [
-        Field(
-            path,
-            catalogue.label(path),
-            _text(path, value, may_see=may_see),
-            new.provenance.get(path, ""),
-            old is not None and before.get(path) != value,
-        )
-        for path, value in now.items()
-    ]
+def _version(new: PayloadSnapshot, old: PayloadSnapshot | None, *, may_see: bool) -> Version:
+    before, now = paths(old.content) if old else {}, paths(new.content)
+    changed = [path for path in {**now, **before} if before.get(path) != now.get(path)] if old else []
+    return Version(
+        number=new.version,
+        at=new.created_at,
+        who=timeline.who(new.actor),
+        why=_why(new, first=new.version == 1),
+        changes=[
+            Change(
+                path,
+                field_label(path),
+                _text(path, before.get(path), may_see=may_see),
+                _text(path, now.get(path), may_see=may_see),
+                _source(new.provenance.get(path, "") if path in now else ""),
+            )
+            for path in changed
+        ],
+        fields=[
+            Field(
+                path,
+                field_label(path),
+                _text(path, value, may_see=may_see),
+                _source(new.provenance.get(path, "")),
+                path in changed,
+            )
+            for path, value in now.items()
+        ],
+    )
+
+
+def _why(snapshot: PayloadSnapshot, *, first: bool) -> str:
+    """The reason for this version, told from its source."""
+    kind, _, name = snapshot.source.partition(":")
+    if first:
+        return f"came in from {_source(snapshot.source)}"
+    if kind == "person":
+        return f"{name or snapshot.actor} filled in or corrected data"
+    if kind == "enrichment":
+        return "missing data was looked up where it is known"
+    return f"{_source(snapshot.source)} sent what had been missing"
+
+
+def _source(source: str) -> str:
+    """Where a value came from, in words: a person by name, a system by its label."""
+    kind, _, name = source.partition(":")
+    match kind:
+        case "person":
+            return name
+        case "derived":
+            return f"worked out from {lowered(field_label(name))}"
+        case "default":
+            return "assumed"
+    return f"{System(kind).label}{f' ({name})' if name else ''}" if kind in System.values else source
 
 
 def _text(path: str, value: Any, *, may_see: bool) -> str:
@@ -69,4 +135,13 @@ def _text(path: str, value: Any, *, may_see: bool) -> str:
         return HIDDEN
     if isinstance(value, bool):
         return "yes" if value else "no"
+    return _plain(value)
+
+
+def _plain(value: Any) -> str:
+    match value:
+        case dict():
+            return ", ".join(f"{key} {_plain(each)}" for key, each in value.items())
+        case list():
+            return "; ".join(_plain(each) for each in value) or "—"
     return str(value)

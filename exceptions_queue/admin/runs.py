@@ -1,4 +1,4 @@
-"""Runs: the list, the read-only page, and the one thing to decide there: dismissing a change request."""
+"""Runs: the list and the page. What people do to a run there is in ``run_actions``, but for dismissing a change request."""
 
 from typing import Any
 
@@ -10,19 +10,19 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.decorators import method_decorator
+from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_GET, require_POST
 from unfold.contrib.filters.admin import DropdownFilter
 
-from exceptions_queue.admin import looks, ticket_page
-from exceptions_queue.admin.payloads import differences, snapshots
+from exceptions_queue.admin import looks, run_actions, run_page
 from exceptions_queue.admin.search import runs_matching
 from exceptions_queue.admin.start import StartByHand
 from exceptions_queue.api.sla_state import SlaState, clocks_in
-from exceptions_queue.models import CrmOwner, Ticket, covering, is_blocked
+from exceptions_queue.models import CrmOwner, is_blocked
 from integrations import clock
 from onboarding import services
-from onboarding.models import Attempt, ChangeRequest, OnboardingTransaction
+from onboarding.models import ChangeRequest, OnboardingTransaction
 from onboarding.services import Refused
 from onboarding.words import Status
 
@@ -166,7 +166,7 @@ class RunAdmin(StartByHand):
     def get_urls(self) -> list[URLPattern]:
         wrap = self.admin_site.admin_view
         dismiss = path("<int:pk>/dismiss/<int:change>/", wrap(self.dismiss_view), name="onboarding_run_dismiss")
-        return [dismiss, *super().get_urls()]
+        return [dismiss, *run_actions.Views(self).urls(), *super().get_urls()]
 
     @method_decorator(require_GET)
     def change_view(
@@ -176,59 +176,22 @@ class RunAdmin(StartByHand):
         form_url: str = "",  # noqa: ARG002
         extra_context: dict[str, Any] | None = None,  # noqa: ARG002
     ) -> HttpResponse:
-        run = self._run(request, object_id)
-        user = request.user
-        may_see = user.has_perm(ticket_page.SEE_PERSONAL)
-        # Its own, and those that hold it up from elsewhere: a connection's, or another run's whose turn it waits for.
-        about = Ticket.objects.filter(Q(transaction=run) | Q(pk__in=covering(run).values("pk")))
-        tickets = list(about.select_related("owner", "step", "transaction", "connection").order_by("-pk"))
-        rows = ticket_page.progress(run)
+        run = self.find_run(request, object_id)
+        if not isinstance(user := request.user, User):
+            raise PermissionDenied
         shown = self.page_context(
             request,
             title=run.customer_name or run.onboarding_transaction_id,
-            run=run,
             badges=state_badges(run, blocked=getattr(run, "blocked", False)),
             sla=looks.run_sla(run),
-            rows=rows,
-            facts=self._facts(run, may_see=may_see),
-            mappings=[
-                {"mapping": m, "link": ticket_page.safe_link(m.url)}
-                for m in run.mappings.select_related("connection", "step")
-            ],
-            keys=list(run.correlation_keys.order_by("kind")[:50]),
-            snapshots=snapshots(run, may_see=may_see),
-            may_see=may_see,
-            tickets=[{"ticket": t, "sla": looks.ticket_sla(t), "category": looks.category(t)} for t in tickets],
-            changes=[
-                {"change": change, "rows": differences(run.payload, change.proposed, change.paths, may_see=may_see)}
-                for change in run.change_requests.all()[:20]
-            ],
             may_dismiss=user.has_perm(DISMISS),
-            attempts=_attempts(run),
-            timeline=ticket_page.timeline(run),
+            **run_page.context(run, user),
         )
         return TemplateResponse(request, "admin/onboarding/onboardingtransaction/page.html", shown)
 
-    def _facts(self, run: OnboardingTransaction, *, may_see: bool) -> list[tuple[str, Any]]:
-        return [
-            ("Transaction", run.onboarding_transaction_id),
-            ("Source", run.event_source),
-            ("Customer", run.customer_name or "—"),
-            ("Domain", run.domain or "—"),
-            ("Contact", (run.contact_email or "—") if may_see else "hidden"),
-            ("Plan", run.plan_sku or "—"),
-            ("Segment", run.segment or "—"),
-            ("Owner", getattr(run, "owner_name", None) or run.crm_owner_id or "—"),
-            ("Paid", looks.moment(run.occurred_at)),
-            ("Set up", looks.moment(run.provisioned_at)),
-            ("Complete", looks.moment(run.completed_at)),
-            *((each.get_milestone_display(), looks.clock_sla(each, named=False).html) for each in run.clocks.all()),
-            ("Playbook", str(run.playbook) if run.playbook else "—"),
-        ]
-
     @method_decorator(require_POST)
     def dismiss_view(self, request: HttpRequest, pk: int, change: int) -> HttpResponse:
-        run = self._run(request, pk)
+        run = self.find_run(request, pk)
         if not isinstance(request.user, User) or not request.user.has_perm(DISMISS):
             raise PermissionDenied
         if not ChangeRequest.objects.filter(pk=change, transaction=run).exists():
@@ -241,7 +204,8 @@ class RunAdmin(StartByHand):
             messages.success(request, "The change request is dismissed; the run stays as it is.")
         return HttpResponseRedirect(reverse("admin:onboarding_onboardingtransaction_change", args=[pk]))
 
-    def _run(self, request: HttpRequest, pk: str | int) -> OnboardingTransaction:
+    def find_run(self, request: HttpRequest, pk: str | int) -> OnboardingTransaction:
+        """With what the pages show of it. Raises ``PermissionDenied`` and ``Http404``."""
         if not self.has_view_permission(request):
             raise PermissionDenied
         try:
@@ -251,9 +215,9 @@ class RunAdmin(StartByHand):
 
 
 def state_badges(run: OnboardingTransaction, *, blocked: bool) -> SafeString:
-    shown = looks.badge(run.get_status_display(), looks.STATUS_TONES.get(Status(run.status), looks.INFO))
-    return shown + SafeString(" ") + looks.badge("Blocked", looks.BAD, "error") if blocked else shown
-
-
-def _attempts(run: OnboardingTransaction) -> list[Attempt]:
-    return list(Attempt.objects.filter(step__transaction=run).select_related("step").order_by("-pk")[:40])
+    shown = [looks.badge(run.get_status_display(), looks.STATUS_TONES.get(Status(run.status), looks.INFO))]
+    if run.held_at:
+        shown.append(looks.badge("On hold", looks.RISK, "front_hand"))
+    if blocked:
+        shown.append(looks.badge("Blocked", looks.BAD, "error"))
+    return format_html_join(" ", "{}", ((badge,) for badge in shown))

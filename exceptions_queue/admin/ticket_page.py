@@ -12,58 +12,17 @@ from django.urls import reverse
 from exceptions_queue import actions
 from exceptions_queue.admin import looks, words
 from exceptions_queue.admin.ticket_forms import AssignForm, FixForm, LinkForm, NoteForm, ReasonForm
+from exceptions_queue.admin.timeline import entries
 from exceptions_queue.models import Ticket, TicketStatus
 from integrations import clock
 from integrations.models import ApiCall, Connection
 from integrations.words import Breaker
-from onboarding.models import AuditEntry, OnboardingTransaction, Step
+from onboarding.models import AuditEntry, ObjectMapping, OnboardingTransaction, Step
 from onboarding.payload import catalogue
 from onboarding.words import Category, Status, StepState
 
 SEE_PERSONAL = "onboarding.see_personal_data"
 SOON = timedelta(seconds=15)
-AUDIT_WORDS = {
-    "onboarding.run.accepted": "The payment came in",
-    "onboarding.payload.versioned": "A version of the data was written",
-    "onboarding.payload.fixed": "Data was filled in",
-    "onboarding.run.awaiting-data": "Data is missing; people were asked",
-    "onboarding.run.provisioning": "The data is complete; the set-up began",
-    "onboarding.run.ready-for-kickoff": "Everything is set up",
-    "onboarding.run.complete": "The run is complete",
-    "onboarding.run.readmitted": "The run was told to go on",
-    "onboarding.step.planned": "A step was planned",
-    "onboarding.step.claimed": "A worker began the step",
-    "onboarding.step.succeeded": "The step passed",
-    "onboarding.step.retrying": "The step failed and is tried again by itself",
-    "onboarding.step.parked": "The step waits for the connection",
-    "onboarding.step.blocked": "The step is stuck",
-    "onboarding.step.retry-requested": "A retry was asked for",
-    "onboarding.step.waiting": "The step waits",
-    "onboarding.step.skipped": "The step was skipped",
-    "onboarding.step.resend-requested": "It was asked to be sent again",
-    "onboarding.step.lease-expired": "A worker was lost in the middle of the step",
-    "onboarding.step.late-result": "A lost worker's result came late",
-    "onboarding.owner.assigned": "An implementation owner was assigned",
-    "onboarding.run.held": "The run was put on hold",
-    "onboarding.run.resumed": "The run was let go on",
-    "onboarding.run.cancelled": "The run was cancelled",
-    "onboarding.run.replayed": "Steps were asked to be done again",
-    "onboarding.event.received": "Another system told what happened",
-    "onboarding.object.unlinked": "A wrong match was unlinked",
-    "onboarding.match.chosen": "A match was chosen",
-    "onboarding.object.created": "An object was created",
-    "onboarding.object.linked": "An object was found and linked",
-    "onboarding.change.requested": "Other data arrived for this run",
-    "onboarding.change.dismissed": "A change request was dismissed",
-    "exceptions.ticket.opened": "A ticket was opened",
-    "exceptions.ticket.resolved": "The ticket was resolved",
-    "exceptions.ticket.assigned": "The ticket was assigned",
-    "exceptions.sla.started": "The SLA clock for the kickoff started",
-    "exceptions.sla.at-risk": "The SLA came to be at risk",
-    "exceptions.sla.breached": "The SLA was breached",
-    "exceptions.sla.met": "The SLA's milestone was reached",
-    "exceptions.sla.cancelled": "The SLA clock was cancelled",
-}
 
 
 @dataclass(frozen=True)
@@ -116,7 +75,9 @@ def context(ticket: Ticket, user: User, *, forms: dict[str, Any] | None = None) 
         "other_problems": _other_problems(ticket),
         "connection_url": _connection_url(ticket, user),
         "mend_connection": ticket.is_open and ticket.category in (Category.AUTH_ERROR, Category.NOT_CONFIGURED),
-        "attempts": list(ticket.step.attempt_rows.order_by("-pk")[:20]) if ticket.step else [],
+        "attempts": [(attempt, words.outcome(attempt)) for attempt in ticket.step.attempt_rows.order_by("-pk")[:20]]
+        if ticket.step
+        else [],
         "calls": _calls(ticket, user),
         "timeline": timeline(ticket.transaction) if ticket.transaction else _connection_timeline(ticket),
         "notes": list(ticket.notes.all()),
@@ -186,30 +147,40 @@ def progress(run: OnboardingTransaction, here: Step | None = None) -> list[Row]:
     steps = list(run.steps.select_related("connection").order_by("position"))
     done = {step.key for step in steps if step.is_done}
     names = {step.key: words.title(step.uses) for step in steps}
-    mappings = {mapping.step_id: mapping for mapping in run.mappings.all()}
+    mappings: dict[int, list[ObjectMapping]] = {}
+    for mapping in run.mappings.order_by("pk"):
+        mappings.setdefault(mapping.step_id, []).append(mapping)
     rows = []
     for step in steps:
-        icon, tone = looks.STEP_LOOKS[StepState(step.state)]
-        mapping = mappings.get(step.pk)
+        icon, tone = look(step)
+        mine = mappings.get(step.pk, [])
+        only = mine[0] if len(mine) == 1 else None
         rows.append(
             Row(
                 step,
                 names[step.key],
                 icon,
                 tone,
-                _note(step, [names[key] for key in step.after if key not in done and key in names], mapping),
-                link=safe_link(mapping.url) if mapping else "",
-                external_id=mapping.external_id if mapping else "",
+                _note(step, [names[key] for key in step.after if key not in done and key in names], mine),
+                link=safe_link(only.url) if only else "",
+                external_id=only.external_id if only else "",
                 here=bool(here and here.pk == step.pk),
             )
         )
     return rows
 
 
-def _note(step: Step, before: list[str], mapping: Any) -> str:
+def look(step: Step) -> tuple[str, str]:
+    """Icon and tone of a step's state."""
+    if is_parked(step) and step.due_at is not None:
+        return "pause_circle", looks.RISK
+    return looks.STEP_LOOKS.get(StepState(step.state), ("help", looks.MUTED))
+
+
+def _note(step: Step, before: list[str], mappings: list[ObjectMapping]) -> str:
     match step.state:
-        case StepState.SUCCEEDED if mapping:
-            return "created" if mapping.created_by_us else f"found ({mapping.how})"
+        case StepState.SUCCEEDED if mappings:
+            return _made(mappings)
         case StepState.SUCCEEDED:
             return "done"
         case StepState.SKIPPED:
@@ -226,6 +197,17 @@ def _note(step: Step, before: list[str], mapping: Any) -> str:
             what = step.get_waits_for_display().lower() if step.waits_for else "its turn"
             return f"waits for {what}"
     return f"then, after: {words.lowered(before[0])}" if before else "about to begin"
+
+
+def _made(mappings: list[ObjectMapping]) -> str:
+    if len(mappings) == 1:
+        return how(mappings[0])
+    made = sum(mapping.created_by_us for mapping in mappings)
+    return f"{made} created, {len(mappings) - made} found" if made < len(mappings) else f"{made} created"
+
+
+def how(mapping: ObjectMapping) -> str:
+    return "created" if mapping.created_by_us else f"found ({mapping.how})"
 
 
 def is_parked(step: Step) -> bool:
@@ -299,36 +281,17 @@ def _calls(ticket: Ticket, user: User) -> list[dict[str, Any]]:
 
 
 def timeline(run: OnboardingTransaction) -> list[dict[str, Any]]:
-    return _entries(list(run.audit.order_by("-pk")[:60]))
+    return entries(run.audit.order_by("-pk")[:60])
 
 
 def _connection_timeline(ticket: Ticket) -> list[dict[str, Any]]:
     slug = ticket.connection.slug if ticket.connection else ""
     about = AuditEntry.objects.filter(transaction=None).order_by("-pk")[:200]
-    return _entries(
-        [
-            entry
-            for entry in about
-            if slug in (entry.data.get("connection"), entry.data.get("slug")) or entry.data.get("ticket") == ticket.pk
-        ]
+    return entries(
+        entry
+        for entry in about
+        if slug in (entry.data.get("connection"), entry.data.get("slug")) or entry.data.get("ticket") == ticket.pk
     )
-
-
-def _entries(entries: list[AuditEntry]) -> list[dict[str, Any]]:
-    return [
-        {"entry": entry, "words": AUDIT_WORDS.get(entry.name, entry.name), "detail": _detail(entry)}
-        for entry in entries
-    ]
-
-
-def _detail(entry: AuditEntry) -> str:
-    parts = []
-    for key, value in entry.data.items():
-        if value in (None, "", [], {}) or key in ("token", "hash", "ticket"):
-            continue
-        shown = catalogue.labels(value) if key == "paths" else str(value)
-        parts.append(shown if key in ("step", "paths") else f"{key} {shown}")
-    return ", ".join(parts)
 
 
 def waiting_runs(connection: Connection | None) -> int:

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from exceptions_queue.models import Milestone, Ticket
 from integrations.models import Connection
+from onboarding.models import Attempt
 from onboarding.payload import catalogue
 from onboarding.steps.base import EnsureHandler
 from onboarding.steps.registry import HANDLERS
@@ -11,6 +12,19 @@ from onboarding.words import Category
 
 VENDORS = {"hubspot": "HubSpot", "asana": "Asana", "zendesk": "Zendesk", "stripe": "Stripe"}
 PLURALS = {"company": "companies"}
+OUTCOMES = {
+    "": "under way",
+    "ensured": "passed",
+    "written": "passed",
+    "lookedup": "looked up",
+    "waiting": "waits",
+    "failed": "failed",
+    "ambiguous": "needs a choice",
+    "unknownoutcome": "outcome unknown",
+    "broken": "a fault of ours",
+    "late": "too late to count",
+    "lease-expired": "not heard of again",
+}
 NUMBERS = {2: "two", 3: "three", 4: "four", 5: "five", 6: "six"}
 
 
@@ -51,6 +65,19 @@ def kind(ticket: Ticket) -> str:
 
 def plural(word: str) -> str:
     return PLURALS.get(word, f"{word}s")
+
+
+def field_label(path: str) -> str:
+    """The catalogue's label, or for a field that it does not list its path, readable: ``Lines (commercial)``."""
+    if path in catalogue.BY_PATH:
+        return catalogue.label(path)
+    *parents, name = path.replace("_", " ").split(".")
+    within = f" ({', '.join(parents)})" if parents else ""
+    return f"{name[:1].upper()}{name[1:]}{within}"
+
+
+def outcome(attempt: Attempt) -> str:
+    return OUTCOMES.get(attempt.outcome, attempt.outcome)
 
 
 def story(ticket: Ticket, *, waiting_runs: int = 0) -> Story:

@@ -116,7 +116,7 @@ def test_no_page_is_wider_than_the_screen(missing: Ticket, sales: Page, width: i
 
 def test_a_run_is_started_by_hand(sales: Page) -> None:
     sales.goto(RUNS)
-    sales.get_by_role("link", name="Start a run").click()
+    sales.get_by_role("link", name="Start a run", exact=True).click()
     sales.get_by_label("Legal name").fill("Beta Works")
     sales.get_by_label("Domain", exact=True).fill("gmail.com")
     sales.get_by_role("button", name="Start the run").click()
@@ -127,3 +127,22 @@ def test_a_run_is_started_by_hand(sales: Page) -> None:
     expect(sales.get_by_role("heading", name="Beta Works")).to_be_visible()
     expect(sales.get_by_text("Sales ops was asked with a ticket.")).to_be_visible()
     assert OnboardingTransaction.objects.get().onboarding_transaction_id.startswith("manual_")
+
+
+@pytest.mark.parametrize("width", [390, 1440])
+def test_a_box_of_the_picture_opens_its_step_and_a_run_is_held(ambiguous: Ticket, sales: Page, width: int) -> None:
+    sales.set_viewport_size({"width": width, "height": 844})
+    sales.goto(f"{RUNS}{ambiguous.transaction_id}/change/")
+    part = sales.locator("[id='step-crm.contact']")
+    expect(part.get_by_text("Comes after")).to_be_hidden()
+    box = sales.get_by_role("link", name="Find or create the CRM contact, pending")
+    box.focus()
+    box.press("Enter")
+    expect(part.get_by_text("Comes after")).to_be_visible()
+    assert sales.evaluate("document.documentElement.scrollWidth") <= width
+    sales.get_by_role("link", name="Hold").click()
+    sales.get_by_label("Reason").fill("They asked us to wait")
+    sales.get_by_role("button", name="Hold").click()
+    expect(sales.get_by_text("On hold by sales")).to_be_visible()
+    sales.get_by_role("button", name="Resume").click()
+    expect(sales.get_by_text("The run goes on.")).to_be_visible()

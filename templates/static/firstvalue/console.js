@@ -21,6 +21,20 @@
     });
   });
 
+  // A link to a folded part opens it, and what it lies in.
+  const unfold = () => {
+    const part = window.location.hash ? document.getElementById(decodeURIComponent(window.location.hash.slice(1))) : null;
+    if (!part) return;
+    for (let fold = part.closest("details"); fold; fold = fold.parentElement.closest("details")) fold.open = true;
+    part.scrollIntoView();
+  };
+  window.addEventListener("hashchange", unfold);
+  document.addEventListener("click", (event) => {
+    const link = event.target.closest("a[href^='#']");
+    if (link && link.getAttribute("href") === window.location.hash) unfold();  // the same link again changes no hash
+  });
+  unfold();
+
   const live = document.getElementById("fv-live");
   if (!live) return;
 

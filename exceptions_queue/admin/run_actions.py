@@ -1,0 +1,393 @@
+"""What people do to a run from its page, with or without a ticket.
+
+Each action asks first (a GET, which changes nothing) and is done by a POST, with its permission checked both times. Whether it
+makes sense is the services' to decide; the page only leaves out what surely does not.
+"""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode
+
+from django import forms
+from django.contrib import messages
+from django.contrib.auth.models import User
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils.decorators import method_decorator
+from django.views.decorators.http import require_http_methods
+from unfold.widgets import UnfoldAdminTextareaWidget
+
+from exceptions_queue.admin import looks, words
+from onboarding import services
+from onboarding.models import ObjectMapping, OnboardingTransaction, Step
+from onboarding.services import Effect, Refused
+from onboarding.steps.base import EnsureHandler
+from onboarding.steps.registry import HANDLERS
+from onboarding.words import Status, StepState
+
+TEMPLATE = "admin/onboarding/onboardingtransaction/action.html"
+LONGEST_REASON = 500
+VERDICTS = {
+    "skip": ("Skip", looks.MUTED, "remove_circle"),
+    "look-up": ("Look up", looks.INFO, "search"),
+    "create": ("Create", looks.INFO, "add_circle"),
+    "send-again": ("Write again", looks.INFO, "sync"),
+    "cannot-be-undone": ("Cannot be undone", looks.BAD, "warning"),
+}
+
+
+@dataclass(frozen=True)
+class Target:
+    """What an action is done to: the run, and where it is about a step, that step and the item of its object."""
+
+    run: OnboardingTransaction
+    step: Step | None = None
+    item: str = ""
+
+    @property
+    def title(self) -> str:
+        return words.title(self.step.uses) if self.step else ""
+
+    @property
+    def the_step(self) -> Step:
+        if self.step is None:
+            raise Http404("This is done to a step.")
+        return self.step
+
+
+@dataclass(frozen=True)
+class RunAction:
+    """``asks`` is the confirmation's question, ``tells`` what will happen, ``done`` the message afterwards."""
+
+    name: str
+    permission: str
+    label: str
+    icon: str
+    perform: Callable[[Target, str, str], None]
+    """With the target, who does it, and the reason."""
+    offered: Callable[[Target], bool]
+    asks: Callable[[Target], str]
+    tells: Sequence[str]
+    done: str
+    of_step: bool = False
+    needs_reason: bool = False
+    danger: bool = False
+
+    def is_allowed(self, user: User) -> bool:
+        return user.is_active and user.has_perm(f"onboarding.{self.permission}")
+
+
+@dataclass(frozen=True)
+class Button:
+    """A link to the confirmation; what needs none (resume) is a form of its own."""
+
+    label: str
+    icon: str
+    url: str
+    danger: bool = False
+    straight: bool = False
+    """Done at once by a POST."""
+
+
+def _customer(target: Target) -> str:
+    return target.run.customer_name or target.run.onboarding_transaction_id
+
+
+def _goes_on(target: Target) -> bool:
+    return not target.run.is_over
+
+
+def _was_tried(target: Target) -> bool:
+    return target.step is not None and target.step.position > 0 and target.step.state != StepState.PENDING
+
+
+def _was_sent(target: Target) -> bool:
+    handler = HANDLERS.get(target.the_step.uses)
+    irrevocable = isinstance(handler, EnsureHandler) and handler.irrevocable
+    return irrevocable and target.the_step.state == StepState.SUCCEEDED
+
+
+def _has_match(target: Target) -> bool:
+    """What this run created is no match of anybody's; taking that back is a rollback."""
+    matched = target.the_step.mappings.filter(item=target.item, created_by_us=False)
+    return target.run.status != Status.CANCELLED and matched.exists()
+
+
+_ALL = (
+    RunAction(
+        "hold",
+        "hold_run",
+        "Hold",
+        "front_hand",
+        lambda target, actor, reason: services.hold(target.run.pk, actor=actor, reason=reason),
+        lambda target: _goes_on(target) and target.run.held_at is None,
+        lambda target: f"Hold the onboarding of {_customer(target)}?",
+        (
+            "No step is begun until somebody resumes the run. A call that is under way now is finished and recorded.",
+            "The 30-minute clock goes on running: the promise to the customer does not pause.",
+        ),
+        "The run is on hold. Nothing more is begun until somebody resumes it.",
+        needs_reason=True,
+    ),
+    RunAction(
+        "resume",
+        "hold_run",
+        "Resume",
+        "play_arrow",
+        lambda target, actor, reason: services.resume(target.run.pk, actor=actor),  # noqa: ARG005
+        lambda target: _goes_on(target) and target.run.held_at is not None,
+        lambda target: f"Resume the onboarding of {_customer(target)}?",
+        ("Steps that are ready are begun at once.",),
+        "The run goes on.",
+    ),
+    RunAction(
+        "cancel",
+        "cancel_run",
+        "Cancel the run",
+        "cancel",
+        lambda target, actor, reason: services.cancel(target.run.pk, actor=actor, reason=reason),
+        _goes_on,
+        lambda target: f"Cancel the onboarding of {_customer(target)}?",
+        (
+            "Nothing more is set up, and the run's tickets are resolved. A cancelled run cannot be resumed.",
+            "What was made at vendors stays there as it is.",
+        ),
+        "The run is cancelled.",
+        needs_reason=True,
+        danger=True,
+    ),
+    RunAction(
+        "replay",
+        "replay_run",
+        "Replay from here",
+        "replay",
+        lambda target, actor, reason: services.replay(target.run.pk, target.the_step.key, actor=actor),  # noqa: ARG005
+        lambda target: target.run.status != Status.CANCELLED and _was_tried(target),
+        lambda target: f"Replay from “{target.title}”?",
+        ("This step and what comes after it are gone through again. Nothing that is there already is made twice.",),
+        "The run is replayed from that step; watch it below.",
+        of_step=True,
+    ),
+    RunAction(
+        "skip",
+        "skip_step",
+        "Skip this step",
+        "skip_next",
+        lambda target, actor, reason: services.skip_step(target.the_step.pk, actor=actor, reason=reason),
+        lambda target: _goes_on(target) and target.step is not None and not target.step.is_done,
+        lambda target: f"Skip “{target.title}”?",
+        (
+            "The step is left out for good in this run, and what comes after it goes on without it.",
+            "Skip it only if somebody has done it by hand, or if this customer does not need it.",
+        ),
+        "The step is skipped. What comes after it goes on.",
+        of_step=True,
+        needs_reason=True,
+    ),
+    RunAction(
+        "unlink",
+        "unlink_object",
+        "Unlink",
+        "link_off",
+        lambda target, actor, reason: services.unlink(target.the_step.pk, actor=actor, reason=reason, item=target.item),
+        _has_match,
+        lambda target: f"Unlink the wrong match of “{target.title}”?",
+        (
+            "The object stays at the vendor as it is; Firstvalue takes it no longer for this customer’s, nor will it again.",
+            "The step then looks for the right one, and what builds on it is gone through again.",
+        ),
+        "It is unlinked. The step looks for the right one.",
+        of_step=True,
+        needs_reason=True,
+        danger=True,
+    ),
+    RunAction(
+        "resend",
+        "resend_welcome",
+        "Send again",
+        "forward_to_inbox",
+        lambda target, actor, reason: services.resend(target.the_step.pk, actor=actor),  # noqa: ARG005
+        lambda target: _was_sent(target) and target.run.held_at is None and target.run.status != Status.CANCELLED,
+        lambda target: f"Send the welcome to {_customer(target)} again?",
+        ("The customer gets the mail a second time. A mail that was sent cannot be taken back.",),
+        "It is sent again.",
+        of_step=True,
+    ),
+)
+ACTIONS = {action.name: action for action in _ALL}
+
+
+# --- Buttons
+
+
+def for_run(run: OnboardingTransaction, user: User) -> list[Button]:
+    return [
+        _button(action, Target(run))
+        for action in _ALL
+        if not action.of_step and action.is_allowed(user) and action.offered(Target(run))
+    ]
+
+
+def for_step(run: OnboardingTransaction, step: Step, mappings: Sequence[ObjectMapping], user: User) -> list[Button]:
+    """Asks the database nothing: the page has the step's mappings already."""
+    target = Target(run, step)
+    plain = [
+        _button(action, target)
+        for action in _ALL
+        if action.of_step and action.name != "unlink" and action.is_allowed(user) and action.offered(target)
+    ]
+    if not ACTIONS["unlink"].is_allowed(user) or run.status == Status.CANCELLED:
+        return plain
+    return plain + [
+        _button(ACTIONS["unlink"], Target(run, step, mapping.item), more=mapping.external_id if mapping.item else "")
+        for mapping in mappings
+        if not mapping.created_by_us
+    ]
+
+
+def _button(action: RunAction, target: Target, *, more: str = "") -> Button:
+    label = f"{action.label} {more}".strip()
+    return Button(label, action.icon, address(action, target), action.danger, straight=action.name == "resume")
+
+
+def address(action: RunAction, target: Target) -> str:
+    if target.step is None:
+        return reverse("admin:onboarding_run_act", args=[target.run.pk, action.name])
+    url = reverse("admin:onboarding_step_act", args=[target.run.pk, target.step.pk, action.name])
+    return f"{url}?{urlencode({'item': target.item})}" if target.item else url
+
+
+# --- The views
+
+
+class ReasonForm(forms.Form):
+    """Why: it is shown on the page and kept in the audit trail."""
+
+    reason = forms.CharField(
+        max_length=LONGEST_REASON,
+        help_text="Shown to everybody who opens the run, and kept. No personal data, please.",
+        widget=UnfoldAdminTextareaWidget(attrs={"rows": 2}),
+        error_messages={"required": "Say why, in a few words."},
+    )
+
+    def __init__(self, data: Any = None) -> None:
+        super().__init__(data, auto_id="act-%s", label_suffix="")
+
+
+class Views:
+    """The run admin's action pages. ``admin`` is the RunAdmin: it says who may see the run, and dresses the page."""
+
+    def __init__(self, admin: Any) -> None:
+        self.admin = admin
+
+    def urls(self) -> list[URLPattern]:
+        wrap = self.admin.admin_site.admin_view
+        return [
+            path("<int:pk>/act/<slug:name>/", wrap(self.act), name="onboarding_run_act"),
+            path("<int:pk>/steps/<int:step>/<slug:name>/", wrap(self.act), name="onboarding_step_act"),
+        ]
+
+    @method_decorator(require_http_methods(["GET", "HEAD", "POST"]))
+    def act(self, request: HttpRequest, pk: int, name: str, step: int | None = None) -> HttpResponse:
+        run = self.admin.find_run(request, pk)
+        action = ACTIONS.get(name)
+        if action is None or action.of_step != (step is not None):
+            raise Http404("There is no such action.")
+        if not isinstance(request.user, User) or not action.is_allowed(request.user):
+            raise PermissionDenied
+        target = _target(run, step, request)
+        if request.method != "POST":
+            return self._ask(request, action, target)
+        return self._do(request, action, target)
+
+    def _do(self, request: HttpRequest, action: RunAction, target: Target) -> HttpResponse:
+        form = ReasonForm(request.POST) if action.needs_reason else None
+        if form is not None and not form.is_valid():
+            return self._ask(request, action, target, form=form, status=422)
+        if action.name == "replay" and request.POST.get("seen") != (now := _seen(target)):
+            if now:
+                messages.warning(request, "Not done: the run has moved since you looked. This is how it stands now.")
+            return self._ask(request, action, target, status=409)
+        try:
+            action.perform(target, request.user.get_username(), form.cleaned_data["reason"] if form else "")
+        except Refused as refusal:
+            messages.warning(request, f"Not done: {refusal}")
+        else:
+            messages.success(request, action.done)
+        return HttpResponseRedirect(_back(target))
+
+    def _ask(
+        self,
+        request: HttpRequest,
+        action: RunAction,
+        target: Target,
+        *,
+        form: ReasonForm | None = None,
+        status: int = 200,
+    ) -> HttpResponse:
+        effects: list[Effect] = []
+        if action.name == "replay":
+            try:
+                effects = services.replay_preview(target.run.pk, target.the_step.key)
+            except Refused as refusal:
+                messages.warning(request, f"Not possible: {refusal}")
+                return HttpResponseRedirect(_back(target))
+        elif not action.offered(target):
+            messages.warning(request, f"Not possible as things stand now: {action.label.lower()}.")
+            return HttpResponseRedirect(_back(target))
+        shown = self.admin.page_context(
+            request,
+            title=action.asks(target),
+            action=action,
+            run=target.run,
+            step_title=target.title,
+            item=target.item,
+            form=(form or ReasonForm()) if action.needs_reason else None,
+            effects=[_shown(effect) for effect in effects],
+            seen=fingerprint(target.run.pk, effects) if effects else "",
+            back=_back(target),
+        )
+        return TemplateResponse(request, TEMPLATE, shown, status=status)
+
+
+def _target(run: OnboardingTransaction, step: int | None, request: HttpRequest) -> Target:
+    if step is None:
+        return Target(run)
+    found = run.steps.select_related("connection").filter(pk=step).first()
+    if found is None:
+        raise Http404("There is no such step.")
+    return Target(run, found, request.POST.get("item", request.GET.get("item", "")))
+
+
+def _seen(target: Target) -> str:
+    """The fingerprint of what a replay would do now; empty where it is refused."""
+    try:
+        return fingerprint(target.run.pk, services.replay_preview(target.run.pk, target.the_step.key))
+    except Refused:
+        return ""
+
+
+def fingerprint(run_pk: int, effects: Sequence[Effect]) -> str:
+    """Of the preview and of what it was made from: another one means that the run has moved since."""
+    run = OnboardingTransaction.objects.get(pk=run_pk)
+    parts = [
+        [(effect.step, effect.verdict, effect.text) for effect in effects],
+        (run.status, run.held_at, run.snapshot_version),
+        list(run.steps.order_by("pk").values_list("pk", "state", "token")),
+        list(run.mappings.order_by("pk").values_list("step_id", "item", "external_id")),
+    ]
+    return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+
+def _shown(effect: Effect) -> dict[str, Any]:
+    label, tone, icon = VERDICTS.get(effect.verdict, (effect.verdict, looks.MUTED, "help"))
+    return {"effect": effect, "label": label, "tone": tone, "icon": icon}
+
+
+def _back(target: Target) -> str:
+    url = reverse("admin:onboarding_onboardingtransaction_change", args=[target.run.pk])
+    return f"{url}#step-{target.step.key}" if target.step else url

@@ -1,0 +1,260 @@
+"""Everything that a run's page shows: its picture, a section for each step, its story, gathered with a fixed number of queries."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from django.contrib.auth.models import User
+from django.db.models import Q
+
+from exceptions_queue.admin import dag, looks, run_actions, ticket_page, timeline, words
+from exceptions_queue.admin.dag import Drawing, Node
+from exceptions_queue.admin.payloads import HIDDEN, differences, versions
+from exceptions_queue.admin.run_actions import Button
+from exceptions_queue.admin.ticket_page import SEE_PERSONAL, Row
+from exceptions_queue.models import Ticket, covering
+from integrations import clock
+from integrations.models import ApiCall
+from integrations.redact import redact_text
+from onboarding.models import Attempt, Intent, ObjectMapping, OnboardingTransaction, Step
+from onboarding.words import Status, StepState
+
+CALLS = 50
+ATTEMPTS = 200
+LETTERS = 23
+"""That fit on one line of a box in the picture."""
+STEADY = (StepState.SUCCEEDED, StepState.SKIPPED)
+
+
+@dataclass(frozen=True)
+class Box:
+    """A step in the picture. ``lines`` are its title's; the ``y`` of each is the template's to add."""
+
+    node: Node
+    row: Row
+    state: str
+    lines: list[str]
+    foot: str
+
+    @property
+    def spoken(self) -> str:
+        """The link's name: all that the box shows."""
+        return ", ".join(part for part in (self.row.name, self.state.lower(), self.foot) if part)
+
+
+@dataclass(frozen=True)
+class Picture:
+    drawing: Drawing
+    boxes: list[Box]
+    edges: list[tuple[str, bool]]
+    """Each edge's path, and whether what it waits for is done."""
+
+
+@dataclass(frozen=True)
+class Section:
+    """One step's own part of the page."""
+
+    row: Row
+    state: str
+    took: str
+    after: list[tuple[str, str]]
+    """Key and title of each step that comes before."""
+    said_by: str
+    message: str
+    attempts: list[tuple[Attempt, str]]
+    intents: list[Intent]
+    objects: list[dict[str, Any]]
+    calls: list[ApiCall]
+    buttons: list[Button]
+    open: bool
+
+
+def context(run: OnboardingTransaction, user: User) -> dict[str, Any]:
+    may_see = user.has_perm(SEE_PERSONAL)
+    rows = ticket_page.progress(run)
+    titles = {row.step.key: row.name for row in rows}
+    calls = _calls([row.step for row in rows], user)
+    attempts = _attempts(run, may_see=may_see)
+    mappings = list(run.mappings.select_related("connection", "step").order_by("step__position", "pk"))
+    story, earlier = timeline.chapters(run, titles, may_see=may_see)
+    return {
+        "run": run,
+        "rows": rows,
+        "picture": _picture(rows, attempts),
+        "sections": _sections(run, user, rows, attempts, mappings, calls, may_see=may_see),
+        "mappings": [_object(mapping) for mapping in mappings],
+        "calls": looks.calls(calls),
+        "most_calls": CALLS,
+        "story": story,
+        "earlier": earlier,
+        "banners": banners(run, may_see=may_see),
+        "buttons": run_actions.for_run(run, user),
+        "facts": _facts(run, may_see=may_see),
+        "keys": [
+            (key.kind, key.value if may_see else redact_text(key.value))
+            for key in run.correlation_keys.order_by("kind")[:50]
+        ],
+        "versions": versions(run, may_see=may_see),
+        "may_see": may_see,
+        "tickets": _tickets(run),
+        "changes": [
+            {"change": change, "rows": differences(run.payload, change.proposed, change.paths, may_see=may_see)}
+            for change in run.change_requests.all()[:20]
+        ],
+    }
+
+
+# --- The picture
+
+
+def _picture(rows: list[Row], attempts: dict[int, list[Attempt]]) -> Picture | None:
+    if not rows:
+        return None
+    drawing = dag.draw((row.step.key, _after(row.step, rows)) for row in rows)
+    done = {row.step.key for row in rows if row.step.is_done}
+    boxes = [
+        Box(node, row, state(row), dag.wrap(row.name, LETTERS), foot(row.step, len(attempts.get(row.step.pk, []))))
+        for node, row in zip(drawing.nodes, rows, strict=True)
+    ]
+    return Picture(drawing, boxes, [(edge.path, edge.before in done) for edge in drawing.edges])
+
+
+def _after(step: Step, rows: list[Row]) -> list[str]:
+    """The playbook's, and for its first steps those that run before any playbook is chosen (a look-up in the CRM)."""
+    before = [row.step.key for row in rows if row.step.position == 0]
+    return list(step.after) or ([] if step.position == 0 else before)
+
+
+def state(row: Row) -> str:
+    return "Parked" if row.parked else str(row.step.get_state_display())
+
+
+def foot(step: Step, tries: int) -> str:
+    """How long it took, or has been going on, and in how many attempts: ``2 min, 3 attempts``."""
+    many = f"{tries} attempt{'s' if tries != 1 else ''}" if tries else ""
+    return ", ".join(part for part in (took(step), many) if part)
+
+
+def took(step: Step) -> str:
+    if step.started_at is None:
+        return ""
+    length = (step.finished_at or clock.now()) - step.started_at
+    return "under 1 s" if length < timedelta(seconds=1) else looks.span(length)
+
+
+# --- The steps, one by one
+
+
+def _sections(
+    run: OnboardingTransaction,
+    user: User,
+    rows: list[Row],
+    attempts: dict[int, list[Attempt]],
+    mappings: list[ObjectMapping],
+    calls: list[ApiCall],
+    *,
+    may_see: bool,
+) -> list[Section]:
+    titles = {row.step.key: row.name for row in rows}
+    intents = list(run.intents.order_by("pk"))
+    for intent in intents:
+        if not may_see:
+            intent.reference = redact_text(intent.reference)
+    made = []
+    for row in rows:
+        step = row.step
+        mine = [mapping for mapping in mappings if mapping.step_id == step.pk]
+        made.append(
+            Section(
+                row=row,
+                state=state(row),
+                took=took(step),
+                after=[(key, titles[key]) for key in _after(step, rows) if key in titles],
+                said_by=words.vendor(step.connection) if step.http_status else "",
+                message=step.message if may_see else redact_text(step.message),
+                attempts=[(attempt, words.outcome(attempt)) for attempt in attempts.get(step.pk, [])],
+                intents=[intent for intent in intents if intent.step_id == step.pk],
+                objects=[_object(mapping) for mapping in mine],
+                calls=[call for call in calls if call.subject == _subject(step)],
+                buttons=run_actions.for_step(run, step, mine, user),
+                open=row.step.state not in (*STEADY, StepState.PENDING),
+            )
+        )
+    return made
+
+
+def _attempts(run: OnboardingTransaction, *, may_see: bool) -> dict[int, list[Attempt]]:
+    """The latest of them by step, oldest first."""
+    found: dict[int, list[Attempt]] = {}
+    for attempt in reversed(Attempt.objects.filter(step__transaction=run).order_by("-pk")[:ATTEMPTS]):
+        if not may_see:
+            attempt.message = redact_text(attempt.message)
+        found.setdefault(attempt.step_id, []).append(attempt)
+    return found
+
+
+def _calls(steps: Iterable[Step], user: User) -> list[ApiCall]:
+    """The run's latest calls; none for those who may not see calls."""
+    if not user.has_perm("integrations.view_apicall"):
+        return []
+    subjects = [_subject(step) for step in steps]
+    return list(ApiCall.objects.filter(subject__in=subjects).select_related("connection").order_by("-pk")[:CALLS])
+
+
+def _subject(step: Step) -> str:
+    return f"step:{step.pk}"
+
+
+def _object(mapping: ObjectMapping) -> dict[str, Any]:
+    return {
+        "mapping": mapping,
+        "link": ticket_page.safe_link(mapping.url),
+        "vendor": words.vendor(mapping.connection),
+        "how": "created by this run" if mapping.created_by_us else f"found by {mapping.how}",
+    }
+
+
+# --- What stands around them
+
+
+def banners(run: OnboardingTransaction, *, may_see: bool) -> list[dict[str, Any]]:
+    """That it stands still by a person's word: who, why, since when."""
+    if run.status == Status.CANCELLED:
+        entry = run.audit.filter(name="onboarding.run.cancelled").order_by("-pk").first()
+        by, what, look = entry.actor if entry else "", "Cancelled", ("cancel", looks.BAD)
+        why, at = run.cancel_reason, run.cancelled_at
+    elif run.held_at:
+        by, what, look = run.held_by, "On hold", ("front_hand", looks.RISK)
+        why, at = run.hold_reason, run.held_at
+    else:
+        return []
+    icon, tone = look
+    text = f"{what} by {timeline.who(by)}" if by else what
+    return [{"icon": icon, "tone": tone, "text": text, "why": why if may_see else redact_text(why), "at": at}]
+
+
+def _tickets(run: OnboardingTransaction) -> list[dict[str, Any]]:
+    """Its own, and those that hold it up from elsewhere: a connection's, or another run's whose turn it waits for."""
+    about = Ticket.objects.filter(Q(transaction=run) | Q(pk__in=covering(run).values("pk")))
+    found = about.select_related("owner", "step", "transaction", "connection").order_by("-pk")[:50]
+    return [{"ticket": ticket, "category": looks.category(ticket)} for ticket in found]
+
+
+def _facts(run: OnboardingTransaction, *, may_see: bool) -> list[tuple[str, Any]]:
+    return [
+        ("Transaction", run.onboarding_transaction_id),
+        ("Source", run.event_source),
+        ("Customer", run.customer_name or "—"),
+        ("Domain", run.domain or "—"),
+        ("Contact", (run.contact_email or "—") if may_see else HIDDEN),
+        ("Plan", run.plan_sku or "—"),
+        ("Segment", run.segment or "—"),
+        ("Owner", getattr(run, "owner_name", None) or run.crm_owner_id or "—"),
+        ("Paid", looks.moment(run.occurred_at)),
+        ("Set up", looks.moment(run.provisioned_at)),
+        ("Complete", looks.moment(run.completed_at)),
+        *((each.get_milestone_display(), looks.clock_sla(each, named=False).html) for each in run.clocks.all()),
+        ("Implementation owner", run.implementation_owner_id or "—"),
+        ("Playbook", str(run.playbook) if run.playbook else "—"),
+    ]

@@ -1,0 +1,201 @@
+"""The audit trail as a story: each entry in plain words, and what a step did at a stretch under one heading."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from exceptions_queue.admin.words import field_label, lowered
+from integrations.redact import redact_text
+from onboarding import audit
+from onboarding.models import AuditEntry, OnboardingTransaction
+from onboarding.words import Category, WaitsFor
+
+LATEST = 300
+AUDIT_WORDS = {
+    "onboarding.run.accepted": "The payment came in",
+    "onboarding.run.awaiting-data": "Data is missing; people were asked",
+    "onboarding.run.provisioning": "The data is complete; the set-up began",
+    "onboarding.run.ready-for-kickoff": "Everything is set up",
+    "onboarding.run.complete": "The run is complete",
+    "onboarding.run.readmitted": "The run was told to go on",
+    "onboarding.run.held": "The run was put on hold",
+    "onboarding.run.resumed": "The run was resumed",
+    "onboarding.run.cancelled": "The run was cancelled",
+    "onboarding.run.replayed": "The run was replayed",
+    "onboarding.event.received": "Another system reported something",
+    "onboarding.owner.assigned": "An implementation owner was assigned",
+    "onboarding.payload.versioned": "A version of the data was written",
+    "onboarding.payload.fixed": "Data was filled in",
+    "onboarding.step.planned": "The step was planned",
+    "onboarding.step.claimed": "A worker began the step",
+    "onboarding.step.succeeded": "The step passed",
+    "onboarding.step.skipped": "The step was left out",
+    "onboarding.step.waiting": "The step waits",
+    "onboarding.step.retrying": "The step failed and is tried again by itself",
+    "onboarding.step.parked": "The step waits for the connection",
+    "onboarding.step.blocked": "The step is stuck",
+    "onboarding.step.retry-requested": "A retry was asked for",
+    "onboarding.step.resend-requested": "It was asked to be sent again",
+    "onboarding.step.late-result": "An answer came too late to count; it is kept as evidence",
+    "onboarding.step.lease-expired": "The worker was not heard of again; another takes over",
+    "onboarding.match.chosen": "A match was chosen",
+    "onboarding.object.created": "An object was created",
+    "onboarding.object.linked": "An object was found and linked",
+    "onboarding.object.unlinked": "A wrong match was unlinked",
+    "onboarding.change.requested": "Other data arrived for this run",
+    "onboarding.change.dismissed": "A change request was dismissed",
+    "onboarding.api-key.created": "An API key was made",
+    "onboarding.api-key.revoked": "An API key was revoked",
+    "integrations.connection.tested": "The connection was tested",
+    "integrations.connection.set": "The connection was set up or changed",
+    "integrations.breaker.opened": "Calls to the vendor were stopped",
+    "integrations.breaker.closed": "Calls to the vendor may go on",
+    "integrations.sandbox.changed": "A switch of the sandbox was used",
+    "integrations.sandbox.paid": "A sample customer paid in the sandbox",
+    "integrations.events.retried": "Failed events were processed again",
+    "exceptions.ticket.opened": "A ticket was opened",
+    "exceptions.ticket.retrying": "The ticket's step is tried again",
+    "exceptions.ticket.renewed": "The ticket's problem came back or changed",
+    "exceptions.ticket.resolved": "The ticket was resolved",
+    "exceptions.ticket.assigned": "The ticket was assigned",
+    "exceptions.ticket.noted": "A note was written on the ticket",
+    "exceptions.sla.started": "The clock began to run",
+    "exceptions.sla.at-risk": "The promised time was running out",
+    "exceptions.sla.breached": "The promised time was over",
+    "exceptions.sla.met": "The clock ended",
+    "exceptions.sla.cancelled": "The clock was called off",
+}
+HEADINGS = {
+    "onboarding.payload": "Data",
+    "onboarding.change": "Change request",
+    "exceptions.ticket": "Ticket",
+    "exceptions.sla": "SLA clock",
+}
+UNTOLD = frozenset({"token", "hash", "step", "steps", "how", "request", "note"})
+"""For machines, or said already by the heading and the words."""
+PHRASES = {"source": "from {}", "from": "from {}", "reason": "“{}”", "state": "{}"}
+EMPTY: tuple[Any, ...] = (None, "", [], {}, False)
+
+
+@dataclass
+class Line:
+    """One thing that happened, ``times`` times, the last time at ``at``."""
+
+    words: str
+    detail: str
+    at: datetime
+    times: int = 1
+
+
+@dataclass
+class Chapter:
+    """What one actor did at a stretch to one thing."""
+
+    heading: str
+    who: str
+    by_person: bool
+    step: str
+    """The step's key, for a link to its section."""
+    began: datetime
+    lines: list[Line] = field(default_factory=list)
+
+    @property
+    def ended(self) -> datetime:
+        return max(line.at for line in self.lines)
+
+    def add(self, words: str, detail: str, at: datetime) -> None:
+        """The same again counts up instead of filling the page: a step may fail dozens of times in one way."""
+        for line in self.lines:
+            if (line.words, line.detail) == (words, detail):
+                line.times, line.at = line.times + 1, at
+                return
+        self.lines.append(Line(words, detail, at))
+
+
+def entries(some: Iterable[AuditEntry], *, may_see: bool = True) -> list[dict[str, Any]]:
+    """One by one, as a ticket's page lists them."""
+    return [{"entry": entry, "words": words(entry.name), "detail": _line(entry, may_see=may_see)} for entry in some]
+
+
+def chapters(run: OnboardingTransaction, titles: dict[str, str], *, may_see: bool) -> tuple[list[Chapter], bool]:
+    """The latest entries as chapters, oldest first, and whether earlier ones are left out. ``titles``: by step key.
+
+    Steps run beside each other, so their entries alternate: until something else happens to the run, each keeps its own chapter.
+    """
+    found = list(run.audit.order_by("-pk")[: LATEST + 1])
+    told: list[Chapter] = []
+    open_chapters: dict[tuple[str, str], Chapter] = {}
+    for entry in reversed(found[:LATEST]):
+        key = str(entry.data.get("step") or "")
+        mark = (key or _heading(entry, titles), entry.actor)
+        if not (key and entry.actor == audit.SYSTEM) and mark not in open_chapters:
+            open_chapters.clear()
+        if mark not in open_chapters:
+            chapter = Chapter(_heading(entry, titles), who(entry.actor), _is_person(entry.actor), key, entry.at)
+            open_chapters[mark] = chapter
+            told.append(chapter)
+        open_chapters[mark].add(words(entry.name), detail(entry, may_see=may_see), entry.at)
+    return told, len(found) > LATEST
+
+
+def words(name: str) -> str:
+    return AUDIT_WORDS.get(name, name)
+
+
+def who(actor: str) -> str:
+    """An actor as people read it: ``system`` is Firstvalue itself, ``key:billing`` an API key."""
+    kind, _, name = actor.partition(":")
+    if actor == audit.SYSTEM:
+        return "Firstvalue"
+    return {"key": f"API key {name}", "person": name, "event": f"{name}’s event"}.get(kind, actor) if name else actor
+
+
+def _is_person(actor: str) -> bool:
+    return actor != audit.SYSTEM and ":" not in actor
+
+
+def _heading(entry: AuditEntry, titles: dict[str, str]) -> str:
+    if key := entry.data.get("step"):
+        return titles.get(str(key), str(key))
+    return HEADINGS.get(entry.name.rpartition(".")[0], "The run")
+
+
+def detail(entry: AuditEntry, *, may_see: bool = True) -> str:
+    """The entry's facts in words. Choices and ids are no personal data, but an address may hide in what people wrote."""
+    facts = {key: value for key, value in entry.data.items() if key not in UNTOLD and value not in EMPTY}
+    text = ", ".join(_fact(key, value, facts) for key, value in facts.items() if not _is_told_with_another(key, facts))
+    return text if may_see else redact_text(text)
+
+
+def _line(entry: AuditEntry, *, may_see: bool) -> str:
+    step, facts = str(entry.data.get("step") or ""), detail(entry, may_see=may_see)
+    return ", ".join(part for part in (step, facts) if part)
+
+
+def _is_told_with_another(key: str, facts: dict[str, Any]) -> bool:
+    """A kind with its id, a playbook's version with its name, and where data came from with who wrote it."""
+    return (key, True) in (("kind", "id" in facts), ("version", "playbook" in facts), ("source", "version" in facts))
+
+
+def _fact(key: str, value: Any, facts: dict[str, Any]) -> str:
+    match key, value:
+        case "paths", [*_]:
+            return ", ".join(field_label(str(path)) for path in value)
+        case "id", _:
+            return f"{facts.get('kind', 'id')} {value}"
+        case "playbook", _:
+            return f"playbook {value} {facts.get('version', '')}".strip()
+        case "status", int():
+            return f"HTTP {value}"
+        case "category", str() if value in Category.values:
+            return str(Category(value).label).lower()
+        case "for", str() if value in WaitsFor.values:
+            return f"for {lowered(str(WaitsFor(value).label))}"
+        case "due", str():
+            return f"due {value[:16].replace('T', ' ')} UTC"
+        case _, True:
+            return key
+        case _, [*_]:
+            return f"{key} {', '.join(map(str, value))}"
+    return PHRASES.get(key, f"{key} {{}}").format(str(value).replace("_", " ") if key == "state" else value)
