@@ -5,12 +5,16 @@ a row look right. The table at the end is checked against the sandbox's own coun
 """
 
 import argparse
+import json
 import logging
 import os
 import shutil
 import sys
 import time
+import webbrowser
 from pathlib import Path
+
+from config.demo_cast import PASSWORD, PEOPLE
 
 DEFAULTS = {
     "DJANGO_SETTINGS_MODULE": "config.settings",
@@ -22,6 +26,7 @@ DEFAULTS = {
     "LEASE_MARGIN_SECONDS": "1",
     "RETRY_BASE_SECONDS": "0.5",
     "HOLD_SECONDS": "5",
+    "KICKOFF_POLL_SECONDS": "5",
     "SWEEP_SECONDS": "0.5",
     "CELERY_LOG_LEVEL": "WARNING",
 }
@@ -47,6 +52,9 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"{name} is set; the demo leaves it alone and uses its own SQLite and files.")
     for name, value in DEFAULTS.items():
         os.environ.setdefault(name, value)
+    os.environ["DEMO_LOGINS"] = json.dumps(
+        [{"name": name, "does": does, "password": PASSWORD} for name, (_, _, does) in PEOPLE.items()]
+    )
     # All mail, the alerts too, ends with the other things that vendors got: in the sandbox.
     from config import run
 
@@ -57,7 +65,7 @@ def main(arguments: list[str] | None = None) -> int:
     django.setup()
     logging.disable(logging.INFO)  # in this process alone
 
-    from config.demo_stage import Stage
+    from config.demo_stage import QUEUE, Stage
 
     if busy := run.busy_ports(sandbox=True):
         print("\n".join(busy), file=sys.stderr)
@@ -77,6 +85,8 @@ def main(arguments: list[str] | None = None) -> int:
         late = supervisor.wait_ready(60, ["web"])
         if not late:
             stage.say_where()
+            if not once:
+                open_browser(f"{settings.PUBLIC_URL}{QUEUE}")
             late = supervisor.wait_ready(60)
         if late:
             print(f"{', '.join(late)} did not start; see {settings.DATA_DIR / 'logs'}", file=sys.stderr)
@@ -91,6 +101,15 @@ def main(arguments: list[str] | None = None) -> int:
         except KeyboardInterrupt:
             print("\nStopped.")
     return 0 if as_expected else 1
+
+
+def open_browser(url: str) -> None:
+    """On a desktop, show the queue to whoever started this; a browser inside a terminal would only be in the way."""
+    desktop = sys.platform in ("darwin", "win32") or bool(
+        os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    )
+    if sys.stdout.isatty() and desktop:
+        webbrowser.open(url)
 
 
 def start_afresh(data_dir: Path) -> bool:

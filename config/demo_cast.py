@@ -13,11 +13,17 @@ PEOPLE = {
     "sales": ("sales-ops", "Sam Sales", "missing data and ambiguous matches"),
     "support": ("support-ops", "Sue Support", "support provisioning"),
     "engineer": ("revenue-operations", "Eli Engineer", "credentials and API failures"),
+    "finance": ("finance", "Fay Finance", "payments without a system, cancellations"),
     "lead": ("leads", "Lea Lead", "every queue"),
     "admin": ("", "Ada Admin", "everything"),
 }
 DEAL_OWNER = "u_789"
 """The CRM owner that is our sales login."""
+OWNERS = (("u_456", "Kim Sato", "emea, apac", 8), ("1000000000000003", "Ines Costa", "", 12))
+"""Implementation owners, whom the sandbox's Asana knows: id, name, territories, capacity."""
+PAUSE = "pause"
+"""Among a customer's events: a while in which Stripe tells nothing."""
+PAUSE_SECONDS = 2.0
 
 
 @dataclass
@@ -29,8 +35,11 @@ class Customer:
     what: str
     expected: str
     metadata: dict[str, Any] = field(default_factory=dict)
+    email: str = ""
     deliveries: int = 1
-    all_events: bool = False
+    events: tuple[str, ...] = ("session", "invoice")
+    linked: bool = True
+    """Whether Stripe's objects name each other, as those of later API versions do."""
     prepare: Callable[[SandboxControl], None] | None = None
     payment: Payment | None = None
 
@@ -39,7 +48,8 @@ class Customer:
         metadata = {"crm_owner_id": DEAL_OWNER, "domain": self.domain, **self.metadata}
         self.payment = Payment(
             created=now,
-            email=f"jordan@{self.domain}",
+            email=self.email or f"jordan@{self.domain}",
+            linked=self.linked,
             contact=contact,
             business=self.name,
             metadata={key: value for key, value in metadata.items() if value},
@@ -76,6 +86,18 @@ def _fail_after_the_write(sandbox: SandboxControl) -> None:
     sandbox.add_fault("asana", "error_after", method="POST", path="*/instantiateProject", count=1)
 
 
+def _namesake_at_the_help_desk(sandbox: SandboxControl) -> None:
+    sandbox.seed("zendesk", "organizations", [{"name": "Maple Robotics", "domain_names": []}])
+
+
+def _answer_nonsense(sandbox: SandboxControl) -> None:
+    sandbox.add_fault("hubspot", "malformed", method="POST", path="*/companies/batch/upsert", count=1)
+
+
+def _slow_down(sandbox: SandboxControl) -> None:
+    sandbox.add_fault("zendesk", "rate_limit", count=4, retry_after=1)
+
+
 def _expire_support_token(sandbox: SandboxControl) -> None:
     sandbox.set_tokens("zendesk", ["rotated-by-the-vendor"])
 
@@ -90,22 +112,48 @@ def waves() -> list[list[Customer]]:
             ),
         ],
         [
+            Customer(
+                "Lumen Labs", "lumen-labs.com", "HubSpot makes the account and answers nonsense", COMPLETE,
+                prepare=_answer_nonsense,
+            ),
+        ],
+        [
             Customer("Acme Logistics", "acme-logistics.com", "nothing: a clean payment", COMPLETE),
             Customer(
                 "Evergreen Foods", "evergreen-foods.com", "session, invoice and intent, each delivered twice", COMPLETE,
-                deliveries=2, all_events=True,
+                events=("intent", "session", "invoice"), deliveries=2,
+            ),
+            Customer(
+                "Kestrel Media", "kestrel-media.com", "its intent comes first, checkout and invoice 2 s later", COMPLETE,
+                events=("intent", PAUSE, "session", "invoice"), linked=False,
+            ),
+            Customer("Juniper Energy", "juniper-energy.com", "two payments by one new customer …", COMPLETE),
+            Customer("Juniper Energy", "juniper-energy.com", "… at the same moment", COMPLETE),
+            Customer(
+                "Delta Robotics", "delta-robotics.com", "no owner in the payment; the CRM knows it", COMPLETE,
+                metadata={"crm_owner_id": ""}, prepare=_known_to_the_crm,
             ),
             Customer(
                 "Fjord Shipping", "fjord-shipping.com", "the payer gave “TBD” as the contact's name", "missing-data",
                 metadata={"contact_name": "TBD"},
             ),
             Customer(
+                "Iris Dental", "", "paid from a Gmail address, without a domain", "missing-data",
+                email="iris.dental@gmail.com",
+            ),
+            Customer(
                 "Cobalt Freight", "cobalt-freight.com", "the CRM has two accounts on its domain", "ambiguous-match",
                 prepare=_two_accounts,
             ),
             Customer(
-                "Delta Robotics", "delta-robotics.com", "no owner in the payment; the CRM knows it", COMPLETE,
-                metadata={"crm_owner_id": ""}, prepare=_known_to_the_crm,
+                "Maple Robotics", "maple-robotics.com", "the help desk has a namesake, whose is unclear", "ambiguous-match",
+                prepare=_namesake_at_the_help_desk,
+            ),
+        ],
+        [
+            Customer(
+                "Harbor Optics", "harbor-optics.com", "Zendesk asks to slow down: 429 four times", COMPLETE,
+                prepare=_slow_down,
             ),
         ],
         [

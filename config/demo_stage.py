@@ -3,6 +3,7 @@
 import secrets
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,18 +16,22 @@ from django.db import connection as database
 from config import demo_cast as cast
 from config.demo_cast import COMPLETE, Customer
 from config.run import sandbox_port
-from exceptions_queue.models import CrmOwner, Ticket, covering
+from exceptions_queue.models import CrmOwner, covering
 from integrations.connections import set_connection
 from integrations.sandbox.control import SandboxControl
 from integrations.sandbox.stripe import encode, sign
-from onboarding.models import OnboardingTransaction
-from onboarding.words import Status
+from onboarding.models import ImplementationOwner, OnboardingTransaction
+from onboarding.words import Status, WaitsFor
 
+QUEUE = "/admin/exceptions_queue/ticket/"
 PATIENCE = 100.0
 """Seconds in all until a row that has not ended counts as not as expected."""
 LOOK_EVERY = 0.25
 TEMPLATE, TEAM = "1200000000000001", "1100000000000001"
-LETTERS = {"companies": "A", "contacts": "C", "projects": "P", "organizations": "O"}
+LETTERS = {
+    "companies": "A", "contacts": "C", "deals": "D", "notes": "N", "projects": "P", "tasks": "T", "organizations": "O",
+    "users": "U", "messages": "M",
+}  # fmt: skip
 
 
 @dataclass
@@ -65,6 +70,11 @@ class Stage:
             user.save()
             if group:
                 user.groups.add(Group.objects.get(name=group))
+        for external_id, name, territories, capacity in cast.OWNERS:
+            email = f"{name.partition(' ')[0].lower()}@firstvalue.example"
+            ImplementationOwner.objects.create(
+                external_id=external_id, name=name, email=email, territories=territories, capacity=capacity
+            )
         CrmOwner.objects.create(crm_owner_id=cast.DEAL_OWNER, user=User.objects.get(username="sales"))
         vendors: dict[str, tuple[str, str, dict[str, str]]] = {
             "hubspot": ("crm", "/hubspot", {}),
@@ -94,7 +104,7 @@ class Stage:
         self.key = _api_key()
 
     def say_where(self) -> None:
-        print(f"\nFirstvalue's console: {settings.PUBLIC_URL}/admin/    password of every login: {cast.PASSWORD}")
+        print(f"\nFirstvalue's console: {settings.PUBLIC_URL}{QUEUE}    password of every login: {cast.PASSWORD}")
         for name, (_, full_name, does) in cast.PEOPLE.items():
             print(f"  {name:<10}{full_name:<14}{does}")
         print("\nCustomers pay; each line is a change as it happens.\n", flush=True)
@@ -109,8 +119,9 @@ class Stage:
             for customer in wave:
                 if customer.prepare:
                     customer.prepare(self.sandbox)
-            for customer in wave:
-                self._deliver(customer)
+            # Each in a thread of its own: some pay at the same moment.
+            with ThreadPoolExecutor(len(wave)) as paying:
+                list(paying.map(self._deliver, wave))
             shown += len(wave)
             while not self._at_rest(self.rows[:shown]) and time.monotonic() < ends:
                 time.sleep(LOOK_EVERY)
@@ -118,13 +129,11 @@ class Stage:
 
     def _deliver(self, customer: Customer) -> None:
         payment = customer.pay(int(time.time()))
-        events = [payment.session()]
-        if customer.all_events:
-            events = [payment.intent(), payment.session(), payment.invoice()]
-        else:
-            events.append(payment.invoice())
-        for event in events * customer.deliveries:
-            raw = encode(event)
+        for name in customer.events * customer.deliveries:
+            if name == cast.PAUSE:
+                time.sleep(cast.PAUSE_SECONDS)
+                continue
+            raw = encode(getattr(payment, name)())
             answer = requests.post(
                 f"{settings.PUBLIC_URL}/webhooks/stripe/",
                 data=raw,
@@ -146,9 +155,12 @@ class Stage:
         run = self._run(row.customer)
         if run is None:
             return
-        done = [step.key for step in run.steps.all() if step.is_done]
-        moving = any(step.state in ("pending", "running") and step.due_at for step in run.steps.all())
+        steps = list(run.steps.all())
+        done = [step for step in steps if step.is_done]
+        moving = any(step.state in ("pending", "running") and step.due_at for step in steps)
         tickets = list(covering(run).order_by("pk"))
+        if run.status == Status.READY_FOR_KICKOFF and run.steps.filter(waits_for=WaitsFor.EVENT).exists():
+            self._book_kickoff(run)
         row.actual, row.link = "", f"{settings.PUBLIC_URL}/r/{run.pk}/"
         if run.status == Status.COMPLETE:
             row.actual = COMPLETE
@@ -156,10 +168,19 @@ class Stage:
             row.actual, row.link = tickets[0].category, tickets[0].url
         row.note = f"({tickets[0].owner or tickets[0].queue})" if row.actual not in ("", COMPLETE) else ""
         text = run.status if row.actual == COMPLETE else f"{run.status} {row.actual} {row.note}".strip()
-        state = f"{text:<52} {' '.join(done)}".rstrip()
+        state = f"{text:<48} {f'{len(done)} of {len(steps)} steps' if steps else ''}".rstrip()
         if state != row.shown and not moving:
             row.shown = state
             print(f"  {row.customer.name:<18} {state}", flush=True)
+
+    def _book_kickoff(self, run: OnboardingTransaction) -> None:
+        """The customer has chosen a date, and the scheduling tool tells us so. Told twice, it is one event."""
+        requests.post(
+            f"{settings.PUBLIC_URL}/api/v1/onboardings/{run.onboarding_transaction_id}/events/",
+            json={"type": "kickoff.scheduled", "event_id": f"booking_{run.pk}"},
+            headers={"Authorization": f"Bearer {self.key}"},
+            timeout=10,
+        ).raise_for_status()
 
     def _others_under_way(self, run: OnboardingTransaction) -> bool:
         """Branches fail alone: the others first go as far as they can."""
@@ -183,7 +204,7 @@ class Stage:
         counts = self.sandbox.counts()
         objects = self.sandbox.objects()
         for row in self.rows:
-            row.objects = _objects_of(row.customer, objects)
+            row.objects = _objects_of(self._run(row.customer), objects)
         runs = OnboardingTransaction.objects.count()
         _print_table(self.rows)
         complete = sum(row.actual == COMPLETE for row in self.rows)
@@ -199,19 +220,20 @@ class Stage:
         return as_expected and mapped and duplicates == 0 and runs == paid
 
     def say_what_to_try(self) -> None:
-        def ticket(category: str) -> str:
-            found = Ticket.objects.filter(category=category).order_by("-pk").first()
-            return found.url if found else settings.PUBLIC_URL
-
+        links = {row.customer.name: row.link for row in self.rows}
+        base = settings.PUBLIC_URL
         print(
             f"""
-Try it:
-  1. as engineer  enter the new support token “rotated-by-the-vendor” (until then every run parks before support):
-                                                        {ticket("auth-error")}
-  2. as sales     give Fjord Shipping a contact:        {ticket("missing-data")}
-  3. as sales     choose Cobalt Freight's account:      {ticket("ambiguous-match")}
-  4. REST:        curl -H 'Authorization: Bearer {self.key}' {settings.PUBLIC_URL}/api/v1/exceptions/?status=open
-  5. API docs:    {settings.PUBLIC_URL}/api/docs/
+Try it (the login page has a button for each role):
+  1. as sales     Fjord Shipping's contact is “TBD”: give a name, save, watch it go on    {links["Fjord Shipping"]}
+  2. as sales     Cobalt Freight has two CRM accounts: look at both, choose one           {links["Cobalt Freight"]}
+  3. as engineer  the support token has expired: open the connection and enter the new one, rotated-by-the-vendor
+                  (until then every run parks before support)                             {links["Granite Insurance"]}
+  4. as support   is Maple Robotics the one that the help desk knows?                     {links["Maple Robotics"]}
+  5. as engineer  break a vendor with a switch, let a customer pay, watch what happens    {base}/admin/sandbox/
+  6. as lead      a run with its picture; replay it, and see that nothing is made twice   {links["Acme Logistics"]}
+  7. REST         curl -H 'Authorization: Bearer {self.key}' '{base}/api/v1/exceptions/?status=open'
+                  every call, with examples                                               {base}/api/docs/
 
 Still serving; Ctrl-C stops everything.""",
             flush=True,
@@ -226,18 +248,22 @@ def _api_key() -> str:
     return out.getvalue().strip().splitlines()[-1]
 
 
-def _objects_of(customer: Customer, objects: list[dict[str, Any]]) -> str:
-    """What the sandbox itself holds for a customer, such as ``A1 C1 P1 O1``."""
+def _objects_of(run: OnboardingTransaction | None, objects: list[dict[str, Any]]) -> str:
+    """Which of the sandbox's objects are this run's: what it maps, and whatever names its reference or its domain."""
     found: dict[str, int] = {}
+    if run is None:
+        return "none"
+    mapped = set(run.mappings.values_list("external_id", flat=True))
+    named = [f"{run.onboarding_transaction_id}", *([run.domain] if run.domain else [])]
     for item in objects:
         text = str(item)
-        if item["kind"] in LETTERS and (customer.domain in text or customer.name in text):
+        if item["kind"] in LETTERS and (item["id"] in mapped or any(name in text for name in named)):
             found[item["kind"]] = found.get(item["kind"], 0) + 1
     return " ".join(f"{LETTERS[kind]}{found[kind]}" for kind in LETTERS if kind in found) or "none"
 
 
 def _mappings_exist(run: OnboardingTransaction | None, objects: list[dict[str, Any]]) -> bool:
-    ids = {str(item.get("id") or item.get("gid")) for item in objects}
+    ids = {str(item["id"]) for item in objects} | {str(item["body"].get("message_id")) for item in objects}
     return run is not None and all(mapping.external_id in ids for mapping in run.mappings.all())
 
 
@@ -258,4 +284,7 @@ def _print_table(rows: list[Row]) -> None:
     print()
     for line in [head, tuple("─" * width for width in widths), *lines]:
         print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
-    print("(at vendors: A accounts and C contacts in the CRM, P projects, O support organizations)")
+    print(
+        "(at vendors: A accounts, C contacts, D deals, N notes in the CRM; P projects, T tasks; O organizations, U users in"
+    )
+    print(" support; M mails. Juniper Energy's two payments share one account, contact, organization and user.)")

@@ -90,6 +90,7 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
+                "exceptions_queue.admin.navigation.demo_logins",
             ]
         },
     }
@@ -172,6 +173,8 @@ LEASE_SECONDS = STEP_SECONDS + DB_BUSY_SECONDS + LEASE_MARGIN_SECONDS
 HOLD_SECONDS = env.float("HOLD_SECONDS", 60.0)
 """How long a bare payment intent waits for its checkout session or invoice."""
 RETRY_BASE_SECONDS = env.float("RETRY_BASE_SECONDS", 2.0)
+DEMO_LOGINS = env.json("DEMO_LOGINS", [])
+"""What the login page offers to click, of ``make demo`` alone: [{name, does, password}]."""
 KICKOFF_POLL_SECONDS = env.float("KICKOFF_POLL_SECONDS", 300.0)
 """How often a kickoff task is looked at in the delivery system, where no event says that the kickoff is scheduled."""
 

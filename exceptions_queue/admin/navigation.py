@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django.conf import settings
 from django.contrib.auth.models import User
 from django.http import HttpRequest
 from django.urls import reverse
@@ -76,3 +77,8 @@ def _item(label: str, icon: str, name: str, request: HttpRequest) -> Item:
         # Unfold takes a badge for an import path first, so a plain number goes in as text.
         item |= {"badge": str(waiting) if waiting else "", "badge_variant": "primary"}
     return item
+
+
+def demo_logins(request: HttpRequest) -> dict[str, Any]:  # noqa: ARG001 (a context processor)
+    """The demo's logins, for the login page; none anywhere else."""
+    return {"demo_logins": settings.DEMO_LOGINS}
