@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
-from django import forms
 from django.contrib import messages
 from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
@@ -19,9 +18,10 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.decorators import method_decorator
 from django.views.decorators.http import require_http_methods
-from unfold.widgets import UnfoldAdminTextareaWidget
 
-from exceptions_queue.admin import looks, words
+from exceptions_queue.admin import words
+from exceptions_queue.admin.effects import shown_effects
+from exceptions_queue.admin.ticket_forms import ReasonForm
 from onboarding import services
 from onboarding.models import ObjectMapping, OnboardingTransaction, Step
 from onboarding.services import Effect, Refused
@@ -31,13 +31,6 @@ from onboarding.words import Status, StepState
 
 TEMPLATE = "admin/onboarding/onboardingtransaction/action.html"
 LONGEST_REASON = 500
-VERDICTS = {
-    "skip": ("Skip", looks.MUTED, "remove_circle"),
-    "look-up": ("Look up", looks.INFO, "search"),
-    "create": ("Create", looks.INFO, "add_circle"),
-    "send-again": ("Write again", looks.INFO, "sync"),
-    "cannot-be-undone": ("Cannot be undone", looks.BAD, "warning"),
-}
 
 
 @dataclass(frozen=True)
@@ -264,20 +257,6 @@ def address(action: RunAction, target: Target) -> str:
 # --- The views
 
 
-class ReasonForm(forms.Form):
-    """Why: it is shown on the page and kept in the audit trail."""
-
-    reason = forms.CharField(
-        max_length=LONGEST_REASON,
-        help_text="Shown to everybody who opens the run, and kept. No personal data, please.",
-        widget=UnfoldAdminTextareaWidget(attrs={"rows": 2}),
-        error_messages={"required": "Say why, in a few words."},
-    )
-
-    def __init__(self, data: Any = None) -> None:
-        super().__init__(data, auto_id="act-%s", label_suffix="")
-
-
 class Views:
     """The run admin's action pages. ``admin`` is the RunAdmin: it says who may see the run, and dresses the page."""
 
@@ -346,8 +325,9 @@ class Views:
             run=target.run,
             step_title=target.title,
             item=target.item,
+            item_name=_item_name(target, request),
             form=(form or ReasonForm()) if action.needs_reason else None,
-            effects=[_shown(effect) for effect in effects],
+            effects=shown_effects(effects),
             seen=fingerprint(target.run.pk, effects) if effects else "",
             back=_back(target),
         )
@@ -383,9 +363,11 @@ def fingerprint(run_pk: int, effects: Sequence[Effect]) -> str:
     return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 
-def _shown(effect: Effect) -> dict[str, Any]:
-    label, tone, icon = VERDICTS.get(effect.verdict, (effect.verdict, looks.MUTED, "help"))
-    return {"effect": effect, "label": label, "tone": tone, "icon": icon}
+def _item_name(target: Target, request: HttpRequest) -> str:
+    if not target.item:
+        return ""
+    may_see = request.user.has_perm("onboarding.see_personal_data")
+    return words.item_name(target.the_step, target.item, target.run.payload, may_see=may_see)
 
 
 def _back(target: Target) -> str:

@@ -77,13 +77,14 @@ def context(run: OnboardingTransaction, user: User) -> dict[str, Any]:
     calls = _calls([row.step for row in rows], user)
     attempts = _attempts(run, may_see=may_see)
     mappings = list(run.mappings.select_related("connection", "step").order_by("step__position", "pk"))
+    objects = _objects(run, mappings, may_see=may_see)
     story, earlier = timeline.chapters(run, titles, may_see=may_see)
     return {
         "run": run,
         "rows": rows,
         "picture": _picture(rows, attempts),
-        "sections": _sections(run, user, rows, attempts, mappings, calls, may_see=may_see),
-        "mappings": [_object(mapping) for mapping in mappings],
+        "sections": _sections(run, user, rows, attempts, objects, calls, may_see=may_see),
+        "mappings": objects,
         "calls": looks.calls(calls),
         "most_calls": CALLS,
         "story": story,
@@ -151,7 +152,7 @@ def _sections(
     user: User,
     rows: list[Row],
     attempts: dict[int, list[Attempt]],
-    mappings: list[ObjectMapping],
+    objects: list[dict[str, Any]],
     calls: list[ApiCall],
     *,
     may_see: bool,
@@ -164,7 +165,7 @@ def _sections(
     made = []
     for row in rows:
         step = row.step
-        mine = [mapping for mapping in mappings if mapping.step_id == step.pk]
+        mine = [shown for shown in objects if shown["mapping"].step_id == step.pk]
         made.append(
             Section(
                 row=row,
@@ -175,9 +176,9 @@ def _sections(
                 message=step.message if may_see else redact_text(step.message),
                 attempts=[(attempt, words.outcome(attempt)) for attempt in attempts.get(step.pk, [])],
                 intents=[intent for intent in intents if intent.step_id == step.pk],
-                objects=[_object(mapping) for mapping in mine],
+                objects=mine,
                 calls=[call for call in calls if call.subject == _subject(step)],
-                buttons=run_actions.for_step(run, step, mine, user),
+                buttons=run_actions.for_step(run, step, [shown["mapping"] for shown in mine], user),
                 open=row.step.state not in (*STEADY, StepState.PENDING),
             )
         )
@@ -206,9 +207,17 @@ def _subject(step: Step) -> str:
     return f"step:{step.pk}"
 
 
-def _object(mapping: ObjectMapping) -> dict[str, Any]:
+def _objects(run: OnboardingTransaction, mappings: list[ObjectMapping], *, may_see: bool) -> list[dict[str, Any]]:
+    content = run.payload
+    for mapping in mappings:
+        mapping.step.transaction = run  # here already
+    return [_object(mapping, content, may_see=may_see) for mapping in mappings]
+
+
+def _object(mapping: ObjectMapping, content: dict[str, Any], *, may_see: bool) -> dict[str, Any]:
     return {
         "mapping": mapping,
+        "item": words.item_name(mapping.step, mapping.item, content, may_see=may_see),
         "link": ticket_page.safe_link(mapping.url),
         "vendor": words.vendor(mapping.connection),
         "how": "created by this run" if mapping.created_by_us else f"found by {mapping.how}",

@@ -20,6 +20,7 @@ from onboarding.payload.gate import Problem
 from onboarding.payload.plausibility import implausible
 from onboarding.payload.schema import get
 from onboarding.queues import QUEUES
+from onboarding.services.base import LONGEST_REASON
 
 DOMAIN, NO_DOMAIN, BILLING_EMAIL = "customer.domain", "customer.no_domain", "commercial.billing_email"
 START_DATE, URGENCY = "kickoff.start_date", "kickoff.urgency"
@@ -186,7 +187,14 @@ class LinkForm(forms.Form):
 
 
 class ReasonForm(forms.Form):
-    reason = forms.CharField(max_length=500, widget=UnfoldAdminTextInputWidget())
+    """Why something is done to a run or a step."""
+
+    reason = forms.CharField(
+        max_length=LONGEST_REASON,
+        help_text="Shown to everybody who opens the run, and kept. No personal data, please.",
+        widget=UnfoldAdminTextareaWidget(attrs={"rows": 2}),
+        error_messages={"required": "Say why, in a few words."},
+    )
 
     def __init__(self, data: Any = None) -> None:
         super().__init__(data, auto_id="reason-%s", label_suffix="")

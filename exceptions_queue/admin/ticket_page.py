@@ -11,6 +11,7 @@ from django.urls import reverse
 
 from exceptions_queue import actions
 from exceptions_queue.admin import looks, words
+from exceptions_queue.admin.effects import shown_effects
 from exceptions_queue.admin.ticket_forms import AssignForm, FixForm, LinkForm, NoteForm, ReasonForm
 from exceptions_queue.admin.timeline import entries
 from exceptions_queue.models import Ticket, TicketStatus
@@ -62,7 +63,7 @@ def context(ticket: Ticket, user: User, *, forms: dict[str, Any] | None = None) 
         else None,
         "assign_form": (given.get("assign") or AssignForm(ticket)) if "assign" in offered else None,
         "skip_form": (given.get("skip") or ReasonForm()) if "skip" in offered else None,
-        "replay_effects": actions.preview(ticket, "replay") if "replay" in offered else [],
+        "replay_effects": shown_effects(actions.preview(ticket, "replay")) if "replay" in offered else [],
         "link_form": (given.get("link-object") or LinkForm()) if "link-object" in offered else None,
         "note_form": (given.get("note") or NoteForm()) if "note" in offered else None,
         "urls": {name: _act_url(ticket, name) for name in ("fix", "retry", "replay", "skip", "assign", "note")},

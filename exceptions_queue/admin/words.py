@@ -1,16 +1,18 @@
 """A ticket in plain words, for people who are no engineers: the question, what happened, what to do about it."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from exceptions_queue.models import Milestone, Ticket
 from integrations.models import Connection
-from onboarding.models import Attempt
+from integrations.redact import redact_text
+from onboarding.models import Attempt, Step
 from onboarding.payload import catalogue
-from onboarding.steps.base import EnsureHandler
+from onboarding.steps.base import EnsureHandler, Facts
 from onboarding.steps.registry import HANDLERS
 from onboarding.words import Category
 
-VENDORS = {"hubspot": "HubSpot", "asana": "Asana", "zendesk": "Zendesk", "stripe": "Stripe"}
+VENDORS = {"hubspot": "HubSpot", "asana": "Asana", "zendesk": "Zendesk", "stripe": "Stripe", "smtp": "Mail"}
 PLURALS = {"company": "companies"}
 OUTCOMES = {
     "": "under way",
@@ -61,6 +63,22 @@ def title(uses: str) -> str:
 def kind(ticket: Ticket) -> str:
     handler = HANDLERS.get(ticket.step.uses) if ticket.step else None
     return handler.kind if isinstance(handler, EnsureHandler) else "object"
+
+
+def item_name(step: Step, item: str, content: dict[str, Any], *, may_see: bool) -> str:
+    """Which one of a step's objects, as its handler calls it: a task's name, a user's address."""
+    handler = HANDLERS.get(step.uses)
+    if not item or not isinstance(handler, EnsureHandler):
+        return item
+    facts = Facts(content, step.transaction.onboarding_transaction_id, item=item, options=step.options)
+    if item not in handler.items(facts):
+        return "one that the data does not name any more"
+    name = handler.label(facts)
+    return name if may_see else redact_text(name)
+
+
+def article(word: str) -> str:
+    return f"an {word}" if word[:1].lower() in "aeio" else f"a {word}"  # a user, an organization
 
 
 def plural(word: str) -> str:
@@ -136,7 +154,7 @@ def _ambiguous(ticket: Ticket) -> Story:
     count = len(ticket.candidates)
     if count == 1:
         label = ticket.candidates[0].get("label", "")
-        headline = f"{name} has a {kind(ticket)} called {label}: is it {customer(ticket)}?"
+        headline = f"{name} has {article(kind(ticket))} called {label}: is it {customer(ticket)}?"
     else:
         many = NUMBERS.get(count, str(count))
         headline = f"{name} has {many} {plural(kind(ticket))}{on}: which one is {customer(ticket)}?"

@@ -1,0 +1,21 @@
+"""What an action would do to steps, as the pages show it."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from exceptions_queue.admin import looks
+from onboarding.services import Effect
+
+VERDICTS = {
+    "skip": ("Skip", looks.MUTED, "remove_circle"),
+    "look-up": ("Look up", looks.INFO, "search"),
+    "create": ("Create", looks.INFO, "add_circle"),
+    "send-again": ("Write again", looks.INFO, "sync"),
+    "cannot-be-undone": ("Cannot be undone", looks.BAD, "warning"),
+}
+
+
+def shown_effects(effects: Iterable[Effect]) -> list[dict[str, Any]]:
+    """For ``admin/firstvalue/effects.html``."""
+    parts = ((effect, VERDICTS[effect.verdict]) for effect in effects)
+    return [{"effect": effect, "label": label, "tone": tone, "icon": icon} for effect, (label, tone, icon) in parts]
