@@ -6,7 +6,7 @@ from exceptions_queue.actions import ACTIONS
 from exceptions_queue.models import Ticket
 from integrations.models import Connection
 from integrations.sandbox.control import SandboxControl
-from onboarding.models import MatchChoice, ObjectMapping, OnboardingTransaction
+from onboarding.models import AuditEntry, MatchChoice, ObjectMapping, OnboardingTransaction
 from onboarding.words import Status
 from tests.conftest import Drain
 from tests.console.conftest import As, Pay, act, open_ticket, page, text
@@ -147,3 +147,56 @@ def test_the_page_follows_a_retry(
     after = engineer.get(live).json()
     assert after["moving"] is False
     assert "The run is complete" in after["html"]
+
+
+# --- Each role, each action --------------------------------------------------------------------------------------------
+
+QUEUE_OF = {
+    "sales": "sales-ops",
+    "support": "support-ops",
+    "engineer": "revenue-operations",
+    "finance": "finance",
+    "lead": "leads",
+}
+DATA = {
+    "fix": {"customer.legal_name": "Beta Works AG"},
+    "choose-match": {"create": "true"},
+    "retry": {},
+    "link-object": {"external_id": "999"},
+    "replay": {},
+    "skip": {"reason": "Done by hand"},
+    "assign": {"queue": "leads", "owner": ""},
+    "note": {"text": "Seen"},
+}
+MAY = {
+    "fix": {"sales", "support", "engineer", "lead"},
+    "choose-match": {"sales", "support", "engineer", "lead"},
+    "retry": {"sales", "support", "engineer", "finance", "lead"},
+    "link-object": {"support", "engineer"},
+    "replay": {"support", "engineer", "lead"},
+    "skip": {"support", "engineer", "lead"},
+    "assign": {"engineer", "lead"},
+    "note": {"sales", "support", "engineer", "finance", "lead"},
+}
+OFFERED_FOR = {"fix": "validation-error", "choose-match": "unknown-outcome"}
+"""The category in which an action makes sense; most do after a server error."""
+
+
+def test_the_table_names_every_action() -> None:
+    assert set(MAY) == set(DATA) == set(ACTIONS)
+
+
+@pytest.mark.parametrize("who", sorted(QUEUE_OF))
+@pytest.mark.parametrize("name", sorted(MAY))
+def test_each_role_does_to_its_own_tickets_what_it_may_and_nothing_else(
+    support_ticket: Ticket, as_: As, name: str, who: str
+) -> None:
+    problems = [{"path": "customer.legal_name", "name": "name", "reason": "is taken"}] if name == "fix" else []
+    category = OFFERED_FOR.get(name, "server-error")
+    Ticket.objects.filter(pk=support_ticket.pk).update(queue=QUEUE_OF[who], category=category, problems=problems)
+    before = AuditEntry.objects.filter(actor=who).count()
+
+    answer = as_(who).post(act(support_ticket, name), DATA[name])
+
+    did = AuditEntry.objects.filter(actor=who).count() > before
+    assert (answer.status_code, did) == ((302, True) if who in MAY[name] else (403, False))

@@ -58,13 +58,22 @@ def vendors(hubspot: Connection, asana: Connection, zendesk: Connection) -> list
 @pytest.fixture
 def sales(chromium: Browser, live_server: LiveServer) -> Iterator[Page]:
     """Sales ops, logged in through the form; whatever the browser complains of fails the test."""
+    yield from logged_in("sales", chromium, live_server)
+
+
+@pytest.fixture
+def engineer(chromium: Browser, live_server: LiveServer) -> Iterator[Page]:
+    yield from logged_in("engineer", chromium, live_server)
+
+
+def logged_in(name: str, chromium: Browser, live_server: LiveServer) -> Iterator[Page]:
     context = chromium.new_context(base_url=live_server.url, viewport={"width": 1440, "height": 900})
     tab = context.new_page()
     complaints: list[str] = []
     tab.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
     tab.on("pageerror", lambda error: complaints.append(str(error)))
     tab.goto("/")
-    tab.get_by_label("Username").fill("sales")
+    tab.get_by_label("Username").fill(name)
     tab.get_by_label("Password").fill("pw")
     tab.get_by_role("button", name="Log in").click()
     expect(tab).to_have_url(f"{live_server.url}/admin/")
@@ -101,6 +110,20 @@ def test_a_choice_is_made_with_the_keyboard(ambiguous: Ticket, sales: Page, drai
     expect(sales.get_by_text("Your choice is kept for this customer")).to_be_visible()
     drain()
     expect(sales.get_by_text("The run is complete.")).to_be_visible(timeout=15_000)
+
+
+def test_an_engineer_enters_the_new_token_and_what_waited_goes_on(
+    refused: Ticket, engineer: Page, drain: Drain
+) -> None:
+    engineer.get_by_role("link", name="HubSpot refuses our credentials; 1 run waits").click()
+    engineer.get_by_role("link", name="Open the connection", exact=True).click()
+    engineer.get_by_label("Token").fill("the-new-token-of-hubspot")
+    engineer.get_by_role("button", name="Save and test").click()
+    expect(engineer.get_by_text("The test passed")).to_be_visible()
+    drain()
+    engineer.goto(page(refused))
+    expect(engineer.get_by_text("Resolved").first).to_be_visible()
+    assert OnboardingTransaction.objects.get().status == Status.COMPLETE
 
 
 @pytest.mark.parametrize("width", [390, 1440])
