@@ -58,6 +58,8 @@ class SettingsForm(forms.Form):
             "max_concurrency": connection.max_concurrency,
         }
         super().__init__(data, initial=initial, auto_id="settings-%s", label_suffix="")
+        if not info(connection).hosts:
+            del self.fields["base_url"]  # it goes where the installation says, and nowhere else
         self.option_names = info(connection).option_names
         for name in self.option_names:
             self.fields[f"option-{name}"] = forms.CharField(

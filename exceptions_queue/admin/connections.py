@@ -177,7 +177,7 @@ class ConnectionAdmin(ReadOnlyAdmin):
                 slug,
                 system=system,
                 provider=provider,
-                base_url=given["base_url"].strip(),
+                base_url=given.get("base_url", "").strip(),
                 environment=given["environment"],
                 options=options,
                 enabled=given.get("enabled"),
@@ -211,7 +211,7 @@ class ConnectionAdmin(ReadOnlyAdmin):
             lacking=_lacking(connection, {row.name for row in secrets}),
             may_test=user.has_perm(TEST),
             credentials_form=(forms.get("credentials") or CredentialsForm(connection))
-            if user.has_perm(ENTER)
+            if user.has_perm(ENTER) and info(connection).secret_names
             else None,
             settings_form=(forms.get("settings") or SettingsForm(connection))
             if user.has_perm("integrations.change_connection")

@@ -115,3 +115,15 @@ def test_no_page_shows_a_secret(refused: Ticket, connections: dict[str, Connecti
         shown = admin.get(each)
         assert shown.status_code == 200, each
         assert not [secret for secret in (*secrets, *ciphertexts) if secret in shown.content.decode()], each
+
+
+def test_mail_has_neither_credentials_nor_an_address(smtp: Connection, as_: As) -> None:
+    shown = as_("engineer").get(url(smtp))
+    assert "Base URL" not in text(shown)
+    assert "Save and test" not in text(shown)
+    answer = as_("engineer").post(
+        url(smtp, "settings"),
+        {"environment": "sandbox", "enabled": "on", "option-reply_to": "help@firstvalue.example"},
+        follow=True,
+    )
+    assert Connection.objects.get(pk=smtp.pk).options["reply_to"] == "help@firstvalue.example", text(answer)
