@@ -173,6 +173,8 @@ LEASE_SECONDS = STEP_SECONDS + DB_BUSY_SECONDS + LEASE_MARGIN_SECONDS
 HOLD_SECONDS = env.float("HOLD_SECONDS", 60.0)
 """How long a bare payment intent waits for its checkout session or invoice."""
 RETRY_BASE_SECONDS = env.float("RETRY_BASE_SECONDS", 2.0)
+READY_LAG_SECONDS = env.float("READY_LAG_SECONDS", 60.0)
+"""Work that has been due for longer while nothing is begun makes ``/readyz`` fail."""
 DEMO_LOGINS = env.json("DEMO_LOGINS", [])
 """What the login page offers to click, of ``make demo`` alone: [{name, does, password}]."""
 KICKOFF_POLL_SECONDS = env.float("KICKOFF_POLL_SECONDS", 300.0)

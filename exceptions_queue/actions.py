@@ -129,7 +129,12 @@ def _own_step(ticket: Ticket) -> str:
 
 def _skip(ticket: Ticket, actor: Actor, data: dict[str, Any]) -> None:
     assert ticket.step_id  # noqa: S101  (offered only then)
-    services.skip_step(ticket.step_id, actor=actor.name, reason=str(data.get("reason") or ""))
+    services.skip_step(
+        ticket.step_id,
+        actor=actor.name,
+        reason=str(data.get("reason") or ""),
+        with_dependents=data.get("with_dependents") is True,
+    )
 
 
 def preview(ticket: Ticket, name: str, *, from_step: str = "") -> list[services.Effect]:
@@ -140,7 +145,9 @@ def preview(ticket: Ticket, name: str, *, from_step: str = "") -> list[services.
         return services.replay_preview(ticket.transaction_id, from_step or _own_step(ticket))
     if ticket.step_id is None:
         raise Refused("The run has not begun; it starts with its first step once it may.")
-    return [services.skip_preview(ticket.step_id) if name == "skip" else services.retry_preview(ticket.step_id)]
+    if name == "skip":
+        return services.skip_preview(ticket.step_id)
+    return [services.retry_preview(ticket.step_id)]
 
 
 @retried

@@ -76,7 +76,11 @@ def _assign(request: HttpRequest, _user: User, ticket: Ticket) -> Read:
 
 def _skip(request: HttpRequest, _user: User, ticket: Ticket) -> Read:
     form = ReasonForm(request.POST)
-    return (form if ticket.is_open else None), lambda: {"reason": request.POST.get("reason", "")}
+    along = request.POST.get("with_dependents") == "true"
+    return (form if ticket.is_open else None), lambda: {
+        "reason": request.POST.get("reason", ""),
+        "with_dependents": along,
+    }
 
 
 def _note(request: HttpRequest, _user: User, _ticket: Ticket) -> Read:

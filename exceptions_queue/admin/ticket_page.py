@@ -63,6 +63,7 @@ def context(ticket: Ticket, user: User, *, forms: dict[str, Any] | None = None) 
         else None,
         "assign_form": (given.get("assign") or AssignForm(ticket)) if "assign" in offered else None,
         "skip_form": (given.get("skip") or ReasonForm()) if "skip" in offered else None,
+        "skip_effects": actions.preview(ticket, "skip")[1:] if "skip" in offered else [],
         "replay_effects": shown_effects(actions.preview(ticket, "replay")) if "replay" in offered else [],
         "link_form": (given.get("link-object") or LinkForm()) if "link-object" in offered else None,
         "note_form": (given.get("note") or NoteForm()) if "note" in offered else None,

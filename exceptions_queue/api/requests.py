@@ -53,8 +53,9 @@ class ReplaySerializer(RequestSerializer):
     )
 
 
-class ReasonSerializer(RequestSerializer):
+class SkipSerializer(RequestSerializer):
     reason = StrictText(max_length=500)
+    with_dependents = StrictFlag(required=False, help_text="Leave out those that need what it would make, too.")
 
 
 class OptionalReasonSerializer(RequestSerializer):

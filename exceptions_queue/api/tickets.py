@@ -159,7 +159,7 @@ _CALLS: dict[str, tuple[type[TicketAction], type[Serializer[Any]], str, dict[str
         "Do a step and all that comes after it again",
         {"from_step": "crm.account"},
     ),
-    "skip": (TicketAction, requests.ReasonSerializer, "Go on without the step", {"reason": "Done by hand."}),
+    "skip": (TicketAction, requests.SkipSerializer, "Go on without the step", {"reason": "Done by hand."}),
     "assign": (
         Assign,
         requests.AssignSerializer,

@@ -11,6 +11,7 @@ from django.views.decorators.csrf import csrf_exempt
 
 from integrations.problems import problem
 from onboarding.engine import dispatch
+from onboarding.engine.health import standstill
 
 log = logging.getLogger(__name__)
 _migrated = False
@@ -26,19 +27,28 @@ def alive(request: HttpRequest) -> HttpResponse:
 @csrf_exempt
 @never_cache
 def ready(request: HttpRequest) -> HttpResponse:
-    """The database answers and its migrations are applied. The broker is told and decides nothing: without it we are slower."""
+    """The database answers, its migrations are applied, and due work is being taken.
+
+    The broker is told and decides nothing: without it we are slower.
+    """
     if refusal := _wrong_method(request):
         return refusal
     broker = "ok" if dispatch.takes_hints() else "not used now; the scheduler does its work"
-    facts: dict[str, Any] = {"database": "ok", "migrations": "applied", "broker": broker}
+    facts: dict[str, Any] = {"database": "ok", "migrations": "applied", "broker": broker, "work": "taken"}
     try:
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1")
         if not _is_migrated():
             return problem(503, "Some migrations are not applied.", **facts | {"migrations": "not applied"})
+        if reason := standstill():
+            return problem(503, f"Due work is not being taken: {reason}", **facts | {"work": "standing still"})
     except DatabaseError as error:
         log.warning("Not ready: the database does not answer (%s).", type(error).__name__)
-        return problem(503, "The database does not answer.", **facts | {"database": "down", "migrations": "unknown"})
+        return problem(
+            503,
+            "The database does not answer.",
+            **facts | {"database": "down", "migrations": "unknown", "work": "unknown"},
+        )
     return JsonResponse({"status": "ready", **facts})
 
 

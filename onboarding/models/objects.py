@@ -43,9 +43,6 @@ class Intent(models.Model):
     token = models.PositiveIntegerField(help_text="The claim that last held it.")
     send_by = models.DateTimeField(help_text="After this its holder sends nothing.")
     unknown_since = models.DateTimeField(null=True, help_text="When an outcome was first found to be unknown.")
-    absence_confirmed_by = models.CharField(
-        max_length=150, blank=True, help_text="Who looked at the vendor and said that nothing is there."
-    )
     job_id = models.CharField(max_length=255, blank=True)
     job_started_at = models.DateTimeField(null=True)
     created_at = models.DateTimeField()

@@ -11,6 +11,7 @@ from onboarding.engine.facts import facts_of
 from onboarding.engine.locks import lock_run, retried
 from onboarding.models import MatchChoice, OnboardingTransaction, Step
 from onboarding.services.base import Refused
+from onboarding.services.steps import dependents
 from onboarding.steps.base import EnsureHandler, Facts
 from onboarding.steps.registry import HANDLERS
 from onboarding.words import IntentState, Status, StepState
@@ -40,10 +41,15 @@ def retry_preview(step_pk: int) -> Effect:
     return _effect(step.transaction, step)
 
 
-def skip_preview(step_pk: int) -> Effect:
-    step = Step.objects.get(pk=step_pk)
+def skip_preview(step_pk: int) -> list[Effect]:
+    """What skipping one step would leave out."""
+    step = Step.objects.select_related("transaction").get(pk=step_pk)
     text = "It is left out, with your reason; what comes after it goes on, and nothing is done at the vendor."
-    return Effect(step.key, _title(step), "skip", text)
+    needing = f"It needs what {step.key} would make: it can only be left out along with it."
+    return [
+        Effect(step.key, _title(step), "skip", text),
+        *(Effect(other.key, _title(other), "skip", needing) for other in dependents(step.transaction, step)),
+    ]
 
 
 @retried

@@ -58,30 +58,47 @@ def retry_if_possible(step_pk: int, *, actor: str) -> None:
 
 
 @retried
-def skip_step(step_pk: int, *, actor: str, reason: str) -> None:
-    """Go on without the step. Raises ``Refused`` where another unfinished step needs what it would make."""
+def skip_step(step_pk: int, *, actor: str, reason: str, with_dependents: bool = False) -> None:
+    """Go on without the step, and ``with_dependents`` without those that need what it would make.
+
+    Raises ``Refused`` where there are such and they are not to be left out. An outcome that is unknown stays so: nothing is
+    looked for, made or taken back at the vendor.
+    """
     text = given_reason(reason)
     with db.atomic():
         run, step = locked(step_pk)
         if step.is_done or run.is_over:
             raise Refused(f"The step {step.key} is {step.get_state_display().lower()}; there is nothing to skip.")
-        if needing := _needing(run, step):
-            raise Refused(f"{', '.join(needing)} cannot do without it: link its object instead, or skip those first.")
-        step.skip(at=clock.now(), reason=text)
-        step.category, step.problems, step.candidates = "", [], []
-        step.save()
-        audit.record(run, "onboarding.step.skipped", actor=actor, data={"step": step.key})
-        step_unblocked.send(Step, step=step)
+        needing = dependents(run, step)
+        if needing and not with_dependents:
+            listed = ", ".join(other.key for other in needing)
+            raise Refused(f"{listed} cannot do without it: link its object instead, or skip them along with it.")
+        _skip(run, step, actor=actor, reason=text)
+        for other in needing:
+            _skip(run, other, actor=actor, reason=f"Needs {step.key}, which was skipped: {text}")
         advance(run)
         run.save()
 
 
-def _needing(run: OnboardingTransaction, step: Step) -> list[str]:
-    """Unfinished steps that need the step's object, where there is none."""
+def _skip(run: OnboardingTransaction, step: Step, *, actor: str, reason: str) -> None:
+    step.skip(at=clock.now(), reason=reason)
+    step.category, step.problems, step.candidates = "", [], []
+    step.save()
+    audit.record(run, "onboarding.step.skipped", actor=actor, data={"step": step.key})
+    step_unblocked.send(Step, step=step)
+
+
+def dependents(run: OnboardingTransaction, step: Step) -> list[Step]:
+    """Unfinished steps that need the step's object, where there is none, and those that need theirs; in playbook order."""
     if step.mappings.filter(item="").exists():
         return []
-    unfinished = [other for other in run.steps.exclude(pk=step.pk) if not other.is_done]
-    return [other.key for other in unfinished if step.uses in HANDLERS[other.uses].needs]
+    lacking, found = {step.uses}, []
+    for other in run.steps.order_by("position"):
+        if other.pk != step.pk and not other.is_done and lacking.intersection(HANDLERS[other.uses].needs):
+            found.append(other)
+            if not other.mappings.filter(item="").exists():
+                lacking.add(other.uses)
+    return found
 
 
 @retried

@@ -42,6 +42,7 @@ def test_readyz_says_that_all_is_there(client: Client, db: None) -> None:
         "database": "ok",
         "migrations": "applied",
         "broker": "not used now; the scheduler does its work",
+        "work": "taken",
     }
 
 

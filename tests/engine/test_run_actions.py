@@ -191,6 +191,44 @@ def test_what_others_need_is_not_skipped(accept: Accept, drain: Drain, sandbox: 
         services.skip_step(step_of(run, "crm.account").pk, **BY)
 
 
+def test_what_needs_it_is_skipped_along(accept: Accept, drain: Drain, sandbox: SandboxControl) -> None:
+    sandbox.add_fault("hubspot", "error_before", method="POST", path="*/companies/*", status=400)
+    run = accept()
+    drain()
+    assert [effect.step for effect in services.skip_preview(step_of(run, "crm.account").pk)] == [
+        "crm.account",
+        "crm.contact",
+        "delivery.project",
+    ]
+    services.skip_step(step_of(run, "crm.account").pk, **BY, with_dependents=True)
+    drain()
+    assert status_of(run) == Status.COMPLETE
+    assert created(sandbox) == {"organizations": 1}
+    assert "Needs crm.account" in step_of(run, "delivery.project").skip_reason
+
+
+@pytest.mark.parametrize("answer", ["link", "create", "skip"])
+def test_an_unknown_outcome_is_linked_created_or_given_up(
+    accept: Accept, drain: Drain, sandbox: SandboxControl, answer: str
+) -> None:
+    """Asana lists nothing and may have made the project: a person says what is so."""
+    sandbox.configure("asana", search_lag="never")
+    sandbox.add_fault("asana", "error_after", method="POST", path="*/instantiateProject", count=1)
+    run = accept()
+    drain()
+    step = step_of(run, "delivery.project")
+    assert step.category == Category.UNKNOWN_OUTCOME
+    (made,) = sandbox.objects("asana", "projects")
+    if answer == "skip":
+        services.skip_step(step.pk, **BY)
+    else:
+        services.choose_match(step.pk, external_id=made["id"] if answer == "link" else "", actor="kim")
+    drain()
+    assert status_of(run) == Status.COMPLETE
+    assert len(sandbox.objects("asana", "projects")) == (2 if answer == "create" else 1)
+    assert ObjectMapping.objects.filter(kind="project").exists() == (answer != "skip")
+
+
 # --- Unlink ------------------------------------------------------------------------------------------------------------
 
 
