@@ -157,7 +157,7 @@ class Stage:
             return
         steps = list(run.steps.all())
         done = [step for step in steps if step.is_done]
-        moving = any(step.state in ("pending", "running") and step.due_at for step in steps)
+        moving = any(step.state == "running" or (step.state == "pending" and step.due_at) for step in steps)
         tickets = list(covering(run).order_by("pk"))
         if run.status == Status.READY_FOR_KICKOFF and run.steps.filter(waits_for=WaitsFor.EVENT).exists():
             self._book_kickoff(run)

@@ -104,5 +104,5 @@ def test_the_demo_ends_as_it_promises_though_its_worker_is_killed(tmp_path: Path
             assert process.wait(120) == 0, (tmp_path / "demo.log").read_text()
         finally:
             process.kill()
-    assert "7 paid · 4 complete · 3 owned tickets · 0 duplicates" in (tmp_path / "demo.log").read_text()
+    assert "14 paid · 9 complete · 5 owned tickets · 0 duplicates" in (tmp_path / "demo.log").read_text()
     assert not demo.pids("gunicorn")
