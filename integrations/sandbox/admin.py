@@ -89,7 +89,7 @@ def _reset(lever: Lever) -> Json:
 
 
 def reset(tx: Tx, dialects: Mapping[str, Dialect]) -> None:
-    """Back to three new accounts."""
+    """Back to new accounts."""
     tx.clear()
     tx.change_settings("*", {"opened": tx.now})
     for dialect in dialects.values():
@@ -134,9 +134,13 @@ def _checked(dialect: Dialect, changes: Json) -> Json:
     """Settings as they may be stored. Raises ValueError for an unknown name or a value of the wrong kind."""
     for name, value in changes.items():
         match name, value:
-            case "search_lag" | "job_seconds", _ if name in dialect.defaults:
+            case "search_lag" | "job_seconds" | "key_lifetime", _ if name in dialect.defaults:
                 as_seconds(value)
             case "job_outcome", "succeeded" | "failed" if name in dialect.defaults:
+                pass
+            case "idempotency", "honour" | "ignore" if name in dialect.defaults:
+                pass
+            case "unique", list() if name in dialect.defaults and all(isinstance(each, str) for each in value):
                 pass
             case "rate_limit", None | {"requests": int(), "seconds": int() | float()}:
                 pass
