@@ -134,10 +134,12 @@ def _checked(dialect: Dialect, changes: Json) -> Json:
     """Settings as they may be stored. Raises ValueError for an unknown name or a value of the wrong kind."""
     for name, value in changes.items():
         match name, value:
-            case "search_lag" | "job_seconds" | "key_lifetime", _ if name in dialect.defaults:
+            case "search_lag" | "job_seconds", _ if name in dialect.defaults:
                 as_seconds(value)
             case "job_outcome", "succeeded" | "failed" if name in dialect.defaults:
                 pass
+            case "key_lifetime", _ if name in dialect.defaults:
+                as_seconds(value)
             case "idempotency", "honour" | "ignore" if name in dialect.defaults:
                 pass
             case "unique", list() if name in dialect.defaults and all(isinstance(each, str) for each in value):
