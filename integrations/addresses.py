@@ -32,9 +32,8 @@ def checked_base_url(url: str, info: ProviderInfo, environment: str) -> str:
     """
     if not url:
         if info.connector is not None and info.hosts:
-            raise ValueError(
-                f"{info.name} needs a base URL of your own account, such as https://acme{info.hosts[0][1:]}"
-            )
+            example = info.hosts[0].replace("*", "acme", 1)
+            raise ValueError(f"{info.name} needs a base URL of your own account, such as https://{example}")
         return ""
     if not info.hosts:
         raise ValueError(f"{info.name} has no base URL: this installation's settings say where it leads")

@@ -1,10 +1,12 @@
-"""Start-up checks of this app: what is wrong here would only show once a secret is read."""
+"""Start-up checks of this app: what is wrong here would only show once a secret is read, or a vendor is asked."""
 
 from typing import Any
 
 from cryptography.fernet import Fernet
 from django.conf import settings
 from django.core import checks
+
+from integrations import providers
 
 
 @checks.register(checks.Tags.security)
@@ -18,6 +20,16 @@ def field_encryption_keys(app_configs: Any, **kwargs: Any) -> list[checks.CheckM
         for number, key in enumerate(settings.FIELD_ENCRYPTION_KEYS, start=1)
         if not _is_key(key)
     ]
+
+
+@checks.register
+def mappings_are_sound(app_configs: Any, **kwargs: Any) -> list[checks.CheckMessage]:  # noqa: ARG001
+    """Reads the files again: what was wrong when the app was made ready must be said, once, and in words."""
+    try:
+        providers.load_mappings()
+    except providers.MappingError as error:
+        return [checks.Error(message, id="integrations.E002") for message in error.each]
+    return []
 
 
 def _is_key(key: str) -> bool:

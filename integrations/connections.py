@@ -135,9 +135,13 @@ def close_after_probe(connection_pk: int, actor: str) -> ProbeResult:
     return result
 
 
-def default_connection(system: str) -> Connection | None:
-    """The enabled connection through which we write to a system; the oldest of several."""
-    writers = [name for name, info in PROVIDERS.items() if info.connector is not None]
+def default_connection(system: str, provider: str = "") -> Connection | None:
+    """The enabled connection through which we write to a system; the oldest of several.
+
+    Of that ``provider``, for what only it can do; without one of any built-in provider.
+    """
+    known = [name for name, info in PROVIDERS.items() if info.connector is not None and not info.mapped]
+    writers = [provider] if provider else known
     return Connection.objects.filter(system=system, enabled=True, provider__in=writers).order_by("pk").first()
 
 

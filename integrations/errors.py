@@ -44,6 +44,10 @@ class ProviderError(Exception):
     stop_and_queue: bool = False
     """The vendor documents that retrying is no use (Zendesk's TooManyJobs)."""
     fields: list[FieldProblem] = field(default_factory=list)
+    existing_id: str = ""
+    """Of a conflict: the object that exists already, where the vendor names it."""
+    existing_by: str = ""
+    """The unique key that it was met by; empty where that does not show whose it is."""
 
     def __str__(self) -> str:
         status = f" (HTTP {self.http_status})" if self.http_status else ""

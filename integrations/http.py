@@ -74,7 +74,7 @@ def segment(value: object) -> str:
 
 
 class VendorHttp(Outbound):
-    """HTTP calls. A provider refines errors through ``translate``."""
+    """HTTP calls. A provider refines errors through ``translate``, and through ``denies`` finds them in a success."""
 
     def __init__(
         self,
@@ -87,6 +87,7 @@ class VendorHttp(Outbound):
     ) -> None:
         super().__init__(connection, subject=subject, deadline=deadline, before_write=before_write)
         self.translate: Translate = lambda _status, _headers, _body: None
+        self.denies: Translate = lambda _status, _headers, _body: None
         self._headers = headers
 
     @overload
@@ -195,6 +196,9 @@ class VendorHttp(Outbound):
     def _judge(self, raw: _Raw, expect: type[pydantic.BaseModel] | None, ok: tuple[int, ...], writes: bool) -> Any:
         if raw.status not in ok:
             raise self._refused(raw, writes)
+        if denied := self.denies(raw.status, raw.headers, raw.body):
+            denied.message = redact_text(denied.message)
+            raise denied
         if expect is None:
             return None
         if not raw.is_json:

@@ -6,4 +6,10 @@ class OnboardingConfig(AppConfig):
     verbose_name = "Onboarding"
 
     def ready(self) -> None:
+        from contextlib import suppress
+
+        from integrations.providers import MappingError
         from onboarding import checks, receivers, steps  # noqa: F401  (registers them)
+
+        with suppress(MappingError):  # the start-up check says what is wrong
+            steps.http.load()

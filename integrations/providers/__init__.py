@@ -1,18 +1,29 @@
 """The providers, by name. A new vendor is one file here, one ``register`` line below, and its tests."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from integrations.errors import Kind, ProviderError
 from integrations.models import Connection
 from integrations.providers.asana import Asana
 from integrations.providers.base import TOKEN, WEBHOOK_SECRET, Connector
+from integrations.providers.http import connector_for
+from integrations.providers.http_mapping import MappingError, mappings
 from integrations.providers.hubspot import HubSpot
 from integrations.providers.smtp import Smtp
 from integrations.providers.zendesk import Zendesk
 
-__all__ = ["PROVIDERS", "TOKEN", "WEBHOOK_SECRET", "ProviderInfo", "connector", "register"]
+__all__ = [
+    "PROVIDERS",
+    "TOKEN",
+    "WEBHOOK_SECRET",
+    "MappingError",
+    "ProviderInfo",
+    "connector",
+    "load_mappings",
+    "register",
+]
 
 
 @dataclass(frozen=True)
@@ -30,6 +41,8 @@ class ProviderInfo:
     option_names: tuple[str, ...] = ()
     required_options: tuple[str, ...] = ()
     connector: type[Connector] | None = None
+    mapped: bool = False
+    """Described by a mapping: only steps of that mapping use it."""
 
 
 _providers: dict[str, ProviderInfo] = {}
@@ -42,6 +55,19 @@ def register(provider: ProviderInfo | type[Connector]) -> None:
     if info.name in _providers:
         raise ValueError(f"provider {info.name!r} is registered twice")
     _providers[info.name] = info
+
+
+def load_mappings() -> None:
+    """(Re)read the mapping files and register a provider each, in place of those read before. Raises ``MappingError``."""
+    mappings.cache_clear()
+    found = mappings()
+    built_in = {name for name, info in _providers.items() if not info.mapped}
+    if taken := [made for name, made in found.items() if name in built_in]:
+        raise MappingError(f"{made.file}: name: {made.name} is a built-in provider" for made in taken)
+    for name in set(_providers) - built_in:
+        del _providers[name]
+    for made in found.values():
+        register(replace(_info(connector_for(made)), mapped=True))
 
 
 def connector(

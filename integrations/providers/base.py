@@ -28,10 +28,14 @@ class CreateSafety(Enum):
 
 @dataclass(frozen=True)
 class ObjectKind:
-    """``search_lag`` (seconds): an empty search says nothing about writes younger than this."""
+    """``search_lag`` (seconds): an empty search says nothing about writes younger than this.
+
+    ``key_lifetime`` (seconds): for so long the vendor knows an idempotency key again, counted from its first use.
+    """
 
     safety: CreateSafety
     search_lag: float = 0.0
+    key_lifetime: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,8 @@ class Found:
 class Created:
     external_id: str
     url: str = ""
+    items: Mapping[str, "Created"] = field(default_factory=dict)
+    """Of one call for many items: what was made for each, by the item's key; ``external_id`` is empty then."""
 
 
 @dataclass(frozen=True)
@@ -131,6 +137,10 @@ class Connector(ABC):
     def update(self, kind: str, external_id: str, params: dict[str, Any]) -> None:  # noqa: ARG002
         """Change what ``params`` names of an object that exists. Repeating it changes nothing. Raises ``ProviderError``."""
         raise TypeError(f"{self.provider} cannot update a {kind}")
+
+    def undo(self, kind: str, external_id: str) -> None:  # noqa: ARG002
+        """Take back what ``create`` made. What is gone already is taken back. Raises ``ProviderError``."""
+        raise TypeError(f"{self.provider} cannot take back a {kind}")
 
     def associate(self, kind: str, external_id: str, to_kind: str, to_id: str) -> None:  # noqa: ARG002
         """Tie two objects together. Repeating it changes nothing. Raises ``ProviderError``."""

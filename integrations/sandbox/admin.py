@@ -95,7 +95,7 @@ def _reset(lever: Lever) -> Json:
 
 
 def reset(tx: Tx, dialects: Mapping[str, Dialect]) -> None:
-    """Back to three new accounts."""
+    """Back to new accounts."""
     tx.clear()
     tx.change_settings("*", {"opened": tx.now})
     for dialect in dialects.values():
@@ -154,6 +154,12 @@ def _checked(dialect: Dialect, changes: Json) -> Json:
             case "search_lag" | "job_seconds", _ if name in dialect.defaults:
                 as_seconds(value)
             case "job_outcome", "succeeded" | "failed" if name in dialect.defaults:
+                pass
+            case "key_lifetime", _ if name in dialect.defaults:
+                as_seconds(value)
+            case "idempotency", "honour" | "ignore" if name in dialect.defaults:
+                pass
+            case "unique", list() if name in dialect.defaults and all(isinstance(each, str) for each in value):
                 pass
             case "rate_limit", None | {"requests": int(), "seconds": int() | float()}:
                 pass

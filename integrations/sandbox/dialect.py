@@ -1,4 +1,4 @@
-"""What the three vendors' stand-ins share: a call, an answer, a route table and the two speeds at which writes show."""
+"""What the vendors' stand-ins share: a call, an answer, a route table and the two speeds at which writes show."""
 
 from __future__ import annotations
 

@@ -26,6 +26,7 @@ from .faults import Fault
 from .hubspot import HubSpot
 from .mail import Mail, MailServer
 from .store import Json, Store, Tx
+from .widgets import Widgets
 from .zendesk import Zendesk
 
 MAX_BODY = 5 * 1024 * 1024
@@ -62,7 +63,8 @@ class SandboxServer(ThreadingHTTPServer):
         self.store = Store(data)
         self.stopping = threading.Event()
         self.mail = Mail()
-        self.dialects: dict[str, Dialect] = {each.name: each for each in (HubSpot(), Asana(), Zendesk(), self.mail)}
+        dialects = (HubSpot(), Asana(), Zendesk(), Widgets(), self.mail)
+        self.dialects: dict[str, Dialect] = {each.name: each for each in dialects}
         with self.store.transaction() as tx:
             if not tx.settings("*"):
                 admin.reset(tx, self.dialects)

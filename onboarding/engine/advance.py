@@ -39,7 +39,7 @@ def advance(run: OnboardingTransaction, *, inline: bool = False) -> Step | None:
         if step.state == StepState.PENDING and step.due_at is None and done.issuperset(step.after)
     ]
     for step in ready:
-        step.connection = step.connection or default_connection(System(step.system))
+        step.connection = step.connection or default_connection(System(step.system), HANDLERS[step.uses].provider)
         make_due(step, now)
         step.save()
     _reach(run, steps, now)

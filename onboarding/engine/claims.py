@@ -1,7 +1,8 @@
 """Claiming a step: lease, fencing token, reservation and intent, in one short transaction."""
 
 import time
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -9,6 +10,7 @@ from django.conf import settings
 from django.db import transaction as db
 
 from integrations import clock, pace
+from integrations.errors import DeadlinePassed
 from integrations.models import Connection
 from integrations.words import Breaker
 from onboarding import audit
@@ -54,6 +56,8 @@ class Claim:
     known_from: str = ""
     intent: Intent | None = None
     choice: MatchChoice | None = None
+    known_parts: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    """Of a batch: (id, how it was matched) of what is mapped already, by item."""
 
     @property
     def lease_deadline(self) -> float:
@@ -191,7 +195,10 @@ def _prepare(
         "rejected": frozenset(RejectedMatch.objects.filter(**about).values_list("external_id", flat=True)),
         "choice": MatchChoice.objects.filter(**about).first(),
     }
-    if mapping:
+    if handler.parts(facts) is not None:
+        rows = step.mappings.values_list("item", "external_id", "how")
+        details["known_parts"] = {item: (external_id, how) for item, external_id, how in rows}
+    elif mapping:
         details |= {"known_id": mapping.external_id, "known_from": mapping.how}
     elif handler.shared:
         reservation = reserve(connection, handler.kind, match_key, step, now)
@@ -229,6 +236,18 @@ def reopen(claim: Claim, handler: EnsureHandler) -> bool:
 
 
 @retried
+def narrow(claim: Claim, params: dict[str, Any]) -> None:
+    """Freeze other parameters before a first send, as some of a batch are there already. A retry carries what it carried."""
+    intent = claim.intent
+    assert intent is not None  # noqa: S101  (a batch is claimed with one)
+    changed = {"params": params, "request_hash": digest_of(params), "created_at": clock.now()}
+    if not Intent.objects.filter(pk=intent.pk, token=claim.token).update(**changed):
+        raise DeadlinePassed
+    for name, value in changed.items():
+        setattr(intent, name, value)
+
+
+@retried
 def forget(choice: MatchChoice) -> None:
     """The object that a person chose is not there (any more): the choice must not stand in the way of another."""
     MatchChoice.objects.filter(pk=choice.pk, external_id=choice.external_id).delete()
@@ -249,10 +268,13 @@ def _intent(
     if intent.state == IntentState.DONE:
         # Its object vanished, or is only looked at: a lost holder must be noticed again.
         intent.state = IntentState.OPEN
+        if handler.parts(facts) is not None:
+            intent.unknown_since = None  # settled, and what a batch lacks now is another call
     elif intent.state == IntentState.NO_EFFECT:
         intent.reference = handler.reference(facts)
         intent.params = handler.params(facts)
         intent.request_hash = digest_of(intent.params)
+        intent.created_at = now
         intent.unknown_since = None
         intent.state = IntentState.OPEN
     elif intent.state == IntentState.OPEN and intent.token == step.token and intent.unknown_since is None:

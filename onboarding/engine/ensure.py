@@ -9,6 +9,8 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 
+from django.conf import settings
+
 from integrations import clock
 from integrations.errors import DeadlinePassed, Kind, ProviderError
 from integrations.providers.base import Connector, Created, CreateSafety, Found, JobAccepted, MatchKey
@@ -26,7 +28,7 @@ LONGEST_ID, LONGEST_URL = 255, 500
 
 def ensure(claim: Claim, handler: EnsureHandler, connector: Connector) -> Outcome:
     """Make sure that the step's object exists once, and is tied to the others. Raises ``ProviderError`` or ``DeadlinePassed``."""
-    outcome = _storable(_find_or_create(claim, handler, connector), connector)
+    outcome = storable(_find_or_create(claim, handler, connector), connector)
     if isinstance(outcome, Ensured):
         outcome = replace(outcome, awaited=handler.finished_by is not None and not outcome.done)
         try:
@@ -57,20 +59,35 @@ def _find_or_create(claim: Claim, handler: EnsureHandler, connector: Connector) 
         chosen = None
     if intent.state == IntentState.ACCEPTED:
         return _poll(handler, connector, intent)
-    seek = partial(_find, handler, connector, intent, rejected=claim.rejected)
-    create_anyway = chosen is not None and not _is_stale(chosen, intent)
+    seek = partial(find, handler, connector, intent, rejected=claim.rejected)
+    create_anyway = chosen is not None and not is_stale(chosen, intent)
     keys = handler.keys(claim.facts, intent.reference)
     if create_anyway:
         keys = [key for key in keys if key.name == "reference"]
     outcome = seek(keys)
     if outcome is None and not create_anyway:
-        outcome = _settle_unknown(handler, connector, intent)
+        outcome = settle_unknown(handler, connector, intent)
     if isinstance(outcome, Ambiguous | UnknownOutcome):
         outcome = replace(outcome, message=note + outcome.message)
-    return outcome or _create(handler, connector, intent, lambda: seek(keys))
+    if outcome:
+        return outcome
+    made = _create(claim, handler, connector, lambda: seek(keys), replays=not create_anyway)
+    if isinstance(made, Ensured) and made.created_by_us and made.external_id == claim.known_id:
+        return _replayed_the_gone(claim, handler, connector) or made
+    return made
 
 
-def _storable(outcome: Outcome, connector: Connector) -> Outcome:
+def _replayed_the_gone(claim: Claim, handler: EnsureHandler, connector: Connector) -> Outcome | None:
+    """A vendor that still remembers the key answers with the object that it no longer has."""
+    if connector.kind(handler.kind).safety is not CreateSafety.IDEMPOTENCY_KEY:
+        return None
+    return UnknownOutcome(
+        f"{connector.provider} no longer has the {handler.kind} {claim.known_id}, and answers with it when asked for "
+        "another one: restore it there, or link another one."
+    )
+
+
+def storable(outcome: Outcome, connector: Connector) -> Outcome:
     """An id that fits no column is no id that the vendor documents: the create's outcome is unknown. A long link is left out."""
     match outcome:
         case Ensured(external_id=name) | Waiting(job_id=name) if len(name) > LONGEST_ID:
@@ -83,12 +100,12 @@ def _storable(outcome: Outcome, connector: Connector) -> Outcome:
     return outcome
 
 
-def _is_stale(chosen: MatchChoice, intent: Intent) -> bool:
+def is_stale(chosen: MatchChoice, intent: Intent) -> bool:
     """A person's "nothing is there, create it" says nothing about a create that was sent after they looked."""
     return intent.unknown_since is not None and chosen.chosen_at < intent.unknown_since
 
 
-def _find(
+def find(
     handler: EnsureHandler, connector: Connector, intent: Intent, keys: list[MatchKey], *, rejected: frozenset[str]
 ) -> Outcome | None:
     for key in keys:
@@ -112,39 +129,73 @@ def _judge(found: list[Found], key: MatchKey, *, ours: bool) -> Outcome | None:
     return Ambiguous(found, f"{len(found)} objects have the same {key.name} “{key.value}”.")
 
 
-def _settle_unknown(handler: EnsureHandler, connector: Connector, intent: Intent) -> Outcome | None:
-    """An earlier create may have been carried out and nothing was found: wait out the vendor's lag, then decide."""
+def settle_unknown(handler: EnsureHandler, connector: Connector, intent: Intent) -> Outcome | None:
+    """An earlier create may have been carried out and nothing was found: wait out the vendor's lag, then decide.
+
+    None: the same create may be sent again, as the vendor recognises it by its key.
+    """
     if intent.unknown_since is None:
         return None
     kind = connector.kind(handler.kind)
+    now = clock.now()
     caught_up: datetime = intent.unknown_since + timedelta(seconds=kind.search_lag)
-    if clock.now() <= caught_up:
+    # What this holder sends, it sends before its send_by; parameters and key are as old as created_at.
+    forgotten = intent.created_at + timedelta(seconds=kind.key_lifetime)
+    replayable = kind.safety is CreateSafety.IDEMPOTENCY_KEY and intent.send_by <= forgotten
+    if replayable and caught_up + timedelta(seconds=settings.STEP_SECONDS) > forgotten:
+        return None  # the key would be forgotten before the search has caught up
+    if now <= caught_up:
         return Waiting(WaitsFor.HOLD_OFF, caught_up + timedelta(milliseconds=50))
-    if kind.safety is CreateSafety.NEITHER:
-        return UnknownOutcome(
-            f"{connector.provider} may have carried out an earlier create of “{intent.reference}”, it cannot be found, "
-            "and a second one might make a duplicate."
-        )
-    return None
+    if kind.safety is CreateSafety.UNIQUE_UPSERT or replayable:
+        return None
+    return UnknownOutcome(
+        f"{connector.provider} may have carried out an earlier create of “{intent.reference}”, it cannot be found, "
+        "and a second one might make a duplicate."
+    )
 
 
-def _create(
-    handler: EnsureHandler, connector: Connector, intent: Intent, seek: Callable[[], Outcome | None]
-) -> Outcome:
+def send(
+    claim: Claim, handler: EnsureHandler, connector: Connector, *, replays: bool
+) -> Created | JobAccepted | Failed:
+    """Create once. ``replays``: an unknown outcome, where there is one, is not settled by a person."""
+    intent = claim.intent
+    assert intent is not None  # noqa: S101  (as above)
     failpoint("before-send")
     try:
         made = connector.create(handler.kind, intent.params, intent.reference)
     except ProviderError as error:
-        if error.kind is not Kind.CONFLICT:
-            return Failed(error, sent=True)
-        # The vendor enforces a key that somebody else holds, or that our search has not caught up with.
-        return seek() or Failed(error, sent=True)
+        # A vendor that refuses a replay says nothing about the create that it replays; one with unique keys does.
+        by_key = connector.kind(handler.kind).safety is CreateSafety.IDEMPOTENCY_KEY
+        return Failed(error, sent=True, unsettled=replays and by_key and intent.unknown_since is not None)
     failpoint("after-answer")
-    match made:
-        case Created(external_id, url):
-            return Ensured(external_id, url, "created", created_by_us=True)
+    return made
+
+
+def _create(
+    claim: Claim, handler: EnsureHandler, connector: Connector, seek: Callable[[], Outcome | None], *, replays: bool
+) -> Outcome:
+    match send(claim, handler, connector, replays=replays):
+        case Failed(error=error) as failed if error.kind is Kind.CONFLICT:
+            # The vendor enforces a key that somebody else holds, or that our search has not caught up with.
+            return seek() or _existing(claim, handler, connector, error) or failed
+        case Failed() as failed:
+            return failed
         case JobAccepted(job_id):
             return Waiting(WaitsFor.JOB, clock.now() + JOB_POLL / 2, job_id)
+        case Created(external_id, url):
+            return Ensured(external_id, url, "created", created_by_us=True)
+
+
+def _existing(claim: Claim, handler: EnsureHandler, connector: Connector, error: ProviderError) -> Outcome | None:
+    """The object that the vendor names in a conflict, where it is there and nobody said that it is another customer's."""
+    if not error.existing_id or error.existing_id in claim.rejected:
+        return None
+    found = connector.get(handler.kind, error.existing_id)
+    if found is None:
+        return None
+    ours = error.existing_by == "reference" and claim.intent is not None and claim.intent.unknown_since is not None
+    conclusive = found.conclusive and bool(error.existing_by)
+    return _judge([replace(found, conclusive=conclusive)], MatchKey(error.existing_by, ""), ours=ours)
 
 
 def _poll(handler: EnsureHandler, connector: Connector, intent: Intent) -> Outcome:

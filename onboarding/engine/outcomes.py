@@ -1,5 +1,6 @@
 """How one claimed step can end. The handler's side raises or returns these; recording turns them into state."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -20,6 +21,10 @@ class Ensured:
     """Somebody has completed it at the vendor."""
     awaited: bool = False
     """It is there, and the step waits for somebody to complete it."""
+    items: "Mapping[str, Ensured] | None" = None
+    """Of a batch: each item's object, by its key; ``external_id`` is empty then."""
+    more: bool = False
+    """Of a batch: some items are still lacking, and come next."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,8 @@ class Failed:
     error: ProviderError
     sent: bool = False
     """The create was sent: the error's ``effect_possible`` then says whether its outcome is unknown."""
+    unsettled: bool = False
+    """An earlier create under the same key may have been carried out, and this answer says nothing about it."""
     job_ended: bool = False
     """The vendor's job ended without an object: nothing came of the create."""
     made: Ensured | None = None

@@ -12,6 +12,7 @@ from django.db import DatabaseError, InterfaceError, OperationalError
 from django.db import transaction as db
 
 from integrations import clock, pace
+from integrations.models import Connection
 from onboarding import audit
 from onboarding.engine import entry, policy
 from onboarding.engine.advance import advance
@@ -215,6 +216,8 @@ def _move_intent(intent: Intent, outcome: Outcome, made: Ensured | None, now: da
             intent.state, intent.job_id, intent.job_started_at = IntentState.ACCEPTED, job_id, now
         case Waiting(job_lost=True):
             intent.state, intent.job_id, intent.unknown_since = IntentState.OPEN, "", now
+        case Failed(sent=True, unsettled=True, error=error):
+            intent.unknown_since = now if error.effect_possible else intent.unknown_since
         case Failed(sent=True, error=error):
             intent.state = IntentState.OPEN if error.effect_possible else IntentState.NO_EFFECT
             intent.unknown_since = now if error.effect_possible else None
@@ -231,25 +234,9 @@ def _map(run: OnboardingTransaction, step: Step, claim: Claim, made: Ensured, no
     # Only these have intents, and only with a connection.
     assert isinstance(handler, EnsureHandler)  # noqa: S101
     assert claim.connection  # noqa: S101
-    item = claim.facts.item
-    if step.mappings.filter(item=item, external_id=made.external_id).exists():
-        return  # looked at again
-    ObjectMapping.objects.update_or_create(
-        transaction=run,
-        step=step,
-        item=item,
-        defaults={
-            "connection": claim.connection,
-            "kind": handler.kind,
-            "external_id": made.external_id,
-            "url": made.url,
-            "created_by_us": made.created_by_us,
-            "how": made.how,
-            "created_at": now,
-        },
-    )
-    name = "onboarding.object.created" if made.created_by_us else "onboarding.object.linked"
-    audit.record(run, name, data={"step": step.key, "kind": handler.kind, "id": made.external_id, "how": made.how})
+    of_items = {claim.facts.item: made} if made.items is None else made.items
+    for item, each in of_items.items():
+        _map_one(run, step, item, each, now, connection=claim.connection, kind=handler.kind)
     if handler.shared:
         held = Reservation.objects.filter(holder=step)
         held.filter(kind=handler.kind, match_key=claim.match_key).update(external_id=made.external_id, url=made.url)
@@ -261,9 +248,39 @@ def _map(run: OnboardingTransaction, step: Step, claim: Claim, made: Ensured, no
             hint_step(pk)
 
 
+def _map_one(
+    run: OnboardingTransaction,
+    step: Step,
+    item: str,
+    made: Ensured,
+    now: datetime,
+    *,
+    connection: Connection,
+    kind: str,
+) -> None:
+    if step.mappings.filter(item=item, external_id=made.external_id).exists():
+        return  # looked at again
+    ObjectMapping.objects.update_or_create(
+        transaction=run,
+        step=step,
+        item=item,
+        defaults={
+            "connection": connection,
+            "kind": kind,
+            "external_id": made.external_id,
+            "url": made.url,
+            "created_by_us": made.created_by_us,
+            "how": made.how,
+            "created_at": now,
+        },
+    )
+    name = "onboarding.object.created" if made.created_by_us else "onboarding.object.linked"
+    audit.record(run, name, data={"step": step.key, "kind": kind, "id": made.external_id, "how": made.how})
+
+
 def _have(run: OnboardingTransaction, step: Step, claim: Claim, outcome: Ensured, now: datetime) -> None:
     """The item in hand is there: on with the next one, or the step waits for people, or has passed."""
-    following = item_after(claim.handler, claim.facts)
+    following = claim.facts.item if outcome.more else item_after(claim.handler, claim.facts)
     if following is not None:
         step.item, step.attempts, step.first_failed_at = following, 0, None
         step.wait(waits_for=WaitsFor.NOTHING, due_at=now)

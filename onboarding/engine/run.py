@@ -10,6 +10,7 @@ from django.db import connection as database
 from integrations import connections, providers
 from integrations.errors import DeadlinePassed, Kind, ProviderError
 from integrations.providers.base import Connector, CrmConnector
+from onboarding.engine.batch import ensure_batch
 from onboarding.engine.claims import Claim, claim
 from onboarding.engine.ensure import ensure
 from onboarding.engine.facts import digest_of
@@ -79,7 +80,9 @@ def perform(current: Claim) -> Outcome:
 
 def _perform(current: Claim) -> Outcome:
     if current.connection is None:
-        raise ProviderError(Kind.NOT_CONFIGURED, f"No connection is set up for the system “{current.handler.system}”.")
+        handler = current.handler
+        which = f" with the provider “{handler.provider}”" if handler.provider else ""
+        raise ProviderError(Kind.NOT_CONFIGURED, f"No connection{which} is set up for the system “{handler.system}”.")
     if not current.connection.enabled:
         raise ProviderError(Kind.NOT_CONFIGURED, f"The connection {current.connection.slug} is switched off.")
     try:
@@ -92,6 +95,9 @@ def _perform(current: Claim) -> Outcome:
     except DatabaseError as error:
         raise ProviderError(Kind.SERVER, f"The credentials could not be read ({type(error).__name__}).") from error
     if isinstance(current.handler, EnsureHandler):
+        parts = current.handler.parts(current.facts)
+        if parts is not None:
+            return ensure_batch(current, current.handler, connector, parts)
         return ensure(current, current.handler, connector)
     if isinstance(current.handler, UpdateHandler):
         return _write(current, current.handler, connector)

@@ -10,6 +10,7 @@ from onboarding.engine.locks import lock_run
 from onboarding.models import OnboardingTransaction, Step
 from onboarding.payload.gate import Problem
 from onboarding.signals import step_retrying
+from onboarding.steps.registry import HANDLERS
 from onboarding.words import Category
 
 LONGEST_REASON = 500
@@ -32,7 +33,8 @@ def try_again(run: OnboardingTransaction, step: Step, *, actor: str, name: str) 
     now = clock.now()
     step.attempts, step.first_failed_at = 0, None
     if step.category == Category.NOT_CONFIGURED or step.connection is None or not step.connection.enabled:
-        step.connection = default_connection(System(step.system)) or step.connection
+        provider = HANDLERS[step.uses].provider
+        step.connection = default_connection(System(step.system), provider) or step.connection
     make_due(step, now)
     step.save()
     audit.record(run, name, actor=actor, data={"step": step.key})

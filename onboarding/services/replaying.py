@@ -113,7 +113,8 @@ def _effect(run: OnboardingTransaction, step: Step) -> Effect:
             step.key, title, "send-again", "It is written again, which changes nothing where it is up to date."
         )
     facts = facts_of(run, step)
-    items = handler.items(facts)
+    parts = handler.parts(facts)
+    items = handler.items(facts) if parts is None else parts
     known = step.mappings.filter(item__in=items).count()
     if handler.irrevocable and known:
         text = "It was sent and cannot be undone; it is not sent again."

@@ -63,6 +63,8 @@ class StepHandler(ABC):
     """Handlers whose objects it ties itself to where they exist already."""
     provisions: ClassVar[bool] = True
     """Part of the P1 promise; False for kickoff and welcome."""
+    provider: ClassVar[str] = ""
+    """The one provider that can do it; empty: any built-in one of the system."""
 
     def check_options(self, options: Mapping[str, Any]) -> None:
         """Raises ``ValueError``, in words for whoever wrote the playbook."""
@@ -84,6 +86,10 @@ class EnsureHandler(StepHandler):
     def items(self, facts: Facts) -> list[str]:  # noqa: ARG002
         """Keys of the objects to make, in order, each at most 64 characters and without personal data."""
         return [""]
+
+    def parts(self, facts: Facts) -> list[str] | None:  # noqa: ARG002
+        """Keys of the objects that one call makes together, as ``items`` has them; None where each is made by itself."""
+        return None
 
     def label(self, facts: Facts) -> str:
         """The item in hand, for people."""

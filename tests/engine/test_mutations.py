@@ -100,7 +100,7 @@ def test_with_the_check_for_unknown_outcomes_a_create_is_not_sent_twice(
 def test_without_the_check_for_unknown_outcomes_it_makes_a_duplicate(
     accept: Accept, drain: Drain, sandbox: SandboxControl, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ensure, "_settle_unknown", lambda *_: None)
+    monkeypatch.setattr(ensure, "settle_unknown", lambda *_: None)
     a_create_without_an_answer(accept, drain, sandbox)
     assert sandbox.duplicates() == 1
 

@@ -9,7 +9,7 @@ import requests
 
 from integrations.sandbox.control import SandboxControl, SandboxProcess, start_sandbox
 
-PREFIXES = {"hubspot": "/hubspot", "asana": "/asana/api/1.0", "zendesk": "/zendesk/api/v2"}
+PREFIXES = {"hubspot": "/hubspot", "asana": "/asana/api/1.0", "zendesk": "/zendesk/api/v2", "widgets": "/widgets/v1"}
 
 
 class Vendor:
@@ -57,6 +57,7 @@ def _vendor(name: str) -> Any:
 
 
 hubspot, asana, zendesk = _vendor("hubspot"), _vendor("asana"), _vendor("zendesk")
+widgets = _vendor("widgets")
 
 
 def until(condition: Callable[[], Any], seconds: float = 10.0) -> Any:
