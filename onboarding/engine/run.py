@@ -20,6 +20,7 @@ from onboarding.engine.record import break_step, record
 from onboarding.payload.enrichment import CRM_PATHS
 from onboarding.payload.plausibility import customer_domain
 from onboarding.steps.base import EnsureHandler, UpdateHandler
+from onboarding.steps.registry import Missing
 
 CHAIN_SECONDS = 30.0
 """An inline chain gives its thread back after this."""
@@ -79,6 +80,9 @@ def perform(current: Claim) -> Outcome:
 
 
 def _perform(current: Claim) -> Outcome:
+    if isinstance(current.handler, Missing):
+        message = f"Nothing here does “{current.step.uses}” any more: put its provider mapping back, or skip the step."
+        raise ProviderError(Kind.NOT_CONFIGURED, message)
     if current.connection is None:
         handler = current.handler
         which = f" with the provider “{handler.provider}”" if handler.provider else ""

@@ -3,9 +3,26 @@
 from collections.abc import Iterable
 from typing import TypeVar
 
+from integrations.words import System
 from onboarding.steps.base import StepHandler
 
-HANDLERS: dict[str, StepHandler] = {}
+
+class Missing(StepHandler):
+    """Stands for a handler that runs still name and nobody provides any more, such as one of a mapping that was removed."""
+
+    system = System.WORKFLOW
+    title = "do a step that nothing here can do any more"
+    reads = ()
+
+
+class _Handlers(dict[str, StepHandler]):
+    """``in`` and ``get`` tell what is there; ``[]`` never fails, as a run under way must not break with its playbook."""
+
+    def __missing__(self, name: str) -> StepHandler:
+        return Missing()
+
+
+HANDLERS: dict[str, StepHandler] = _Handlers()
 H = TypeVar("H", bound=type[StepHandler])
 
 

@@ -255,3 +255,15 @@ def test_a_step_that_cannot_be_claimed_inline_leaves_the_one_before_done(
     assert not Ticket.objects.filter(step__key="crm.account").exists()
     assert created(sandbox)["companies"] == 1
     settled()
+
+
+def test_a_step_that_nobody_can_do_any_more_is_a_ticket_and_holds_up_no_other(
+    accept: Accept, drain: Drain, connections: dict[str, Connection], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A provider mapping was removed while runs still name its steps."""
+    run = accept()
+    run.steps.filter(key="support.organization").update(uses="http:gone")
+    drain()
+    assert ticket_of(run, "support.organization").category == Category.NOT_CONFIGURED
+    assert "does “http:gone” any more" in ticket_of(run, "support.organization").message
+    assert step_of(run, "delivery.project").state == StepState.SUCCEEDED
