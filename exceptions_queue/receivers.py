@@ -16,7 +16,7 @@ from integrations.signals import breaker_closed, breaker_opened, connection_set,
 from integrations.words import Breaker, EventState
 from onboarding import audit, services, signals
 from onboarding.models import OnboardingTransaction, Step
-from onboarding.words import Category, Status
+from onboarding.words import Category, Status, StepState
 
 
 @receiver(signals.run_accepted)
@@ -80,7 +80,8 @@ def open_step_ticket(step: Step, *, fallback: bool, **_: Any) -> None:
 
 @receiver(signals.step_unblocked)
 def resolve_step_ticket(step: Step, **_: Any) -> None:
-    tickets.resolve(Ticket.objects.filter(step=step), resolution="The step has passed.")
+    said = "The step was skipped." if step.state == StepState.SKIPPED else "The step has passed."
+    tickets.resolve(Ticket.objects.filter(step=step), resolution=said)
 
 
 @receiver(signals.step_retrying)

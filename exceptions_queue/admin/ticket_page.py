@@ -122,6 +122,9 @@ def state_of(ticket: Ticket, rows: list[Row]) -> dict[str, str]:
     if run is None or run.status == Status.COMPLETE:
         more = " The run is complete." if run else ""
         return {"tone": looks.OK, "icon": "check_circle", "text": f"{done}{more}"}
+    if run.status == Status.CANCELLED:
+        text = f"{done} The run was cancelled; nothing more is set up."
+        return {"tone": looks.INFO, "icon": "cancel", "text": text}
     stuck = [row.name for row in rows if row.step.state == StepState.BLOCKED]
     if not stuck and any(row.parked for row in rows):
         text = f"{done} The run now waits until a connection is mended."

@@ -6,6 +6,7 @@ from exceptions_queue.actions import ACTIONS
 from exceptions_queue.models import Ticket
 from integrations.models import Connection
 from integrations.sandbox.control import SandboxControl
+from onboarding import services
 from onboarding.models import AuditEntry, MatchChoice, ObjectMapping, OnboardingTransaction
 from onboarding.words import Status
 from tests.conftest import Drain
@@ -104,6 +105,13 @@ def test_a_lead_assigns_and_the_new_owner_acts(support_ticket: Ticket, as_: As) 
     assert "Assigned to Support operations, sales." in text(answer)
     assert "Use this one" in text(as_("sales").get(page(support_ticket)))
     assert as_("support").post(act(support_ticket, "assign"), {"queue": "finance"}).status_code == 403
+
+
+def test_the_ticket_of_a_cancelled_run_says_so(support_ticket: Ticket, as_: As) -> None:
+    services.cancel(support_ticket.transaction_id, actor="lead", reason="The customer withdrew")
+    shown = text(as_("support").get(page(support_ticket)))
+    assert "The step was skipped. The run was cancelled; nothing more is set up." in shown
+    assert "The run goes on" not in shown
 
 
 def test_a_note_is_kept_and_shown_as_text(missing: Ticket, as_: As) -> None:
