@@ -165,7 +165,7 @@ def _run_line(run: OnboardingTransaction) -> RunLine:
     if queue := getattr(run, "asked", None):
         state = f"Blocked: waits for {QUEUES[queue]}"
     elif getattr(run, "blocked", False):
-        state = "Blocked by what holds up a connection or another run"
+        state = "Blocked: waits for a connection to be mended, or for another run"
     else:
         state = f"{run.get_status_display()}: goes on by itself"
     return RunLine(

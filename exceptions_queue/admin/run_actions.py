@@ -121,7 +121,7 @@ _ALL = (
         lambda target: f"Hold the onboarding of {_customer(target)}?",
         (
             "No step is begun until somebody resumes the run. A call that is under way now is finished and recorded.",
-            "The 30-minute clock goes on running: the promise to the customer does not pause.",
+            "The clock goes on running: the promise to the customer does not pause.",
         ),
         "The run is on hold. Nothing more is begun until somebody resumes it.",
         needs_reason=True,

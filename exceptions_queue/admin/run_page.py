@@ -232,15 +232,18 @@ def banners(run: OnboardingTransaction, *, may_see: bool) -> list[dict[str, Any]
     if run.status == Status.CANCELLED:
         entry = run.audit.filter(name="onboarding.run.cancelled").order_by("-pk").first()
         by, what, look = entry.actor if entry else "", "Cancelled", ("cancel", looks.BAD)
+        at_word = "at"
         why, at = run.cancel_reason, run.cancelled_at
     elif run.held_at:
         by, what, look = run.held_by, "On hold", ("front_hand", looks.RISK)
+        at_word = "since"
         why, at = run.hold_reason, run.held_at
     else:
         return []
     icon, tone = look
     text = f"{what} by {timeline.who(by)}" if by else what
-    return [{"icon": icon, "tone": tone, "text": text, "why": why if may_see else redact_text(why), "at": at}]
+    shown = why if may_see else redact_text(why)
+    return [{"icon": icon, "tone": tone, "text": text, "why": shown, "at": at, "at_word": at_word}]
 
 
 def _tickets(run: OnboardingTransaction) -> list[dict[str, Any]]:

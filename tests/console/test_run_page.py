@@ -179,7 +179,7 @@ def test_a_held_run_says_who_and_why_until_it_is_resumed(run: OnboardingTransact
 
 def test_a_cancelled_run_says_who_and_why_and_offers_nothing_more(run: OnboardingTransaction, as_: As) -> None:
     shown = as_("lead").post(act(run, "cancel"), REASON, follow=True)
-    assert "Cancelled by lead" in text(shown)
+    assert "Cancelled by lead at " in text(shown)
     assert "The customer asked for it" in text(shown)
     assert f"{RUNS}{run.pk}/act/" not in shown.content.decode()
     assert of(run).status == Status.CANCELLED
