@@ -4,7 +4,7 @@ Each action checks the permission on the object, then calls down into onboarding
 A ticket closes only when its subject has passed; no action closes it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +21,7 @@ from onboarding.models import OnboardingTransaction
 from onboarding.payload.gate import Problem
 from onboarding.queues import QUEUES
 from onboarding.services import Refused
-from onboarding.words import Category
+from onboarding.words import Category, Status
 
 
 class NotAllowed(Exception):
@@ -137,10 +137,29 @@ def _skip(ticket: Ticket, actor: Actor, data: dict[str, Any]) -> None:
     )
 
 
-def preview(ticket: Ticket, name: str, *, from_step: str = "") -> list[services.Effect]:
+def _roll_back(ticket: Ticket, actor: Actor, data: dict[str, Any]) -> None:
+    """The whole run; or where its rollback is stuck at an object that was changed since, that one all the same."""
+    assert ticket.transaction_id  # noqa: S101  (offered only then)
+    if ticket.category == Category.ROLLBACK_FAILED and ticket.step_id:
+        services.force_rollback(ticket.step_id, actor=actor.name)
+    else:
+        reason = str(data.get("reason") or f"Decided on ticket {ticket.pk}.")
+        services.rollback(ticket.transaction_id, actor=actor.name, reason=reason)
+
+
+def _skip_or_keep(ticket: Ticket, actor: Actor, data: dict[str, Any]) -> None:
+    if ticket.step_id:
+        _skip(ticket, actor, data)
+    elif ticket.transaction_id:
+        services.keep(ticket.transaction_id, actor=actor.name, reason=str(data.get("reason") or ""))
+
+
+def preview(ticket: Ticket, name: str, *, from_step: str = "") -> Sequence[services.Effect | services.Verdict]:
     """What an action would do to the run's steps, without doing it. Raises ``Refused``."""
     if ticket.transaction_id is None:
         raise Refused("A connection's ticket has no steps.")
+    if name == "rollback":
+        return services.rollback_preview(ticket.transaction_id)
     if name == "replay":
         return services.replay_preview(ticket.transaction_id, from_step or _own_step(ticket))
     if ticket.step_id is None:
@@ -193,12 +212,24 @@ def _has_step(ticket: Ticket) -> bool:
     return ticket.step_id is not None
 
 
+def _may_skip(ticket: Ticket) -> bool:
+    return _has_step(ticket) or ticket.category == Category.APPROVAL_OVERDUE
+
+
+def _may_roll_back(ticket: Ticket) -> bool:
+    run = ticket.transaction
+    if run is None:
+        return False
+    return ticket.category == Category.ROLLBACK_FAILED or run.status not in (Status.ROLLING_BACK, Status.ROLLED_BACK)
+
+
 def _may_replay(ticket: Ticket) -> bool:
-    return _has_step(ticket) and _may_retry(ticket)
+    rolling_back = ticket.transaction is not None and ticket.transaction.is_rolling_back
+    return _has_step(ticket) and _may_retry(ticket) and not rolling_back
 
 
 def _may_retry(ticket: Ticket) -> bool:
-    if ticket.category in (Category.MISSING_DATA, Category.AMBIGUOUS_MATCH):
+    if ticket.category in (Category.MISSING_DATA, Category.AMBIGUOUS_MATCH, Category.APPROVAL_OVERDUE):
         return False  # without an answer it would only fail in the same way
     return ticket.connection_id is None or ticket.category != Category.AUTH_ERROR
 
@@ -224,7 +255,8 @@ ACTIONS: dict[str, Action] = {
         Action("retry", "Retry", "retry_ticket", _may_retry, _retry),
         Action("link-object", "Link an object", "link_object_ticket", _may_link, _link_object),
         Action("replay", "Replay from a step", "onboarding.replay_run", _may_replay, _replay),
-        Action("skip", "Skip the step", "onboarding.skip_step", _has_step, _skip),
+        Action("skip", "Skip the step", "onboarding.skip_step", _may_skip, _skip_or_keep),
+        Action("rollback", "Roll back", "onboarding.rollback_run", _may_roll_back, _roll_back),
         Action("assign", "Assign", "assign_ticket", lambda _: True, _assign),
         Action("note", "Add a note", "note_ticket", lambda _: True, _note),
     )

@@ -145,6 +145,8 @@ class Ticket(models.Model):
 
     @property
     def safe_action(self) -> SafeAction:
+        if self.category == Category.APPROVAL_OVERDUE:
+            return SafeAction.ROLLBACK
         if self.category in NEEDS_MENDING or self.problems:
             return SafeAction.MANUAL_FIX
         return SafeAction.RETRY

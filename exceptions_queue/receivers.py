@@ -69,6 +69,12 @@ def resolve_run_ticket(run: OnboardingTransaction, **_: Any) -> None:
     tickets.resolve(Ticket.objects.filter(transaction=run, step=None), resolution="The data is complete.")
 
 
+@receiver(signals.run_decided)
+def resolve_decision(run: OnboardingTransaction, **_: Any) -> None:
+    asked = Ticket.objects.filter(transaction=run, step=None, category=Category.APPROVAL_OVERDUE)
+    tickets.resolve(asked, resolution="A person has decided.")
+
+
 @receiver(signals.step_blocked)
 def open_step_ticket(step: Step, *, fallback: bool, **_: Any) -> None:
     tickets.for_step(step, fallback=fallback)

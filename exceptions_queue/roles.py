@@ -28,14 +28,15 @@ ROLES: dict[str, tuple[str, ...]] = {
         "view_apicall", "view_inboundevent", "view_planprice", "add_planprice", "change_planprice", "delete_planprice",
         "view_crmowner", "add_crmowner", "change_crmowner", "delete_crmowner", "view_auditentry",
         "view_implementationowner", "add_implementationowner", "change_implementationowner", "delete_implementationowner",
-        "start_run", "hold_run", "replay_run", "skip_step", "unlink_object",
+        "start_run", "hold_run", "replay_run", "skip_step", "unlink_object", "rollback_run",
     ),
-    "finance": (*EVERYBODY, "start_run", "cancel_run"),
+    "finance": (*EVERYBODY, "start_run", "cancel_run", "rollback_run", "skip_step"),
     "leads": (
         *EVERYBODY, "fix_ticket", "choose_match_ticket", "assign_ticket", "see_personal_data", "view_auditentry", "view_queue",
         "change_queue", "view_alert", "view_crmowner", "add_crmowner", "change_crmowner", "delete_crmowner",
         "view_implementationowner", "add_implementationowner", "change_implementationowner", "delete_implementationowner",
-        "use_sandbox", "start_run", "hold_run", "cancel_run", "replay_run", "skip_step", "unlink_object", "resend_welcome",
+        "use_sandbox", "start_run", "hold_run", "cancel_run", "rollback_run", "replay_run", "skip_step", "unlink_object",
+        "resend_welcome",
     ),
 }  # fmt: skip
 LEADS = "leads"

@@ -23,6 +23,8 @@ def queue_for(category: str, system: str, problems: list[dict[str, str]], step_q
     """
     if category in (Category.AUTH_ERROR, Category.NOT_CONFIGURED, Category.INTERNAL_ERROR):
         return ENGINEERING
+    if category == Category.APPROVAL_OVERDUE:
+        return "finance"
     if category == Category.MISSING_DATA or (category == Category.VALIDATION_ERROR and _paths(problems)):
         owners = [catalogue.BY_PATH[path].queue for path in _paths(problems) if path in catalogue.BY_PATH]
         return owners[0] if owners else "sales-ops"

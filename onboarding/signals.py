@@ -20,6 +20,9 @@ kickoff_scheduled = Signal()
 run_cancelled = Signal()
 """``run``, ``at``: nothing more is done for it."""
 
+run_decided = Signal()
+"""``run``: a person has decided what was asked about the run as a whole."""
+
 step_blocked = Signal()
 """``step``: a person must act; the step's row says why. ``fallback`` (bool): open the catch-all ticket, routing just failed."""
 

@@ -10,6 +10,8 @@ class Status(TextChoices):
     READY_FOR_KICKOFF = "ready-for-kickoff", "Ready for kickoff"
     COMPLETE = "complete", "Complete"
     CANCELLED = "cancelled", "Cancelled"
+    ROLLING_BACK = "rolling-back", "Rolling back"
+    ROLLED_BACK = "rolled-back", "Rolled back"
 
 
 class StepState(TextChoices):
@@ -19,6 +21,8 @@ class StepState(TextChoices):
     BLOCKED = "blocked", "Blocked"
     SUCCEEDED = "succeeded", "Succeeded"
     SKIPPED = "skipped", "Skipped"
+    COMPENSATING = "compensating", "Compensating"
+    COMPENSATED = "compensated", "Compensated"
 
 
 class Category(TextChoices):
@@ -30,7 +34,9 @@ class Category(TextChoices):
     VALIDATION_ERROR = "validation-error", "Validation error"
     NOT_CONFIGURED = "not-configured", "Not configured"
     UNKNOWN_OUTCOME = "unknown-outcome", "Unknown outcome"
+    APPROVAL_OVERDUE = "approval-overdue", "Decision due"
     STALLED = "stalled", "Stalled"
+    ROLLBACK_FAILED = "rollback-failed", "Rollback failed"
     INTERNAL_ERROR = "internal-error", "Internal error"
 
 
@@ -45,6 +51,7 @@ class RunEventType(TextChoices):
     """Later business events of a run, as other systems report them."""
 
     KICKOFF_SCHEDULED = "kickoff.scheduled", "The kickoff is scheduled"
+    PAYMENT_REFUNDED = "payment.refunded", "The payment was refunded"
 
 
 class Scope(TextChoices):

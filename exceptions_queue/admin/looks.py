@@ -27,8 +27,16 @@ CATEGORY_TONES = {
     Category.AUTH_ERROR: BAD,
     Category.SERVER_ERROR: BAD,
     Category.VALIDATION_ERROR: RISK,
+    Category.APPROVAL_OVERDUE: RISK,
+    Category.ROLLBACK_FAILED: BAD,
 }
-STATUS_TONES = {Status.COMPLETE: OK, Status.READY_FOR_KICKOFF: OK, Status.AWAITING_DATA: RISK, Status.CANCELLED: MUTED}
+STATUS_TONES = {
+    Status.COMPLETE: OK,
+    Status.READY_FOR_KICKOFF: OK,
+    Status.AWAITING_DATA: RISK,
+    Status.CANCELLED: MUTED,
+    Status.ROLLED_BACK: MUTED,
+}
 STEP_LOOKS = {
     StepState.PENDING: ("radio_button_unchecked", MUTED),
     StepState.RUNNING: ("progress_activity", INFO),
@@ -36,6 +44,8 @@ STEP_LOOKS = {
     StepState.BLOCKED: ("error", BAD),
     StepState.SUCCEEDED: ("check_circle", OK),
     StepState.SKIPPED: ("remove_circle", MUTED),
+    StepState.COMPENSATING: ("undo", INFO),
+    StepState.COMPENSATED: ("settings_backup_restore", MUTED),
 }
 
 

@@ -24,7 +24,7 @@ from exceptions_queue.admin.effects import shown_effects
 from exceptions_queue.admin.ticket_forms import ReasonForm
 from onboarding import services
 from onboarding.models import ObjectMapping, OnboardingTransaction, Step
-from onboarding.services import Effect, Refused
+from onboarding.services import Effect, Refused, Verdict
 from onboarding.steps.base import EnsureHandler
 from onboarding.steps.registry import HANDLERS
 from onboarding.words import Status, StepState
@@ -69,6 +69,8 @@ class RunAction:
     of_step: bool = False
     needs_reason: bool = False
     danger: bool = False
+    preview: Callable[[Target], Sequence[Effect | Verdict]] | None = None
+    """What it would do, step by step or object by object: exactly that is confirmed. Raises ``Refused``."""
 
     def is_allowed(self, user: User) -> bool:
         return user.is_active and user.has_perm(f"onboarding.{self.permission}")
@@ -91,7 +93,23 @@ def _customer(target: Target) -> str:
 
 
 def _goes_on(target: Target) -> bool:
-    return not target.run.is_over
+    return target.run.goes_on
+
+
+def _may_be_redone(target: Target) -> bool:
+    return target.run.goes_on or target.run.status == Status.COMPLETE
+
+
+def _may_go_back(target: Target) -> bool:
+    return target.run.status not in (Status.ROLLING_BACK, Status.ROLLED_BACK)
+
+
+def _replay_preview(target: Target) -> Sequence[Effect]:
+    return services.replay_preview(target.run.pk, target.the_step.key)
+
+
+def _rollback_preview(target: Target) -> Sequence[Verdict]:
+    return services.rollback_preview(target.run.pk)
 
 
 def _was_tried(target: Target) -> bool:
@@ -107,7 +125,7 @@ def _was_sent(target: Target) -> bool:
 def _has_match(target: Target) -> bool:
     """What this run created is no match of anybody's; taking that back is a rollback."""
     matched = target.the_step.mappings.filter(item=target.item, created_by_us=False)
-    return target.run.status != Status.CANCELLED and matched.exists()
+    return _may_be_redone(target) and matched.exists()
 
 
 _ALL = (
@@ -159,11 +177,29 @@ _ALL = (
         "Replay from here",
         "replay",
         lambda target, actor, reason: services.replay(target.run.pk, target.the_step.key, actor=actor),  # noqa: ARG005
-        lambda target: target.run.status != Status.CANCELLED and _was_tried(target),
+        lambda target: _may_be_redone(target) and _was_tried(target),
         lambda target: f"Replay from “{target.title}”?",
         ("This step and what comes after it are gone through again. Nothing that is there already is made twice.",),
         "The run is replayed from that step; watch it below.",
         of_step=True,
+        preview=_replay_preview,
+    ),
+    RunAction(
+        "rollback",
+        "rollback_run",
+        "Roll back",
+        "undo",
+        lambda target, actor, reason: services.rollback(target.run.pk, actor=actor, reason=reason),
+        _may_go_back,
+        lambda target: f"Roll back the onboarding of {_customer(target)}?",
+        (
+            "What this run created is taken back in reverse order; what it only found, and what another run uses, stays.",
+            "This ends the onboarding for good. What was changed by somebody since is asked about by a ticket.",
+        ),
+        "The rollback has begun; its steps show how far it is.",
+        needs_reason=True,
+        danger=True,
+        preview=_rollback_preview,
     ),
     RunAction(
         "skip",
@@ -191,7 +227,8 @@ _ALL = (
         lambda target: f"Unlink the wrong match of “{target.title}”?",
         (
             "The object stays at the vendor as it is; Firstvalue takes it no longer for this customer’s, nor will it again.",
-            "The step then looks for the right one, and what builds on it is gone through again.",
+            "It then looks for the right one, and what builds on it is gone through again. Another match is shown to a person.",
+            "What this run tied to the wrong object (its contact, deal or note, say) stays tied there too: take that off by hand.",
         ),
         "It is unlinked. The step looks for the right one.",
         of_step=True,
@@ -204,7 +241,7 @@ _ALL = (
         "Send again",
         "forward_to_inbox",
         lambda target, actor, reason: services.resend(target.the_step.pk, actor=actor),  # noqa: ARG005
-        lambda target: _was_sent(target) and target.run.held_at is None and target.run.status != Status.CANCELLED,
+        lambda target: _was_sent(target) and target.run.held_at is None and _may_be_redone(target),
         lambda target: f"Send the welcome to {_customer(target)} again?",
         ("The customer gets the mail a second time. A mail that was sent cannot be taken back.",),
         "It is sent again.",
@@ -233,7 +270,7 @@ def for_step(run: OnboardingTransaction, step: Step, mappings: Sequence[ObjectMa
         for action in _ALL
         if action.of_step and action.name != "unlink" and action.is_allowed(user) and action.offered(target)
     ]
-    if not ACTIONS["unlink"].is_allowed(user) or run.status == Status.CANCELLED:
+    if not ACTIONS["unlink"].is_allowed(user) or not _may_be_redone(Target(run)):
         return plain
     return plain + [
         _button(ACTIONS["unlink"], Target(run, step, mapping.item), more=mapping.external_id if mapping.item else "")
@@ -287,7 +324,7 @@ class Views:
         form = ReasonForm(request.POST) if action.needs_reason else None
         if form is not None and not form.is_valid():
             return self._ask(request, action, target, form=form, status=422)
-        if action.name == "replay" and request.POST.get("seen") != (now := _seen(target)):
+        if action.preview and request.POST.get("seen") != (now := _seen(action.preview, target)):
             if now:
                 messages.warning(request, "Not done: the run has moved since you looked. This is how it stands now.")
             return self._ask(request, action, target, status=409)
@@ -308,10 +345,10 @@ class Views:
         form: ReasonForm | None = None,
         status: int = 200,
     ) -> HttpResponse:
-        effects: list[Effect] = []
-        if action.name == "replay":
+        effects: Sequence[Effect | Verdict] = []
+        if action.preview:
             try:
-                effects = services.replay_preview(target.run.pk, target.the_step.key)
+                effects = action.preview(target)
             except Refused as refusal:
                 messages.warning(request, f"Not possible: {refusal}")
                 return HttpResponseRedirect(_back(target))
@@ -328,7 +365,7 @@ class Views:
             item_name=_item_name(target, request),
             form=(form or ReasonForm()) if action.needs_reason else None,
             effects=shown_effects(effects),
-            seen=fingerprint(target.run.pk, effects) if effects else "",
+            seen=fingerprint(target.run.pk, effects) if action.preview else "",
             back=_back(target),
         )
         return TemplateResponse(request, TEMPLATE, shown, status=status)
@@ -343,15 +380,15 @@ def _target(run: OnboardingTransaction, step: int | None, request: HttpRequest) 
     return Target(run, found, request.POST.get("item", request.GET.get("item", "")))
 
 
-def _seen(target: Target) -> str:
-    """The fingerprint of what a replay would do now; empty where it is refused."""
+def _seen(preview: Callable[[Target], Sequence[Effect | Verdict]], target: Target) -> str:
+    """The fingerprint of what the action would do now; empty where it is refused."""
     try:
-        return fingerprint(target.run.pk, services.replay_preview(target.run.pk, target.the_step.key))
+        return fingerprint(target.run.pk, preview(target))
     except Refused:
         return ""
 
 
-def fingerprint(run_pk: int, effects: Sequence[Effect]) -> str:
+def fingerprint(run_pk: int, effects: Sequence[Effect | Verdict]) -> str:
     """Of the preview and of what it was made from: another one means that the run has moved since."""
     run = OnboardingTransaction.objects.get(pk=run_pk)
     parts = [

@@ -24,7 +24,7 @@ CALLS = 50
 ATTEMPTS = 200
 LETTERS = 23
 """That fit on one line of a box in the picture."""
-STEADY = (StepState.SUCCEEDED, StepState.SKIPPED)
+STEADY = (StepState.SUCCEEDED, StepState.SKIPPED, StepState.COMPENSATED)
 
 
 @dataclass(frozen=True)
@@ -234,6 +234,11 @@ def banners(run: OnboardingTransaction, *, may_see: bool) -> list[dict[str, Any]
         by, what, look = entry.actor if entry else "", "Cancelled", ("cancel", looks.BAD)
         at_word = "at"
         why, at = run.cancel_reason, run.cancelled_at
+    elif run.rollback_at:
+        entry = run.audit.filter(name="onboarding.run.rolling-back").order_by("-pk").first()
+        by, what, look = entry.actor if entry else "", run.get_status_display(), ("undo", looks.BAD)
+        at_word = "since" if run.is_rolling_back else "asked for at"
+        why, at = run.rollback_reason, run.rollback_at
     elif run.held_at:
         by, what, look = run.held_by, "On hold", ("front_hand", looks.RISK)
         at_word = "since"

@@ -15,6 +15,7 @@ from exceptions_queue.admin.ticket_page import SEE_PERSONAL
 from exceptions_queue.models import Ticket
 from onboarding.payload import catalogue
 from onboarding.services import Refused
+from onboarding.words import Category
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,12 @@ def _assign(request: HttpRequest, _user: User, ticket: Ticket) -> Read:
     return form, lambda: {"queue": form.cleaned_data["queue"], "owner": form.cleaned_data["owner"]}
 
 
+def _roll_back(request: HttpRequest, _user: User, ticket: Ticket) -> Read:
+    """The run's own page asks first, with a preview; only a stuck object is taken back from here."""
+    form = ReasonForm(request.POST) if ticket.category != Category.ROLLBACK_FAILED else None
+    return (form if ticket.is_open else None), lambda: {"reason": request.POST.get("reason", "")}
+
+
 def _skip(request: HttpRequest, _user: User, ticket: Ticket) -> Read:
     form = ReasonForm(request.POST)
     along = request.POST.get("with_dependents") == "true"
@@ -99,6 +106,7 @@ _READERS: dict[str, Callable[[HttpRequest, User, Ticket], Read]] = {
     "link-object": _link,
     "replay": _plain,
     "skip": _skip,
+    "rollback": _roll_back,
     "assign": _assign,
     "note": _note,
 }
@@ -125,6 +133,10 @@ def _tell(request: HttpRequest, name: str, ticket: Ticket) -> None:
             messages.success(request, "It is tried again now. The ticket closes by itself when the step has passed.")
         case "replay":
             messages.success(request, "This step and those after it are done again; what exists is not made twice.")
+        case "rollback":
+            messages.success(request, "It is being taken back now.")
+        case "skip" if ticket.step is None:
+            messages.success(request, "The run stays as it is.")
         case "skip":
             messages.success(request, "The step is skipped. What comes after it goes on.")
         case "assign":

@@ -63,11 +63,14 @@ def context(ticket: Ticket, user: User, *, forms: dict[str, Any] | None = None) 
         else None,
         "assign_form": (given.get("assign") or AssignForm(ticket)) if "assign" in offered else None,
         "skip_form": (given.get("skip") or ReasonForm()) if "skip" in offered else None,
-        "skip_effects": actions.preview(ticket, "skip")[1:] if "skip" in offered else [],
+        "skip_effects": actions.preview(ticket, "skip")[1:] if "skip" in offered and ticket.step else [],
         "replay_effects": shown_effects(actions.preview(ticket, "replay")) if "replay" in offered else [],
         "link_form": (given.get("link-object") or LinkForm()) if "link-object" in offered else None,
         "note_form": (given.get("note") or NoteForm()) if "note" in offered else None,
-        "urls": {name: _act_url(ticket, name) for name in ("fix", "retry", "replay", "skip", "assign", "note")},
+        "urls": {
+            name: _act_url(ticket, name) for name in ("fix", "retry", "replay", "skip", "rollback", "assign", "note")
+        },
+        "rollback_url": _rollback_url(ticket) if "rollback" in offered else "",
         "choose_url": _act_url(ticket, "choose-match"),
         "link_url": _act_url(ticket, "link-object"),
         "candidates": [_candidate(candidate) for candidate in ticket.candidates],
@@ -122,8 +125,8 @@ def state_of(ticket: Ticket, rows: list[Row]) -> dict[str, str]:
     if run is None or run.status == Status.COMPLETE:
         more = " The run is complete." if run else ""
         return {"tone": looks.OK, "icon": "check_circle", "text": f"{done}{more}"}
-    if run.status == Status.CANCELLED:
-        text = f"{done} The run was cancelled; nothing more is set up."
+    if not run.goes_on:
+        text = f"{done} The run is {run.get_status_display().lower()}; nothing more is set up."
         return {"tone": looks.INFO, "icon": "cancel", "text": text}
     stuck = [row.name for row in rows if row.step.state == StepState.BLOCKED]
     if not stuck and any(row.parked for row in rows):
@@ -192,6 +195,10 @@ def _note(step: Step, before: list[str], mappings: list[ObjectMapping]) -> str:
             return "skipped"
         case StepState.RUNNING:
             return "under way"
+        case StepState.COMPENSATING:
+            return "being taken back" if step.lease_until else "is taken back in its turn"
+        case StepState.COMPENSATED:
+            return "taken back"
         case _ if is_parked(step) and not before:
             return f"parked: {words.vendor(step.connection)} refuses our credentials"
         case StepState.BLOCKED if step.due_at:
@@ -271,6 +278,13 @@ def _candidate(found: dict[str, Any]) -> dict[str, Any]:
 
 def _act_url(ticket: Ticket, name: str) -> str:
     return reverse("admin:exceptions_queue_ticket_act", args=[ticket.pk, name])
+
+
+def _rollback_url(ticket: Ticket) -> str:
+    """Where the run's rollback is asked about, with a preview; none while one is under way."""
+    if ticket.transaction is None or ticket.transaction.is_rolling_back:
+        return ""
+    return reverse("admin:onboarding_run_act", args=[ticket.transaction.pk, "rollback"])
 
 
 def _calls(ticket: Ticket, user: User) -> list[dict[str, Any]]:

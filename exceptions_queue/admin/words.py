@@ -313,6 +313,29 @@ def _goes_on(ticket: Ticket) -> str:
     return "Firstvalue keeps trying by itself." if ticket.next_retry else ""
 
 
+def _decision(ticket: Ticket) -> Story:
+    return Story(
+        f"{customer(ticket)} got the money back: what becomes of the onboarding?",
+        [
+            "The payment was refunded, so nothing more is begun for this customer.",
+            "What was set up already is still there at the vendors.",
+        ],
+        "Roll it back (you see first what would be taken back), or keep it and let it go on.",
+    )
+
+
+def _rollback_failed(ticket: Ticket) -> Story:
+    name = vendor(ticket.step.connection if ticket.step else None)
+    return Story(
+        f"What was made at {name} for {customer(ticket)} could not be taken back",
+        [
+            f"The rollback is under way and stopped here: {lowered(kind(ticket))} at {name}.",
+            "What comes before it in the playbook waits, so that nothing is left half tied.",
+        ],
+        "Look at it there. Retry, take it back all the same, or skip it and leave it where it is.",
+    )
+
+
 _STORIES = {
     Category.MISSING_DATA: _missing_data,
     Category.AMBIGUOUS_MATCH: _ambiguous,
@@ -324,4 +347,6 @@ _STORIES = {
     Category.UNKNOWN_OUTCOME: _unknown,
     Category.STALLED: _stalled,
     Category.INTERNAL_ERROR: _internal,
+    Category.APPROVAL_OVERDUE: _decision,
+    Category.ROLLBACK_FAILED: _rollback_failed,
 }

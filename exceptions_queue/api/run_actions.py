@@ -1,4 +1,4 @@
-"""``POST /api/v1/onboardings/{id}/{events,hold,resume,cancel}/``: what other systems tell of a run, and do to it."""
+"""``POST /api/v1/onboardings/{id}/{events,hold,resume,cancel,rollback}/``: what other systems tell of a run, and do to it."""
 
 from collections.abc import Callable
 from typing import Any
@@ -59,6 +59,10 @@ def _cancel(run_pk: int, actor: str, data: dict[str, Any]) -> None:
     services.cancel(run_pk, actor=actor, reason=_reason(data, actor))
 
 
+def _roll_back(run_pk: int, actor: str, data: dict[str, Any]) -> None:
+    services.rollback(run_pk, actor=actor, reason=_reason(data, actor))
+
+
 def _receive(run_pk: int, actor: str, data: dict[str, Any]) -> None:
     services.receive_event(
         run_pk,
@@ -86,6 +90,13 @@ _CALLS: dict[str, tuple[Do, type[Serializer[Any]], frozenset[Any], str, dict[str
         {"reason": "The customer asked us to wait."},
     ),
     "resume": (_resume, requests.NothingSerializer, OPERATORS, "Let a run on hold go on", {}),
+    "rollback": (
+        _roll_back,
+        requests.OptionalReasonSerializer,
+        OPERATORS,
+        "Take back what the run created and nobody else uses",
+        {"reason": "The payment was refunded."},
+    ),
     "cancel": (
         _cancel,
         requests.OptionalReasonSerializer,

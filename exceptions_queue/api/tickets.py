@@ -63,7 +63,13 @@ class TicketDetail(TicketView):
         return self.shown(pk)
 
 
-PREVIEWED = ("retry", "fix", "replay", "skip")
+PREVIEWED = ("retry", "fix", "replay", "skip", "rollback")
+
+
+VERDICTS = [
+    *("skip", "look-up", "create", "send-again", "cannot-be-undone"),
+    *("take-back", "keep", "changed-since", "gone", "settle-first"),
+]
 
 
 class EffectSerializer(serializers.Serializer[Any]):
@@ -71,7 +77,7 @@ class EffectSerializer(serializers.Serializer[Any]):
 
     step = serializers.CharField()
     title = serializers.CharField()
-    verdict = serializers.ChoiceField(["skip", "look-up", "create", "send-again", "cannot-be-undone"])
+    verdict = serializers.ChoiceField(VERDICTS)
     text = serializers.CharField()
 
 
@@ -160,6 +166,12 @@ _CALLS: dict[str, tuple[type[TicketAction], type[Serializer[Any]], str, dict[str
         {"from_step": "crm.account"},
     ),
     "skip": (TicketAction, requests.SkipSerializer, "Go on without the step", {"reason": "Done by hand."}),
+    "rollback": (
+        TicketAction,
+        requests.OptionalReasonSerializer,
+        "Roll the run back",
+        {"reason": "The customer withdrew."},
+    ),
     "assign": (
         Assign,
         requests.AssignSerializer,

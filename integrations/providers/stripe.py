@@ -141,6 +141,27 @@ def major_units(minor: int, currency: str) -> Decimal:
     return Decimal(minor).scaleb(-decimals)
 
 
+@dataclass(frozen=True)
+class Refund:
+    """A payment that went back. ``whole``: all of it."""
+
+    charge: str
+    payment_intent: str
+    whole: bool
+
+
+def refund(event: Mapping[str, Any]) -> Refund | None:
+    """What ``charge.refunded`` says; None for other events. Raises ``UnexpectedShape``."""
+    if event.get("type") != "charge.refunded":
+        return None
+    try:
+        envelope = shapes.Envelope.model_validate(without_nul(dict(event)))
+        charge = shapes.Charge.model_validate(envelope.data.object)
+    except ValidationError as error:
+        raise UnexpectedShape(f"charge.refunded is not as Stripe documents it ({_problems(error)}).") from None
+    return Refund(charge.id, _id(charge.payment_intent), charge.refunded)
+
+
 def facts(event: Mapping[str, Any]) -> PaymentFacts | NotAPayment:
     """What a verified event says of a payment. Raises ``UnexpectedShape``."""
     type_ = event.get("type")

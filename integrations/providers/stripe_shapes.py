@@ -174,6 +174,16 @@ class Session(WithLines):
         return self.line_items.data if self.line_items else ()
 
 
+class Charge(BaseModel):
+    """https://docs.stripe.com/api/charges/object, as ``charge.refunded`` carries it."""
+
+    id: Id
+    payment_intent: Ref = None
+    refunded: bool = False
+    amount: Minor = 0
+    amount_refunded: Minor = 0
+
+
 class SubscriptionDetails(BaseModel):
     subscription: Ref = None
     metadata: Metadata = {}

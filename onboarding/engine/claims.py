@@ -14,6 +14,7 @@ from integrations.errors import DeadlinePassed
 from integrations.models import Connection
 from integrations.words import Breaker
 from onboarding import audit
+from onboarding.engine import rollback
 from onboarding.engine.facts import digest_of, facts_of
 from onboarding.engine.failpoints import failpoint
 from onboarding.engine.locks import lock_run, retried
@@ -32,6 +33,7 @@ from onboarding.steps.base import EnsureHandler, Facts, StepHandler, UpdateHandl
 from onboarding.steps.registry import HANDLERS
 from onboarding.words import Category, IntentState, StepState, WaitsFor
 
+LEASED = (StepState.RUNNING, StepState.COMPENSATING)
 SLOT_WAIT = timedelta(seconds=1)
 RESERVATION_WAIT = timedelta(seconds=3)
 
@@ -58,6 +60,8 @@ class Claim:
     choice: MatchChoice | None = None
     known_parts: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     """Of a batch: (id, how it was matched) of what is mapped already, by item."""
+    plan: rollback.Plan | None = None
+    """What to take back, where the claim compensates."""
 
     @property
     def lease_deadline(self) -> float:
@@ -88,14 +92,21 @@ def claim_locked(run: OnboardingTransaction, step: Step) -> Claim | None:
     now = clock.now()
     if not _is_claimable(run, step, now):
         return None
-    if step.state == StepState.RUNNING and not _take_over(run, step, now):
+    if step.state in LEASED and step.lease_until and not _take_over(run, step, now):
         return None
+    compensates = rollback.is_compensation(run, step)
     deadline = time.monotonic() + settings.STEP_SECONDS
     handler = HANDLERS[step.uses]
     send_by = now + timedelta(seconds=settings.STEP_SECONDS)
     facts = _facts_in_hand(run, step, handler)
     details: dict[str, Any] = {}
-    if isinstance(handler, EnsureHandler) and step.connection:
+    if compensates:
+        plan = rollback.prepare(run, step, now)
+        if isinstance(plan, datetime):
+            _wait(run, step, WaitsFor.RESERVATION, plan)
+            return None
+        details = {"plan": plan}
+    elif isinstance(handler, EnsureHandler) and step.connection:
         prepared = _prepare(run, step, handler, facts, step.connection, now, send_by)
         if prepared is None:
             return None
@@ -105,7 +116,11 @@ def claim_locked(run: OnboardingTransaction, step: Step) -> Claim | None:
     ):
         _wait(run, step, WaitsFor.SLOT, max(now + SLOT_WAIT, step.connection.paused_until or now))
         return None
-    step.claim(at=now, lease_until=now + timedelta(seconds=settings.LEASE_SECONDS), send_by=send_by)
+    lease_until = now + timedelta(seconds=settings.LEASE_SECONDS)
+    if compensates:
+        step.take_back(lease_until=lease_until, send_by=send_by)
+    else:
+        step.claim(at=now, lease_until=lease_until, send_by=send_by)
     step.save()
     Attempt.objects.create(step=step, token=step.token, started_at=now)
     if intent := details.get("intent"):
@@ -129,8 +144,8 @@ def _is_claimable(run: OnboardingTransaction, step: Step, now: datetime) -> bool
         return False
     if step.connection and step.connection.breaker == Breaker.OPEN:
         return False
-    if step.state == StepState.RUNNING:
-        return step.lease_until is not None and step.lease_until < now
+    if step.state in LEASED and step.lease_until:
+        return step.lease_until < now
     if step.waits_for == WaitsFor.RESERVATION:
         return True  # asking early costs a look, and the hint says that it may be free
     return step.due_at is not None and step.due_at <= now
@@ -141,6 +156,8 @@ def may_be_done(run: OnboardingTransaction, step: Step) -> bool:
     handler = HANDLERS[step.uses]
     if isinstance(handler, UpdateHandler) and handler.follows_run and step.written:
         return True
+    if run.is_rolling_back:
+        return rollback.is_compensation(run, step) and step.state != StepState.COMPENSATED
     return not (run.held_at or run.is_over)
 
 

@@ -112,15 +112,20 @@ def find(
         found = [each for each in connector.find(handler.kind, key) if each.external_id not in rejected]
         # Under our reference, after a create whose answer was lost: that create made it.
         ours = key.name == "reference" and intent.unknown_since is not None
-        if outcome := _judge(found, key, ours=ours):
+        if outcome := _judge(found, key, ours=ours, wary=bool(rejected)):
             return outcome
     return None
 
 
-def _judge(found: list[Found], key: MatchKey, *, ours: bool) -> Outcome | None:
-    """One match is linked, several are never guessed among, and a mere namesake is shown to a person."""
+def _judge(found: list[Found], key: MatchKey, *, ours: bool, wary: bool) -> Outcome | None:
+    """One match is linked, several are never guessed among, and a mere namesake is shown to a person.
+
+    ``wary``: a match of this customer was wrong before, so that another one is a person's to judge too.
+    """
     if not found:
         return None
+    if len(found) == 1 and wary and key.name != "reference":
+        return Ambiguous(found, f"Another match was unlinked before. Is “{found[0].label}” this customer's?")
     if len(found) == 1 and found[0].conclusive:
         only = found[0]
         return Ensured(only.external_id, only.url, key.name, created_by_us=ours, done=only.done)
@@ -195,7 +200,9 @@ def _existing(claim: Claim, handler: EnsureHandler, connector: Connector, error:
         return None
     ours = error.existing_by == "reference" and claim.intent is not None and claim.intent.unknown_since is not None
     conclusive = found.conclusive and bool(error.existing_by)
-    return _judge([replace(found, conclusive=conclusive)], MatchKey(error.existing_by, ""), ours=ours)
+    return _judge(
+        [replace(found, conclusive=conclusive)], MatchKey(error.existing_by, ""), ours=ours, wary=bool(claim.rejected)
+    )
 
 
 def _poll(handler: EnsureHandler, connector: Connector, intent: Intent) -> Outcome:

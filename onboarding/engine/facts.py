@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from dataclasses import replace
 from typing import Any
 
 from onboarding.models import OnboardingTransaction, Step
@@ -26,6 +27,17 @@ def facts_of(run: OnboardingTransaction, step: Step, *, content: dict[str, Any] 
         related=related,
         links=links,
     )
+
+
+def match_key_of(run: OnboardingTransaction, step: Step, item: str | None = None) -> str:
+    """The match key of the item in hand (or of ``item``); empty where the payload does not name that item any more."""
+    handler, facts = HANDLERS[step.uses], facts_of(run, step)
+    assert isinstance(handler, EnsureHandler)  # noqa: S101  (only objects are matched)
+    facts = facts if item is None else replace(facts, item=item)
+    known = handler.parts(facts)
+    if facts.item and facts.item not in (handler.items(facts) if known is None else known):
+        return ""
+    return handler.match_key(facts) if facts.item or "" in handler.items(facts) else ""
 
 
 def item_after(handler: StepHandler, facts: Facts) -> str | None:

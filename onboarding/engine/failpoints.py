@@ -14,6 +14,8 @@ NAMES = (
     "before-result",
     "after-result",
     "opening-exception",
+    "before-undo",
+    "after-undo",
 )
 _target, _, _at = os.environ.get("FIRSTVALUE_FAILPOINT", "").partition(":")
 _hits = 0

@@ -9,9 +9,9 @@ from django.db.models import Max, Min, Q, QuerySet
 from integrations import clock
 from integrations.models import InboundEvent
 from integrations.words import Breaker
+from onboarding.engine.claims import LEASED
 from onboarding.engine.sweep import on_hold
 from onboarding.models import Attempt, Step
-from onboarding.words import StepState
 
 
 def standstill() -> str:
@@ -23,7 +23,7 @@ def standstill() -> str:
     now = clock.now()
     late = now - timedelta(seconds=settings.READY_LAG_SECONDS)
     free = Step.objects.exclude(connection__breaker=Breaker.OPEN).exclude(on_hold())
-    steps = free.filter(Q(due_at__lt=late) | Q(lease_until__lt=late, state=StepState.RUNNING))
+    steps = free.filter(Q(due_at__lt=late) | Q(lease_until__lt=late, state__in=LEASED))
     events = InboundEvent.objects.filter(due_at__lt=late)
     since = min(filter(None, (_oldest(steps), _oldest(events))), default=None)
     if since is None or _last_begun() > late:

@@ -35,6 +35,22 @@ class Written:
 
 
 @dataclass(frozen=True)
+class TakenBack:
+    """One object that this run had created. ``kept``: it cannot be taken back, and stays."""
+
+    item: str
+    external_id: str
+    kept: bool = False
+
+
+@dataclass(frozen=True)
+class Compensated:
+    """Nothing of the step is left to take back."""
+
+    done: tuple[TakenBack, ...]
+
+
+@dataclass(frozen=True)
 class LookedUp:
     """Facts from a source of truth: path -> (value, source); ``message`` says why there are none."""
 
@@ -90,4 +106,4 @@ class Broken:
     message: str
 
 
-Outcome = Ensured | Written | LookedUp | Waiting | Failed | Ambiguous | UnknownOutcome | Broken
+Outcome = Ensured | Written | Compensated | LookedUp | Waiting | Failed | Ambiguous | UnknownOutcome | Broken

@@ -14,9 +14,9 @@ from django.db import transaction as db
 from integrations import clock, pace
 from integrations.models import Connection
 from onboarding import audit
-from onboarding.engine import entry, policy
+from onboarding.engine import entry, policy, rollback
 from onboarding.engine.advance import advance
-from onboarding.engine.claims import Claim, claim_locked, may_be_done
+from onboarding.engine.claims import LEASED, Claim, claim_locked, may_be_done
 from onboarding.engine.dispatch import hint_step
 from onboarding.engine.facts import item_after
 from onboarding.engine.failpoints import failpoint
@@ -24,6 +24,7 @@ from onboarding.engine.locks import lock_run, retried
 from onboarding.engine.outcomes import (
     Ambiguous,
     Broken,
+    Compensated,
     Ensured,
     Failed,
     LookedUp,
@@ -116,6 +117,9 @@ def _record(claim: Claim, outcome: Outcome, *, inline: bool) -> Claim | None:
 
 def _what_is_next(run: OnboardingTransaction, step: Step, *, inline: bool) -> Step | None:
     """The step's own next item, or what its end made ready; with ``inline`` for the caller, else hinted at."""
+    if run.is_rolling_back:
+        rollback.retreat(run)
+        return None
     if step.is_done:
         return advance(run, inline=inline)
     if step.state != StepState.WAITING or step.waits_for != WaitsFor.NOTHING or not may_be_done(run, step):
@@ -154,7 +158,7 @@ def _keep(claim: Claim, outcome: Outcome, error: Exception) -> None:
 
 def _still_mine(run: OnboardingTransaction, step: Step, claim: Claim, outcome: Outcome) -> bool:
     """The fencing token decides. A late result is kept as evidence only; the new holder finds the object by its reference."""
-    if step.token == claim.token and step.state == StepState.RUNNING:
+    if step.token == claim.token and step.state in LEASED:
         return True
     found = f"{outcome.how} {outcome.external_id}" if isinstance(outcome, Ensured) else type(outcome).__name__
     Attempt.objects.filter(step=step, token=claim.token).update(outcome="late", message=found)
@@ -167,6 +171,8 @@ def _apply(run: OnboardingTransaction, step: Step, claim: Claim, outcome: Outcom
     match outcome:
         case Ensured():
             _have(run, step, claim, outcome, now)
+        case Compensated():
+            rollback.record_compensated(run, step, outcome, now)
         case Written(digest=digest):
             step.written = digest
             succeed(run, step, now)
@@ -385,7 +391,14 @@ def _fail(run: OnboardingTransaction, step: Step, claim: Claim, outcome: Failed,
             Attempt.objects.filter(step=step, token=claim.token).update(message=f"The CRM could not be asked: {error}")
             _apply_facts(run, step, LookedUp({}), now)
         case _:
-            block(run, step, decision.category, str(error), due_at=due)
+            block(run, step, _category_of(run, decision.category), str(error), due_at=due)
+
+
+def _category_of(run: OnboardingTransaction, category: Category) -> Category:
+    """A compensation that fails is a ticket of its own kind, unless the account itself is the matter."""
+    if not run.is_rolling_back or category in (Category.AUTH_ERROR, Category.NOT_CONFIGURED):
+        return category
+    return Category.ROLLBACK_FAILED
 
 
 def block(

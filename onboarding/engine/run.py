@@ -17,6 +17,7 @@ from onboarding.engine.facts import digest_of
 from onboarding.engine.failpoints import failpoint
 from onboarding.engine.outcomes import Broken, Failed, LookedUp, Outcome, Written
 from onboarding.engine.record import break_step, record
+from onboarding.engine.rollback import compensate
 from onboarding.payload.enrichment import CRM_PATHS
 from onboarding.payload.plausibility import customer_domain
 from onboarding.steps.base import EnsureHandler, UpdateHandler
@@ -98,6 +99,8 @@ def _perform(current: Claim) -> Outcome:
         )
     except DatabaseError as error:
         raise ProviderError(Kind.SERVER, f"The credentials could not be read ({type(error).__name__}).") from error
+    if current.plan is not None and isinstance(current.handler, EnsureHandler):
+        return compensate(current.plan, current.handler, connector)
     if isinstance(current.handler, EnsureHandler):
         parts = current.handler.parts(current.facts)
         if parts is not None:

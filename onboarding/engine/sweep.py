@@ -12,9 +12,10 @@ from integrations import clock, pace
 from integrations.models import InboundEvent
 from integrations.words import Breaker
 from onboarding.engine import dispatch, entry
-from onboarding.engine.advance import advance
+from onboarding.engine.claims import LEASED
 from onboarding.engine.dispatch import HINT_LIFETIME
 from onboarding.engine.locks import lock_run, retried
+from onboarding.engine.rollback import go_on
 from onboarding.models import OnboardingTransaction, Step
 from onboarding.signals import run_blocked
 from onboarding.steps.base import UpdateHandler
@@ -23,7 +24,7 @@ from onboarding.words import Category, Status, StepState
 
 OUTSTANDING_HINTS = 300
 MOST_DOUBLINGS = 3  # 80 s: what a wiped broker costs at most
-UNDER_WAY = (Status.QUEUED, Status.PROVISIONING, Status.READY_FOR_KICKOFF)
+UNDER_WAY = (Status.QUEUED, Status.PROVISIONING, Status.READY_FOR_KICKOFF, Status.ROLLING_BACK)
 STALLED_AFTER = timedelta(minutes=1)
 FOLLOWERS = [name for name, handler in HANDLERS.items() if isinstance(handler, UpdateHandler) and handler.follows_run]
 log = logging.getLogger(__name__)
@@ -72,7 +73,7 @@ def _due_steps(now: datetime) -> list[int]:
     free = Step.objects.exclude(connection__breaker=Breaker.OPEN).exclude(on_hold())
     waiting = free.filter(hinted_until__gt=now, due_at__lte=now).count()
     due = (
-        free.filter(Q(due_at__lte=now) | Q(lease_until__lt=now, state=StepState.RUNNING))
+        free.filter(Q(due_at__lte=now) | Q(lease_until__lt=now, state__in=LEASED))
         .exclude(hinted_until__gt=now)
         .order_by("due_at", "pk")
         .only("pk", "due_at", "lease_until")[: max(0, OUTSTANDING_HINTS - waiting)]
@@ -135,7 +136,7 @@ def wake(run_pk: int) -> None:
         run = lock_run(run_pk)
         run.gathers_until = None
         entry.admit(run)
-        advance(run)
+        go_on(run)
         moving = run.steps.filter(Q(due_at__isnull=False) | Q(lease_until__isnull=False) | Q(state=StepState.BLOCKED))
         # One that still waits at the gate has its ticket from there (no playbook serves it, say).
         if run.status in UNDER_WAY and run.status != Status.QUEUED and not moving.exists():

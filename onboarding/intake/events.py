@@ -16,17 +16,19 @@ from django.db import transaction as db
 from integrations import clock
 from integrations.models import InboundEvent
 from integrations.providers import stripe
-from integrations.providers.stripe import NotAPayment, PaymentFacts, UnexpectedShape
+from integrations.providers.stripe import NotAPayment, PaymentFacts, Refund, UnexpectedShape
 from integrations.signals import event_failed, event_recovered
 from integrations.strict_json import BadJson, parse_object
 from integrations.words import Environment, EventState
 from onboarding import audit
 from onboarding.engine.dispatch import hint_event
 from onboarding.engine.locks import TryAgain, lock_run, retried
+from onboarding.engine.reports import report
 from onboarding.intake import billing, payments, service
 from onboarding.models import OnboardingTransaction, PaymentTrace
 from onboarding.payload.gate import problems
 from onboarding.payload.schema import digest, paths, with_value
+from onboarding.words import RunEventType
 
 MAX_ATTEMPTS = 5
 MAX_BACKOFF_SECONDS = 300.0
@@ -46,14 +48,17 @@ def process_event(event_pk: int) -> None:
         _fail(event_pk, f"Processing failed ({type(error).__name__}); the log tells more.", permanent=False)
 
 
-def _read_stripe(event: InboundEvent) -> PaymentFacts | NotAPayment:
+Told = PaymentFacts | NotAPayment | Refund
+
+
+def _read_stripe(event: InboundEvent) -> Told:
     body = parse_object(event.raw.encode())
     if body.get("livemode") is False and event.connection.environment == Environment.PRODUCTION:
         return NotAPayment("A test-mode event on a production connection.")
-    return stripe.facts(body)
+    return stripe.refund(body) or stripe.facts(body)
 
 
-READERS: dict[str, Callable[[InboundEvent], PaymentFacts | NotAPayment]] = {"stripe": _read_stripe}
+READERS: dict[str, Callable[[InboundEvent], Told]] = {"stripe": _read_stripe}
 
 
 @retried
@@ -64,7 +69,7 @@ def _process(event_pk: int) -> None:
     if event.connection.provider not in READERS:
         raise UnexpectedShape(f"Events of provider “{event.connection.provider}” are not understood here.")
     told = READERS[event.connection.provider](event)
-    payment = told.payment if isinstance(told, NotAPayment) else told
+    payment = told if isinstance(told, PaymentFacts) else getattr(told, "payment", None)
     with db.atomic():
         # Before the event's own row: whoever holds the customer may release other events of theirs.
         payments.lock_customer(event.connection, payment.customer if payment else "")
@@ -75,6 +80,8 @@ def _process(event_pk: int) -> None:
         had_failed = event.state == EventState.FAILED
         if isinstance(told, NotAPayment):
             _ignore(event, told)
+        elif isinstance(told, Refund):
+            _refund(event, told)
         else:
             _correlate(event, told)
         event.save()
@@ -90,6 +97,27 @@ def _ignore(event: InboundEvent, told: NotAPayment) -> None:
     if told.payment:
         payments.dismiss(event.connection, told.payment, _paid_at(event, told.payment))
     event.ignore(outcome=told.reason, at=clock.now())
+
+
+def _refund(event: InboundEvent, told: Refund) -> None:
+    """A payment that went back holds its run, and a person decides. A part of it is no reason to stop."""
+    run_pk = payments.run_of_intent(told.payment_intent)
+    if not told.whole or run_pk is None:
+        outcome = (
+            "A part of the payment was refunded." if not told.whole else "No run is known of the refunded payment."
+        )
+        event.ignore(outcome=outcome, at=clock.now())
+        return
+    run = lock_run(run_pk)
+    report(
+        run,
+        kind=RunEventType.PAYMENT_REFUNDED,
+        event_id=event.external_id,
+        occurred_at=event.occurred_at or event.received_at,
+        data={"charge": told.charge},
+        actor=_actor(event),
+    )
+    event.process(outcome=f"refund of {run}", at=clock.now())
 
 
 def _correlate(event: InboundEvent, facts: PaymentFacts) -> None:

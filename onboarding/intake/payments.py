@@ -60,6 +60,14 @@ def keys_of(connection: Connection, facts: PaymentFacts) -> Keys:
     return found
 
 
+def run_of_intent(payment_intent: str) -> int | None:
+    """The run (primary key) of the payment with this intent."""
+    if not payment_intent:
+        return None
+    row = CorrelationKey.objects.filter(kind=PAYMENT_INTENT, value=payment_intent).first()
+    return row.transaction_id if row else None
+
+
 def known_run(facts: PaymentFacts, keys: Keys) -> int | None:
     """The run (primary key) to which this payment's ids belong."""
     if own := _runs_called([our_id(facts)]):

@@ -48,6 +48,11 @@ class OnboardingTransaction(models.Model):
     completed_at = models.DateTimeField(null=True)
     cancelled_at = models.DateTimeField(null=True)
     cancel_reason = models.CharField(max_length=500, blank=True)
+    rollback_at = models.DateTimeField(null=True, help_text="When the rollback began.")
+    touched_at = models.DateTimeField(
+        null=True, help_text="When, before its rollback, it last finished something at a vendor."
+    )
+    rollback_reason = models.CharField(max_length=500, blank=True)
 
     class Meta:
         ordering = ["-pk"]
@@ -57,6 +62,7 @@ class OnboardingTransaction(models.Model):
             ("start_run", "Can start a run by hand"),
             ("hold_run", "Can hold and resume a run"),
             ("cancel_run", "Can cancel a run"),
+            ("rollback_run", "Can roll a run back"),
             ("replay_run", "Can replay a run from a step"),
             ("skip_step", "Can skip a step"),
             ("unlink_object", "Can unlink a wrong match"),
@@ -83,7 +89,16 @@ class OnboardingTransaction(models.Model):
     @property
     def is_over(self) -> bool:
         """Nothing is begun any more, but for telling others how it ended."""
-        return self.status in (Status.COMPLETE, Status.CANCELLED)
+        return self.status in (Status.COMPLETE, Status.CANCELLED, Status.ROLLED_BACK)
+
+    @property
+    def goes_on(self) -> bool:
+        """Steps may still be done for it."""
+        return not self.is_over and not self.is_rolling_back
+
+    @property
+    def is_rolling_back(self) -> bool:
+        return bool(self.status == Status.ROLLING_BACK)
 
     @property
     def snapshot(self) -> "PayloadSnapshot":
@@ -125,6 +140,25 @@ class OnboardingTransaction(models.Model):
     def cancel(self, *, at: datetime, reason: str) -> None:
         self.cancelled_at, self.cancel_reason, self.gathers_until = at, reason[:500], None
         self.held_at, self.held_by, self.hold_reason = None, "", ""
+
+    @transition(
+        field=status,
+        source=[
+            Status.QUEUED,
+            Status.AWAITING_DATA,
+            Status.PROVISIONING,
+            Status.READY_FOR_KICKOFF,
+            Status.COMPLETE,
+            Status.CANCELLED,
+        ],
+        target=Status.ROLLING_BACK,
+    )
+    def roll_back(self, *, at: datetime, reason: str) -> None:
+        self.rollback_at, self.rollback_reason, self.gathers_until = at, reason[:500], None
+        self.held_at, self.held_by, self.hold_reason = None, "", ""
+
+    @transition(field=status, source=Status.ROLLING_BACK, target=Status.ROLLED_BACK)
+    def finish_rollback(self) -> None: ...
 
 
 class PayloadSnapshot(models.Model):
@@ -244,6 +278,9 @@ class Step(models.Model):
         max_length=64, blank=True, help_text="Digest of what an updating step last wrote at the vendor."
     )
     skip_reason = models.CharField(max_length=500, blank=True)
+    forced = models.BooleanField(
+        default=False, help_text="A person said: take its objects back though they were changed since."
+    )
 
     started_at = models.DateTimeField(null=True)
     finished_at = models.DateTimeField(null=True)
@@ -277,7 +314,13 @@ class Step(models.Model):
 
     @transition(
         field=state,
-        source=[StepState.PENDING, StepState.RUNNING, StepState.WAITING, StepState.BLOCKED],
+        source=[
+            StepState.PENDING,
+            StepState.RUNNING,
+            StepState.WAITING,
+            StepState.BLOCKED,
+            StepState.COMPENSATING,
+        ],
         target=StepState.WAITING,
     )
     def wait(self, *, waits_for: WaitsFor, due_at: datetime | None) -> None:
@@ -286,7 +329,13 @@ class Step(models.Model):
 
     @transition(
         field=state,
-        source=[StepState.PENDING, StepState.RUNNING, StepState.WAITING, StepState.BLOCKED],
+        source=[
+            StepState.PENDING,
+            StepState.RUNNING,
+            StepState.WAITING,
+            StepState.BLOCKED,
+            StepState.COMPENSATING,
+        ],
         target=StepState.BLOCKED,
     )
     def block(self, *, due_at: datetime | None) -> None:
@@ -306,7 +355,13 @@ class Step(models.Model):
 
     @transition(
         field=state,
-        source=[StepState.PENDING, StepState.RUNNING, StepState.BLOCKED, StepState.WAITING],
+        source=[
+            StepState.PENDING,
+            StepState.RUNNING,
+            StepState.BLOCKED,
+            StepState.WAITING,
+            StepState.COMPENSATING,
+        ],
         target=StepState.SKIPPED,
     )
     def skip(self, *, at: datetime, reason: str = "") -> None:
@@ -325,6 +380,54 @@ class Step(models.Model):
         """To be done, or looked at, again once what it comes after is done."""
         self.due_at = self.hinted_until = self.lease_until = self.finished_at = self.first_failed_at = None
         self.waits_for, self.waits_on, self.item, self.skip_reason, self.attempts = WaitsFor.NOTHING, None, "", "", 0
+
+    @transition(
+        field=state,
+        source=[
+            StepState.PENDING,
+            StepState.RUNNING,
+            StepState.WAITING,
+            StepState.BLOCKED,
+            StepState.SUCCEEDED,
+            StepState.SKIPPED,
+        ],
+        target=StepState.COMPENSATING,
+    )
+    def retract(self) -> None:
+        """Its objects are to be taken back once nothing builds on them. Whoever has it in hand is fenced off."""
+        self.token += 1
+        self.due_at = self.hinted_until = self.lease_until = self.finished_at = self.first_failed_at = None
+        self.waits_for, self.waits_on, self.attempts = WaitsFor.NOTHING, None, 0
+
+    @transition(
+        field=state,
+        source=[StepState.COMPENSATING, StepState.WAITING, StepState.BLOCKED],
+        target=StepState.COMPENSATING,
+    )
+    def take_back(self, *, lease_until: datetime, send_by: datetime) -> None:
+        """Claimed, to be compensated."""
+        self.token += 1
+        self.lease_until, self.send_by = lease_until, send_by
+        self.waits_for, self.due_at, self.hinted_until, self.waits_on = WaitsFor.NOTHING, None, None, None
+
+    @transition(
+        field=state,
+        source=[
+            StepState.PENDING,
+            StepState.RUNNING,
+            StepState.WAITING,
+            StepState.BLOCKED,
+            StepState.SUCCEEDED,
+            StepState.COMPENSATING,
+        ],
+        target=StepState.COMPENSATED,
+    )
+    def settle(self, *, at: datetime) -> None:
+        """Nothing of it is left that this run made."""
+        self.token += 1
+        self.lease_until = self.due_at = self.hinted_until = None
+        self.waits_for, self.waits_on = WaitsFor.NOTHING, None
+        self.finished_at = at
 
 
 class RunEvent(models.Model):

@@ -4,19 +4,30 @@ from onboarding.services.base import Refused
 from onboarding.services.data import dismiss_change, fix
 from onboarding.services.matches import choose_match, unlink
 from onboarding.services.replaying import Effect, replay, replay_preview, retry_preview, skip_preview
-from onboarding.services.runs import cancel, hold, readmit, receive_event, resume
-from onboarding.services.steps import connection_restored, flag_slow_step, resend, retry_step, skip_step
+from onboarding.services.runs import cancel, hold, keep, readmit, receive_event, resume, rollback
+from onboarding.services.steps import (
+    connection_restored,
+    flag_slow_step,
+    force_rollback,
+    resend,
+    retry_step,
+    skip_step,
+)
+from onboarding.services.undoing import Verdict, rollback_preview
 
 __all__ = [
     "Effect",
     "Refused",
+    "Verdict",
     "cancel",
     "choose_match",
     "connection_restored",
     "dismiss_change",
     "fix",
     "flag_slow_step",
+    "force_rollback",
     "hold",
+    "keep",
     "readmit",
     "receive_event",
     "replay",
@@ -25,6 +36,8 @@ __all__ = [
     "resume",
     "retry_preview",
     "retry_step",
+    "rollback",
+    "rollback_preview",
     "skip_preview",
     "skip_step",
     "unlink",

@@ -32,8 +32,8 @@ def fix(run_pk: int, fields: dict[str, Any], *, actor: str, step_pk: int | None 
         raise Refused("Give at least one field.")
     with db.atomic():
         run = lock_run(run_pk)
-        if run.status == Status.COMPLETE:
-            raise Refused("This run is complete; its payload is not mended any more.")
+        if not run.goes_on:
+            raise Refused(f"This run is {run.get_status_display().lower()}; its payload is not mended any more.")
         content = run.payload
         for path, value in clean.items():
             content = with_value(content, path, value)

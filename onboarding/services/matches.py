@@ -6,7 +6,7 @@ from django.db import transaction as db
 
 from integrations import clock
 from onboarding import audit
-from onboarding.engine.facts import facts_of
+from onboarding.engine.facts import match_key_of
 from onboarding.engine.locks import retried
 from onboarding.models import Intent, MatchChoice, ObjectMapping, RejectedMatch, Reservation, Step
 from onboarding.services.base import Refused, given_reason, locked, try_again
@@ -30,7 +30,9 @@ def choose_match(step_pk: int, *, external_id: str, actor: str) -> None:
             raise Refused(f"The step {step.key} does not wait for a choice.")
         if step.category in (Category.AUTH_ERROR, Category.NOT_CONFIGURED):
             raise Refused(f"The step {step.key} is blocked by something else: {step.get_category_display().lower()}.")
-        match_key = handler.match_key(facts_of(run, step))
+        match_key = match_key_of(run, step)
+        if not match_key:
+            raise Refused("The data does not name this item any more: retry the step instead.")
         MatchChoice.objects.update_or_create(
             connection=step.connection,
             kind=handler.kind,
@@ -45,19 +47,19 @@ def choose_match(step_pk: int, *, external_id: str, actor: str) -> None:
         )
         try_again(run, step, actor=actor, name="onboarding.step.retry-requested")
         run.save()
-        siblings = _same_question(step, handler, match_key)
+        siblings = _same_question(step, match_key)
     for sibling in siblings:
         retry_if_possible(sibling, actor=actor)
 
 
-def _same_question(step: Step, handler: EnsureHandler, match_key: str) -> list[int]:
+def _same_question(step: Step, match_key: str) -> list[int]:
     asked = Step.objects.filter(
         connection=step.connection, uses=step.uses, state=StepState.BLOCKED, category=Category.AMBIGUOUS_MATCH
     ).exclude(pk=step.pk)
     return [
         other.pk
         for other in asked.select_related("transaction")[:200]
-        if handler.match_key(facts_of(other.transaction, other)) == match_key
+        if match_key_of(other.transaction, other) == match_key
     ]
 
 
@@ -79,7 +81,7 @@ def unlink(step_pk: int, *, actor: str, reason: str, item: str = "") -> None:
         reopen_from(run, step, actor=actor)
         step = Step.objects.get(pk=step.pk)
         step.item = item
-        key = handler.match_key(facts_of(run, step))
+        key = match_key_of(run, step)
         about: dict[str, Any] = {"connection": mapping.connection, "kind": mapping.kind, "match_key": key}
         RejectedMatch.objects.update_or_create(
             **about,

@@ -1,6 +1,6 @@
 """Replay from a step: do it, and everything that builds on it, again; what exists is looked at and never made twice."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from django.db import transaction as db
@@ -87,8 +87,8 @@ def _first(run: OnboardingTransaction, key: str) -> Step:
 
 def _to_reopen(run: OnboardingTransaction, first: Step) -> list[Step]:
     """``first`` and what comes after it, in playbook order. What a person skipped stays skipped, but for ``first`` itself."""
-    if run.status == Status.CANCELLED:
-        raise Refused("The run is cancelled.")
+    if run.status != Status.COMPLETE and not run.goes_on:
+        raise Refused(f"The run is {run.get_status_display().lower()}.")
     if run.status in (Status.QUEUED, Status.AWAITING_DATA):
         raise Refused("The run has not begun yet; there is nothing to replay.")
     steps = list(run.steps.order_by("position"))
@@ -122,18 +122,21 @@ def _effect(run: OnboardingTransaction, step: Step) -> Effect:
     if known == len(items):
         text = "Its id is known: it is looked at and left as it is. Only if it is gone, it is looked up and made anew."
         return Effect(step.key, title, "skip", text)
-    return Effect(step.key, title, *_of_unknown(step, handler, facts, len(items) - known))
+    mapped = set(step.mappings.values_list("item", flat=True))
+    lacking = [item for item in items if item not in mapped]
+    return Effect(step.key, title, *_of_unknown(step, handler, facts, lacking))
 
 
-def _of_unknown(step: Step, handler: EnsureHandler, facts: Facts, lacking: int) -> tuple[Verdict, str]:
+def _of_unknown(step: Step, handler: EnsureHandler, facts: Facts, lacking: list[str]) -> tuple[Verdict, str]:
     if handler.irrevocable:
         return "create", "It was not sent yet: it is sent, once."
     if step.intents.filter(state=IntentState.OPEN).exists():
         return "look-up", "An earlier create may have worked: it is looked for, and never simply made again."
+    keys = [handler.match_key(replace(facts, item=item)) for item in lacking]
     chosen = MatchChoice.objects.filter(
-        connection=step.connection, kind=handler.kind, match_key=handler.match_key(facts), external_id=""
+        connection=step.connection, kind=handler.kind, match_key__in=keys, external_id=""
     )
     if chosen.exists():
         return "create", "A person decided on a new one: it is created."
-    what = "It is" if lacking == 1 else f"{lacking} are"
+    what = "It is" if len(lacking) == 1 else f"{len(lacking)} are"
     return "look-up", f"{what} looked up; what is found is linked, what is not is created."

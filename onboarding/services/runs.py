@@ -11,13 +11,12 @@ from onboarding.engine import entry
 from onboarding.engine.advance import advance, follow, is_rewritten
 from onboarding.engine.dispatch import hint_step
 from onboarding.engine.locks import lock_run, retried
-from onboarding.engine.record import succeed
-from onboarding.models import OnboardingTransaction, RunEvent, Step
+from onboarding.engine.reports import AnotherEvent, report
+from onboarding.engine.rollback import begin, go_on
+from onboarding.models import OnboardingTransaction, Step
 from onboarding.services.base import Refused, given_reason
-from onboarding.signals import run_cancelled, step_unblocked
-from onboarding.steps.base import EnsureHandler
-from onboarding.steps.registry import HANDLERS
-from onboarding.words import RunEventType, StepState, WaitsFor
+from onboarding.signals import run_cancelled, run_decided, step_unblocked
+from onboarding.words import RunEventType, Status
 
 
 @retried
@@ -37,7 +36,7 @@ def hold(run_pk: int, *, actor: str, reason: str) -> None:
     text = given_reason(reason)
     with db.atomic():
         run = lock_run(run_pk)
-        if run.is_over:
+        if not run.goes_on:
             raise Refused(f"The run is {run.get_status_display().lower()}; there is nothing to hold.")
         if run.held_at:
             raise Refused(f"{run.held_by} put the run on hold already.")
@@ -56,6 +55,7 @@ def resume(run_pk: int, *, actor: str) -> None:
             raise Refused("The run is not on hold.")
         run.held_at, run.held_by, run.hold_reason = None, "", ""
         audit.record(run, "onboarding.run.resumed", actor=actor)
+        run_decided.send(OnboardingTransaction, run=run)
         entry.admit(run, actor=actor)
         advance(run)
         run.save()
@@ -69,7 +69,7 @@ def cancel(run_pk: int, *, actor: str, reason: str) -> None:
     text = given_reason(reason)
     with db.atomic():
         run = lock_run(run_pk)
-        if run.is_over:
+        if not run.goes_on:
             raise Refused(f"The run is {run.get_status_display().lower()} already.")
         now = clock.now()
         run.cancel(at=now, reason=text)
@@ -87,40 +87,42 @@ def cancel(run_pk: int, *, actor: str, reason: str) -> None:
 
 
 @retried
+def rollback(run_pk: int, *, actor: str, reason: str) -> None:
+    """Take back everything that this run created and nobody else uses, in reverse order. Raises ``Refused``."""
+    text = given_reason(reason)
+    with db.atomic():
+        run = lock_run(run_pk)
+        if run.status in (Status.ROLLING_BACK, Status.ROLLED_BACK):
+            raise Refused(f"The run is {run.get_status_display().lower()} already.")
+        begin(run, actor=actor, reason=text)
+        run_decided.send(OnboardingTransaction, run=run)
+        run.save()
+
+
+@retried
+def keep(run_pk: int, *, actor: str, reason: str) -> None:
+    """A person decided that the run goes on, or stays, as it is though something asked whether it should."""
+    given_reason(reason)
+    with db.atomic():
+        run = lock_run(run_pk)
+        audit.record(run, "onboarding.run.kept", actor=actor)
+        run.held_at, run.held_by, run.hold_reason = None, "", ""
+        run_decided.send(OnboardingTransaction, run=run)
+        entry.admit(run, actor=actor)
+        go_on(run)
+        run.save()
+        for pk in run.steps.filter(due_at__lte=clock.now()).values_list("pk", flat=True):
+            hint_step(pk)
+
+
+@retried
 def receive_event(
     run_pk: int, *, kind: RunEventType, event_id: str, occurred_at: datetime, data: dict[str, Any], actor: str
 ) -> bool:
-    """Store a later business event of a run and do what follows from it. False where this event id is known already."""
+    """Take a later business event of a run. False where this event id is known already; ``Refused`` where it was another."""
     with db.atomic():
         run = lock_run(run_pk)
-        event, new = RunEvent.objects.get_or_create(
-            transaction=run,
-            event_id=event_id,
-            defaults={
-                "type": kind,
-                "occurred_at": occurred_at,
-                "data": data,
-                "actor": actor[:150],
-                "received_at": clock.now(),
-            },
-        )
-        if not new:
-            if event.type != kind:
-                raise Refused(f"The event {event_id} was a {event.type} before.")
-            return False
-        audit.record(run, "onboarding.event.received", actor=actor, data={"type": kind, "event": event_id})
-        for step in run.steps.all():
-            if _ends_with(step, kind):
-                succeed(run, step, clock.now())
-        advance(run)
-        run.save()
-        return True
-
-
-def _ends_with(step: Step, kind: RunEventType) -> bool:
-    """It waits for just this. One that a worker looks at right now sees the event when it records."""
-    handler = HANDLERS[step.uses]
-    if not isinstance(handler, EnsureHandler) or handler.finished_by != kind:
-        return False
-    waits = step.state == StepState.WAITING and step.waits_for == WaitsFor.EVENT
-    return waits or (step.state == StepState.BLOCKED and step.mappings.exists())
+        try:
+            return report(run, kind=kind, event_id=event_id, occurred_at=occurred_at, data=data, actor=actor)
+        except AnotherEvent as error:
+            raise Refused(str(error)) from None

@@ -10,6 +10,7 @@ from onboarding.engine.advance import advance
 from onboarding.engine.dispatch import hint_step
 from onboarding.engine.locks import retried
 from onboarding.engine.record import block
+from onboarding.engine.rollback import go_on
 from onboarding.models import Intent, OnboardingTransaction, Step
 from onboarding.services.base import Refused, given_reason, locked, try_again
 from onboarding.signals import step_unblocked
@@ -76,7 +77,7 @@ def skip_step(step_pk: int, *, actor: str, reason: str, with_dependents: bool = 
         _skip(run, step, actor=actor, reason=text)
         for other in needing:
             _skip(run, other, actor=actor, reason=f"Needs {step.key}, which was skipped: {text}")
-        advance(run)
+        go_on(run)
         run.save()
 
 
@@ -90,7 +91,7 @@ def _skip(run: OnboardingTransaction, step: Step, *, actor: str, reason: str) ->
 
 def dependents(run: OnboardingTransaction, step: Step) -> list[Step]:
     """Unfinished steps that need the step's object, where there is none, and those that need theirs; in playbook order."""
-    if step.mappings.filter(item="").exists():
+    if step.mappings.filter(item="").exists() or run.is_rolling_back:
         return []
     lacking, found = {step.uses}, []
     for other in run.steps.order_by("position"):
@@ -102,6 +103,18 @@ def dependents(run: OnboardingTransaction, step: Step) -> list[Step]:
 
 
 @retried
+def force_rollback(step_pk: int, *, actor: str) -> None:
+    """Take the step's objects back though somebody changed them since. Raises ``Refused``."""
+    with db.atomic():
+        run, step = locked(step_pk)
+        if not run.is_rolling_back or step.state != StepState.BLOCKED:
+            raise Refused("Nothing of this step waits to be taken back.")
+        step.forced = True
+        try_again(run, step, actor=actor, name="onboarding.step.rollback-forced")
+        run.save()
+
+
+@retried
 def resend(step_pk: int, *, actor: str) -> None:
     """Send again what was sent, on purpose: a new message under a new reference. Raises ``Refused``."""
     with db.atomic():
@@ -109,8 +122,8 @@ def resend(step_pk: int, *, actor: str) -> None:
         handler = HANDLERS[step.uses]
         if not isinstance(handler, EnsureHandler) or not handler.irrevocable:
             raise Refused(f"The step {step.key} sends nothing.")
-        if run.status == Status.CANCELLED or run.held_at:
-            raise Refused("The run is cancelled." if run.status == Status.CANCELLED else "The run is on hold.")
+        if run.held_at or not (run.goes_on or run.status == Status.COMPLETE):
+            raise Refused(f"The run is {'on hold' if run.held_at else run.get_status_display().lower()}.")
         if step.state != StepState.SUCCEEDED:
             raise Refused("It was not sent yet; retry the step instead.")
         step.mappings.all().delete()

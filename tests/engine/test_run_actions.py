@@ -257,8 +257,13 @@ def test_an_unlinked_choice_is_no_choice_any_more(accept: Accept, drain: Drain, 
     drain()
     services.unlink(step_of(run, "crm.account").pk, **BY)
     drain()
-    assert ObjectMapping.objects.get(kind="company").external_id == two
+    # Nor is the other one taken unasked.
+    asked = ticket_of(run, "crm.account")
+    assert (asked.category, [found["external_id"] for found in asked.candidates]) == (Category.AMBIGUOUS_MATCH, [two])
     assert not MatchChoice.objects.exists()
+    services.choose_match(step_of(run, "crm.account").pk, external_id=two, actor="kim")
+    drain()
+    assert ObjectMapping.objects.get(kind="company").external_id == two
 
 
 def test_what_the_run_created_is_not_unlinked(accept: Accept, drain: Drain) -> None:

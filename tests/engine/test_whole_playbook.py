@@ -131,6 +131,7 @@ def test_a_user_of_another_organization_is_a_persons_decision(
     assert ticket_of(run, "support.users").category == Category.AMBIGUOUS_MATCH
     assert step_of(run, "delivery.handover").state == StepState.SUCCEEDED
     settled()
+    assert services.replay_preview(run.pk, "support.organization")[-1].verdict in ("look-up", "skip")
     services.skip_step(step_of(run, "support.users").pk, actor="kim", reason="Sam stays where they are.")
     drain()
     assert status_of(run) == Status.READY_FOR_KICKOFF
@@ -262,3 +263,11 @@ def test_waiting_for_the_kickoff_uses_no_attempts(accept: Accept, drain: Drain, 
     step = step_of(run, "kickoff.task")
     assert (step.state, step.attempts) == (StepState.WAITING, 0)
     assert Attempt.objects.filter(step=step).count() > 30
+
+
+def test_a_preview_reaches_users_that_are_not_made_yet(accept: Accept, drain: Drain, sandbox: SandboxControl) -> None:
+    sandbox.seed("zendesk", "organizations", [{"name": "Acme Logistics", "domain_names": []}])
+    run = accept(users=USERS)
+    drain()
+    told = {effect.step: effect for effect in services.replay_preview(run.pk, "support.organization")}
+    assert told["support.users"].text == "2 are looked up; what is found is linked, what is not is created."

@@ -1,0 +1,76 @@
+"""What other systems report of a run after its payment: stored once, and what follows from it."""
+
+from datetime import datetime
+from typing import Any
+
+from integrations import clock
+from onboarding import audit
+from onboarding.engine.advance import follow
+from onboarding.engine.record import succeed
+from onboarding.engine.rollback import go_on
+from onboarding.models import OnboardingTransaction, RunEvent, Step
+from onboarding.signals import run_blocked
+from onboarding.steps.base import EnsureHandler
+from onboarding.steps.registry import HANDLERS
+from onboarding.words import Category, RunEventType, Status, StepState, WaitsFor
+
+
+class AnotherEvent(Exception):
+    """The event's id was used for an event of another type before."""
+
+
+def report(
+    run: OnboardingTransaction,
+    *,
+    kind: RunEventType,
+    event_id: str,
+    occurred_at: datetime,
+    data: dict[str, Any],
+    actor: str,
+) -> bool:
+    """Store the event and do what follows; False where it is known. The caller holds the run locked. Raises ``AnotherEvent``."""
+    event, new = RunEvent.objects.get_or_create(
+        transaction=run,
+        event_id=event_id,
+        defaults={
+            "type": kind,
+            "occurred_at": occurred_at,
+            "data": data,
+            "actor": actor[:150],
+            "received_at": clock.now(),
+        },
+    )
+    if not new:
+        if event.type != kind:
+            raise AnotherEvent(f"The event {event_id} was a {event.type} before.")
+        return False
+    audit.record(run, "onboarding.event.received", actor=actor, data={"type": kind, "event": event_id})
+    if kind == RunEventType.PAYMENT_REFUNDED:
+        _ask_about_refund(run, actor=actor)
+    for step in run.steps.all():
+        if _ends_with(step, kind):
+            succeed(run, step, clock.now())
+    go_on(run)
+    run.save()
+    return True
+
+
+def _ask_about_refund(run: OnboardingTransaction, *, actor: str) -> None:
+    """The money went back: nothing more is begun until a person has decided what becomes of the customer."""
+    if run.status in (Status.CANCELLED, Status.ROLLING_BACK, Status.ROLLED_BACK):
+        return
+    message = "The payment was refunded. Roll the run back, cancel it, or keep it as it is?"
+    if not run.is_over and not run.held_at:
+        run.held_at, run.held_by, run.hold_reason = clock.now(), actor[:150], "The payment was refunded."
+        audit.record(run, "onboarding.run.held", actor=actor)
+        follow(run)
+    run_blocked.send(OnboardingTransaction, run=run, category=Category.APPROVAL_OVERDUE, message=message, problems=[])
+
+
+def _ends_with(step: Step, kind: RunEventType) -> bool:
+    """It waits for just this. One that a worker looks at right now sees the event when it records."""
+    handler = HANDLERS[step.uses]
+    if not isinstance(handler, EnsureHandler) or handler.finished_by != kind:
+        return False
+    waits = step.state == StepState.WAITING and step.waits_for == WaitsFor.EVENT
+    return waits or (step.state == StepState.BLOCKED and step.mappings.exists())

@@ -1,0 +1,277 @@
+"""Rolling a run back: a saga of compensations in reverse order, each claimed, leased and fenced as every step is.
+
+Only what this run created is taken back: never what it matched, nor what another run maps too. What may still be made by a worker
+that was cut off is settled first, as after any unknown outcome.
+"""
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from integrations import clock
+from integrations.errors import Kind, ProviderError
+from integrations.models import Connection
+from integrations.providers.base import Connector, CreateSafety, MatchKey
+from onboarding import audit
+from onboarding.engine.advance import advance, follow, is_rewritten, make_due
+from onboarding.engine.dispatch import hint_step
+from onboarding.engine.facts import facts_of, match_key_of
+from onboarding.engine.failpoints import failpoint
+from onboarding.engine.outcomes import Compensated, Failed, Outcome, TakenBack, UnknownOutcome, Waiting
+from onboarding.models import (
+    Intent,
+    MatchChoice,
+    ObjectMapping,
+    OnboardingTransaction,
+    Reservation,
+    Step,
+)
+from onboarding.signals import run_cancelled, step_unblocked
+from onboarding.steps.base import EnsureHandler, Facts
+from onboarding.steps.registry import HANDLERS
+from onboarding.words import IntentState, StepState, WaitsFor
+
+SKEW = timedelta(seconds=10)
+"""Between the vendor's clock and ours, before a change counts as somebody else's."""
+TURN_WAIT = timedelta(seconds=3)
+OURS = ("reference", "email")
+"""Keys by which what we made is recognised: our reference, or an address that the vendor keeps unique."""
+UNSETTLED = (IntentState.OPEN, IntentState.ACCEPTED)
+
+
+@dataclass(frozen=True)
+class Doomed:
+    """One object to take back; without an id one that may have been made, and is looked for under its reference."""
+
+    item: str
+    external_id: str = ""
+    unknown_since: datetime | None = None
+    job_id: str = ""
+    facts: Facts | None = None
+    reference: str = ""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a claimed compensation is to do. ``force``: also what was changed since the run last touched it."""
+
+    run_pk: int
+    doomed: tuple[Doomed, ...]
+    touched_at: datetime
+    force: bool = False
+
+
+# --- Beginning, and moving on -----------------------------------------------------------------------------------------
+
+
+def begin(run: OnboardingTransaction, *, actor: str, reason: str) -> None:
+    """Fence every claim and mark what must be compensated. The caller holds the run locked and saves it."""
+    now = clock.now()
+    run.touched_at = last_touched(run)
+    run.roll_back(at=now, reason=reason)
+    audit.record(run, "onboarding.run.rolling-back", actor=actor)
+    for step in run.steps.all():
+        if step.is_done and is_rewritten(step) and not _goes(run, step):
+            continue  # what it writes into stays, and is told how the run ends
+        if may_have_made(step):
+            step.retract()
+        elif step.state != StepState.SKIPPED:
+            step.settle(at=now)
+        step.category, step.problems, step.candidates, step.message = "", [], [], ""
+        step.save()
+        step_unblocked.send(Step, step=step)
+    run_cancelled.send(OnboardingTransaction, run=run, at=now)
+    retreat(run)
+
+
+def last_touched(run: OnboardingTransaction) -> datetime:
+    """When the run last finished something: what changed later, somebody else changed."""
+    ended = run.steps.exclude(finished_at=None).order_by("-finished_at").values_list("finished_at", flat=True).first()
+    return ended or clock.now()
+
+
+def _goes(run: OnboardingTransaction, step: Step) -> bool:
+    """Whether the object that an updating step writes into will be taken back."""
+    target = getattr(HANDLERS[step.uses], "target", "")
+    return run.mappings.filter(step__uses=target, created_by_us=True).exists()
+
+
+def may_have_made(step: Step) -> bool:
+    if not isinstance(HANDLERS[step.uses], EnsureHandler):
+        return False
+    return step.mappings.filter(created_by_us=True).exists() or step.intents.filter(state__in=UNSETTLED).exists()
+
+
+def is_compensation(run: OnboardingTransaction, step: Step) -> bool:
+    """Whether claiming the step now means taking back, not doing."""
+    return run.is_rolling_back and not is_rewritten(step) and step.state not in (StepState.SUCCEEDED, StepState.SKIPPED)
+
+
+def retreat(run: OnboardingTransaction) -> None:
+    """Make due what has nothing after it any more; the run is rolled back once nothing is left. The caller saves it."""
+    steps = list(run.steps.all())
+    left = {step.key for step in steps if is_compensation(run, step) and step.state != StepState.COMPENSATED}
+    for step in steps:
+        idle = step.state == StepState.COMPENSATING and step.due_at is None and step.lease_until is None
+        if step.key in left and idle and not left.intersection(_descendants(steps, step)):
+            make_due(step, clock.now())
+            step.save()
+            hint_step(step.pk)
+    if not left:
+        run.finish_rollback()
+        audit.record(run, "onboarding.run.rolled-back")
+    follow(run)
+
+
+def go_on(run: OnboardingTransaction) -> None:
+    """Forwards or backwards, whichever way the run goes. The caller holds it locked and saves it."""
+    if run.is_rolling_back:
+        retreat(run)
+    else:
+        advance(run)
+
+
+def _descendants(steps: list[Step], first: Step) -> set[str]:
+    found = {first.key}
+    for _ in steps:
+        found |= {step.key for step in steps if found.intersection(step.after)}
+    return found - {first.key}
+
+
+# --- One compensation -------------------------------------------------------------------------------------------------
+
+
+def prepare(run: OnboardingTransaction, step: Step, now: datetime) -> Plan | datetime:
+    """What to take back, or until when to wait as another run is about to link one of the objects. Under the run's lock."""
+    handler, facts = HANDLERS[step.uses], facts_of(run, step)
+    assert isinstance(handler, EnsureHandler)  # noqa: S101  (only these are retracted)
+    mine = [mapping for mapping in step.mappings.filter(created_by_us=True) if not is_used_elsewhere(mapping)]
+    for mapping in mine:
+        if not _take_turn(step, mapping):
+            return now + TURN_WAIT
+    known = {mapping.item for mapping in step.mappings.all()}
+    doomed = [Doomed(mapping.item, mapping.external_id) for mapping in mine]
+    for intent in step.intents.filter(state__in=UNSETTLED):
+        doomed += _unsettled(step, handler, replace(facts, item=intent.item), intent, known)
+    return Plan(run.pk, tuple(doomed), run.touched_at or now, step.forced)
+
+
+def is_used_elsewhere(mapping: ObjectMapping) -> bool:
+    """Another run maps the object too: it stays."""
+    return _mapped_elsewhere(mapping.connection, mapping.kind, mapping.external_id, mapping.transaction_id)
+
+
+def _mapped_elsewhere(connection: Connection, kind: str, external_id: str, run_pk: int) -> bool:
+    same = ObjectMapping.objects.filter(connection=connection, kind=kind, external_id=external_id)
+    return same.exclude(transaction_id=run_pk).exists()
+
+
+def _take_turn(step: Step, mapping: ObjectMapping) -> bool:
+    """Whoever looks for the object from now on waits for us; False while a worker has it in hand for another run."""
+    held = Reservation.objects.filter(
+        connection_id=mapping.connection_id, kind=mapping.kind, external_id=mapping.external_id
+    )
+    keys = list(held.values_list("match_key", flat=True))
+    if keys and _in_other_hands(step, mapping.connection, keys):
+        return False
+    held.update(external_id="", url="", holder=step)
+    return True
+
+
+def _in_other_hands(step: Step, connection: Connection, keys: list[str]) -> bool:
+    busy = Step.objects.filter(connection=connection, uses=step.uses, state=StepState.RUNNING)
+    others = busy.exclude(transaction_id=step.transaction_id).select_related("transaction")[:200]
+    return any(match_key_of(other.transaction, other) in keys for other in others)
+
+
+def _unsettled(step: Step, handler: EnsureHandler, facts: Facts, intent: Intent, known: set[str]) -> list[Doomed]:
+    """What a create without a known end may have made: under the reference of the intent, or of each item of a batch."""
+    parts = handler.parts(facts)
+    named = facts.item in handler.items(facts) or parts is not None
+    key = handler.match_key(facts) if named else ""
+    choice = MatchChoice.objects.filter(connection=step.connection, kind=handler.kind, match_key=key).first()
+    since = intent.unknown_since or intent.send_by
+    if choice and choice.chosen_at >= since:  # a person has looked
+        return [Doomed(intent.item, choice.external_id)] if choice.external_id else []
+    if parts is None:
+        return [Doomed(intent.item, "", since, intent.job_id, facts if named else None, intent.reference)]
+    of_items = (replace(facts, item=item) for item in parts if item not in known)
+    return [Doomed(each.item, "", since, "", each, handler.reference(each)) for each in of_items]
+
+
+def compensate(plan: Plan, handler: EnsureHandler, connector: Connector) -> Outcome:
+    """Take back what the plan names. Harmless to repeat. Raises ``ProviderError`` or ``DeadlinePassed``."""
+    done: list[TakenBack] = []
+    for each in plan.doomed:
+        settled = each if each.external_id else _settle(each, handler, connector)
+        if isinstance(settled, Waiting | UnknownOutcome):
+            return settled
+        if settled is None:
+            continue
+        if not each.external_id and _mapped_elsewhere(
+            connector.connection, handler.kind, settled.external_id, plan.run_pk
+        ):
+            done.append(TakenBack(each.item, settled.external_id, kept=True))
+            continue
+        found = connector.get(handler.kind, settled.external_id)
+        if found is None or not connector.reversible(handler.kind):
+            done.append(TakenBack(each.item, settled.external_id, kept=found is not None))
+            continue
+        if found.changed_at and found.changed_at > plan.touched_at + SKEW and not plan.force:
+            message = (
+                f"“{found.label}” was changed at {found.changed_at:%Y-%m-%d %H:%M} UTC, after this run last touched it."
+            )
+            return Failed(ProviderError(Kind.CONFLICT, message))
+        failpoint("before-undo")
+        connector.undo(handler.kind, settled.external_id)
+        failpoint("after-undo")
+        done.append(TakenBack(each.item, settled.external_id))
+    return Compensated(tuple(done))
+
+
+def _settle(each: Doomed, handler: EnsureHandler, connector: Connector) -> Doomed | Waiting | UnknownOutcome | None:
+    """The object that a cut-off create made, if it made one."""
+    if handler.irrevocable:
+        return None  # it went out or it did not: nothing can be taken back either way
+    if each.job_id:
+        try:
+            made = connector.poll(handler.kind, each.job_id)
+        except ProviderError as error:
+            if error.kind not in (Kind.JOB_FAILED, Kind.NOT_FOUND, Kind.INVALID):
+                raise
+            made = None
+        if made:
+            return replace(each, external_id=made.external_id)
+    kind = connector.kind(handler.kind)
+    caught_up = (each.unknown_since or clock.now()) + timedelta(seconds=kind.search_lag)
+    # Of an item that the payload does not name any more only the reference is known.
+    keys = handler.keys(each.facts, each.reference) if each.facts else [MatchKey("reference", each.reference)]
+    for key in keys:
+        if key.name in OURS and (found := connector.find(handler.kind, key)):
+            return replace(each, external_id=found[0].external_id)
+    if clock.now() <= caught_up:
+        return Waiting(WaitsFor.HOLD_OFF, caught_up + timedelta(milliseconds=50))
+    if kind.safety is not CreateSafety.NEITHER and each.facts:
+        return None
+    return UnknownOutcome(
+        f"{connector.provider} may have made “{each.reference}”, and it cannot be found to be taken back. Link it, or say that "
+        "nothing is there."
+    )
+
+
+# --- Recording it -----------------------------------------------------------------------------------------------------
+
+
+def record_compensated(run: OnboardingTransaction, step: Step, outcome: Compensated, now: datetime) -> None:
+    """What was taken back is ours no more. The caller holds the run locked, and lets it retreat."""
+    for each in outcome.done:
+        step.mappings.filter(item=each.item, external_id=each.external_id).delete()
+        MatchChoice.objects.filter(connection=step.connection, external_id=each.external_id).delete()
+        name = "onboarding.object.kept" if each.kept else "onboarding.object.taken-back"
+        audit.record(run, name, data={"step": step.key, "id": each.external_id})
+    Reservation.objects.filter(holder=step, external_id="").delete()
+    step.intents.filter(state__in=UNSETTLED).update(state=IntentState.NO_EFFECT, unknown_since=None)
+    step.intents.filter(state=IntentState.DONE).update(state=IntentState.NO_EFFECT)
+    step.settle(at=now)
+    step.save()
+    audit.record(run, "onboarding.step.compensated", data={"step": step.key})
+    step_unblocked.send(Step, step=step)
