@@ -20,9 +20,10 @@ from integrations.models import Connection, InboundEvent
 from integrations.sandbox.asana import TEAM_GID, TEMPLATE_GID
 from integrations.sandbox.control import SandboxControl, SandboxProcess, start_sandbox
 from integrations.words import Breaker
+from onboarding.engine.claims import LEASED
 from onboarding.engine.playbook import playbooks
 from onboarding.models import ApiKey, AuditEntry, Step
-from onboarding.words import StepState, WaitsFor
+from onboarding.words import WaitsFor
 
 GROUPS = {
     "sales": "sales-ops",
@@ -254,7 +255,7 @@ def next_due(*, turns: bool = False) -> datetime | None:
     events = InboundEvent.objects.exclude(due_at=None)
     times = [max(event.due_at, event.hinted_until or event.due_at) for event in events]
     for step in Step.objects.exclude(connection__breaker=Breaker.OPEN).select_related("transaction"):
-        if step.state == StepState.RUNNING and step.lease_until:
+        if step.state in LEASED and step.lease_until:
             times.append(step.lease_until)
         elif step.waits_for == WaitsFor.EVENT or (step.transaction.held_at and step.uses != "crm.deal-status"):
             continue  # people have the next word

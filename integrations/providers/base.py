@@ -143,10 +143,6 @@ class Connector(ABC):
         """Change what ``params`` names of an object that exists. Repeating it changes nothing. Raises ``ProviderError``."""
         raise TypeError(f"{self.provider} cannot update a {kind}")
 
-    def undo(self, kind: str, external_id: str) -> None:  # noqa: ARG002
-        """Take back what ``create`` made. What is gone already is taken back. Raises ``ProviderError``."""
-        raise TypeError(f"{self.provider} cannot take back a {kind}")
-
     def associate(self, kind: str, external_id: str, to_kind: str, to_id: str) -> None:  # noqa: ARG002
         """Tie two objects together. Repeating it changes nothing. Raises ``ProviderError``."""
         raise TypeError(f"{self.provider} cannot tie a {kind} to a {to_kind}")
