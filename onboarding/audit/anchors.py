@@ -70,7 +70,7 @@ def _settled(last: AuditAnchor | None, now: datetime) -> list[tuple[int, int | N
 
 def _heads(runs: set[int | None]) -> list[list[int | str | None]]:
     """The ends as they are now, which may be later ones than those that were looked at."""
-    found = OnboardingTransaction.objects.filter(pk__in=runs - {None}).order_by("pk")
+    found = OnboardingTransaction.objects.filter(pk__in=[run for run in runs if run is not None]).order_by("pk")
     heads: list[list[int | str | None]] = [
         [pk, sequence, head] for pk, sequence, head in found.values_list("pk", "audit_sequence", "audit_head")
     ]

@@ -5,16 +5,20 @@ Entries name fields by path and never carry their values, so that erasing a pers
 
 import hashlib
 import json
+import re
 from typing import Any
 
 from django.db import transaction as db
 from django.db.models import QuerySet
 
 from integrations import clock
+from integrations.redact import redact_text
 from onboarding import request_id
 from onboarding.models import AuditEntry, AuditHead, OnboardingTransaction
 
 SYSTEM = "system"
+_MESSAGE_ID = re.compile(r"[0-9a-f]{40}@\S+")
+"""Of a mail that we sent: looks like an address and is none."""
 
 
 def record(
@@ -66,18 +70,31 @@ def move(head: AuditHead, sequence: int, digest: str) -> None:
     head.save(update_fields=["sequence", "hash"])
 
 
-def _append(sequence: int, head: str, *, actor: str, **fields: Any) -> AuditEntry:
+def _append(sequence: int, head: str, *, actor: str, data: dict[str, Any], **fields: Any) -> AuditEntry:
     entry = AuditEntry(
         sequence=sequence + 1,
         actor=actor[:150],
         request_id=request_id.current.get(),
         at=clock.now(),
         previous_hash=head,
+        data=_without_addresses(data),
         **fields,
     )
     entry.hash = entry_hash(entry)
     entry.save(force_insert=True)
     return entry
+
+
+def _without_addresses(value: Any) -> Any:
+    """A last guard: ids of events and objects are given by others, and some use mail addresses for them."""
+    match value:
+        case str():
+            return value if _MESSAGE_ID.fullmatch(value) else redact_text(str(value))
+        case dict():
+            return {key: _without_addresses(item) for key, item in value.items()}
+        case list() | tuple():
+            return [_without_addresses(item) for item in value]
+    return value
 
 
 def entry_hash(entry: AuditEntry) -> str:
