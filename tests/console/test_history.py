@@ -34,7 +34,7 @@ def test_a_price_tells_who_added_changed_and_removed_it(as_: As) -> None:
     shown = text(engineer.get(page))
     assert "History" in shown
     assert "The price was added by engineer" in shown
-    assert "The price was changed Plan sku by engineer" in shown
+    assert "The price was changed Plan sku · by engineer" in shown
     engineer.post(f"{PRICES}{price.pk}/delete/", {"post": "yes"})
     assert told("onboarding.price.added") == [("engineer", {"object": price.pk})]
     assert told("onboarding.price.changed") == [("engineer", {"object": price.pk, "fields": ["Plan sku"]})]
