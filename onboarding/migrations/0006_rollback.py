@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('onboarding', '0004_drop_unused_confirmation'),
+        ('onboarding', '0005_audit_anchor'),
     ]
 
     operations = [
