@@ -13,7 +13,7 @@ from django.db import transaction as db
 
 from exceptions_queue import alerts, roles
 from exceptions_queue.models import Ticket, TicketNote
-from integrations import clock
+from integrations import breaker, clock
 from onboarding import audit, services
 from onboarding.engine.locks import lock_run, retried
 from onboarding.intake import events
@@ -81,6 +81,11 @@ def available(ticket: Ticket, actor: Actor) -> list[Action]:
 def _retry(ticket: Ticket, actor: Actor, _data: dict[str, Any]) -> None:
     if ticket.step_id:
         services.retry_step(ticket.step_id, actor=actor.name)
+    elif ticket.connection_id and ticket.category == Category.SERVER_ERROR:
+        if not breaker.probe_soon(ticket.connection_id):
+            raise Refused("The connection is being tried already.")
+        facts = {"connection": str(ticket.connection)}
+        audit.record_elsewhere("integrations.breaker.probe-requested", actor=actor.name, data=facts)
     elif ticket.connection_id:
         events.retry_failed(ticket.connection_id, actor=actor.name)
     elif ticket.transaction_id:

@@ -22,7 +22,7 @@ from exceptions_queue.models import (
     steps_towards,
 )
 from integrations import clock
-from integrations.words import Breaker
+from integrations.words import STOPPED
 from onboarding import audit, services
 from onboarding.engine.locks import lock_run, retried
 from onboarding.models import OnboardingTransaction, Step
@@ -146,7 +146,7 @@ def _silent(now: datetime) -> list[int]:
     p1 = late.filter(Exists(long), Exists(free), milestone=Milestone.P1)
 
     # Vendors' failures have their tickets by then, after five attempts; what may begin late and in silence is the kickoff itself.
-    kickoff = steps.filter(uses=KICKOFF, waits_for=EVENT, category="").exclude(connection__breaker=Breaker.OPEN)
+    kickoff = steps.filter(uses=KICKOFF, waits_for=EVENT, category="").exclude(connection__breaker__in=STOPPED)
     told = Ticket.objects.filter(transaction=OuterRef("transaction"), step=None, status__in=UNRESOLVED)
     p2 = late.filter(Exists(kickoff), ~Exists(told), milestone=Milestone.P2)
     return [pk for found in (p1, p2) for pk in found.values_list("pk", flat=True)[:BATCH]]

@@ -15,13 +15,12 @@ from django.urls import reverse
 from django.utils.safestring import SafeString
 
 from exceptions_queue import roles
-from exceptions_queue.admin import looks, words
+from exceptions_queue.admin import health, looks, words
 from exceptions_queue.admin.ticket_filters import of_my_queues
 from exceptions_queue.api.sla_state import SlaState, clocks_in
 from exceptions_queue.models import UNRESOLVED, Ticket, TicketStatus, is_blocked
 from integrations import clock
 from integrations.models import Connection
-from integrations.words import Breaker
 from onboarding.models import OnboardingTransaction, Step
 from onboarding.queues import QUEUES
 from onboarding.words import Status, StepState, WaitsFor
@@ -103,7 +102,7 @@ def callback(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     if user.has_perm(SEE_RUNS):
         context |= {"late": _late(now), "today": _today(now), "nothing_to_see": False}
     if user.has_perm(SEE_CONNECTIONS):
-        context |= {"connections": _connections(behind, now), "nothing_to_see": False}
+        context |= {"connections": _connections(behind), "nothing_to_see": False}
     return context
 
 
@@ -207,33 +206,20 @@ def _behind() -> dict[int, Behind]:
     return {row["connection"]: Behind(row["n"], row["runs"]) for row in rows}
 
 
-def _connections(behind: dict[int, Behind], now: datetime) -> list[ConnectionLine]:
+def _connections(behind: dict[int, Behind]) -> list[ConnectionLine]:
     rank = {looks.BAD: 0, looks.RISK: 1, looks.MUTED: 2, looks.OK: 3}
-    rows = [(connection, *health(connection, now)) for connection in Connection.objects.all()]
-    rows.sort(key=lambda row: rank[row[1]])  # stable: within a rank in the connections' own order
+    rows = [(connection, health.of(connection)) for connection in Connection.objects.all()]
+    rows.sort(key=lambda row: rank[row[1].tone])  # stable: within a rank in the connections' own order
     return [
         ConnectionLine(
             connection.slug,
             f"{connection.get_system_display()} · {words.vendor(connection)}",
-            looks.badge(text, tone, icon),
+            how.badge,
             _waits(behind.get(connection.pk, Behind()).steps),
             reverse("admin:integrations_connection_change", args=[connection.pk]),
         )
-        for connection, tone, text, icon in rows
+        for connection, how in rows
     ]
-
-
-def health(connection: Connection, now: datetime) -> tuple[str, str, str]:
-    """How a connection is: tone, words and icon."""
-    if not connection.enabled:
-        return looks.MUTED, "Switched off", "block"
-    if connection.breaker == Breaker.OPEN:
-        return looks.BAD, "Credentials refused", "error"
-    if connection.paused_until and connection.paused_until > now:
-        return looks.RISK, f"Slowed down, goes on {looks.when(connection.paused_until)}", "speed"
-    if connection.pace is not None:
-        return looks.RISK, f"Slowed down, {connection.pace} at once", "speed"
-    return looks.OK, "Well", "check_circle"
 
 
 def _waits(steps: int) -> str:

@@ -12,6 +12,7 @@ from django.urls import reverse
 from exceptions_queue import actions
 from exceptions_queue.admin import looks, words
 from exceptions_queue.admin.effects import shown_effects
+from exceptions_queue.admin.health import left
 from exceptions_queue.admin.ticket_forms import AssignForm, FixForm, LinkForm, NoteForm, ReasonForm
 from exceptions_queue.admin.timeline import entries
 from exceptions_queue.models import Ticket, TicketStatus
@@ -118,11 +119,16 @@ def state_of(ticket: Ticket, rows: list[Row]) -> dict[str, str]:
     if ticket.is_open:
         if ticket.status == TicketStatus.RETRYING:
             return {"tone": looks.INFO, "icon": "sync", "text": "It is being tried again now. This page follows it."}
+        if ticket.connection and ticket.connection.breaker == Breaker.HALF_OPEN:
+            text = f"{words.vendor(ticket.connection)} answers again; one step tries it. This page follows it."
+            return {"tone": looks.INFO, "icon": "sync", "text": text}
         if ticket.next_retry:
             text = f"Firstvalue tries again by itself {looks.soon(ticket.next_retry)}."
             return {"tone": looks.INFO, "icon": "schedule", "text": text}
         return {"tone": looks.RISK, "icon": "front_hand", "text": "It waits for a person."}
     done = f"Resolved {looks.when(ticket.resolved_at)}. {ticket.resolution}".strip()
+    if ticket.connection and (still := left(ticket.connection)):
+        return {"tone": looks.INFO, "icon": "sync", "text": f"{done} What was parked goes on: {still}."}
     if run is None or run.status == Status.COMPLETE:
         more = " The run is complete." if run else ""
         return {"tone": looks.OK, "icon": "check_circle", "text": f"{done}{more}"}
@@ -131,7 +137,7 @@ def state_of(ticket: Ticket, rows: list[Row]) -> dict[str, str]:
         return {"tone": looks.INFO, "icon": "cancel", "text": text}
     stuck = [row.name for row in rows if row.step.state == StepState.BLOCKED]
     if not stuck and any(row.parked for row in rows):
-        text = f"{done} The run now waits until a connection is mended."
+        text = f"{done} The run now waits until a connection works again."
         return {"tone": looks.RISK, "icon": "pause_circle", "text": text}
     passed = sum(row.step.is_done for row in rows)
     more = (
@@ -145,6 +151,8 @@ def state_of(ticket: Ticket, rows: list[Row]) -> dict[str, str]:
 def is_moving(ticket: Ticket, rows: list[Row]) -> bool:
     """Whether something is about to change by itself, so that the page should follow it."""
     if ticket.is_open and ticket.status == TicketStatus.RETRYING:
+        return True
+    if ticket.connection and (ticket.connection.probe_at if ticket.is_open else left(ticket.connection)):
         return True
     soon = clock.now() + SOON
     due = [row.step for row in rows if row.step.due_at is not None and row.step.due_at <= soon and not row.parked]
@@ -201,7 +209,7 @@ def _note(step: Step, before: list[str], mappings: list[ObjectMapping]) -> str:
         case StepState.COMPENSATED:
             return "taken back"
         case _ if is_parked(step) and not before:
-            return f"parked: {words.vendor(step.connection)} refuses our credentials"
+            return f"parked: {words.why_stopped(step.connection)}"
         case StepState.BLOCKED if step.due_at:
             return f"stuck ({step.get_category_display().lower()}); tried again {looks.soon(step.due_at)}"
         case StepState.BLOCKED:
@@ -224,7 +232,7 @@ def how(mapping: ObjectMapping) -> str:
 
 
 def is_parked(step: Step) -> bool:
-    broken = step.connection is not None and step.connection.breaker == Breaker.OPEN
+    broken = step.connection is not None and step.connection.is_stopped
     return broken and step.state != StepState.BLOCKED and not step.is_done
 
 

@@ -31,9 +31,8 @@ from onboarding.models import (
 from onboarding.signals import step_blocked
 from onboarding.steps.base import EnsureHandler, Facts, StepHandler, UpdateHandler
 from onboarding.steps.registry import HANDLERS
-from onboarding.words import Category, IntentState, StepState, WaitsFor
+from onboarding.words import LEASED, Category, IntentState, StepState, WaitsFor
 
-LEASED = (StepState.RUNNING, StepState.COMPENSATING)
 SLOT_WAIT = timedelta(seconds=1)
 RESERVATION_WAIT = timedelta(seconds=3)
 

@@ -14,6 +14,7 @@ from onboarding.models import Step
 
 RUN_STEP = "onboarding.run_step"
 PROCESS_EVENT = "onboarding.process_event"
+PROBE = "onboarding.probe_connection"
 PAUSE_SECONDS = 5.0
 HINT_LIFETIME = timedelta(seconds=10)
 """A hint that led to no claim for this long is taken for lost."""

@@ -5,7 +5,9 @@ from contextlib import suppress
 from django.db import transaction as db
 
 from integrations import clock
+from integrations.models import Connection
 from onboarding import audit
+from onboarding.engine import line
 from onboarding.engine.advance import advance
 from onboarding.engine.dispatch import hint_step
 from onboarding.engine.locks import retried
@@ -48,6 +50,10 @@ def connection_restored(system: str, connection_pk: int) -> None:
     lacking = waiting.filter(category__in=(Category.NOT_CONFIGURED, Category.AUTH_ERROR))
     for pk in lacking.values_list("pk", flat=True):
         retry_if_possible(pk, actor=audit.SYSTEM)
+    line.begin(connection_pk)
+    if Connection.objects.get(pk=connection_pk).limit is not None:
+        line.take_next(connection_pk, inline=False)
+        return
     for pk in waiting.filter(connection_id=connection_pk, due_at__isnull=False).values_list("pk", flat=True)[:300]:
         hint_step(pk)
 
