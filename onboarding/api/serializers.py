@@ -1,7 +1,7 @@
 """A run and its parts as the API shows them."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 
 from rest_framework import serializers
 
@@ -151,6 +151,9 @@ class RunDetailSerializer(RunSerializer):
 
 class RequestSerializer(serializers.Serializer[Any]):
     """A request's body. What it does not know is refused, not ignored."""
+
+    openapi_rules: ClassVar[dict[str, Any]] = {}
+    """What OpenAPI says of the whole body beyond its fields: which of them go together."""
 
     def to_internal_value(self, data: Any) -> Any:
         unknown = sorted(set(data) - set(self.fields)) if isinstance(data, dict) else []
