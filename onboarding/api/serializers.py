@@ -169,4 +169,6 @@ class StrictText(serializers.CharField):
     def to_internal_value(self, data: Any) -> str:
         if not isinstance(data, str):
             raise serializers.ValidationError("must be a text")
+        if self.max_length is not None and len(data) > self.max_length:
+            self.fail("max_length", max_length=self.max_length)  # as it was sent: the schema knows of no trimming
         return super().to_internal_value(data)
