@@ -6,7 +6,9 @@ from django.db import transaction as db
 
 from integrations import clock
 from onboarding import audit
+from onboarding.engine import entry
 from onboarding.engine.advance import advance
+from onboarding.engine.claims import leave_turn
 from onboarding.engine.dispatch import hint_step
 from onboarding.engine.locks import retried
 from onboarding.engine.record import block
@@ -70,8 +72,10 @@ def skip_step(step_pk: int, *, actor: str, reason: str) -> None:
         step.skip(at=clock.now(), reason=text)
         step.category, step.problems, step.candidates = "", [], []
         step.save()
+        leave_turn(step)
         audit.record(run, "onboarding.step.skipped", actor=actor, data={"step": step.key})
         step_unblocked.send(Step, step=step)
+        entry.admit(run, actor=actor)  # the look-up at the gate, say: whoever was to be asked after it is asked now
         advance(run)
         run.save()
 
