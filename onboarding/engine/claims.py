@@ -239,6 +239,11 @@ def reserve(connection: Connection, kind: str, match_key: str, step: Step, now: 
     return reservation
 
 
+def leave_turn(step: Step) -> None:
+    """The step is given up: the customer's other runs must not wait for it. The caller holds its run locked."""
+    Reservation.objects.filter(holder=step, external_id="").update(holder=None)
+
+
 @retried
 def reopen(claim: Claim, handler: EnsureHandler) -> bool:
     """The object that was known is gone at the vendor: take the turn to make it again. False where another run was faster."""
@@ -293,7 +298,18 @@ def _intent(
         intent.created_at = now
         intent.unknown_since = None
         intent.state = IntentState.OPEN
+        if handler.shared and (left := _left_open(step, intent.reference)):
+            intent.params, intent.request_hash = left.params, left.request_hash
+            intent.state, intent.job_id, intent.job_started_at = left.state, left.job_id, left.job_started_at
+            intent.unknown_since = left.unknown_since or left.send_by
     elif intent.state == IntentState.OPEN and intent.token == step.token and intent.unknown_since is None:
         # Its holder was lost between writing the intent and telling us how it ended: it may send until its send_by.
         intent.unknown_since = intent.send_by
     return intent
+
+
+def _left_open(step: Step, reference: str) -> Intent | None:
+    """A create of the same shared object by another run's step that was given up before it was known how it ended."""
+    unsettled = Intent.objects.filter(reference=reference, state__in=(IntentState.OPEN, IntentState.ACCEPTED))
+    given_up = unsettled.filter(step__uses=step.uses, step__connection=step.connection, step__state=StepState.SKIPPED)
+    return given_up.exclude(step=step).order_by("send_by").last()

@@ -9,6 +9,7 @@ from integrations import clock
 from onboarding import audit
 from onboarding.engine import entry
 from onboarding.engine.advance import advance, follow, is_rewritten
+from onboarding.engine.claims import leave_turn
 from onboarding.engine.dispatch import hint_step
 from onboarding.engine.locks import lock_run, retried
 from onboarding.engine.reports import AnotherEvent, report
@@ -81,6 +82,7 @@ def cancel(run_pk: int, *, actor: str, reason: str) -> None:
                 step.skip(at=now, reason="The run was cancelled.")
                 step.category, step.problems, step.candidates = "", [], []
                 step.save()
+                leave_turn(step)
                 step_unblocked.send(Step, step=step)
         run_cancelled.send(OnboardingTransaction, run=run, at=now)
         follow(run)

@@ -7,8 +7,9 @@ from django.db import transaction as db
 from integrations import clock
 from integrations.models import Connection
 from onboarding import audit
-from onboarding.engine import line
+from onboarding.engine import entry, line
 from onboarding.engine.advance import advance
+from onboarding.engine.claims import leave_turn
 from onboarding.engine.dispatch import hint_step
 from onboarding.engine.locks import retried
 from onboarding.engine.record import block
@@ -83,6 +84,7 @@ def skip_step(step_pk: int, *, actor: str, reason: str, with_dependents: bool = 
         _skip(run, step, actor=actor, reason=text)
         for other in needing:
             _skip(run, other, actor=actor, reason=f"Needs {step.key}, which was skipped: {text}")
+        entry.admit(run, actor=actor)  # the look-up at the gate, say: whoever was to be asked after it is asked now
         go_on(run)
         run.save()
 
@@ -91,6 +93,7 @@ def _skip(run: OnboardingTransaction, step: Step, *, actor: str, reason: str) ->
     step.skip(at=clock.now(), reason=reason)
     step.category, step.problems, step.candidates = "", [], []
     step.save()
+    leave_turn(step)
     audit.record(run, "onboarding.step.skipped", actor=actor, data={"step": step.key})
     step_unblocked.send(Step, step=step)
 
