@@ -9,11 +9,11 @@ from django.db import connection as database
 
 from integrations import connections, providers
 from integrations.errors import DeadlinePassed, Kind, ProviderError
+from integrations.failpoints import failpoint
 from integrations.providers.base import Connector, CrmConnector
 from onboarding.engine.claims import Claim, claim
 from onboarding.engine.ensure import ensure
 from onboarding.engine.facts import digest_of
-from onboarding.engine.failpoints import failpoint
 from onboarding.engine.outcomes import Broken, Failed, LookedUp, Outcome, Written
 from onboarding.engine.record import break_step, record
 from onboarding.payload.enrichment import CRM_PATHS
@@ -33,11 +33,12 @@ def run_step(step_pk: int) -> None:
     started = time.monotonic()
     current = _claim(step_pk)
     while current:
+        failpoint("after-intent", current.step.uses)
         outcome = perform(current)
         failpoint("before-result")
         may_go_on = not stopping.is_set() and time.monotonic() - started < CHAIN_SECONDS
-        current = record(current, outcome, inline=may_go_on)
-        failpoint("after-result")
+        done, current = current, record(current, outcome, inline=may_go_on)
+        failpoint("after-result", done.step.uses)
 
 
 def _claim(step_pk: int) -> Claim | None:
@@ -103,7 +104,9 @@ def _perform(current: Claim) -> Outcome:
 def _write(current: Claim, handler: UpdateHandler, connector: Connector) -> Written:
     """No intent is needed: written twice, it says the same."""
     params = handler.params(current.facts)
+    failpoint("before-update")
     connector.update(handler.kind, current.facts.related[handler.target], params)
+    failpoint("after-update")
     return Written(digest_of(params))
 
 

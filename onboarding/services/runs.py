@@ -6,6 +6,7 @@ from typing import Any
 from django.db import transaction as db
 
 from integrations import clock
+from integrations.failpoints import failpoint
 from onboarding import audit
 from onboarding.engine import entry
 from onboarding.engine.advance import advance, follow, is_rewritten
@@ -45,6 +46,7 @@ def hold(run_pk: int, *, actor: str, reason: str) -> None:
         audit.record(run, "onboarding.run.held", actor=actor)
         follow(run)
         run.save()
+        failpoint("person-acted")
 
 
 @retried
@@ -61,6 +63,7 @@ def resume(run_pk: int, *, actor: str) -> None:
         run.save()
         for pk in run.steps.filter(due_at__lte=clock.now()).values_list("pk", flat=True):
             hint_step(pk)
+        failpoint("person-acted")
 
 
 @retried
@@ -84,6 +87,7 @@ def cancel(run_pk: int, *, actor: str, reason: str) -> None:
         run_cancelled.send(OnboardingTransaction, run=run, at=now)
         follow(run)
         run.save()
+        failpoint("person-acted")
 
 
 @retried
@@ -114,6 +118,7 @@ def receive_event(
                 succeed(run, step, clock.now())
         advance(run)
         run.save()
+        failpoint("person-acted")
         return True
 
 
