@@ -2,9 +2,8 @@
 
 import copy
 import os
-import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -13,10 +12,8 @@ from integrations.models import Connection
 from integrations.sandbox.control import SandboxProcess
 from tests.chaos import matrix
 from tests.chaos.matrix import Row
-from tests.chaos.runner import Task, Workers
+from tests.chaos.runner import Workers
 from tests.conftest import PAYLOAD
-
-Customer = Callable[..., Task]
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +92,7 @@ class Table:
                 continue
             outcomes = self.results.get(row.id, set())
             result = next((each for each in ("failed", "skipped", "passed") if each in outcomes), "")
-            result = f"not a test: {row.why_not}" if row.why_not else result or "not run"
+            result = f"not a test: {row.reason}" if row.reason else result or "not run"
             seconds = f"{self.seconds[row.id]:7.1f}" if outcomes else "      -"
             terminalreporter.write_line(
                 f"{row.group + ': ' + row.name:58} {row.vendor:15} {database:9} {seconds}  {result}"
@@ -104,7 +101,7 @@ class Table:
 
 @pytest.hookimpl
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    left_out = [item for item in items if (row := row_of(item)) and not row.is_selected]
+    left_out = [item for item in items if (row := row_of(item)) and (row.reason or not row.is_selected)]
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]
@@ -118,6 +115,3 @@ def row_of(item: pytest.Item) -> Row | None:
 @pytest.hookimpl
 def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(Table(), "chaos-table")
-
-
-__all__ = ["Customer", "payload_of", "time"]

@@ -26,6 +26,14 @@ class Row:
     test: str = ""
     why_not: str = ""
     quick: bool = False
+    only: str = ""
+    """The database that it is about."""
+
+    @property
+    def reason(self) -> str:
+        """Why it is no test, or none here."""
+        database = os.environ.get("FIRSTVALUE_TEST_BACKEND", "sqlite")
+        return self.why_not or (f"about {self.only} alone" if self.only not in ("", database) else "")
 
     @property
     def id(self) -> str:
@@ -179,8 +187,8 @@ ROWS = [
     Row("infrastructure", "broker flushed, zombie worker",
         test=f"{PROCESSES}test_a_wiped_broker_and_a_frozen_worker_cost_time_and_nothing_else"),
     Row("infrastructure", "redis restarted"),
-    Row("infrastructure", "postgresql restarted"),
-    Row("infrastructure", "sqlite locked"),
+    Row("infrastructure", "postgresql restarted", only="postgres"),
+    Row("infrastructure", "sqlite locked", only="sqlite"),
     Row("infrastructure", "two schedulers"),
     Row("operators", "bulk retry against a worker", quick=True),
     Row("operators", "double click on resolve", quick=True),

@@ -135,7 +135,7 @@ def main(database: str) -> None:
             try:
                 do(json.loads(line))
                 code = 0
-            except BaseException:
+            except BaseException:  # noqa: BLE001 (told below, by its exit code)
                 import traceback
 
                 traceback.print_exc()
