@@ -51,9 +51,11 @@ class Row:
 
 @dataclass(frozen=True)
 class VendorKind:
-    """``set_up`` makes the CRM one of this kind; ``account`` is where it creates the account."""
+    """One kind. ``set_up`` makes the CRM one of this kind; ``account`` is where it creates the account."""
 
     account: str = ""
+    steps: frozenset[str] = frozenset()
+    """The step kinds that are different with it from the first kind of vendor; none for the first kind itself."""
     set_up: Callable[[], object] | None = None
     why_not: str = ""
 
@@ -70,8 +72,8 @@ def without_reference_property() -> None:
 
 UPSERT, NEITHER, KEYED = "unique-upsert", "neither", "idempotency-key"
 VENDORS = {
-    UPSERT: VendorKind("*/companies/batch/upsert", with_reference_property),
-    NEITHER: VendorKind("*/objects/companies", without_reference_property),
+    UPSERT: VendorKind("*/companies/batch/upsert", set_up=with_reference_property),
+    NEITHER: VendorKind("*/objects/companies", frozenset({"crm.account", "crm.deal"}), without_reference_property),
     KEYED: VendorKind(why_not="no provider with idempotency keys is built in yet (provider http)"),
 }
 
@@ -152,8 +154,9 @@ QUICK_FAULTS = ("500 with effect", "reset mid-response")
 def _crashes() -> list[Row]:
     rows = []
     for vendor, kind in VENDORS.items():
+        names = [name for name, point in CRASH_POINTS.items() if not kind.steps or kind.steps & point.steps]
         quick = frozenset(CRASH_POINTS) if vendor == UPSERT else frozenset({"after-intent", "after-send"})
-        rows += [Row("crash", name, vendor, "", kind.why_not, name in quick) for name in CRASH_POINTS]
+        rows += [Row("crash", name, vendor, "", kind.why_not, name in quick) for name in names]
     return [*rows, *(Row("crash-lookup", name, quick=name == "after-intent") for name in LOOKUP_POINTS)]
 
 
@@ -194,7 +197,7 @@ ROWS = [
     Row("operators", "double click on resolve", quick=True),
     Row("operators", "approval against automatic retry", why_not="approvals are not built yet"),
     Row("promise", "5 % of writes fail after taking effect", NEITHER, quick=True),
-    Row("promise", "a loop of sweeps, no broker", quick=True),
+    Row("promise", "a loop of sweeps, no broker"),
     Row("safeguard", "intent", NEITHER, quick=True),
     Row("safeguard", "lease", NEITHER, quick=True),
     Row("safeguard", "reservation", NEITHER, quick=True),

@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,13 +36,20 @@ class Died:
     """How an order ended: where its process was killed, or ``survived``."""
 
     code: int
-    hits: Counter[str]
-    about: str
-    """The step that it had in hand last."""
+    hits: list[tuple[str, str]]
+    """Each failpoint that was hit, in order, with the kind of step in hand."""
 
     @property
     def survived(self) -> bool:
         return self.code == 0
+
+    @property
+    def step(self) -> str:
+        return self.hits[-1][1] if self.hits else ""
+
+    def steps_at(self, name: str) -> list[str]:
+        """The kinds of step in hand at each hit of one failpoint."""
+        return [step for hit, step in self.hits if hit == name]
 
 
 @dataclass
@@ -53,6 +59,8 @@ class Workers:
     sandbox_process: SandboxProcess
     folder: Path
     environment: dict[str, str] = field(default_factory=dict)
+    counted: dict[tuple[str, str], Died] = field(default_factory=dict)
+    """What a scenario hits where nobody dies, by scenario and vendor kind."""
 
     def __enter__(self) -> Self:
         environment = {
@@ -110,9 +118,11 @@ class Workers:
         assert self.process.stdout
         answer = self.process.stdout.readline().strip()
         assert answer, f"the worker is gone: {self.log()[-3000:]}"
-        lines = [line.partition(" ") for line in count.read_text().splitlines()]
-        about = next((about for _, _, about in reversed(lines) if about), "")
-        died = Died(int(answer), Counter(name for name, _, _ in lines), about)
+        hits: list[tuple[str, str]] = []
+        for line in count.read_text().splitlines():
+            name, _, step = line.partition(" ")
+            hits.append((name, step or (hits[-1][1] if hits else "")))
+        died = Died(int(answer), hits)
         assert died.code in (0, KILLED), self.log()[-3000:]
         return died
 
@@ -122,7 +132,7 @@ class Workers:
         died = self.end(self.start(*tasks, failpoint=failpoint, without=without, threads=threads))
         if not died.survived:
             # What has left goes on without its sender; time may be moved only once it has arrived.
-            http, mails = died.hits["after-send"], died.hits["after-mail"]
+            http, mails = len(died.steps_at("after-send")), len(died.steps_at("after-mail"))
             wait_for(
                 "the vendors have what was sent",
                 lambda: all(

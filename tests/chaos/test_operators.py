@@ -50,12 +50,12 @@ def by_row(name: str) -> pytest.MarkDecorator:
 
 @by_row("bulk retry against a worker")
 def test_a_bulk_retry_while_a_worker_does_the_same_steps(row: Row, workers: Workers, vendor: VendorKind) -> None:
-    tickets = blocked(workers, 6)
+    tickets = blocked(workers, 3)
     steps = Step.objects.filter(state=StepState.BLOCKED)
     assert all(retry(pk) for pk in tickets)
     under_way = workers.start(["drain"], threads=4)
     with ThreadPoolExecutor(3) as pool:
-        done = [pool.submit(again, pk) for pk in tickets * 3]
+        done = [pool.submit(again, pk) for pk in tickets * 2]
     assert all(one.exception() is None for one in done)
     assert workers.end(under_way).survived
     workers.heal()

@@ -42,6 +42,8 @@ def find_before_recreate(workers: Workers, without: str) -> None:
     workers.give(["accept", payload_of("one")], ["drain"], without=without)
 
 
+SAID = {"lease": "was taken over after"}
+DOUBLED = "hubspot holds companies"
 SCENARIOS: dict[str, Callable[[Workers, str], None]] = {
     "intent": intent,
     "lease": lease,
@@ -57,7 +59,7 @@ def test_every_safeguard_is_a_row() -> None:
 @pytest.mark.parametrize("row", matrix.rows("safeguard"), ids=lambda row: row.id)
 def test_the_oracle_notices_that_a_safeguard_is_gone(row: Row, workers: Workers, vendor: VendorKind) -> None:
     SCENARIOS[row.name](workers, row.name)
-    assert workers.violations() != []
+    assert any(SAID.get(row.name, DOUBLED) in each for each in workers.violations())
 
 
 @pytest.mark.parametrize("name", SAFEGUARDS)
