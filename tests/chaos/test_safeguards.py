@@ -62,8 +62,7 @@ def test_the_oracle_notices_that_a_safeguard_is_gone(row: Row, workers: Workers,
     assert any(SAID.get(row.name, DOUBLED) in each for each in workers.violations())
 
 
-@pytest.mark.parametrize("name", SAFEGUARDS)
-def test_with_the_safeguard_nothing_is_wrong(name: str, workers: Workers) -> None:
-    matrix.without_reference_property()
-    SCENARIOS[name](workers, "")
+@pytest.mark.parametrize("row", matrix.rows("safeguard"), ids=lambda row: row.id)
+def test_with_the_safeguard_nothing_is_wrong(row: Row, workers: Workers, vendor: VendorKind) -> None:
+    SCENARIOS[row.name](workers, "")
     assert workers.violations() == []
