@@ -14,6 +14,7 @@ from django.db import transaction
 from integrations import clock, crypto, pace, signals
 from integrations.addresses import checked_base_url
 from integrations.errors import DeadlinePassed, Kind, ProviderError
+from integrations.failpoints import failpoint
 from integrations.models import SLUG, Connection, ConnectionSecret
 from integrations.providers import PROVIDERS, WEBHOOK_SECRET, ProviderInfo, connector
 from integrations.redact import redact_text
@@ -128,6 +129,7 @@ def record_auth_failure(connection_pk: int, *, credentials_version: int, status:
         connection.open_breaker(reason=redact_text(reason), at=clock.now())
         connection.save(update_fields=BREAKER_FIELDS)
         signals.breaker_opened.send(Connection, connection=connection, status=status)
+        failpoint("opening-breaker")
     return True
 
 

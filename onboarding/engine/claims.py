@@ -11,12 +11,12 @@ from django.db import transaction as db
 
 from integrations import clock, pace
 from integrations.errors import DeadlinePassed
+from integrations.failpoints import failpoint
 from integrations.models import Connection
 from integrations.words import Breaker
 from onboarding import audit
 from onboarding.engine import rollback
 from onboarding.engine.facts import digest_of, facts_of
-from onboarding.engine.failpoints import failpoint
 from onboarding.engine.locks import lock_run, retried
 from onboarding.engine.policy import ATTEMPTS_BEFORE_TICKET
 from onboarding.models import (
@@ -80,10 +80,7 @@ def claim(step_pk: int) -> Claim | None:
         return None
     with db.atomic():
         run = lock_run(run_pk)
-        failpoint("before-intent")
-        claimed = claim_locked(run, Step.objects.select_related("connection").get(pk=step_pk))
-    failpoint("after-intent")
-    return claimed
+        return claim_locked(run, Step.objects.select_related("connection").get(pk=step_pk))
 
 
 def claim_locked(run: OnboardingTransaction, step: Step) -> Claim | None:
@@ -126,6 +123,7 @@ def claim_locked(run: OnboardingTransaction, step: Step) -> Claim | None:
         intent.token, intent.send_by = step.token, send_by
         intent.save()
     audit.record(run, "onboarding.step.claimed", data={"step": step.key, "token": step.token})
+    failpoint("before-intent", step.uses)
     return Claim(step, run, handler, step.connection, facts, step.token, deadline, **details)
 
 

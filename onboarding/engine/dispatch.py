@@ -10,6 +10,7 @@ from celery import current_app
 from django.conf import settings
 from django.db import transaction
 
+from integrations.failpoints import failpoint
 from onboarding.models import Step
 
 RUN_STEP = "onboarding.run_step"
@@ -35,6 +36,7 @@ def hint_event(event_pk: int) -> None:
 
 
 def _hint_step(step_pk: int) -> None:
+    failpoint("before-dispatch")
     hoped = takes_hints()
     if not publish(RUN_STEP, step_pk) and hoped:
         # The row says that a hint is under way, and none is: let the next sweep see the step at once.

@@ -13,6 +13,7 @@ from django.db import transaction as db
 
 from integrations import clock, pace
 from integrations.errors import Kind
+from integrations.failpoints import failpoint
 from integrations.models import Connection
 from integrations.words import Breaker
 from onboarding import audit
@@ -21,7 +22,6 @@ from onboarding.engine.advance import advance
 from onboarding.engine.claims import Claim, claim_locked, may_be_done
 from onboarding.engine.dispatch import hint_step
 from onboarding.engine.facts import item_after
-from onboarding.engine.failpoints import failpoint
 from onboarding.engine.locks import lock_run, retried
 from onboarding.engine.outcomes import (
     Ambiguous,
@@ -114,6 +114,7 @@ def _record(claim: Claim, outcome: Outcome, *, inline: bool) -> Claim | None:
         if ready and not following:
             hint_step(ready.pk)
         run.save()
+        failpoint("result-recorded", step.uses)
         return following
 
 
@@ -292,6 +293,7 @@ def _have(run: OnboardingTransaction, step: Step, claim: Claim, outcome: Ensured
     if following is not None:
         step.item, step.attempts, step.first_failed_at = following, 0, None
         step.wait(waits_for=WaitsFor.NOTHING, due_at=now)
+        failpoint("between-items")
     elif outcome.awaited and not _was_told(run, claim.handler):
         await_people(step, now)
         audit.record(run, "onboarding.step.waiting", data={"step": step.key, "for": WaitsFor.EVENT})
@@ -431,3 +433,4 @@ def block(
         step_retrying.send(Step, step=step, requested=False)
     else:
         step_blocked.send(Step, step=step, fallback=fallback)
+    failpoint("exception-opened")

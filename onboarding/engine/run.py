@@ -9,13 +9,13 @@ from django.db import connection as database
 
 from integrations import breaker, connections, providers
 from integrations.errors import DeadlinePassed, Kind, ProviderError
+from integrations.failpoints import failpoint
 from integrations.providers.base import Connector, CrmConnector
 from onboarding.engine import line
 from onboarding.engine.batch import ensure_batch
 from onboarding.engine.claims import Claim, claim
 from onboarding.engine.ensure import ensure
 from onboarding.engine.facts import digest_of
-from onboarding.engine.failpoints import failpoint
 from onboarding.engine.outcomes import Broken, Failed, LookedUp, Outcome, Written
 from onboarding.engine.record import break_step, record
 from onboarding.engine.rollback import compensate
@@ -41,11 +41,12 @@ def run_step(step_pk: int) -> None:
     started = time.monotonic()
     current = _claim(step_pk)
     while current is not None:
+        failpoint("after-intent", current.step.uses)
         outcome = perform(current)
         failpoint("before-result")
         may_go_on = not stopping.is_set() and time.monotonic() - started < CHAIN_SECONDS
         following = record(current, outcome, inline=may_go_on)
-        failpoint("after-result")
+        failpoint("after-result", current.step.uses)
         current = following or _next_in_line(current, started)
 
 
@@ -143,7 +144,9 @@ def _perform(current: Claim) -> Outcome:
 def _write(current: Claim, handler: UpdateHandler, connector: Connector) -> Written:
     """No intent is needed: written twice, it says the same."""
     params = handler.params(current.facts)
+    failpoint("before-update")
     connector.update(handler.kind, current.facts.related[handler.target], params)
+    failpoint("after-update")
     return Written(digest_of(params))
 
 

@@ -9,6 +9,7 @@ from django.db import transaction as db
 from django.db.models import Exists, OuterRef, Q
 
 from integrations import breaker, clock, pace
+from integrations.failpoints import failpoint
 from integrations.models import InboundEvent
 from onboarding.audit import anchors
 from onboarding.engine import dispatch, entry, line
@@ -50,7 +51,10 @@ def sweep() -> Due:
         except Exception:
             # One run that cannot be woken must not hold up the others.
             log.exception("Run %s could not be woken", run_pk)
-    return Due(steps=_due_steps(now), events=_due_events(now), probes=breaker.take_due_probes(now))
+    due = Due(steps=_due_steps(now), events=_due_events(now), probes=breaker.take_due_probes(now))
+    if due:
+        failpoint("marked-due")
+    return due
 
 
 def _anchor() -> None:

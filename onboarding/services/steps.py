@@ -5,6 +5,7 @@ from contextlib import suppress
 from django.db import transaction as db
 
 from integrations import clock
+from integrations.failpoints import failpoint
 from integrations.models import Connection
 from onboarding import audit
 from onboarding.engine import entry, line
@@ -31,6 +32,7 @@ def retry_step(step_pk: int, *, actor: str) -> None:
             raise Refused(f"The step {step.key} is {step.get_state_display().lower()}; there is nothing to retry.")
         try_again(run, step, actor=actor, name="onboarding.step.retry-requested")
         run.save()
+        failpoint("person-acted")
 
 
 @retried
