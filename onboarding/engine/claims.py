@@ -33,6 +33,7 @@ from onboarding.steps.base import EnsureHandler, Facts, StepHandler, UpdateHandl
 from onboarding.steps.registry import HANDLERS
 from onboarding.words import Category, IntentState, StepState, WaitsFor
 
+OVER = (StepState.SUCCEEDED, StepState.SKIPPED, StepState.COMPENSATED)
 LEASED = (StepState.RUNNING, StepState.COMPENSATING)
 SLOT_WAIT = timedelta(seconds=1)
 RESERVATION_WAIT = timedelta(seconds=3)
@@ -204,7 +205,7 @@ def _prepare(
     send_by: datetime,
 ) -> dict[str, Any] | None:
     """Everything the holder needs to know; None where another run of the customer has its turn."""
-    match_key = handler.match_key(facts)
+    match_key, left = handler.match_key(facts), None
     mapping = step.mappings.filter(item=facts.item).first()
     about = {"connection": connection, "kind": handler.kind, "match_key": match_key}
     details: dict[str, Any] = {
@@ -218,26 +219,49 @@ def _prepare(
     elif mapping:
         details |= {"known_id": mapping.external_id, "known_from": mapping.how}
     elif handler.shared:
-        reservation = reserve(connection, handler.kind, match_key, step, now)
+        reservation, left = reserve(connection, handler.kind, match_key, step, now)
         if not reservation.external_id and reservation.holder_id != step.pk:
             _wait(run, step, WaitsFor.RESERVATION, now + RESERVATION_WAIT, reservation.holder_id)
             return None
         if reservation.external_id:
             details |= {"known_id": reservation.external_id, "known_from": "reservation"}
-    details["intent"] = _intent(run, step, handler, facts, now, send_by)
+    intent = details["intent"] = _intent(run, step, handler, facts, now, send_by)
+    if left:
+        _inherit(intent, left, step, now)
     return details
 
 
-def reserve(connection: Connection, kind: str, match_key: str, step: Step, now: datetime) -> Reservation:
-    """The turn with a shared object: ours, or another run's, or over with the object's id known."""
-    reservation, _ = Reservation.objects.get_or_create(
+def reserve(
+    connection: Connection, kind: str, match_key: str, step: Step, now: datetime
+) -> tuple[Reservation, Step | None]:
+    """The turn with a shared object: ours, or another run's, or over with the object's id known.
+
+    A turn whose holder was skipped, cancelled or rolled back is taken over; that holder is returned too.
+    """
+    reservation, _ = Reservation.objects.select_related("holder").get_or_create(
         connection=connection, kind=kind, match_key=match_key, defaults={"holder": step, "created_at": now}
     )
-    if not reservation.external_id and reservation.holder_id is None:
-        free = Reservation.objects.filter(pk=reservation.pk, holder=None, external_id="")
+    holder = reservation.holder
+    if not reservation.external_id and (holder is None or holder.state in OVER):
+        free = Reservation.objects.filter(pk=reservation.pk, holder=holder, external_id="")
         if free.update(holder=step):
             reservation.holder = step
-    return reservation
+            return reservation, holder
+    return reservation, None
+
+
+def _inherit(intent: Intent, left: Step, step: Step, now: datetime) -> None:
+    """Whoever had the turn before may still be sending, or have sent: what is not known of its create is not known to us.
+
+    Saved at once: the turn is ours from now on, and nobody would see the doubt again.
+    """
+    earlier = left.intents.filter(reference=intent.reference, state__in=(IntentState.OPEN, IntentState.ACCEPTED))
+    for each in earlier:
+        since = now if each.state == IntentState.ACCEPTED else each.unknown_since or each.send_by
+        intent.unknown_since = max(since, intent.unknown_since or since)
+        intent.created_at = min(intent.created_at, each.created_at)
+        intent.token = step.token
+        intent.save()
 
 
 @retried
