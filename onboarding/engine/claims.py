@@ -307,10 +307,8 @@ def _intent(
         transaction=run, step=step, item=facts.item, created_at=now, send_by=send_by, state=IntentState.NO_EFFECT
     )
     if intent.state == IntentState.DONE:
-        # Its object vanished, or is only looked at: a lost holder must be noticed again.
-        intent.state = IntentState.OPEN
-        if handler.parts(facts) is not None:
-            intent.unknown_since = None  # settled, and what a batch lacks now is another call
+        # Its object vanished, or is only looked at: a lost holder must be noticed again. What was unknown before is settled.
+        intent.state, intent.unknown_since = IntentState.OPEN, None
     elif intent.state == IntentState.NO_EFFECT:
         intent.reference = handler.reference(facts)
         intent.params = handler.params(facts)
