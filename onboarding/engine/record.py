@@ -286,7 +286,7 @@ def _map_one(
 
 def _have(run: OnboardingTransaction, step: Step, claim: Claim, outcome: Ensured, now: datetime) -> None:
     """The item in hand is there: on with the next one, or the step waits for people, or has passed."""
-    following = claim.facts.item if outcome.more else item_after(claim.handler, claim.facts)
+    following = claim.facts.item if outcome.more else item_after(run, step, claim.facts.item)
     if following is not None:
         step.item, step.attempts, step.first_failed_at = following, 0, None
         step.wait(waits_for=WaitsFor.NOTHING, due_at=now)
