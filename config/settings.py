@@ -177,6 +177,8 @@ READY_LAG_SECONDS = env.float("READY_LAG_SECONDS", 60.0)
 """Work that has been due for longer while nothing is begun makes ``/readyz`` fail."""
 DEMO_LOGINS = env.json("DEMO_LOGINS", [])
 """What the login page offers to click, of ``make demo`` alone: [{name, does, password}]."""
+AUDIT_ANCHOR_SECONDS = env.float("AUDIT_ANCHOR_SECONDS", 300.0)
+"""How often the ends of the audit trail's chains are anchored: what is rewritten before that leaves no contradiction."""
 KICKOFF_POLL_SECONDS = env.float("KICKOFF_POLL_SECONDS", 300.0)
 """How often a kickoff task is looked at in the delivery system, where no event says that the kickoff is scheduled."""
 

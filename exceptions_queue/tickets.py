@@ -98,9 +98,11 @@ def earliest_due(connection: Connection) -> datetime | None:
 
 def resolve(tickets: Any, *, resolution: str) -> None:
     """Close open tickets; their subject has passed."""
-    for ticket in tickets.filter(status__in=UNRESOLVED).select_related("transaction"):
+    found = list(tickets.filter(status__in=UNRESOLVED).select_related("transaction"))
+    for ticket in found:
         ticket.resolve(at=clock.now(), resolution=resolution)
         ticket.save()
+    for ticket in found:  # after all of them: no ticket is locked once the audit trail's own chain is
         _audit(ticket, ticket.transaction, "exceptions.ticket.resolved")
 
 

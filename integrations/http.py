@@ -37,7 +37,7 @@ _WORDS = {
     Kind.AUTH: "refused our credentials",
     Kind.FORBIDDEN: "does not allow this",
     Kind.NOT_FOUND: "does not have this",
-    Kind.CONFLICT: "says that this exists already",
+    Kind.CONFLICT: "says that this conflicts with what it has",
     Kind.RATE_LIMIT: "asks us to slow down",
     Kind.INVALID: "did not accept the request",
     Kind.SERVER: "failed",

@@ -17,21 +17,24 @@ from unfold.admin import ModelAdmin
 from integrations import clock
 from integrations.admin import ReadOnlyAdmin, json_block, stamp
 from onboarding import audit
+from onboarding.audited_admin import AuditedAdmin
 from onboarding.models import ApiKey, AuditEntry, ImplementationOwner, OnboardingTransaction, PlanPrice
 from onboarding.words import Status
 
 
 @admin.register(PlanPrice)
-class PlanPriceAdmin(ModelAdmin):
+class PlanPriceAdmin(AuditedAdmin, ModelAdmin):
+    audited_as = "onboarding.price"
     list_display = ("price_id", "plan_sku", "term")
     search_fields = ("price_id__startswith", "plan_sku__startswith")
     list_fullwidth = True
 
 
 @admin.register(ImplementationOwner)
-class ImplementationOwnerAdmin(ModelAdmin):
+class ImplementationOwnerAdmin(AuditedAdmin, ModelAdmin):
     """Who gets new runs. Changing a row changes no run that has its owner already."""
 
+    audited_as = "onboarding.implementation-owner"
     list_display = ("name", "external_id", "territories", "segments", "load", "active")
     list_filter = ("active",)
     search_fields = ("name__icontains", "external_id__startswith")
@@ -80,10 +83,8 @@ class ApiKeyAdmin(ReadOnlyAdmin):
         with db.atomic():
             revoked = ApiKey.objects.filter(pk=pk, revoked_at=None).update(revoked_at=clock.now())
             if revoked:
-                name = ApiKey.objects.get(pk=pk).name
-                audit.record_elsewhere(
-                    "onboarding.api-key.revoked", actor=request.user.get_username(), data={"key": name}
-                )
+                data = {"key": pk, "name": ApiKey.objects.get(pk=pk).name}
+                audit.record_elsewhere("onboarding.api-key.revoked", actor=request.user.get_username(), data=data)
         if revoked:
             messages.success(request, "The key is revoked: it opens nothing from now on.")
         else:

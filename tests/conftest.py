@@ -20,9 +20,10 @@ from integrations.models import Connection, InboundEvent
 from integrations.sandbox.asana import TEAM_GID, TEMPLATE_GID
 from integrations.sandbox.control import SandboxControl, SandboxProcess, start_sandbox
 from integrations.words import Breaker
+from onboarding.engine.claims import LEASED
 from onboarding.engine.playbook import playbooks
-from onboarding.models import ApiKey, AuditEntry, Step
-from onboarding.words import StepState, WaitsFor
+from onboarding.models import ApiKey, AuditAnchor, AuditEntry, Step
+from onboarding.words import WaitsFor
 
 GROUPS = {
     "sales": "sales-ops",
@@ -81,20 +82,22 @@ Drain = Callable[..., int]
 
 
 KEPT = frozenset({"django_migrations", "django_content_type", "auth_permission"})
-AUDIT = AuditEntry._meta.db_table
+AUDIT = (AuditEntry._meta.db_table, AuditAnchor._meta.db_table)
 
 
 @cache
 def _emptying() -> list[str]:
-    """Statements that empty every table but those that no test changes; the audit trail refuses a mere DELETE."""
+    """Statements that empty every table but those that no test changes; the audit trail's triggers are off meanwhile."""
     names = [name for name in connection.introspection.django_table_names(only_existing=True) if name not in KEPT]
-    deletes = [f'DELETE FROM "{name}"' for name in names if name != AUDIT]  # noqa: S608 (our own tables)
+    deletes = [f'DELETE FROM "{name}"' for name in names if name not in AUDIT]  # noqa: S608 (our own tables)
+    trail = [f'DELETE FROM "{name}"' for name in AUDIT]  # noqa: S608
     if connection.vendor == "postgresql":
-        return [f'TRUNCATE "{AUDIT}"', "; ".join(deletes)]
+        off, on = ([f'ALTER TABLE "{name}" {verb} TRIGGER USER' for name in AUDIT] for verb in ("DISABLE", "ENABLE"))
+        return ["; ".join([*off, *trail, *deletes, *on])]
     with connection.cursor() as cursor:
-        cursor.execute("SELECT sql FROM sqlite_master WHERE name = 'audit_no_delete'")
-        trigger = cursor.fetchone()[0]
-    return [*deletes, "DROP TRIGGER audit_no_delete", f'DELETE FROM "{AUDIT}"', trigger]  # noqa: S608
+        cursor.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger' AND sql LIKE '%BEFORE DELETE ON%'")
+        triggers = cursor.fetchall()
+    return [*(f"DROP TRIGGER {name}" for name, _ in triggers), *trail, *deletes, *(sql for _, sql in triggers)]
 
 
 def _empty_database(_: TransactionTestCase) -> None:
@@ -254,7 +257,7 @@ def next_due(*, turns: bool = False) -> datetime | None:
     events = InboundEvent.objects.exclude(due_at=None)
     times = [max(event.due_at, event.hinted_until or event.due_at) for event in events]
     for step in Step.objects.exclude(connection__breaker=Breaker.OPEN).select_related("transaction"):
-        if step.state == StepState.RUNNING and step.lease_until:
+        if step.state in LEASED and step.lease_until:
             times.append(step.lease_until)
         elif step.waits_for == WaitsFor.EVENT or (step.transaction.held_at and step.uses != "crm.deal-status"):
             continue  # people have the next word

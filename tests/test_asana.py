@@ -202,3 +202,77 @@ def test_nothing_protects_a_repeated_task(asana, sandbox, project):
     assert (kind.safety, kind.search_lag) == (CreateSafety.NEITHER, 3.0)
     assert task(asana, project) != task(asana, project)
     assert sandbox.duplicates() == 1
+
+
+# --- Undo -----------------------------------------------------------------------------------------------------------
+
+
+def left(sandbox):
+    counted = sandbox.counts()["vendors"]["asana"]
+    return counted["projects"]["total"], counted["tasks"]["total"]
+
+
+def test_undo_deletes_a_task_and_its_project_however_often(asana, sandbox, project):
+    made = {"task": task(asana, project), "project": project}
+    other = task(asana, project, "pay_1/other")
+    for kind, remaining in (("task", (1, 1)), ("project", (0, 1))):
+        assert delivery(asana).reversible(kind)
+        for _ in range(2):
+            delivery(asana).undo(kind, made[kind])
+            assert delivery(asana).get(kind, made[kind]) is None
+            assert left(sandbox) == remaining
+    assert delivery(asana).get("task", other) is not None
+
+
+def test_a_projects_own_tasks_go_with_it_unless_they_are_somebodys(asana, sandbox, project):
+    task(asana, project, assignee="")
+    kept = task(asana, project, "pay_1/2")
+    delivery(asana).undo("project", project)
+    assert [each["id"] for each in sandbox.objects("asana", "tasks")] == [kept]
+
+
+def test_what_was_never_there_counts_as_taken_back(asana, sandbox, project):
+    delivery(asana).undo("project", "404")
+    delivery(asana).undo("task", "404")
+    assert left(sandbox) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "words"),
+    [
+        (403, Kind.FORBIDDEN, "Asana does not allow this: You do not have access to this resource."),
+        (409, Kind.CONFLICT, "Asana says that this conflicts with what it has: Something went wrong"),
+        (422, Kind.INVALID, "Asana did not accept this: Something went wrong"),
+    ],
+)
+def test_a_refused_undo_says_what_stays_and_why(asana, sandbox, project, status, kind, words):
+    sandbox.add_fault("asana", "error_before", method="DELETE", status=status, count=1)
+    error = refused(lambda: delivery(asana).undo("project", project))
+    assert (error.kind, error.fields, error.effect_possible) == (kind, [], False)
+    assert error.message == f"The project {project} could not be deleted: {words}"
+    assert left(sandbox) == (1, 0)
+
+
+@pytest.mark.parametrize("fault", ["error_after", "reset_after", "wrong_shape", "malformed"])
+def test_an_undo_with_a_lost_answer_is_repeated_without_harm(asana, sandbox, project, fault):
+    sandbox.add_fault("asana", fault, method="DELETE", count=1)
+    assert refused(lambda: delivery(asana).undo("project", project)).effect_possible
+    delivery(asana).undo("project", project)
+    assert left(sandbox) == (0, 0)
+
+
+def test_what_cannot_be_undone_is_a_mistake_of_ours(asana):
+    assert not delivery(asana).reversible("portfolio")
+    with pytest.raises(TypeError, match="asana cannot take back a portfolio"):
+        delivery(asana).undo("portfolio", "1")
+
+
+def test_a_change_by_somebody_else_shows_and_a_new_task_is_no_change_of_its_project(asana, sandbox, project):
+    made = {"projects": project, "tasks": task(asana, project)}
+    for kind, gid in made.items():
+        before = delivery(asana).get(kind[:-1], gid)
+        assert before.changed_at.tzinfo
+        task(asana, project, f"pay_1/{kind}")
+        assert delivery(asana).get(kind[:-1], gid) == before
+        sandbox_put(sandbox, f"/{kind}/{gid}", {"notes": "Somebody's remark."})
+        assert delivery(asana).get(kind[:-1], gid).changed_at > before.changed_at

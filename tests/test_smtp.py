@@ -313,3 +313,14 @@ def test_what_was_sent_stands_as_recorded(smtp: Connection) -> None:
     found = made.get("message", "abc@localhost")
     assert found
     assert found.external_id == "abc@localhost"
+
+
+def test_a_mail_that_was_sent_cannot_be_taken_back(smtp: Connection) -> None:
+    made, sent = mailer(smtp), send(smtp)
+    assert not made.reversible("message")
+    found = made.get("message", sent.external_id)
+    assert found is not None
+    assert found.changed_at is None
+    assert found.as_dict()["changed_at"] is None
+    with pytest.raises(TypeError, match="smtp cannot take back a message"):
+        made.undo("message", sent.external_id)

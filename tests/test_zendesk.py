@@ -10,6 +10,7 @@ from integrations.models import Connection
 from integrations.providers import connector
 from integrations.providers.base import Connector, CreateSafety, MatchKey
 from integrations.providers.zendesk import Zendesk
+from tests.sandbox.conftest import Vendor
 
 pytestmark = pytest.mark.django_db(transaction=True)
 ACME = {"name": "Acme", "domains": ["acme.com"]}
@@ -175,3 +176,109 @@ def test_users_and_organizations_change(zendesk, sandbox, acme):
 def test_a_refused_user_is_mended_among_the_users(zendesk, acme, given):
     error = refused(lambda: user(zendesk, acme, **given))
     assert (error.kind, [each.path for each in error.fields]) == (Kind.INVALID, ["users"])
+
+
+# --- Undo -----------------------------------------------------------------------------------------------------------
+
+
+def somebody(sandbox, method, path, body=None):
+    """As an agent in Zendesk would."""
+    vendor = Vendor(sandbox.base_url, "zendesk")
+    answer = vendor(method, path, body)
+    answer.raise_for_status()
+    vendor.session.close()
+    return answer
+
+
+def left(sandbox):
+    counted = sandbox.counts()["vendors"]["zendesk"]
+    return counted["organizations"]["total"], counted["users"]["total"]
+
+
+def test_undo_deletes_a_user_and_their_organization_however_often(zendesk, sandbox, acme):
+    made = {"user": user(zendesk, acme).external_id, "organization": acme}
+    for kind, remaining in (("user", (1, 0)), ("organization", (0, 0))):
+        assert support(zendesk).reversible(kind)
+        for _ in range(2):
+            support(zendesk).undo(kind, made[kind])
+            assert support(zendesk).get(kind, made[kind]) is None
+            assert left(sandbox) == remaining
+    assert support(zendesk).find("user", in_organization(acme)) == []
+
+
+def test_a_deleted_user_is_still_readable_and_gone_nevertheless(zendesk, sandbox, acme):
+    jordan = user(zendesk, acme).external_id
+    somebody(sandbox, "DELETE", f"/users/{jordan}")
+    assert somebody(sandbox, "GET", f"/users/{jordan}").json()["user"]["active"] is False
+    assert support(zendesk).get("user", jordan) is None
+    sandbox.add_fault("zendesk", "error_before", method="DELETE", status=422, count=1)
+    support(zendesk).undo("user", jordan)
+    assert user(zendesk, acme).external_id != jordan
+
+
+def test_a_user_whom_we_only_matched_outlives_our_organization(zendesk, sandbox, acme):
+    (jordan,) = sandbox.seed("zendesk", "users", [JORDAN])
+    support(zendesk).associate("user", jordan, "organization", acme)
+    support(zendesk).undo("organization", acme)
+    assert left(sandbox) == (0, 1)
+    assert organization_of(sandbox) == ""
+
+
+def test_what_was_never_there_counts_as_taken_back(zendesk, sandbox, acme):
+    support(zendesk).undo("organization", "404")
+    support(zendesk).undo("user", "404")
+    assert left(sandbox) == (1, 0)
+
+
+def test_a_user_with_an_open_ticket_stays_until_it_is_closed(zendesk, sandbox, acme):
+    jordan = user(zendesk, acme).external_id
+    content = {"requester_id": int(jordan), "comment": {"body": "Help"}}
+    ticket = somebody(sandbox, "POST", "/tickets", {"ticket": content}).json()["ticket"]["id"]
+    error = refused(lambda: support(zendesk).undo("user", jordan))
+    assert (error.kind, error.fields) == (Kind.INVALID, [])
+    reason = "Zendesk did not accept this: User: is the requester of a ticket that is not closed"
+    assert error.message == f"The user {jordan} could not be deleted: {reason}"
+    somebody(sandbox, "PUT", f"/tickets/{ticket}", {"ticket": {"status": "closed"}})
+    support(zendesk).undo("user", jordan)
+    assert left(sandbox) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "words"),
+    [
+        (403, Kind.FORBIDDEN, "Zendesk does not allow this: You do not have access to this page."),
+        (409, Kind.CONFLICT, "Zendesk says that this conflicts with what it has: Something went wrong"),
+        (422, Kind.INVALID, "Zendesk did not accept this: Something went wrong"),
+    ],
+)
+def test_a_refused_undo_says_what_stays_and_why(zendesk, sandbox, acme, status, kind, words):
+    sandbox.add_fault("zendesk", "error_before", method="DELETE", status=status, count=1)
+    error = refused(lambda: support(zendesk).undo("organization", acme))
+    assert (error.kind, error.effect_possible) == (kind, False)
+    assert error.message == f"The organization {acme} could not be deleted: {words}"
+    assert left(sandbox) == (1, 0)
+
+
+@pytest.mark.parametrize("fault", ["error_after", "reset_after", "wrong_shape", "malformed"])
+@pytest.mark.parametrize("kind", ["organization", "user"])
+def test_an_undo_with_a_lost_answer_is_repeated_without_harm(zendesk, sandbox, acme, kind, fault):
+    made = {"organization": acme, "user": user(zendesk, acme).external_id}[kind]
+    sandbox.add_fault("zendesk", fault, method="DELETE", count=1)
+    assert refused(lambda: support(zendesk).undo(kind, made)).effect_possible
+    support(zendesk).undo(kind, made)
+    assert left(sandbox) == {"organization": (0, 1), "user": (1, 0)}[kind]
+
+
+def test_what_cannot_be_undone_is_a_mistake_of_ours(zendesk):
+    assert not support(zendesk).reversible("ticket")
+    with pytest.raises(TypeError, match="zendesk cannot take back a ticket"):
+        support(zendesk).undo("ticket", "1")
+
+
+def test_a_change_by_somebody_else_shows(zendesk, sandbox, acme):
+    for kind, made in (("organization", acme), ("user", user(zendesk, acme).external_id)):
+        before = support(zendesk).get(kind, made)
+        assert before.changed_at.tzinfo
+        assert support(zendesk).get(kind, made) == before
+        somebody(sandbox, "PUT", f"/{kind}s/{made}", {kind: {"notes": "Called them."}})
+        assert support(zendesk).get(kind, made).changed_at > before.changed_at

@@ -17,7 +17,7 @@ from django.utils.decorators import method_decorator
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_GET, require_POST
 
-from exceptions_queue.admin import looks, words
+from exceptions_queue.admin import looks, timeline, words
 from exceptions_queue.admin.connection_forms import AddForm, CredentialsForm, SettingsForm, info
 from exceptions_queue.admin.ticket_page import waiting_runs
 from exceptions_queue.models import UNRESOLVED, Ticket
@@ -220,6 +220,7 @@ class ConnectionAdmin(ReadOnlyAdmin):
             calls=looks.calls(ApiCall.objects.filter(connection=connection)[:15])
             if user.has_perm("integrations.view_apicall")
             else [],
+            timeline=timeline.history_of(connection),
         )
         return TemplateResponse(request, "admin/integrations/connection/page.html", shown, status=422 if forms else 200)
 

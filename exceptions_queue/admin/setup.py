@@ -9,10 +9,12 @@ from unfold.admin import ModelAdmin
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
 from exceptions_queue.models import CrmOwner, Queue
+from onboarding.audited_admin import AuditedAdmin
 
 
 @admin.register(CrmOwner)
-class CrmOwnerAdmin(ModelAdmin):
+class CrmOwnerAdmin(AuditedAdmin, ModelAdmin):
+    audited_as = "exceptions.crm-owner"
     list_display = ("crm_owner_id", "user")
     list_select_related = ("user",)
     search_fields = ("crm_owner_id__startswith", "user__username__startswith")
@@ -20,9 +22,10 @@ class CrmOwnerAdmin(ModelAdmin):
 
 
 @admin.register(Queue)
-class QueueAdmin(ModelAdmin):
+class QueueAdmin(AuditedAdmin, ModelAdmin):
     """The queues are fixed by the code; what is set here is where their mail goes."""
 
+    audited_as = "exceptions.queue"
     list_display = ("__str__", "email")
     fields = ("email",)
     list_fullwidth = True
@@ -39,7 +42,8 @@ admin.site.unregister(Group)
 
 
 @admin.register(User)
-class UserAdmin(BaseUserAdmin, ModelAdmin):  # type: ignore[type-arg]
+class UserAdmin(AuditedAdmin, BaseUserAdmin, ModelAdmin):  # type: ignore[type-arg]
+    audited_as = "exceptions.user"
     form = UserChangeForm
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm
@@ -48,5 +52,6 @@ class UserAdmin(BaseUserAdmin, ModelAdmin):  # type: ignore[type-arg]
 
 
 @admin.register(Group)
-class GroupAdmin(BaseGroupAdmin, ModelAdmin):
+class GroupAdmin(AuditedAdmin, BaseGroupAdmin, ModelAdmin):
+    audited_as = "exceptions.group"
     list_fullwidth = True

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.contrib.auth.models import User
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.urls import reverse
 
 from exceptions_queue import actions
@@ -19,7 +19,8 @@ from exceptions_queue.models import Ticket, TicketStatus
 from integrations import clock
 from integrations.models import ApiCall, Connection
 from integrations.words import Breaker
-from onboarding.models import AuditEntry, ObjectMapping, OnboardingTransaction, Step
+from onboarding import audit
+from onboarding.models import ObjectMapping, OnboardingTransaction, Step
 from onboarding.payload import catalogue
 from onboarding.services import Effect, Refused, Verdict
 from onboarding.words import Category, Status, StepState
@@ -314,13 +315,10 @@ def timeline(run: OnboardingTransaction) -> list[dict[str, Any]]:
 
 
 def _connection_timeline(ticket: Ticket) -> list[dict[str, Any]]:
-    slug = ticket.connection.slug if ticket.connection else ""
-    about = AuditEntry.objects.filter(transaction=None).order_by("-pk")[:200]
-    return entries(
-        entry
-        for entry in about
-        if slug in (entry.data.get("connection"), entry.data.get("slug")) or entry.data.get("ticket") == ticket.pk
-    )
+    concerned = Q(data__ticket=ticket.pk)
+    if ticket.connection:
+        concerned |= Q(data__connection=ticket.connection.slug)
+    return entries(audit.about().filter(concerned)[:60])
 
 
 def waiting_runs(connection: Connection | None) -> int:

@@ -6,13 +6,26 @@ from datetime import datetime
 from typing import Any
 
 from exceptions_queue.admin.words import field_label, lowered
+from integrations.models import Connection
 from integrations.redact import redact_text
 from onboarding import audit
-from onboarding.models import AuditEntry, OnboardingTransaction
+from onboarding.audited_admin import VERBS
+from onboarding.models import ApiKey, AuditEntry, OnboardingTransaction
 from onboarding.words import Category, WaitsFor
 
 LATEST = 300
+SHORT = 30
+SET_UP = {
+    "onboarding.price": "price",
+    "onboarding.implementation-owner": "implementation owner",
+    "exceptions.crm-owner": "CRM owner",
+    "exceptions.queue": "queue",
+    "exceptions.user": "user",
+    "exceptions.group": "group",
+}
+"""What ``AuditedAdmin`` writes about."""
 AUDIT_WORDS = {
+    **{f"{name}.{verb}": f"The {thing} was {verb}" for name, thing in SET_UP.items() for verb in VERBS},
     "onboarding.run.accepted": "The payment came in",
     "onboarding.run.awaiting-data": "Data is missing; people were asked",
     "onboarding.run.provisioning": "The data is complete; the set-up began",
@@ -79,7 +92,7 @@ HEADINGS = {
     "exceptions.ticket": "Ticket",
     "exceptions.sla": "SLA clock",
 }
-UNTOLD = frozenset({"token", "hash", "step", "steps", "how", "request", "note"})
+UNTOLD = frozenset({"token", "hash", "step", "steps", "how", "request", "note", "object", "key"})
 """For machines, or said already by the heading and the words."""
 PHRASES = {"source": "from {}", "from": "from {}", "reason": "“{}”", "state": "{}"}
 EMPTY: tuple[Any, ...] = (None, "", [], {}, False)
@@ -123,6 +136,18 @@ class Chapter:
 def entries(some: Iterable[AuditEntry], *, may_see: bool = True) -> list[dict[str, Any]]:
     """One by one, as a ticket's page lists them."""
     return [{"entry": entry, "words": words(entry.name), "detail": _line(entry, may_see=may_see)} for entry in some]
+
+
+def history_of(shown: Any, audited_as: str = "") -> list[dict[str, Any]]:
+    """The latest entries about one object of the set-up: a connection, an API key, or what ``AuditedAdmin`` writes about."""
+    match shown:
+        case Connection():
+            found = audit.about(connection=shown.slug)
+        case ApiKey():
+            found = audit.about(key=shown.pk)
+        case _:
+            found = audit.about(object=shown.pk).filter(name__startswith=f"{audited_as}.")
+    return entries(found[:SHORT])
 
 
 def chapters(run: OnboardingTransaction, titles: dict[str, str], *, may_see: bool) -> tuple[list[Chapter], bool]:
@@ -189,6 +214,8 @@ def _fact(key: str, value: Any, facts: dict[str, Any]) -> str:
     match key, value:
         case "paths", [*_]:
             return ", ".join(field_label(str(path)) for path in value)
+        case "fields", [*_]:
+            return ", ".join(map(str, value))
         case "id", _:
             return f"{facts.get('kind', 'id')} {value}"
         case "playbook", _:

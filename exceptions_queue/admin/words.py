@@ -89,7 +89,7 @@ def field_label(path: str) -> str:
     """The catalogue's label, or for a field that it does not list its path, readable: ``Lines (commercial)``."""
     if path in catalogue.BY_PATH:
         return catalogue.label(path)
-    *parents, name = path.replace("_", " ").split(".")
+    *parents, name = path.replace("_", " ").replace("*", "other fields").split(".")
     within = f" ({', '.join(parents)})" if parents else ""
     return f"{name[:1].upper()}{name[1:]}{within}"
 

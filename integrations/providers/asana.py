@@ -1,11 +1,16 @@
 """Asana (delivery): one project a run, made from a template, and tasks in it.
 
 Sources: Asana's OpenAPI spec (github.com/Asana/openapi), developers.asana.com/reference/instantiateproject,
-/reference/createtask, /reference/gettasks, /docs/pagination, /docs/errors, /docs/rate-limits.
+/reference/createtask, /reference/gettasks, /reference/deleteproject, /reference/deletetask, /docs/pagination,
+/docs/errors, /docs/rate-limits.
 
 Instantiating a template is a job, and nothing is idempotent: the reference stands at the end of the project's name, and
 the team's projects are listed to find it (Asana's search is for paid plans, and lags). In a task it is the notes' last
 line, and the project's tasks are listed.
+
+A deleted task can be recovered from our user's trash for 30 days. With a project go only its tasks that are nobody's and
+in no other project (forum.asana.com/t/100480): take back its tasks first. ``modified_at`` "does not currently reflect any
+changes in associations such as tasks or comments".
 """
 
 from collections.abc import Iterator, Mapping
@@ -15,10 +20,19 @@ from pydantic import BaseModel, Field
 
 from integrations.errors import FieldProblem, Kind, ProviderError
 from integrations.http import segment
-from integrations.providers.base import Created, CreateSafety, Found, HttpConnector, JobAccepted, MatchKey, ObjectKind
+from integrations.providers.base import (
+    Created,
+    CreateSafety,
+    Found,
+    HttpConnector,
+    JobAccepted,
+    MatchKey,
+    ObjectKind,
+    moment,
+)
 from integrations.providers.marks import has_mark, mark, mark_of, with_part
 
-_FIELDS = "name,permalink_url,created_at"
+_FIELDS = "name,permalink_url,created_at,modified_at"
 _TASK_FIELDS = f"{_FIELDS},notes,due_on,completed,completed_at,assignee.name"
 _TASK_PARAMS = ("name", "notes", "due_on", "assignee", "completed")
 _PAGE = 100
@@ -28,6 +42,7 @@ _PATHS = {
     "assignee": "ownership.implementation_owner_id",
 }  # fmt: skip
 _INVALID = frozenset({400, 422})
+_COLLECTIONS = {"project": "projects", "task": "tasks"}
 
 
 class _Project(BaseModel):
@@ -36,6 +51,7 @@ class _Project(BaseModel):
     notes: str = ""
     permalink_url: str = ""
     created_at: str = ""
+    modified_at: str | None = None
 
 
 class _OneProject(BaseModel):
@@ -62,6 +78,7 @@ class _Task(BaseModel):
     notes: str = ""
     permalink_url: str = ""
     created_at: str = ""
+    modified_at: str | None = None
     due_on: str | None = None
     completed: bool = False
     completed_at: str | None = None
@@ -90,6 +107,12 @@ class _OneJob(BaseModel):
     data: _Job
 
 
+class _Emptied(BaseModel):
+    """What a DELETE answers: an empty data record."""
+
+    data: dict[str, Any]
+
+
 class _Named(BaseModel):
     gid: str
     name: str
@@ -108,7 +131,7 @@ class Asana(HttpConnector):
     required_options = ("template_gid", "team_gid")
 
     def kind(self, name: str) -> ObjectKind:
-        if name not in ("project", "task"):
+        if name not in _COLLECTIONS:
             raise ValueError(f"asana has no {name}")
         return ObjectKind(CreateSafety.NEITHER, self.seconds("search_lag", 5.0))
 
@@ -178,6 +201,16 @@ class Asana(HttpConnector):
         else:
             super().update(kind, external_id, params)
 
+    def reversible(self, kind: str) -> bool:
+        return kind in _COLLECTIONS
+
+    def undo(self, kind: str, external_id: str) -> None:
+        """Deletes it. Of a project's tasks those that have an assignee stay: they are undone on their own."""
+        if not self.reversible(kind):
+            super().undo(kind, external_id)
+        path = f"/{_COLLECTIONS[kind]}/{segment(external_id)}"
+        self.delete(kind, external_id, path, ok=(200,), expect=_Emptied)
+
     def poll(self, kind: str, job_id: str) -> Created | None:  # noqa: ARG002
         params = {"opt_fields": "status,new_project.name,new_project.permalink_url"}
         job = self.http.request("GET", f"/jobs/{segment(job_id)}", params=params, expect=_OneJob).data.data
@@ -212,9 +245,7 @@ class Asana(HttpConnector):
             name, colon, _ = reason.partition(":")
             name = name.strip() if colon and name.replace("_", "").isalnum() else ""
             fields.append(FieldProblem(name, reason, _PATHS.get(name, "")))
-        return ProviderError(
-            Kind.INVALID, f"Asana did not accept the values: {'; '.join(reasons)}", status, fields=fields
-        )
+        return ProviderError(Kind.INVALID, f"Asana did not accept this: {'; '.join(reasons)}", status, fields=fields)
 
     def _projects(self) -> Iterator[_Project]:
         """All projects of the team. Archived ones too: a finished onboarding is not made again."""
@@ -253,7 +284,7 @@ class Asana(HttpConnector):
 
 def _found(project: _Project) -> Found:
     evidence = {"created": project.created_at} if project.created_at else {}
-    return Found(project.gid, project.name, _url(project), evidence)
+    return Found(project.gid, project.name, _url(project), evidence, changed_at=moment(project.modified_at))
 
 
 def _found_task(task: _Task) -> Found:
@@ -264,7 +295,8 @@ def _found_task(task: _Task) -> Found:
         "created": task.created_at,
     }
     shown = {name: value for name, value in evidence.items() if value}
-    return Found(task.gid, task.name, _url(task), shown, done=task.completed)
+    changed_at = moment(task.modified_at)
+    return Found(task.gid, task.name, _url(task), shown, done=task.completed, changed_at=changed_at)
 
 
 def _task_data(params: dict[str, Any]) -> dict[str, Any]:

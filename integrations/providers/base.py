@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
+from datetime import datetime
 from enum import Enum
 from typing import Any, ClassVar, Self, TypeVar
 
@@ -16,6 +17,7 @@ from integrations.models import Connection
 M = TypeVar("M", bound=pydantic.BaseModel)
 WEBHOOK_SECRET = "webhook_secret"  # noqa: S105 (a name)
 TOKEN = "token"  # noqa: S105 (a name)
+_REFUSALS = frozenset({Kind.FORBIDDEN, Kind.CONFLICT, Kind.INVALID})
 
 
 class CreateSafety(Enum):
@@ -62,9 +64,12 @@ class Found:
     """False: it shares a name, but nothing shows that it is this customer's; a person decides."""
     done: bool = False
     """A task that somebody has completed at the vendor."""
+    changed_at: datetime | None = None
+    """When the vendor says that it was last changed, by anybody; aware. None where the vendor does not say."""
 
     def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        """Fit for JSON: ``changed_at`` as ISO 8601 text."""
+        return asdict(self) | {"changed_at": self.changed_at.isoformat() if self.changed_at else None}
 
 
 @dataclass(frozen=True)
@@ -138,10 +143,6 @@ class Connector(ABC):
         """Change what ``params`` names of an object that exists. Repeating it changes nothing. Raises ``ProviderError``."""
         raise TypeError(f"{self.provider} cannot update a {kind}")
 
-    def undo(self, kind: str, external_id: str) -> None:  # noqa: ARG002
-        """Take back what ``create`` made. What is gone already is taken back. Raises ``ProviderError``."""
-        raise TypeError(f"{self.provider} cannot take back a {kind}")
-
     def associate(self, kind: str, external_id: str, to_kind: str, to_id: str) -> None:  # noqa: ARG002
         """Tie two objects together. Repeating it changes nothing. Raises ``ProviderError``."""
         raise TypeError(f"{self.provider} cannot tie a {kind} to a {to_kind}")
@@ -149,6 +150,18 @@ class Connector(ABC):
     def poll(self, kind: str, job_id: str) -> Created | None:  # noqa: ARG002
         """The job's object, or None while it is under way. Raises ``ProviderError(JOB_FAILED)`` where it made none."""
         raise TypeError(f"{self.provider} has no jobs")
+
+    def reversible(self, kind: str) -> bool:  # noqa: ARG002
+        """Whether ``undo`` can take back objects of this kind; a mail, for one, cannot be unsent."""
+        return False
+
+    def undo(self, kind: str, external_id: str) -> None:  # noqa: ARG002
+        """Take back an object that ``create`` made; ties to others go with it.
+
+        Harmless to repeat: an object that is gone counts as taken back. Raises ``ProviderError``; ``TypeError`` for a
+        kind that is not ``reversible``.
+        """
+        raise TypeError(f"{self.provider} cannot take back a {kind}")
 
     @abstractmethod
     def probe(self) -> str:
@@ -198,6 +211,35 @@ class HttpConnector(Connector):
             if error.kind is Kind.NOT_FOUND:
                 return None
             raise
+
+    def delete(
+        self,
+        kind: str,
+        external_id: str,
+        path: str,
+        *,
+        ok: tuple[int, ...],
+        expect: type[pydantic.BaseModel] | None = None,
+    ) -> None:
+        """A DELETE whose object may be gone already. Raises ``ProviderError``: a refusal's message names the object."""
+        try:
+            self.http.request("DELETE", path, ok=ok, expect=expect)
+        except ProviderError as error:
+            if error.kind is Kind.NOT_FOUND:
+                return
+            if error.kind in _REFUSALS:
+                error.message = f"The {kind} {external_id} could not be deleted: {error.message}"
+                error.fields = []  # no value of ours is to be mended
+            raise
+
+
+def moment(text: str | None) -> datetime | None:
+    """A vendor's ISO 8601 time; None for what is none, or names no time zone: no object is unreadable for that."""
+    try:
+        parsed = datetime.fromisoformat(text or "")
+    except ValueError:
+        return None
+    return parsed if parsed.tzinfo else None
 
 
 @dataclass(frozen=True)

@@ -142,6 +142,9 @@ class MappedConnector(HttpConnector):
         values = {**self._options(), **params["values"], "id": external_id}
         self._call(made.update, values, self._refusals(made, missing=True), answers=False)
 
+    def reversible(self, kind: str) -> bool:
+        return self._object(kind).undo is not None
+
     def undo(self, kind: str, external_id: str) -> None:
         made = self._object(kind)
         if made.undo is None:

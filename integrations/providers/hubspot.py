@@ -7,6 +7,11 @@ With a *reference property* (a property of companies and deals with "Require uni
 upsert on it and read back by it, both at once consistent. Without one, only search is left, which lags behind writes, and
 HubSpot does not keep API clients from creating a second company on one domain. Contacts are unique by email either way.
 Notes have nothing unique: our reference stands at the end of the text, and an account's notes are read to find it.
+
+Deleting is archiving: whoever may do so can restore the record within 90 days (.../crm/objects/companies/delete-company,
+knowledge.hubspot.com/records/restore-deleted-records). ``updatedAt`` is the property ``hs_lastmodifieddate`` (of contacts
+``lastmodifieddate``): the "most recent timestamp of any property update", HubSpot's own properties included. So it moves
+too when HubSpot counts a new contact, deal or note of the record.
 """
 
 import html
@@ -15,7 +20,16 @@ from typing import Any
 
 from integrations.errors import Kind, ProviderError
 from integrations.http import segment
-from integrations.providers.base import Created, CreateSafety, CrmConnector, Found, MatchKey, ObjectKind, OwnerFacts
+from integrations.providers.base import (
+    Created,
+    CreateSafety,
+    CrmConnector,
+    Found,
+    MatchKey,
+    ObjectKind,
+    OwnerFacts,
+    moment,
+)
 from integrations.providers.hubspot_shapes import (
     DEAL_PLACE,
     DEAL_PROPERTIES,
@@ -193,7 +207,7 @@ class HubSpot(CrmConnector):
                 label = " ".join(values[part] for part in ("firstname", "lastname") if part in values)
         evidence = {shown: values[name] for name, shown in EVIDENCE.items() if name in values}
         url = self._url("company", company_id) if kind == "note" else self._url(kind, made.id)
-        return Found(made.id, label or evidence.get("email", made.id), url, evidence)
+        return Found(made.id, label or evidence.get("email", made.id), url, evidence, changed_at=moment(made.updatedAt))
 
     def _url(self, kind: str, external_id: str) -> str:
         """The page of a record. A note has none of its own: it stands on its account's."""
@@ -270,6 +284,15 @@ class HubSpot(CrmConnector):
     def associate(self, kind: str, external_id: str, to_kind: str, to_id: str) -> None:
         one, other = (f"{TYPES[of]}/{segment(each)}" for of, each in ((kind, external_id), (to_kind, to_id)))
         self.http.request("PUT", f"/crm/v4/objects/{one}/associations/default/{other}", expect=Associated)
+
+    def reversible(self, kind: str) -> bool:
+        return kind in TYPES
+
+    def undo(self, kind: str, external_id: str) -> None:
+        """Archives it. HubSpot answers 204 for what is archived already as well."""
+        if not self.reversible(kind):
+            super().undo(kind, external_id)
+        self.delete(kind, external_id, self._path(kind, external_id), ok=(204,))
 
     # --- Health and errors ------------------------------------------------------------------------------------------
 

@@ -74,6 +74,7 @@ class Record(BaseModel):
     id: str = Field(min_length=1)
     properties: dict[str, str | None]
     associations: dict[str, Links] = {}
+    updatedAt: str | None = None  # noqa: N815
 
     def value(self, name: str) -> str:
         return self.properties.get(name) or ""
@@ -149,7 +150,7 @@ def refusal(body: dict[str, Any], status: int) -> ProviderError:
         message = f"HubSpot has no property {', '.join(unknown)}: create it there, or check this connection's options"
         return ProviderError(Kind.NOT_CONFIGURED, message, status, fields=fields)
     reasons = "; ".join(each.reason for each in fields) or str(body.get("message", "no reason given"))
-    message = f"HubSpot did not accept the values: {reasons}"
+    message = f"HubSpot did not accept this: {reasons}"
     if fields and all(each.name in DEAL_PLACE.values() for each in fields):
         # What we were told to send, not what the customer's order says.
         message = f"{message}. Check the options {' and '.join(DEAL_PLACE)}"

@@ -7,6 +7,10 @@ second one), introduction/errors, introduction/rate-limits, introduction/securit
 
 There is no lookup by domain. A namesake counts as this customer's only if it lists the customer's domain. A user of
 another organization, or one who is an agent, is left for a person to decide on: create or update would move or demote them.
+
+A user is deleted softly (users/users, "Delete User"; support.zendesk.com/hc/en-us/articles/4408821737498): still readable,
+with ``active`` false, for 30 days, then gone for good, and "not recoverable" from the first moment. Zendesk refuses while
+the user is the requester of a ticket that is not closed.
 """
 
 import base64
@@ -19,10 +23,11 @@ from pydantic import BaseModel
 from integrations.errors import FieldProblem, Kind, ProviderError
 from integrations.http import segment
 from integrations.models import Connection
-from integrations.providers.base import Created, CreateSafety, Found, HttpConnector, MatchKey, ObjectKind
+from integrations.providers.base import Created, CreateSafety, Found, HttpConnector, MatchKey, ObjectKind, moment
 
 _PATHS = {"name": "customer.legal_name", "domain_names": "customer.domain"}
 _USERS_PATH = "users"
+_KINDS = frozenset({"organization", "user"})
 _END_USER = "end-user"
 _UNIQUE = ("name", "external_id", "email")
 _TRUE = frozenset({"1", "true", "yes"})
@@ -34,6 +39,7 @@ class _Organization(BaseModel):
     external_id: str | None = None
     domain_names: list[str] = []
     created_at: str = ""
+    updated_at: str | None = None
 
 
 class _OneOrganization(BaseModel):
@@ -52,7 +58,10 @@ class _User(BaseModel):
     email: str | None = None
     external_id: str | None = None
     organization_id: int | None = None
+    active: bool | None = True
+    """False once the user is deleted."""
     created_at: str = ""
+    updated_at: str | None = None
 
 
 class _OneUser(BaseModel):
@@ -79,7 +88,7 @@ class Zendesk(HttpConnector):
         return HttpConnector.auth_headers(connection, token)
 
     def kind(self, name: str) -> ObjectKind:
-        if name not in ("organization", "user"):
+        if name not in _KINDS:
             raise ValueError(f"zendesk has no {name}")
         return ObjectKind(CreateSafety.UNIQUE_UPSERT, self.seconds("search_lag", 0.0))
 
@@ -105,7 +114,9 @@ class Zendesk(HttpConnector):
     def get(self, kind: str, external_id: str) -> Found | None:
         if kind == "user":
             user = self.read(f"/api/v2/users/{segment(external_id)}", _OneUser)
-            return self._found_user(user.user, str(user.user.organization_id or "")) if user else None
+            if user is None or user.user.active is False:
+                return None
+            return self._found_user(user.user, str(user.user.organization_id or ""))
         found = self.read(f"/api/v2/organizations/{segment(external_id)}", _OneOrganization)
         return self._found(found.organization) if found else None
 
@@ -166,6 +177,25 @@ class Zendesk(HttpConnector):
             )
             raise ProviderError(Kind.INVALID, message, fields=[FieldProblem("organization_id", message, _USERS_PATH)])
 
+    def reversible(self, kind: str) -> bool:
+        return kind in _KINDS
+
+    def undo(self, kind: str, external_id: str) -> None:
+        """Deletes it: a user softly, and for good as far as we go; an organization's users stay, without one.
+
+        What Zendesk answers to a second DELETE of a user is not documented: where it refuses, the user decides.
+        """
+        if kind == "organization":
+            self.delete(kind, external_id, f"/api/v2/organizations/{segment(external_id)}", ok=(204,))
+        elif kind == "user":
+            try:
+                self.delete(kind, external_id, f"/api/v2/users/{segment(external_id)}", ok=(200,), expect=_OneUser)
+            except ProviderError as error:
+                if error.kind is not Kind.INVALID or self.get(kind, external_id) is not None:
+                    raise
+        else:
+            super().undo(kind, external_id)
+
     def _write_user(self, method: str, path: str, given: dict[str, Any]) -> _User:
         try:
             return self.http.request(method, path, json={"user": given}, expect=_OneUser).data.user
@@ -197,7 +227,8 @@ class Zendesk(HttpConnector):
         ).data.organizations
 
     def _search_users(self, query: str) -> list[_User]:
-        return self.http.request("GET", "/api/v2/users/search", params={"query": query}, expect=_Users).data.users
+        users = self.http.request("GET", "/api/v2/users/search", params={"query": query}, expect=_Users).data.users
+        return [each for each in users if each.active is not False]
 
     def _found_user(self, user: _User, organization_id: str) -> Found:
         """``organization_id``: the organization where this user is looked for."""
@@ -209,7 +240,8 @@ class Zendesk(HttpConnector):
             "created": user.created_at,
         }
         shown = {name: value for name, value in evidence.items() if value}
-        return Found(str(user.id), user.name, self._user_url(user.id), shown, conclusive)
+        changed_at = moment(user.updated_at)
+        return Found(str(user.id), user.name, self._user_url(user.id), shown, conclusive, changed_at=changed_at)
 
     def _user_url(self, user_id: int | None) -> str:
         return f"{self.connection.base_url.rstrip('/')}/agent/users/{user_id}"
@@ -221,7 +253,8 @@ class Zendesk(HttpConnector):
             "created": made.created_at,
         }
         shown = {name: value for name, value in evidence.items() if value}
-        return Found(str(made.id), made.name, self._url(made.id), shown, conclusive)
+        changed_at = moment(made.updated_at)
+        return Found(str(made.id), made.name, self._url(made.id), shown, conclusive, changed_at=changed_at)
 
     def _url(self, organization_id: int) -> str:
         return f"{self.connection.base_url.rstrip('/')}/agent/organizations/{organization_id}"
@@ -240,7 +273,7 @@ def _invalid(body: dict[str, Any], status: int) -> ProviderError:
         body.get("description") or body.get("error") or "no reason given"
     )
     return ProviderError(
-        Kind.CONFLICT if taken else Kind.INVALID, f"Zendesk did not accept the values: {message}", status, fields=fields
+        Kind.CONFLICT if taken else Kind.INVALID, f"Zendesk did not accept this: {message}", status, fields=fields
     )
 
 

@@ -181,7 +181,14 @@ class Asana(Dialect):
 
     @route("DELETE", "/projects/{gid}")
     def delete_project(self, call: Call, gid: str) -> Answer:
-        call.tx.archive(self._row(call, "projects", gid))
+        project = self._row(call, "projects", gid)
+        for task in call.tx.find(self.name, "tasks", "projects", project.id):
+            others = [each for each in task.body["projects"] if each != project.id]
+            if others or task.body.get("assignee"):  # what is somebody's, or elsewhere too, stays
+                call.tx.update(task, {**task.body, "projects": others}, lag=call.lag)
+            else:
+                call.tx.archive(task)
+        call.tx.archive(project)
         return self._one(200, {})
 
     # -- tasks ---------------------------------------------------------------------------------------------------

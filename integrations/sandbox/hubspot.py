@@ -34,6 +34,8 @@ _LINK_TYPES = {
     ("companies", "notes"): 189, ("notes", "contacts"): 202, ("contacts", "notes"): 201, ("notes", "deals"): 214,
     ("deals", "notes"): 213,
 }  # fmt: skip
+#: what holds the time of the last change, where it is not hs_lastmodifieddate
+_MODIFIED = {"contacts": "lastmodifieddate"}
 _SEARCH_KEYS = ("filterGroups", "properties", "limit", "after", "sorts")
 _DEAL_PROPERTIES = ("firstvalue_onboarding_status", "firstvalue_transaction_id", "firstvalue_implementation_owner")
 _TAG = re.compile(r"<[^<>]*>")
@@ -116,8 +118,9 @@ class HubSpot(Dialect):
 
     def _view(self, row: Row, body: Json, names: Iterable[str] = ()) -> Json:
         wanted = [name for name in names if name] or (*_SHOWN[row.kind],)
-        shown = {name: body.get(name) for name in ("createdate", "hs_lastmodifieddate", "hs_object_id", *wanted)}
         created, updated = iso(row.created_at), iso(row.updated_at)
+        stamps = {_MODIFIED.get(row.kind, "hs_lastmodifieddate"): updated}
+        shown = {name: body.get(name) for name in ("createdate", "hs_object_id", *wanted)} | stamps
         return {
             "id": row.id, "properties": shown, "createdAt": created, "updatedAt": updated, "archived": False,
         }  # fmt: skip
@@ -307,6 +310,9 @@ class HubSpot(Dialect):
     def associate(self, call: Call, kind: str, row_id: str, to_kind: str, to_id: str) -> Answer:
         row, other = self._row(call, kind, row_id), self._row(call, to_kind, to_id)
         call.tx.link(self.name, row.kind, row.id, other.kind, other.id)
+        # HubSpot counts what is associated in properties of its own, and so the objects change.
+        call.tx.touch(row)
+        call.tx.touch(other)
         results = [
             {"from": {"id": one.id}, "to": {"id": two.id}, "associationSpec": _link_spec(one.kind, two.kind)}
             for one, two in ((row, other), (other, row))
@@ -337,10 +343,12 @@ class HubSpot(Dialect):
         to_id = str((given.get("to") or {}).get("id"))
         type_ids = {each.get("associationTypeId") for each in given.get("types") or []}
         targets = [to for (kind, to), type_id in _LINK_TYPES.items() if kind == row.kind and type_id in type_ids]
-        if not targets or any(tx.get(self.name, to, to_id) is None for to in targets):
+        others = [tx.get(self.name, to, to_id) for to in targets]
+        if not others or None in others:
             raise self.refuse(400, f"Object {row.kind} cannot be associated with {to_id}: no such object or type")
-        for to_kind in targets:
-            tx.link(self.name, row.kind, row.id, to_kind, to_id)
+        for other in filter(None, others):
+            tx.link(self.name, row.kind, row.id, other.kind, to_id)
+            tx.touch(other)
 
     # -- rules ---------------------------------------------------------------------------------------------------
 
@@ -387,11 +395,11 @@ class HubSpot(Dialect):
     ) -> Row:
         row_id = str(row_id or tx.new_id(self.name, kind, self.id_base))
         now = iso(tx.now)
-        stamps = {"hs_object_id": row_id, "createdate": now, "hs_lastmodifieddate": now}
+        stamps = {"hs_object_id": row_id, "createdate": now}
         return self.add(tx, kind, {**properties.stored(given), **stamps}, row_id=row_id, lag=lag, seeded=seeded)
 
     def _rewrite(self, call: Call, row: Row, given: Json) -> Row:
-        body = {**row.body, **properties.stored(given), "hs_object_id": row.id, "hs_lastmodifieddate": iso(call.tx.now)}
+        body = {**row.body, **properties.stored(given), "hs_object_id": row.id}
         return call.tx.update(row, body, lag=call.lag)
 
 

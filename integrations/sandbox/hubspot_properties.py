@@ -16,7 +16,7 @@ _STANDARD = {
     "companies": "name domain website phone country state city zip address industry lifecyclestage type description"
     " numberofemployees annualrevenue timezone hs_lead_status",
     "contacts": "email firstname lastname phone mobilephone company jobtitle lifecyclestage country website"
-    " hs_lead_status",
+    " hs_lead_status lastmodifieddate",
     "deals": "dealname dealstage pipeline amount closedate dealtype description deal_currency_code hs_is_closed_won",
     "notes": "hs_timestamp hs_note_body",
 }

@@ -111,6 +111,10 @@ class Tx:
             row.seq, row.vendor, row.kind, row.id, body, seen, row.seeded, row.created_at, self.now, self.now + lag
         )
 
+    def touch(self, row: Row) -> None:
+        """Changed, but in nothing that an index would have to learn."""
+        self.db.execute("UPDATE objects SET updated_at = ? WHERE seq = ?", (self.now, row.seq))
+
     def archive(self, row: Row) -> None:
         self.db.execute("UPDATE objects SET archived = 1, updated_at = ? WHERE seq = ?", (self.now, row.seq))
         self.db.execute("DELETE FROM terms WHERE seq = ?", (row.seq,))
@@ -123,6 +127,12 @@ class Tx:
     def get(self, vendor: str, kind: str, row_id: str) -> Row | None:
         found = self.db.execute(
             "SELECT * FROM objects WHERE vendor = ? AND kind = ? AND id = ? AND NOT archived", (vendor, kind, row_id)
+        ).fetchone()
+        return None if found is None else _row(found)
+
+    def archived(self, vendor: str, kind: str, row_id: str) -> Row | None:
+        found = self.db.execute(
+            "SELECT * FROM objects WHERE vendor = ? AND kind = ? AND id = ? AND archived", (vendor, kind, row_id)
         ).fetchone()
         return None if found is None else _row(found)
 

@@ -71,7 +71,7 @@ class Zendesk(Dialect):
     def _view(self, row: Row, body: Json | None = None) -> Json:
         url = f"https://sandbox.zendesk.example/api/v2/{row.kind}/{row.id}.json"
         stamps = {"created_at": iso(row.created_at), "updated_at": iso(row.updated_at)}
-        defaults: Json = {"external_id": None}
+        defaults: Json = {"external_id": None} | ({"active": True} if row.kind == "users" else {})
         return {**defaults, **(body or row.body), "id": int(row.id), "url": url, **stamps}
 
     def _one(self, status: int, row: Row) -> Answer:
@@ -164,6 +164,8 @@ class Zendesk(Dialect):
     @route("DELETE", "/organizations/{id}")
     def delete_organization(self, call: Call, row_id: str) -> Answer:
         call.tx.archive(self._row(call, "organizations", row_id))
+        for user in call.tx.find(self.name, "users", "organization_id", row_id):
+            call.tx.update(user, {**user.body, "organization_id": None}, lag=call.lag)
         return Answer(204)
 
     # -- users ---------------------------------------------------------------------------------------------------
@@ -205,6 +207,8 @@ class Zendesk(Dialect):
 
     @route("GET", "/users/{id}")
     def user(self, call: Call, row_id: str) -> Answer:
+        if deleted := call.tx.archived(self.name, "users", row_id):
+            return Answer(200, {"user": {**self._view(deleted), "active": False}})
         return self._one(200, self._row(call, "users", row_id))
 
     @route("PUT", "/users/{id}")
@@ -215,6 +219,9 @@ class Zendesk(Dialect):
     @route("DELETE", "/users/{id}")
     def delete_user(self, call: Call, row_id: str) -> Answer:
         row = self._row(call, "users", row_id)
+        asked = call.tx.find(self.name, "tickets", "requester_id", row_id)
+        if any(each.body.get("status") != "closed" for each in asked):
+            return self._invalid("user", "InvalidValue", "is the requester of a ticket that is not closed")
         call.tx.archive(row)
         return Answer(200, {"user": {**self._view(row), "active": False}})
 

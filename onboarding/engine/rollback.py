@@ -4,6 +4,7 @@ Only what this run created is taken back: never what it matched, nor what anothe
 that was cut off is settled first, as after any unknown outcome.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -44,6 +45,7 @@ class Doomed:
 
     item: str
     external_id: str = ""
+    changed_since: bool = False
     unknown_since: datetime | None = None
     job_id: str = ""
     facts: Facts | None = None
@@ -52,21 +54,24 @@ class Doomed:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a claimed compensation is to do. ``force``: also what was changed since the run last touched it."""
+    """What a claimed compensation is to do. ``force``: also what somebody has changed."""
 
     run_pk: int
     doomed: tuple[Doomed, ...]
-    touched_at: datetime
     force: bool = False
 
 
 # --- Beginning, and moving on -----------------------------------------------------------------------------------------
 
 
-def begin(run: OnboardingTransaction, *, actor: str, reason: str) -> None:
-    """Fence every claim and mark what must be compensated. The caller holds the run locked and saves it."""
+def begin(run: OnboardingTransaction, *, actor: str, reason: str, changed: Iterable[str]) -> None:
+    """Fence every claim and mark what must be compensated. The caller holds the run locked and saves it.
+
+    ``changed``: ids of objects that somebody has changed. They were looked at before, as the compensations themselves move
+    the time of an object's last change (a note that goes changes its account).
+    """
     now = clock.now()
-    run.touched_at = last_touched(run)
+    run.mappings.filter(external_id__in=changed).update(changed_since=True)
     run.roll_back(at=now, reason=reason)
     audit.record(run, "onboarding.run.rolling-back", actor=actor)
     for step in run.steps.all():
@@ -149,10 +154,10 @@ def prepare(run: OnboardingTransaction, step: Step, now: datetime) -> Plan | dat
         if not _take_turn(step, mapping):
             return now + TURN_WAIT
     known = {mapping.item for mapping in step.mappings.all()}
-    doomed = [Doomed(mapping.item, mapping.external_id) for mapping in mine]
+    doomed = [Doomed(mapping.item, mapping.external_id, mapping.changed_since) for mapping in mine]
     for intent in step.intents.filter(state__in=UNSETTLED):
         doomed += _unsettled(step, handler, replace(facts, item=intent.item), intent, known)
-    return Plan(run.pk, tuple(doomed), run.touched_at or now, step.forced)
+    return Plan(run.pk, tuple(doomed), step.forced)
 
 
 def is_used_elsewhere(mapping: ObjectMapping) -> bool:
@@ -193,9 +198,9 @@ def _unsettled(step: Step, handler: EnsureHandler, facts: Facts, intent: Intent,
     if choice and choice.chosen_at >= since:  # a person has looked
         return [Doomed(intent.item, choice.external_id)] if choice.external_id else []
     if parts is None:
-        return [Doomed(intent.item, "", since, intent.job_id, facts if named else None, intent.reference)]
+        return [Doomed(intent.item, "", False, since, intent.job_id, facts if named else None, intent.reference)]
     of_items = (replace(facts, item=item) for item in parts if item not in known)
-    return [Doomed(each.item, "", since, "", each, handler.reference(each)) for each in of_items]
+    return [Doomed(each.item, "", False, since, "", each, handler.reference(each)) for each in of_items]
 
 
 def compensate(plan: Plan, handler: EnsureHandler, connector: Connector) -> Outcome:
@@ -216,10 +221,8 @@ def compensate(plan: Plan, handler: EnsureHandler, connector: Connector) -> Outc
         if found is None or not connector.reversible(handler.kind):
             done.append(TakenBack(each.item, settled.external_id, kept=found is not None))
             continue
-        if found.changed_at and found.changed_at > plan.touched_at + SKEW and not plan.force:
-            message = (
-                f"“{found.label}” was changed at {found.changed_at:%Y-%m-%d %H:%M} UTC, after this run last touched it."
-            )
+        if each.changed_since and not plan.force:
+            message = f"Somebody changed “{found.label}” after this run last touched it."
             return Failed(ProviderError(Kind.CONFLICT, message))
         failpoint("before-undo")
         connector.undo(handler.kind, settled.external_id)

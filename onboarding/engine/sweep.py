@@ -11,6 +11,7 @@ from django.db.models import Exists, OuterRef, Q
 from integrations import clock, pace
 from integrations.models import InboundEvent
 from integrations.words import Breaker
+from onboarding.audit import anchors
 from onboarding.engine import dispatch, entry
 from onboarding.engine.claims import LEASED
 from onboarding.engine.dispatch import HINT_LIFETIME
@@ -42,9 +43,10 @@ class Due:
 
 
 def sweep() -> Due:
-    """One pass: recover paces, wake stalled runs, and find what is due and not already hinted."""
+    """One pass: recover paces, anchor the audit trail, wake stalled runs, and find what is due and not already hinted."""
     now = clock.now()
     pace.recover(now)
+    _anchor()
     for run_pk in [*_gathered(now), *_stalled(now)]:
         try:
             wake(run_pk)
@@ -52,6 +54,14 @@ def sweep() -> Due:
             # One run that cannot be woken must not hold up the others.
             log.exception("Run %s could not be woken", run_pk)
     return Due(steps=_due_steps(now), events=_due_events(now))
+
+
+def _anchor() -> None:
+    try:
+        retried(anchors.append_if_due)()
+    except Exception:
+        # Work goes on without; the next pass tries again.
+        log.exception("The audit trail could not be anchored")
 
 
 def publish(due: Due) -> Due:

@@ -13,7 +13,7 @@ from onboarding.engine import entry
 from onboarding.engine.locks import lock_run, retried
 from onboarding.models import AcceptedContent, ChangeRequest, CorrelationKey, OnboardingTransaction
 from onboarding.payload.gate import problems
-from onboarding.payload.schema import digest, is_free, paths, with_value
+from onboarding.payload.schema import declared, digest, is_free, paths, with_value
 from onboarding.payload.snapshots import write_snapshot
 from onboarding.signals import run_accepted
 from onboarding.words import Status
@@ -177,6 +177,7 @@ def _request_change(
         defaults={"proposed": content, "paths": changed, "created_at": clock.now()},
     )
     if new:
-        audit.record(run, "onboarding.change.requested", actor=actor, data={"source": source, "paths": changed})
+        data = {"source": source, "paths": declared(changed)}
+        audit.record(run, "onboarding.change.requested", actor=actor, data=data)
         run.save()
     return request

@@ -1,7 +1,7 @@
 """The onboarding transaction and all that hangs on it."""
 
 from onboarding.models.access import ApiKey
-from onboarding.models.audit import AuditEntry
+from onboarding.models.audit import AuditAnchor, AuditEntry, AuditHead
 from onboarding.models.correlation import CorrelationKey, PaymentTrace
 from onboarding.models.objects import Attempt, Intent, MatchChoice, ObjectMapping, RejectedMatch, Reservation
 from onboarding.models.owners import ImplementationOwner
@@ -19,7 +19,9 @@ __all__ = [
     "AcceptedContent",
     "ApiKey",
     "Attempt",
+    "AuditAnchor",
     "AuditEntry",
+    "AuditHead",
     "ChangeRequest",
     "CorrelationKey",
     "ImplementationOwner",

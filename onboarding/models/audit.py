@@ -1,4 +1,4 @@
-"""The audit trail: append-only, hash-chained per run."""
+"""The audit trail: append-only, hash-chained per run, anchored in one chain over all runs."""
 
 from django.db import models
 
@@ -8,8 +8,8 @@ from onboarding.models.transaction import OnboardingTransaction
 class AuditEntry(models.Model):
     """Who did what to a run, with which fields (paths and keyed digests, never values).
 
-    ``hash`` covers the entry and its predecessor's hash; the chain's head stands on the run's locked row. Database triggers
-    refuse UPDATE and DELETE on both databases.
+    ``hash`` covers the entry and its predecessor's hash; the chain's head stands on the run's locked row. Entries of no
+    run have one chain together, whose head is an ``AuditHead``. Database triggers refuse UPDATE, DELETE and TRUNCATE.
     """
 
     transaction = models.ForeignKey(OnboardingTransaction, on_delete=models.PROTECT, null=True, related_name="audit")
@@ -25,7 +25,51 @@ class AuditEntry(models.Model):
     class Meta:
         ordering = ["pk"]
         verbose_name_plural = "audit entries"
-        constraints = [models.UniqueConstraint(fields=["transaction", "sequence"], name="audit_sequence_once")]
+        constraints = [
+            models.UniqueConstraint(fields=["transaction", "sequence"], name="audit_sequence_once"),
+            # NULLs are distinct in the one above. With its condition this is an index on both databases: anything that
+            # makes SQLite rebuild this table loses its triggers.
+            models.UniqueConstraint(
+                fields=["sequence"], condition=models.Q(transaction=None), name="audit_elsewhere_sequence_once"
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.sequence} {self.name}"
+
+
+class AuditHead(models.Model):
+    """Where a chain that has no run ends: its row is locked to append to it."""
+
+    ELSEWHERE, ANCHORS = "elsewhere", "anchors"
+
+    chain = models.CharField(max_length=16, primary_key=True)
+    sequence = models.PositiveIntegerField(default=0)
+    hash = models.CharField(max_length=64, blank=True)
+
+    def __str__(self) -> str:
+        return f"{self.chain} {self.sequence}"
+
+
+class AuditAnchor(models.Model):
+    """Where the chains that had moved ended at one moment; chained to the anchor before. Append-only like the entries.
+
+    Whoever recomputes a run's whole chain and its head is betrayed by the anchor that holds the former head; whoever
+    recomputes the anchors too, by one anchor's hash that was kept elsewhere.
+    """
+
+    sequence = models.PositiveIntegerField(unique=True)
+    at = models.DateTimeField()
+    through = models.BigIntegerField(help_text="The last audit entry's primary key that was looked at.")
+    entries = models.PositiveIntegerField(help_text="How many entries moved the chains since the anchor before.")
+    heads = models.JSONField(
+        help_text="[[run or null, sequence, hash], ...]; null: the chain of what belongs to no run."
+    )
+    previous_hash = models.CharField(max_length=64, blank=True)
+    hash = models.CharField(max_length=64)
+
+    class Meta:
+        ordering = ["sequence"]
+
+    def __str__(self) -> str:
+        return f"anchor {self.sequence}"

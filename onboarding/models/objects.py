@@ -67,6 +67,9 @@ class ObjectMapping(models.Model):
     created_by_us = models.BooleanField()
     how = models.CharField(max_length=64, help_text="created, or what it was matched by.")
     created_at = models.DateTimeField()
+    changed_since = models.BooleanField(
+        default=False, help_text="Somebody had changed it when the rollback was asked for: a person is asked first."
+    )
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["transaction", "step", "item"], name="mapping_once")]

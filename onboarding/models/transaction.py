@@ -49,9 +49,6 @@ class OnboardingTransaction(models.Model):
     cancelled_at = models.DateTimeField(null=True)
     cancel_reason = models.CharField(max_length=500, blank=True)
     rollback_at = models.DateTimeField(null=True, help_text="When the rollback began.")
-    touched_at = models.DateTimeField(
-        null=True, help_text="When, before its rollback, it last finished something at a vendor."
-    )
     rollback_reason = models.CharField(max_length=500, blank=True)
 
     class Meta:

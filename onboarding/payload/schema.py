@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Iterable
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Annotated, Any
@@ -209,6 +210,28 @@ def paths(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[path] = value
     return flat
+
+
+def declared(found: Iterable[str]) -> list[str]:
+    """Paths for the audit trail, sorted: as far as the schema declares them.
+
+    What stands further down is named by whoever sent it, and names of people may be keys there:
+    ``handover.stakeholders.Jordan Lee`` is told as ``handover.stakeholders``, ``customer.mother`` as ``customer.*``.
+    """
+    return sorted({_declared(path) for path in found})
+
+
+def _declared(path: str) -> str:
+    part: Any = OnboardingPayload
+    known: list[str] = []
+    for name in path.split("."):
+        if name not in part.model_fields:
+            return ".".join([*known, "*"])
+        known.append(name)
+        part = part.model_fields[name].annotation
+        if not (isinstance(part, type) and issubclass(part, Part)):
+            break
+    return ".".join(known)
 
 
 def is_free(flat: dict[str, Any], path: str) -> bool:

@@ -7,7 +7,7 @@ from integrations import clock
 from onboarding import audit
 from onboarding.models import OnboardingTransaction, PayloadSnapshot
 from onboarding.payload.plausibility import customer_domain
-from onboarding.payload.schema import get, paths
+from onboarding.payload.schema import declared, get, paths
 
 
 def write_snapshot(
@@ -41,7 +41,7 @@ def write_snapshot(
         run,
         "onboarding.payload.versioned",
         actor=actor,
-        data={"version": snapshot.version, "source": source, "paths": sorted(changed)},
+        data={"version": snapshot.version, "source": source, "paths": declared(changed)},
     )
     return snapshot
 

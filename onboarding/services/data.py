@@ -13,7 +13,7 @@ from onboarding.payload import catalogue
 from onboarding.payload.catalogue import Type
 from onboarding.payload.gate import Problem, problems
 from onboarding.payload.plausibility import implausible, normal_domain
-from onboarding.payload.schema import OnboardingPayload, get, with_value
+from onboarding.payload.schema import OnboardingPayload, declared, get, with_value
 from onboarding.payload.snapshots import write_snapshot
 from onboarding.services.base import Refused, try_again
 from onboarding.words import Status, StepState
@@ -42,7 +42,7 @@ def fix(run_pk: int, fields: dict[str, Any], *, actor: str, step_pk: int | None 
         if remaining and run.status not in (Status.QUEUED, Status.AWAITING_DATA):
             raise Refused("With these values required fields would be missing.", remaining)
         write_snapshot(run, content, source=f"person:{actor}", actor=actor, changed=clean)
-        audit.record(run, "onboarding.payload.fixed", actor=actor, data={"paths": sorted(clean)})
+        audit.record(run, "onboarding.payload.fixed", actor=actor, data={"paths": declared(clean)})
         if step is None:
             entry.admit(run, actor=actor)
         elif not step.is_done and step.state != StepState.RUNNING:

@@ -15,6 +15,7 @@ from onboarding.engine.reports import AnotherEvent, report
 from onboarding.engine.rollback import begin, go_on
 from onboarding.models import OnboardingTransaction, Step
 from onboarding.services.base import Refused, given_reason
+from onboarding.services.undoing import rollback_preview
 from onboarding.signals import run_cancelled, run_decided, step_unblocked
 from onboarding.words import RunEventType, Status
 
@@ -88,13 +89,17 @@ def cancel(run_pk: int, *, actor: str, reason: str) -> None:
 
 @retried
 def rollback(run_pk: int, *, actor: str, reason: str) -> None:
-    """Take back everything that this run created and nobody else uses, in reverse order. Raises ``Refused``."""
+    """Take back everything that this run created and nobody else uses, in reverse order. Raises ``Refused``.
+
+    Looks at the objects first, for at most ``LOOK_SECONDS``: what somebody has changed is asked about before it goes.
+    """
     text = given_reason(reason)
+    changed = [each.external_id for each in rollback_preview(run_pk) if each.verdict == "changed-since"]
     with db.atomic():
         run = lock_run(run_pk)
         if run.status in (Status.ROLLING_BACK, Status.ROLLED_BACK):
             raise Refused(f"The run is {run.get_status_display().lower()} already.")
-        begin(run, actor=actor, reason=text)
+        begin(run, actor=actor, reason=text, changed=changed)
         run_decided.send(OnboardingTransaction, run=run)
         run.save()
 

@@ -1,0 +1,9 @@
+"""The audit trail: every transition, human action and outbound write, in chains of hashes that anchors hold together.
+
+``entries`` writes it, ``anchors`` seals what was written, ``verification`` tells whether all of it still stands.
+"""
+
+from onboarding.audit.entries import SYSTEM, about, entry_hash, record, record_elsewhere
+from onboarding.audit.verification import broken_links
+
+__all__ = ["SYSTEM", "about", "broken_links", "entry_hash", "record", "record_elsewhere"]

@@ -1,0 +1,116 @@
+"""Writing entries: one chain per run, and one for what belongs to no run.
+
+Entries name fields by path and never carry their values, so that erasing a person's data leaves the chains intact.
+"""
+
+import hashlib
+import json
+import re
+from typing import Any
+
+from django.db import transaction as db
+from django.db.models import QuerySet
+
+from integrations import clock
+from integrations.redact import redact_text
+from onboarding import request_id
+from onboarding.models import AuditEntry, AuditHead, OnboardingTransaction
+
+SYSTEM = "system"
+_MESSAGE_ID = re.compile(r"[0-9a-f]{40}@\S+")
+"""Of a mail that we sent: looks like an address and is none."""
+
+
+def record(
+    run: OnboardingTransaction, name: str, *, actor: str = SYSTEM, data: dict[str, Any] | None = None
+) -> AuditEntry:
+    """Append an entry to the chain of ``run``, whose row the caller holds locked.
+
+    The chain's head is read from the row: several instances of one run may write in one database transaction.
+    """
+    row = OnboardingTransaction.objects.filter(pk=run.pk)
+    sequence, head = row.values_list("audit_sequence", "audit_head").get()
+    entry = _append(sequence, head, transaction=run, name=name, actor=actor, data=data or {})
+    run.audit_sequence, run.audit_head = entry.sequence, entry.hash
+    row.update(audit_sequence=entry.sequence, audit_head=entry.hash)
+    return entry
+
+
+def record_elsewhere(name: str, *, actor: str, data: dict[str, Any]) -> AuditEntry:
+    """Append an entry that belongs to no run, such as a change of credentials.
+
+    All of these share one chain, whose head stays locked until the caller's transaction ends. It is the last lock in
+    the one order (run, ticket, connection, then this): lock nothing after it.
+    """
+    with db.atomic():
+        head = locked_head(AuditHead.ELSEWHERE)
+        entry = _append(head.sequence, head.hash, name=name, actor=actor, data=data)
+        move(head, entry.sequence, entry.hash)
+    return entry
+
+
+def about(**facts: Any) -> QuerySet[AuditEntry]:
+    """Entries of no run whose data says all of this, newest first: ``about(connection="hubspot")``."""
+    wanted = {f"data__{name}": value for name, value in facts.items()}
+    return AuditEntry.objects.filter(transaction=None, **wanted).order_by("-pk")
+
+
+def locked_head(chain: str) -> AuditHead:
+    """The head of a chain that has no run, locked until the transaction ends."""
+    heads = AuditHead.objects.select_for_update(no_key=True)
+    head = heads.filter(chain=chain).first()
+    if head is None:
+        AuditHead.objects.get_or_create(chain=chain)
+        head = heads.get(chain=chain)
+    return head
+
+
+def move(head: AuditHead, sequence: int, digest: str) -> None:
+    head.sequence, head.hash = sequence, digest
+    head.save(update_fields=["sequence", "hash"])
+
+
+def _append(sequence: int, head: str, *, actor: str, data: dict[str, Any], **fields: Any) -> AuditEntry:
+    entry = AuditEntry(
+        sequence=sequence + 1,
+        actor=actor[:150],
+        request_id=request_id.current.get(),
+        at=clock.now(),
+        previous_hash=head,
+        data=_without_addresses(data),
+        **fields,
+    )
+    entry.hash = entry_hash(entry)
+    entry.save(force_insert=True)
+    return entry
+
+
+def _without_addresses(value: Any) -> Any:
+    """A last guard: ids of events and objects are given by others, and some use mail addresses for them."""
+    match value:
+        case str():
+            return value if _MESSAGE_ID.fullmatch(value) else redact_text(str(value))
+        case dict():
+            return {key: _without_addresses(item) for key, item in value.items()}
+        case list() | tuple():
+            return [_without_addresses(item) for item in value]
+    return value
+
+
+def entry_hash(entry: AuditEntry) -> str:
+    """SHA-256 over the entry's canonical JSON and its predecessor's hash."""
+    return digest_of(
+        entry.previous_hash,
+        entry.transaction_id,
+        entry.sequence,
+        entry.name,
+        entry.actor,
+        entry.request_id,
+        entry.data,
+        entry.at.isoformat(timespec="microseconds"),
+    )
+
+
+def digest_of(*parts: Any) -> str:
+    canonical = json.dumps(parts, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()
