@@ -31,7 +31,7 @@ from onboarding.models import (
 from onboarding.signals import step_blocked
 from onboarding.steps.base import EnsureHandler, Facts, StepHandler, UpdateHandler
 from onboarding.steps.registry import HANDLERS
-from onboarding.words import Category, IntentState, StepState, WaitsFor
+from onboarding.words import Category, IntentState, Status, StepState, WaitsFor
 
 OVER = (StepState.SUCCEEDED, StepState.SKIPPED, StepState.COMPENSATED)
 LEASED = (StepState.RUNNING, StepState.COMPENSATING)
@@ -155,7 +155,8 @@ def _is_claimable(run: OnboardingTransaction, step: Step, now: datetime) -> bool
 def may_be_done(run: OnboardingTransaction, step: Step) -> bool:
     """Nothing is begun in a run that is on hold or over, but for what tells others how it stands."""
     handler = HANDLERS[step.uses]
-    if isinstance(handler, UpdateHandler) and handler.follows_run and step.written:
+    told_once = step.written or run.status == Status.CANCELLED  # the first telling was under way then
+    if isinstance(handler, UpdateHandler) and handler.follows_run and told_once:
         return True
     if run.is_rolling_back:
         return rollback.is_compensation(run, step) and step.state != StepState.COMPENSATED

@@ -8,7 +8,7 @@ from django.db import transaction as db
 from integrations import clock
 from onboarding import audit
 from onboarding.engine import entry
-from onboarding.engine.advance import advance, follow, is_rewritten
+from onboarding.engine.advance import advance, follow, tell_end
 from onboarding.engine.dispatch import hint_step
 from onboarding.engine.locks import lock_run, retried
 from onboarding.engine.reports import AnotherEvent, report
@@ -76,7 +76,7 @@ def cancel(run_pk: int, *, actor: str, reason: str) -> None:
         run.cancel(at=now, reason=text)
         audit.record(run, "onboarding.run.cancelled", actor=actor)
         for step in run.steps.all():
-            if not step.is_done and not is_rewritten(step):
+            if not step.is_done and not tell_end(run, step):
                 # One in a worker's hands too: what that brings is late, and kept as evidence.
                 step.skip(at=now, reason="The run was cancelled.")
                 step.category, step.problems, step.candidates = "", [], []
