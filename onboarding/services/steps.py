@@ -6,7 +6,7 @@ from django.db import transaction as db
 
 from integrations import clock
 from onboarding import audit
-from onboarding.engine.advance import advance
+from onboarding.engine.advance import advance, follows_run
 from onboarding.engine.dispatch import hint_step
 from onboarding.engine.locks import retried
 from onboarding.engine.record import block
@@ -68,7 +68,8 @@ def skip_step(step_pk: int, *, actor: str, reason: str, with_dependents: bool = 
     text = given_reason(reason)
     with db.atomic():
         run, step = locked(step_pk)
-        if step.is_done or run.is_over:
+        may_be_left = not run.is_over or (follows_run(step) and step.state != StepState.COMPENSATED)
+        if step.is_done or not may_be_left:
             raise Refused(f"The step {step.key} is {step.get_state_display().lower()}; there is nothing to skip.")
         needing = dependents(run, step)
         if needing and not with_dependents:
