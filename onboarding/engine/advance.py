@@ -59,7 +59,7 @@ def _reach(run: OnboardingTransaction, steps: list[Step], now: datetime) -> None
         run.become_ready(at=now)
         audit.record(run, "onboarding.run.ready-for-kickoff")
         run_provisioned.send(OnboardingTransaction, run=run)
-    if run.status == Status.READY_FOR_KICKOFF and all(done):
+    if run.status == Status.READY_FOR_KICKOFF and all(done) and not run.held_at:
         run.complete(at=now)
         audit.record(run, "onboarding.run.complete")
 
