@@ -92,8 +92,8 @@ def _due_steps(now: datetime) -> list[int]:
 
 
 def on_hold() -> Q:
-    """Steps of runs on hold, but for those that tell others so."""
-    return Q(transaction__held_at__isnull=False) & ~Q(uses__in=FOLLOWERS)
+    """Steps of runs on hold, but for those that have told others of the run before: they tell of the hold too."""
+    return Q(transaction__held_at__isnull=False) & ~Q(uses__in=FOLLOWERS, written__gt="")
 
 
 def _due_events(now: datetime) -> list[int]:
