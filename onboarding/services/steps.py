@@ -8,10 +8,11 @@ from integrations import clock
 from onboarding import audit
 from onboarding.engine.advance import advance, follows_run
 from onboarding.engine.dispatch import hint_step
+from onboarding.engine.facts import match_key_of
 from onboarding.engine.locks import retried
 from onboarding.engine.record import block
 from onboarding.engine.rollback import go_on
-from onboarding.models import Intent, OnboardingTransaction, Step
+from onboarding.models import Intent, MatchChoice, OnboardingTransaction, Step
 from onboarding.services.base import Refused, given_reason, locked, try_again
 from onboarding.signals import step_unblocked
 from onboarding.steps.base import EnsureHandler
@@ -128,6 +129,10 @@ def resend(step_pk: int, *, actor: str) -> None:
         if step.state != StepState.SUCCEEDED:
             raise Refused("It was not sent yet; retry the step instead.")
         step.mappings.all().delete()
+        # Whoever said that the last one went out, or chose to send it, said nothing about this one.
+        MatchChoice.objects.filter(
+            connection=step.connection, kind=handler.kind, match_key=match_key_of(run, step)
+        ).delete()
         Intent.objects.filter(step=step).update(state=IntentState.NO_EFFECT, unknown_since=None)
         step.round += 1
         step.reopen()
