@@ -17,6 +17,7 @@ from integrations.words import Breaker, BreakerCause, EventState
 from onboarding import audit, services, signals
 from onboarding.engine import line
 from onboarding.models import OnboardingTransaction, Step
+from onboarding.sla import KICKOFF
 from onboarding.words import Category, Status, StepState
 
 
@@ -87,8 +88,23 @@ def open_step_ticket(step: Step, *, fallback: bool, **_: Any) -> None:
 
 @receiver(signals.step_unblocked)
 def resolve_step_ticket(step: Step, **_: Any) -> None:
-    said = "The step was skipped." if step.state == StepState.SKIPPED else "The step has passed."
+    match step.state:
+        case StepState.SKIPPED:
+            said = "The step was skipped."
+        case StepState.WAITING:
+            said = "What failed works again."
+        case _:
+            said = "The step has passed."
     tickets.resolve(Ticket.objects.filter(step=step), resolution=said)
+
+
+@receiver(signals.step_unblocked)
+def end_p2_without_a_kickoff(step: Step, **_: Any) -> None:
+    """Nobody is to schedule a kickoff that was skipped. Where the whole run is cancelled, its clocks are."""
+    run = step.transaction
+    if step.uses == KICKOFF and step.state == StepState.SKIPPED and run.goes_on:
+        sla.meet(run, Milestone.P2, at=clock.now())
+        _went_on(run)
 
 
 @receiver(signals.step_retrying)

@@ -14,12 +14,6 @@ run_unblocked = Signal()
 run_provisioned = Signal()
 """``run``: every provisioning step succeeded or was skipped."""
 
-kickoff_scheduled = Signal()
-"""``run``, ``at``: its kickoff is scheduled; the P2 clock ends."""
-
-run_cancelled = Signal()
-"""``run``, ``at``: nothing more is done for it."""
-
 run_decided = Signal()
 """``run``: a person has decided what was asked about the run as a whole."""
 

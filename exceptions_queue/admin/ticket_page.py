@@ -1,6 +1,7 @@
 """Everything that a ticket's page shows, gathered with a fixed number of queries."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -22,6 +23,7 @@ from integrations.words import Breaker
 from onboarding import audit
 from onboarding.models import ObjectMapping, OnboardingTransaction, Step
 from onboarding.payload import catalogue
+from onboarding.services import Effect, Refused, Verdict
 from onboarding.words import Category, Status, StepState
 
 SEE_PERSONAL = "onboarding.see_personal_data"
@@ -65,8 +67,8 @@ def context(ticket: Ticket, user: User, *, forms: dict[str, Any] | None = None) 
         else None,
         "assign_form": (given.get("assign") or AssignForm(ticket)) if "assign" in offered else None,
         "skip_form": (given.get("skip") or ReasonForm()) if "skip" in offered else None,
-        "skip_effects": actions.preview(ticket, "skip")[1:] if "skip" in offered and ticket.step else [],
-        "replay_effects": shown_effects(actions.preview(ticket, "replay")) if "replay" in offered else [],
+        "skip_effects": _effects(ticket, "skip")[1:] if "skip" in offered and ticket.step else [],
+        "replay_effects": shown_effects(_effects(ticket, "replay")) if "replay" in offered else [],
         "link_form": (given.get("link-object") or LinkForm()) if "link-object" in offered else None,
         "note_form": (given.get("note") or NoteForm()) if "note" in offered else None,
         "urls": {
@@ -92,6 +94,14 @@ def context(ticket: Ticket, user: User, *, forms: dict[str, Any] | None = None) 
         "held_up": held_up(ticket.connection) if ticket.connection and ticket.is_open else [],
         "facts": facts(ticket),
     }
+
+
+def _effects(ticket: Ticket, name: str) -> Sequence[Effect | Verdict]:
+    """What the action would do; nothing where it cannot be done now (a worker is at the step, the run was cancelled)."""
+    try:
+        return actions.preview(ticket, name)
+    except Refused:
+        return []
 
 
 def live(ticket: Ticket, user: User) -> dict[str, Any]:

@@ -59,15 +59,39 @@ def _reach(run: OnboardingTransaction, steps: list[Step], now: datetime) -> None
         run.become_ready(at=now)
         audit.record(run, "onboarding.run.ready-for-kickoff")
         run_provisioned.send(OnboardingTransaction, run=run)
-    if run.status == Status.READY_FOR_KICKOFF and all(done):
+    if run.status == Status.READY_FOR_KICKOFF and all(done) and not run.held_at:
         run.complete(at=now)
         audit.record(run, "onboarding.run.complete")
 
 
+def follows_run(step: Step) -> bool:
+    """It tells others how the run stands, after the run's end too."""
+    handler = HANDLERS[step.uses]
+    return isinstance(handler, UpdateHandler) and handler.follows_run
+
+
 def is_rewritten(step: Step) -> bool:
     """It has passed once, and only tells others how the run moved on: nothing waits for that."""
+    return bool(step.written) and follows_run(step)
+
+
+def tell_end(run: OnboardingTransaction, step: Step) -> bool:
+    """Have the run's end told, whatever became of the step's last try; False where there is nothing to tell it to.
+
+    One in a worker's hands is told again once that has ended. The caller holds the run locked.
+    """
     handler = HANDLERS[step.uses]
-    return bool(step.written) and isinstance(handler, UpdateHandler) and handler.follows_run
+    if not (isinstance(handler, UpdateHandler) and handler.follows_run):
+        return False
+    if step.state != StepState.RUNNING:
+        if not step.written or not run.mappings.filter(step__uses=handler.target, item="").exists():
+            return False
+        step.reopen()
+        make_due(step, clock.now())
+        hint_step(step.pk)
+    step.category, step.problems, step.candidates, step.message = "", [], [], ""
+    step.save()
+    return True
 
 
 def follow(run: OnboardingTransaction, steps: list[Step] | None = None) -> None:

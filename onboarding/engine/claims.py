@@ -31,8 +31,9 @@ from onboarding.models import (
 from onboarding.signals import step_blocked
 from onboarding.steps.base import EnsureHandler, Facts, StepHandler, UpdateHandler
 from onboarding.steps.registry import HANDLERS
-from onboarding.words import LEASED, Category, IntentState, StepState, WaitsFor
+from onboarding.words import LEASED, Category, IntentState, Status, StepState, WaitsFor
 
+OVER = (StepState.SUCCEEDED, StepState.SKIPPED, StepState.COMPENSATED)
 SLOT_WAIT = timedelta(seconds=1)
 RESERVATION_WAIT = timedelta(seconds=3)
 
@@ -151,7 +152,8 @@ def _is_claimable(run: OnboardingTransaction, step: Step, now: datetime) -> bool
 def may_be_done(run: OnboardingTransaction, step: Step) -> bool:
     """Nothing is begun in a run that is on hold or over, but for what tells others how it stands."""
     handler = HANDLERS[step.uses]
-    if isinstance(handler, UpdateHandler) and handler.follows_run and step.written:
+    told_once = step.written or run.status == Status.CANCELLED  # the first telling was under way then
+    if isinstance(handler, UpdateHandler) and handler.follows_run and told_once:
         return True
     if run.is_rolling_back:
         return rollback.is_compensation(run, step) and step.state != StepState.COMPENSATED
@@ -201,7 +203,7 @@ def _prepare(
     send_by: datetime,
 ) -> dict[str, Any] | None:
     """Everything the holder needs to know; None where another run of the customer has its turn."""
-    match_key = handler.match_key(facts)
+    match_key, left = handler.match_key(facts), None
     mapping = step.mappings.filter(item=facts.item).first()
     about = {"connection": connection, "kind": handler.kind, "match_key": match_key}
     details: dict[str, Any] = {
@@ -215,31 +217,49 @@ def _prepare(
     elif mapping:
         details |= {"known_id": mapping.external_id, "known_from": mapping.how}
     elif handler.shared:
-        reservation = reserve(connection, handler.kind, match_key, step, now)
+        reservation, left = reserve(connection, handler.kind, match_key, step, now)
         if not reservation.external_id and reservation.holder_id != step.pk:
             _wait(run, step, WaitsFor.RESERVATION, now + RESERVATION_WAIT, reservation.holder_id)
             return None
         if reservation.external_id:
             details |= {"known_id": reservation.external_id, "known_from": "reservation"}
-    details["intent"] = _intent(run, step, handler, facts, now, send_by)
+    intent = details["intent"] = _intent(run, step, handler, facts, now, send_by)
+    if left:
+        _inherit(intent, left, step, now)
     return details
 
 
-def reserve(connection: Connection, kind: str, match_key: str, step: Step, now: datetime) -> Reservation:
-    """The turn with a shared object: ours, or another run's, or over with the object's id known."""
-    reservation, _ = Reservation.objects.get_or_create(
+def reserve(
+    connection: Connection, kind: str, match_key: str, step: Step, now: datetime
+) -> tuple[Reservation, Step | None]:
+    """The turn with a shared object: ours, or another run's, or over with the object's id known.
+
+    A turn whose holder was skipped, cancelled or rolled back is taken over; that holder is returned too.
+    """
+    reservation, _ = Reservation.objects.select_related("holder").get_or_create(
         connection=connection, kind=kind, match_key=match_key, defaults={"holder": step, "created_at": now}
     )
-    if not reservation.external_id and reservation.holder_id is None:
-        free = Reservation.objects.filter(pk=reservation.pk, holder=None, external_id="")
+    holder = reservation.holder
+    if not reservation.external_id and (holder is None or holder.state in OVER):
+        free = Reservation.objects.filter(pk=reservation.pk, holder=holder, external_id="")
         if free.update(holder=step):
             reservation.holder = step
-    return reservation
+            return reservation, holder
+    return reservation, None
 
 
-def leave_turn(step: Step) -> None:
-    """The step is given up: the customer's other runs must not wait for it. The caller holds its run locked."""
-    Reservation.objects.filter(holder=step, external_id="").update(holder=None)
+def _inherit(intent: Intent, left: Step, step: Step, now: datetime) -> None:
+    """Whoever had the turn before may still be sending, or have sent: what is not known of its create is not known to us.
+
+    Saved at once: the turn is ours from now on, and nobody would see the doubt again.
+    """
+    earlier = left.intents.filter(reference=intent.reference, state__in=(IntentState.OPEN, IntentState.ACCEPTED))
+    for each in earlier:
+        since = now if each.state == IntentState.ACCEPTED else each.unknown_since or each.send_by
+        intent.unknown_since = max(since, intent.unknown_since or since)
+        intent.created_at = min(intent.created_at, each.created_at)
+        intent.token = step.token
+        intent.save()
 
 
 @retried
@@ -285,10 +305,8 @@ def _intent(
         transaction=run, step=step, item=facts.item, created_at=now, send_by=send_by, state=IntentState.NO_EFFECT
     )
     if intent.state == IntentState.DONE:
-        # Its object vanished, or is only looked at: a lost holder must be noticed again.
-        intent.state = IntentState.OPEN
-        if handler.parts(facts) is not None:
-            intent.unknown_since = None  # settled, and what a batch lacks now is another call
+        # Its object vanished, or is only looked at: a lost holder must be noticed again. What was unknown before is settled.
+        intent.state, intent.unknown_since = IntentState.OPEN, None
     elif intent.state == IntentState.NO_EFFECT:
         intent.reference = handler.reference(facts)
         intent.params = handler.params(facts)

@@ -40,13 +40,19 @@ def match_key_of(run: OnboardingTransaction, step: Step, item: str | None = None
     return handler.match_key(facts) if facts.item or "" in handler.items(facts) else ""
 
 
-def item_after(handler: StepHandler, facts: Facts) -> str | None:
-    """The item that comes after the one in hand; None where that was the last."""
+def item_after(run: OnboardingTransaction, step: Step, item: str) -> str | None:
+    """What comes after ``item``, by the payload as it is now: the next one, then whatever has no object yet; None: nothing.
+
+    People may add to, and take out of, the payload while the step is at work.
+    """
+    handler, facts = HANDLERS[step.uses], facts_of(run, step)
     if not isinstance(handler, EnsureHandler):
         return None
     items = handler.items(facts)
-    position = items.index(facts.item) if facts.item in items else len(items)
-    return items[position + 1] if position + 1 < len(items) else None
+    if handler.parts(facts) is None and item in items[:-1]:
+        return items[items.index(item) + 1]
+    mapped = set(step.mappings.values_list("item", flat=True)) | {item}
+    return next((each for each in items if each not in mapped), None)
 
 
 def digest_of(params: dict[str, Any]) -> str:

@@ -35,7 +35,7 @@ from onboarding.engine.outcomes import (
     Waiting,
     Written,
 )
-from onboarding.models import Attempt, Intent, ObjectMapping, OnboardingTransaction, Reservation, Step
+from onboarding.models import Attempt, Intent, ObjectMapping, OnboardingTransaction, Reservation, RunEvent, Step
 from onboarding.payload.gate import problems
 from onboarding.payload.schema import get, with_value
 from onboarding.payload.snapshots import write_snapshot
@@ -289,16 +289,30 @@ def _map_one(
 
 def _have(run: OnboardingTransaction, step: Step, claim: Claim, outcome: Ensured, now: datetime) -> None:
     """The item in hand is there: on with the next one, or the step waits for people, or has passed."""
-    following = claim.facts.item if outcome.more else item_after(claim.handler, claim.facts)
+    following = claim.facts.item if outcome.more else item_after(run, step, claim.facts.item)
     if following is not None:
         step.item, step.attempts, step.first_failed_at = following, 0, None
         step.wait(waits_for=WaitsFor.NOTHING, due_at=now)
         failpoint("between-items")
-    elif outcome.awaited and not _was_told(run, claim.handler):
-        await_people(step, now)
-        audit.record(run, "onboarding.step.waiting", data={"step": step.key, "for": WaitsFor.EVENT})
+        return
+    told = _told(run, claim.handler)
+    if outcome.awaited and not told:
+        _await_event(run, step, now)
     else:
-        succeed(run, step, now)
+        succeed(run, step, now, fixed_at=told.occurred_at if told else now)
+
+
+def _await_event(run: OnboardingTransaction, step: Step, now: datetime) -> None:
+    """It was looked at: what failed before is over. Only that it is late (the P2 clock says so) stays true."""
+    step.attempts, step.first_failed_at = 0, None
+    mended = step_has_ticket(step) and step.category != Category.STALLED
+    if mended or not step_has_ticket(step):
+        step.category, step.message, step.http_status = "", "", None
+        step.problems, step.candidates = [], []
+    await_people(step, now)
+    audit.record(run, "onboarding.step.waiting", data={"step": step.key, "for": WaitsFor.EVENT})
+    if mended:
+        step_unblocked.send(Step, step=step)
 
 
 def await_people(step: Step, now: datetime) -> None:
@@ -311,18 +325,22 @@ def await_people(step: Step, now: datetime) -> None:
         step.wait(waits_for=WaitsFor.EVENT, due_at=due)
 
 
-def _was_told(run: OnboardingTransaction, handler: StepHandler) -> bool:
-    return isinstance(handler, EnsureHandler) and run.events.filter(type=handler.finished_by).exists()
+def _told(run: OnboardingTransaction, handler: StepHandler) -> RunEvent | None:
+    """The event that somebody has done it, where one came."""
+    return run.events.filter(type=handler.finished_by).first() if isinstance(handler, EnsureHandler) else None
 
 
-def succeed(run: OnboardingTransaction, step: Step, now: datetime) -> None:
-    """The step has passed. The caller holds the run locked, advances and saves it."""
+def succeed(run: OnboardingTransaction, step: Step, now: datetime, *, fixed_at: datetime | None = None) -> None:
+    """The step has passed. The caller holds the run locked, advances and saves it.
+
+    ``fixed_at``: when a kickoff's date was fixed, which may be well before anybody told us.
+    """
     step.succeed(at=now)
     step.save()
     audit.record(run, "onboarding.step.succeeded", data={"step": step.key})
     step_unblocked.send(Step, step=step)
     if getattr(HANDLERS[step.uses], "finished_by", None) == RunEventType.KICKOFF_SCHEDULED:
-        kickoff_scheduled.send(OnboardingTransaction, run=run, at=now)
+        kickoff_scheduled.send(OnboardingTransaction, run=run, at=min(fixed_at or now, now))
 
 
 def _apply_facts(run: OnboardingTransaction, step: Step, outcome: LookedUp, now: datetime) -> None:

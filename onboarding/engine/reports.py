@@ -12,7 +12,7 @@ from onboarding.models import OnboardingTransaction, RunEvent, Step
 from onboarding.signals import run_blocked
 from onboarding.steps.base import EnsureHandler
 from onboarding.steps.registry import HANDLERS
-from onboarding.words import Category, RunEventType, Status, StepState, WaitsFor
+from onboarding.words import Category, RunEventType, Status, StepState
 
 
 class AnotherEvent(Exception):
@@ -48,8 +48,8 @@ def report(
     if kind == RunEventType.PAYMENT_REFUNDED:
         _ask_about_refund(run, actor=actor)
     for step in run.steps.all():
-        if _ends_with(step, kind):
-            succeed(run, step, clock.now())
+        if not run.is_rolling_back and _ends_with(step, kind):
+            succeed(run, step, clock.now(), fixed_at=event.occurred_at)
     go_on(run)
     run.save()
     return True
@@ -68,9 +68,8 @@ def _ask_about_refund(run: OnboardingTransaction, *, actor: str) -> None:
 
 
 def _ends_with(step: Step, kind: RunEventType) -> bool:
-    """It waits for just this. One that a worker looks at right now sees the event when it records."""
+    """It is there and not done, whatever keeps it. One that a worker looks at right now sees the event when it records."""
     handler = HANDLERS[step.uses]
     if not isinstance(handler, EnsureHandler) or handler.finished_by != kind:
         return False
-    waits = step.state == StepState.WAITING and step.waits_for == WaitsFor.EVENT
-    return waits or (step.state == StepState.BLOCKED and step.mappings.exists())
+    return step.state in (StepState.PENDING, StepState.WAITING, StepState.BLOCKED) and step.mappings.exists()

@@ -341,7 +341,9 @@ class Step(models.Model):
         self.waits_for, self.due_at = (WaitsFor.RETRY if due_at else WaitsFor.NOTHING), due_at
 
     @transition(
-        field=state, source=[StepState.RUNNING, StepState.BLOCKED, StepState.WAITING], target=StepState.SUCCEEDED
+        field=state,
+        source=[StepState.PENDING, StepState.RUNNING, StepState.BLOCKED, StepState.WAITING],
+        target=StepState.SUCCEEDED,
     )
     def succeed(self, *, at: datetime) -> None:
         self.lease_until = self.due_at = None

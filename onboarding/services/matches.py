@@ -90,7 +90,10 @@ def unlink(step_pk: int, *, actor: str, reason: str, item: str = "") -> None:
         )
         MatchChoice.objects.filter(**about, external_id=mapping.external_id).delete()
         Reservation.objects.filter(**about, external_id=mapping.external_id).update(external_id="", url="", holder=None)
-        Intent.objects.filter(step=step, item=item).update(state=IntentState.NO_EFFECT, unknown_since=None)
+        # What is not settled stays so: making the object anew, after it was linked and vanished, may have worked.
+        Intent.objects.filter(step=step, item=item, state=IntentState.DONE).update(
+            state=IntentState.NO_EFFECT, unknown_since=None
+        )
         ObjectMapping.objects.filter(pk=mapping.pk).delete()
         audit.record(
             run,

@@ -100,7 +100,18 @@ def _to_reopen(run: OnboardingTransaction, first: Step) -> list[Step]:
     found = [step for step in steps if step.key in affected]
     if busy := [step.key for step in found if step.state == StepState.RUNNING]:
         raise Refused(f"{', '.join(busy)} is under way right now; wait until it has ended.")
-    return [step for step in found if step.key == first.key or step.state != StepState.SKIPPED]
+    redone = [step for step in found if step.key == first.key or step.state != StepState.SKIPPED]
+    _check_needs(run, steps, redone)
+    return redone
+
+
+def _check_needs(run: OnboardingTransaction, steps: list[Step], redone: list[Step]) -> None:
+    """Each must find the objects that it needs, or have them made along with it."""
+    there = set(run.mappings.filter(item="").values_list("step__uses", flat=True)) | {step.uses for step in redone}
+    skipped = {step.uses: step.key for step in steps if step.state == StepState.SKIPPED and step.uses not in there}
+    for step in redone:
+        if lacking := [skipped[need] for need in HANDLERS[step.uses].needs if need in skipped]:
+            raise Refused(f"{step.key} needs {lacking[0]}, which was skipped: replay from {lacking[0]} instead.")
 
 
 def _title(step: Step) -> str:

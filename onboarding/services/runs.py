@@ -9,8 +9,7 @@ from integrations import clock
 from integrations.failpoints import failpoint
 from onboarding import audit
 from onboarding.engine import entry
-from onboarding.engine.advance import advance, follow, is_rewritten
-from onboarding.engine.claims import leave_turn
+from onboarding.engine.advance import advance, follow, tell_end
 from onboarding.engine.dispatch import hint_step
 from onboarding.engine.locks import lock_run, retried
 from onboarding.engine.reports import AnotherEvent, report
@@ -80,12 +79,11 @@ def cancel(run_pk: int, *, actor: str, reason: str) -> None:
         run.cancel(at=now, reason=text)
         audit.record(run, "onboarding.run.cancelled", actor=actor)
         for step in run.steps.all():
-            if not step.is_done and not is_rewritten(step):
+            if not step.is_done and not tell_end(run, step):
                 # One in a worker's hands too: what that brings is late, and kept as evidence.
                 step.skip(at=now, reason="The run was cancelled.")
                 step.category, step.problems, step.candidates = "", [], []
                 step.save()
-                leave_turn(step)
                 step_unblocked.send(Step, step=step)
         run_cancelled.send(OnboardingTransaction, run=run, at=now)
         follow(run)

@@ -9,13 +9,13 @@ from integrations.failpoints import failpoint
 from integrations.models import Connection
 from onboarding import audit
 from onboarding.engine import entry, line
-from onboarding.engine.advance import advance
-from onboarding.engine.claims import leave_turn
+from onboarding.engine.advance import advance, follows_run
 from onboarding.engine.dispatch import hint_step
+from onboarding.engine.facts import match_key_of
 from onboarding.engine.locks import retried
 from onboarding.engine.record import block
 from onboarding.engine.rollback import go_on
-from onboarding.models import Intent, OnboardingTransaction, Step
+from onboarding.models import Intent, MatchChoice, OnboardingTransaction, Step
 from onboarding.services.base import Refused, given_reason, locked, try_again
 from onboarding.signals import step_unblocked
 from onboarding.steps.base import EnsureHandler
@@ -77,7 +77,8 @@ def skip_step(step_pk: int, *, actor: str, reason: str, with_dependents: bool = 
     text = given_reason(reason)
     with db.atomic():
         run, step = locked(step_pk)
-        if step.is_done or run.is_over:
+        may_be_left = not run.is_over or (follows_run(step) and step.state != StepState.COMPENSATED)
+        if step.is_done or not may_be_left:
             raise Refused(f"The step {step.key} is {step.get_state_display().lower()}; there is nothing to skip.")
         needing = dependents(run, step)
         if needing and not with_dependents:
@@ -95,7 +96,6 @@ def _skip(run: OnboardingTransaction, step: Step, *, actor: str, reason: str) ->
     step.skip(at=clock.now(), reason=reason)
     step.category, step.problems, step.candidates = "", [], []
     step.save()
-    leave_turn(step)
     audit.record(run, "onboarding.step.skipped", actor=actor, data={"step": step.key})
     step_unblocked.send(Step, step=step)
 
@@ -138,6 +138,10 @@ def resend(step_pk: int, *, actor: str) -> None:
         if step.state != StepState.SUCCEEDED:
             raise Refused("It was not sent yet; retry the step instead.")
         step.mappings.all().delete()
+        # Whoever said that the last one went out, or chose to send it, said nothing about this one.
+        MatchChoice.objects.filter(
+            connection=step.connection, kind=handler.kind, match_key=match_key_of(run, step)
+        ).delete()
         Intent.objects.filter(step=step).update(state=IntentState.NO_EFFECT, unknown_since=None)
         step.round += 1
         step.reopen()

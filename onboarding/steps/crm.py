@@ -160,6 +160,12 @@ class Note(RunHandler):
             deal_id=facts.related.get("crm.deal", ""),
         )
 
+    def settle(self, connector: Connector, external_id: str, facts: Facts) -> None:
+        """Created at its account; where that was unlinked since, the note is known and belongs to the new one too."""
+        connector.associate("note", external_id, "company", facts.related["crm.account"])
+        if deal := facts.related.get("crm.deal"):
+            connector.associate("note", external_id, "deal", deal)
+
 
 def _filled(**params: Any) -> dict[str, Any]:
     filled: dict[str, Any] = without_empty(params)

@@ -57,8 +57,8 @@ def two_at_once(accept: Accept, drain: Drain) -> None:
 
 
 def without_reservations(monkeypatch: pytest.MonkeyPatch) -> None:
-    def reserve(connection: Connection, kind: str, match_key: str, step: Step, now: Any) -> Reservation:
-        return Reservation(connection=connection, kind=kind, match_key=match_key, holder=step, created_at=now)
+    def reserve(connection: Connection, kind: str, match_key: str, step: Step, now: Any) -> tuple[Reservation, None]:
+        return Reservation(connection=connection, kind=kind, match_key=match_key, holder=step, created_at=now), None
 
     monkeypatch.setattr(claims, "reserve", reserve)
 
