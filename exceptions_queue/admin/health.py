@@ -53,9 +53,7 @@ def last_try(connection: Connection) -> str:
         return f"It answered again {looks.when(connection.probed_at)}; one step shows whether it works."
     if connection.breaker != Breaker.OPEN or connection.probe_at is None:
         return ""
-    before = (
-        f"Tried again {looks.when(connection.probed_at)}, in vain; "
-        if connection.probed_at
-        else "Tried again by itself "
-    )
-    return f"{before}{'next ' if connection.probed_at else ''}{looks.soon(connection.probe_at)}."
+    soon = looks.soon(connection.probe_at)
+    if connection.probed_at is None:
+        return f"It is tried again by itself {soon}."
+    return f"It was tried again {looks.when(connection.probed_at)}, in vain; the next try is {soon}."
