@@ -60,7 +60,7 @@ class ConnectionAdmin(ReadOnlyAdmin):
 
     @admin.display(description="State", ordering="breaker")
     def state(self, connection: Connection) -> SafeString:
-        return state_badge(connection)
+        return looks.two_lines(state_badge(connection), health.of(connection).more)
 
     @admin.display(description="Runs there now")
     def waiting(self, connection: Connection) -> SafeString:

@@ -215,7 +215,7 @@ def _connections(behind: dict[int, Behind]) -> list[ConnectionLine]:
             connection.slug,
             f"{connection.get_system_display()} · {words.vendor(connection)}",
             how.badge,
-            _waits(behind.get(connection.pk, Behind()).steps),
+            " · ".join(filter(None, (_waits(behind.get(connection.pk, Behind()).steps), how.more))),
             reverse("admin:integrations_connection_change", args=[connection.pk]),
         )
         for connection, how in rows

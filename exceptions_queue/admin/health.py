@@ -16,6 +16,8 @@ class Health:
     tone: str
     text: str
     icon: str
+    more: str = ""
+    """What happens by itself, and when."""
 
     @property
     def badge(self) -> SafeString:
@@ -27,13 +29,13 @@ def of(connection: Connection) -> Health:
     if not connection.enabled:
         return Health(looks.MUTED, "Switched off", "block")
     if connection.breaker == Breaker.OPEN and connection.breaker_cause == BreakerCause.SERVER:
-        return Health(looks.BAD, f"Does not answer, tried again {looks.soon(connection.probe_at)}", "error")
+        return Health(looks.BAD, "Does not work", "error", f"next try {looks.soon(connection.probe_at)}")
     if connection.breaker == Breaker.OPEN:
         return Health(looks.BAD, "Credentials refused", "error")
     if connection.breaker == Breaker.HALF_OPEN:
-        return Health(looks.RISK, "Answers again, one step tries it", "published_with_changes")
+        return Health(looks.RISK, "Answers again", "published_with_changes", "one step tries it")
     if connection.paused_until and connection.paused_until > clock.now():
-        return Health(looks.RISK, f"Slowed down, goes on {looks.when(connection.paused_until)}", "speed")
+        return Health(looks.RISK, "Slowed down", "speed", f"goes on {looks.when(connection.paused_until)}")
     if connection.pace is not None and connection.ramping:
         return Health(looks.RISK, f"Going on again, {connection.pace} at once", "speed")
     if connection.pace is not None:
@@ -53,9 +55,7 @@ def last_try(connection: Connection) -> str:
         return f"It answered again {looks.when(connection.probed_at)}; one step shows whether it works."
     if connection.breaker != Breaker.OPEN or connection.probe_at is None:
         return ""
-    before = (
-        f"Tried again {looks.when(connection.probed_at)}, in vain; "
-        if connection.probed_at
-        else "Tried again by itself "
-    )
-    return f"{before}{'next ' if connection.probed_at else ''}{looks.soon(connection.probe_at)}."
+    soon = looks.soon(connection.probe_at)
+    if connection.probed_at is None:
+        return f"It is tried again by itself {soon}."
+    return f"It was tried again {looks.when(connection.probed_at)}, in vain; the next try is {soon}."

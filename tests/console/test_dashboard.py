@@ -89,7 +89,7 @@ def test_engineers_see_how_each_connection_is(refused: Ticket, connections: dict
     Connection.objects.filter(slug="zendesk").update(enabled=False)
     shown = home(as_("engineer"))
     assert "hubspot Credentials refused CRM · HubSpot · 1 step waits" in shown
-    assert "asana Slowed down, goes on in" in shown
+    assert "asana Slowed down Delivery · Asana · goes on in" in shown
     assert "zendesk Switched off Support · Zendesk" in shown
     assert "HubSpot refuses our credentials; 1 run waits" in shown
     Connection.objects.filter(slug="asana").update(paused_until=None, pace=None)
