@@ -3,8 +3,10 @@ but that each onboarding made its 14 calls and nothing twice; ``BENCH_OUT=path``
 
 A PostgreSQL that waits for its disk and a Valkey are started for it, with two worker processes and the scheduler.
 ``BENCH_SECONDS`` (15): for how long onboardings are begun, ``BENCH_IN_FLIGHT`` (16): how many are under way at once.
+``BENCH_PROFILE=path`` writes a cProfile of a few onboardings done by one thread.
 """
 
+import cProfile
 import json
 import logging
 import os
@@ -33,6 +35,7 @@ SECONDS = float(os.environ.get("BENCH_SECONDS", "15"))
 IN_FLIGHT = int(os.environ.get("BENCH_IN_FLIGHT", "16"))
 WARM_UP = IN_FLIGHT
 CALLS = 14
+PROFILED = 15
 WORKERS = 2
 DRAIN_SECONDS = 60.0
 DURABLE = {"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on"}
@@ -189,6 +192,7 @@ class Engine:
         from onboarding.words import Status
 
         self.complete = OnboardingTransaction.objects.filter(status=Status.COMPLETE)
+        self.under_way = OnboardingTransaction.objects.exclude(status=Status.COMPLETE)
 
     def begin(self, name: str) -> None:
         from onboarding.intake import service
@@ -261,27 +265,40 @@ def keep_busy(
 
 
 def round_trips() -> dict[str, Any]:
-    """Of one onboarding, done by this thread alone; BEGIN and COMMIT count."""
+    """Of one onboarding, done by this thread alone; BEGIN and COMMIT count, health checks of connections do not."""
     from django.conf import settings
     from django.db import connection
     from django.test.utils import CaptureQueriesContext
 
-    from onboarding.engine import run, sweep
-    from onboarding.intake import service
-    from onboarding.words import Status
+    from onboarding.models import Step
 
     settings.BROKER_PUBLISH = False
+    engine = Engine()
     with CaptureQueriesContext(connection) as intake:
-        made = service.accept(content("counted"), actor="bench").run
-    spent = 0
-    while made.status != Status.COMPLETE:
+        engine.begin("counted")
+    with CaptureQueriesContext(connection) as work:
+        run_alone(engine)
+    steps = Step.objects.filter(transaction__onboarding_transaction_id="counted").count()
+    if profile := os.environ.get("BENCH_PROFILE"):
+        for number in range(PROFILED):
+            engine.begin(f"profiled-{number}")
+        with cProfile.Profile() as watching:
+            run_alone(engine)
+        watching.dump_stats(profile)
+    return {
+        "steps": steps,
+        "round_trips_per_step": round(len(work) / steps, 1),
+        "round_trips_of_intake": len(intake),
+    }
+
+
+def run_alone(engine: Engine) -> None:
+    """Whatever is due, in this thread; the sweep among it."""
+    from onboarding.engine import run, sweep
+
+    while engine.under_way.exists():
         for pk in sweep.sweep().steps:
-            with CaptureQueriesContext(connection) as work:
-                run.run_step(pk)
-            spent += len(work)
-        made.refresh_from_db()
-    steps = made.steps.count()
-    return {"steps": steps, "round_trips_per_step": round(spent / steps, 1), "round_trips_of_intake": len(intake)}
+            run.run_step(pk)
 
 
 def print_table(report: dict[str, Any]) -> None:
