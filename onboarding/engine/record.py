@@ -264,22 +264,14 @@ def _map_one(
     connection: Connection,
     kind: str,
 ) -> None:
-    if step.mappings.filter(item=item, external_id=made.external_id).exists():
+    # The caller holds the run locked: nobody maps the item meanwhile, and no savepoint is needed.
+    mapping = step.mappings.filter(item=item).first() or ObjectMapping(transaction=run, step=step, item=item)
+    if mapping.pk and mapping.external_id == made.external_id:
         return  # looked at again
-    ObjectMapping.objects.update_or_create(
-        transaction=run,
-        step=step,
-        item=item,
-        defaults={
-            "connection": connection,
-            "kind": kind,
-            "external_id": made.external_id,
-            "url": made.url,
-            "created_by_us": made.created_by_us,
-            "how": made.how,
-            "created_at": now,
-        },
-    )
+    mapping.connection, mapping.kind, mapping.created_at = connection, kind, now
+    mapping.external_id, mapping.url = made.external_id, made.url
+    mapping.created_by_us, mapping.how = made.created_by_us, made.how
+    mapping.save()
     name = "onboarding.object.created" if made.created_by_us else "onboarding.object.linked"
     audit.record(run, name, data={"step": step.key, "kind": kind, "id": made.external_id, "how": made.how})
 
