@@ -189,7 +189,8 @@ def _apply(run: OnboardingTransaction, step: Step, claim: Claim, outcome: Outcom
             block(run, step, Category.UNKNOWN_OUTCOME, outcome.message)
         case Broken():
             block(run, step, Category.INTERNAL_ERROR, outcome.message)
-    step.save()
+    if step.state != StepState.SUCCEEDED:  # else it was saved before others were told
+        step.save()
 
 
 def _keep_object(run: OnboardingTransaction, step: Step, claim: Claim, outcome: Outcome, now: datetime) -> None:
