@@ -192,7 +192,8 @@ def _apply(run: OnboardingTransaction, step: Step, claim: Claim, outcome: Outcom
             block(run, step, Category.UNKNOWN_OUTCOME, outcome.message)
         case Broken():
             block(run, step, Category.INTERNAL_ERROR, outcome.message)
-    step.save()
+    if step.state != StepState.SUCCEEDED:  # else it was saved before others were told
+        step.save()
 
 
 def _keep_object(run: OnboardingTransaction, step: Step, claim: Claim, outcome: Outcome, now: datetime) -> None:
@@ -267,22 +268,14 @@ def _map_one(
     connection: Connection,
     kind: str,
 ) -> None:
-    if step.mappings.filter(item=item, external_id=made.external_id).exists():
+    # The caller holds the run locked: nobody maps the item meanwhile, and no savepoint is needed.
+    mapping = step.mappings.filter(item=item).first() or ObjectMapping(transaction=run, step=step, item=item)
+    if mapping.pk and mapping.external_id == made.external_id:
         return  # looked at again
-    ObjectMapping.objects.update_or_create(
-        transaction=run,
-        step=step,
-        item=item,
-        defaults={
-            "connection": connection,
-            "kind": kind,
-            "external_id": made.external_id,
-            "url": made.url,
-            "created_by_us": made.created_by_us,
-            "how": made.how,
-            "created_at": now,
-        },
-    )
+    mapping.connection, mapping.kind, mapping.created_at = connection, kind, now
+    mapping.external_id, mapping.url = made.external_id, made.url
+    mapping.created_by_us, mapping.how = made.created_by_us, made.how
+    mapping.save()
     name = "onboarding.object.created" if made.created_by_us else "onboarding.object.linked"
     audit.record(run, name, data={"step": step.key, "kind": kind, "id": made.external_id, "how": made.how})
 
