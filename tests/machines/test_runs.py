@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 
+from django.conf import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
@@ -56,10 +57,6 @@ class Held:
     at: datetime
     outcome: Outcome | None = None
 
-    @property
-    def expired(self) -> bool:
-        return clock.now() > self.at + timedelta(seconds=claims.settings.LEASE_SECONDS)
-
 
 class Runs(RuleBasedStateMachine):
     def __init__(self, afresh: Afresh) -> None:
@@ -68,6 +65,7 @@ class Runs(RuleBasedStateMachine):
         self.held: list[Held] = []
         # The model: what no later step of an example may contradict.
         self.tokens: dict[int, int] = {}
+        self.leases: dict[int, datetime] = {}
         self.status: dict[int, Status] = {}
         self.done: dict[int, set[str]] = {}
         self.on_hold: set[int] = set()
@@ -109,13 +107,29 @@ class Runs(RuleBasedStateMachine):
             self._claim(step.pk)
 
     @precondition(has_runs)
-    @rule(fault=st.sampled_from([None, None, None, *FAULTS]), pick=PICK)
-    def work(self, pick: int, fault: Fault | None) -> None:
-        """A worker takes what is due, and it ends well or in some other way."""
-        due = [step.pk for step in Step.objects.exclude(due_at=None).order_by("pk")]
-        if due and (held := self._claim(due[pick % len(due)])):
+    @rule(faults=st.lists(st.sampled_from([None] * 6 + FAULTS), min_size=1, max_size=6), pick=PICK)
+    def work(self, pick: int, faults: list[Fault | None]) -> None:
+        """A worker takes what is due, one thing after another, and each ends well or in some other way."""
+        for fault in faults:
+            if held := self._take(pick):
+                self._perform(held, fault)
+                self._record(held, inline=False)
+
+    @precondition(has_runs)
+    @rule(fault=st.sampled_from([None, *FAULTS]), others=st.sampled_from([None, *FAULTS]), pick=PICK)
+    def overtake(self, pick: int, fault: Fault | None, others: Fault | None) -> None:
+        """A worker hangs after its call; its lease ends, another takes the step over, and then it comes back."""
+        if held := self._take(pick):
             self._perform(held, fault)
-            self._record(held, inline=True)
+            clock.shift(timedelta(seconds=settings.LEASE_SECONDS + 1))
+            if second := self._claim(held.claim.step.pk):
+                self._perform(second, others)
+                self._record(second, inline=False)
+            self._record(held, inline=False)
+
+    def _take(self, pick: int) -> Held | None:
+        due = list(Step.objects.filter(due_at__lte=clock.now()).order_by("pk").values_list("pk", flat=True))
+        return self._claim(due[pick % len(due)]) if due else None
 
     @precondition(lambda self: any(held.outcome is None for held in self.held))
     @rule(fault=st.sampled_from([None, *FAULTS]), pick=PICK)
@@ -144,6 +158,8 @@ class Runs(RuleBasedStateMachine):
             return None
         assert claimed.token > self.tokens.get(claimed.step.pk, 0), "a token was given twice"
         self.tokens[claimed.step.pk] = claimed.token
+        assert self.leases.get(claimed.step.pk, clock.now()) <= clock.now(), "two hold one step"
+        self.leases[claimed.step.pk] = clock.now() + timedelta(seconds=settings.LEASE_SECONDS)
         assert self.may_begin(claimed), f"{claimed.step.key} was begun in a run that is {claimed.run.status}"
         self.held.append(Held(claimed, clock.now()))
         return self.held[-1]
@@ -163,6 +179,8 @@ class Runs(RuleBasedStateMachine):
     def _record(self, held: Held, *, inline: bool) -> None:
         assert held.outcome is not None
         self.held.remove(held)
+        if self.tokens[held.claim.step.pk] == held.claim.token:
+            self.leases.pop(held.claim.step.pk, None)
         before = Step.objects.get(pk=held.claim.step.pk)
         late = before.token != held.claim.token or before.state != StepState.RUNNING
         self._hold(record(held.claim, held.outcome, inline=inline))
@@ -253,7 +271,10 @@ class Runs(RuleBasedStateMachine):
     def skip(self, pick: int) -> None:
         if step := self.step_at(pick):
             refused = True if step.is_done or step.transaction.is_over else None
-            self.ask(partial(services.skip_step, step.pk, actor="kim", reason="By hand."), refused=refused)
+            if self.ask(partial(services.skip_step, step.pk, actor="kim", reason="By hand."), refused=refused):
+                self.leases.pop(
+                    step.pk, None
+                )  # replayed, it may be claimed again; its last holder's send_by is waited for
 
     @precondition(has_runs)
     @rule(pick=PICK)
