@@ -125,6 +125,7 @@ class Runs(RuleBasedStateMachine):
     def overtake(self, pick: int, fault: Fault | None, others: Fault | None) -> None:
         """A worker hangs after its call; its lease ends, another takes the step over, and then it comes back."""
         if held := self._take(pick):
+            assert self._claim(held.claim.step.pk) is None, "two hold one step"
             self._perform(held, fault)
             clock.shift(timedelta(seconds=settings.LEASE_SECONDS + 1))
             if second := self._claim(held.claim.step.pk):
