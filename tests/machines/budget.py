@@ -1,6 +1,6 @@
 """How much the generated tests try: a fixed little in ``make test``, as much as wanted with ``FIRSTVALUE_EXAMPLES``.
 
-``FIRSTVALUE_EXAMPLES=20`` (``make test-chaos`` sets one) tries that many times as much, and other examples in every run.
+``FIRSTVALUE_EXAMPLES=20`` tries that many times as much, and other examples in every run.
 """
 
 import os

@@ -26,10 +26,10 @@ from integrations.providers.base import (
 LAG = 10.0
 """Seconds until a search finds what was created."""
 KINDS = {
-    "company": ObjectKind(CreateSafety.UNIQUE_UPSERT, LAG),
+    "company": ObjectKind(CreateSafety.NEITHER, LAG),
     "deal": ObjectKind(CreateSafety.IDEMPOTENCY_KEY, LAG),
     "project": ObjectKind(CreateSafety.NEITHER, LAG),
-    "task": ObjectKind(CreateSafety.NEITHER),
+    "task": ObjectKind(CreateSafety.UNIQUE_UPSERT, LAG),
     "message": ObjectKind(CreateSafety.NEITHER),
 }
 WRITES = frozenset({"create", "update", "associate"})
