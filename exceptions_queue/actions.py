@@ -4,6 +4,7 @@ Each action checks the permission on the object, then calls down into onboarding
 A ticket closes only when its subject has passed; no action closes it.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +23,10 @@ from onboarding.payload.gate import Problem
 from onboarding.queues import QUEUES
 from onboarding.services import Refused
 from onboarding.words import Category, Status
+
+_ID = re.compile(r"[^\s/\\?#%]{1,255}")
+"""One segment of a vendor's path, which no vendor's ids are more than."""
+ID_SHAPE = "give the id alone, without blanks, slashes or the rest of an address."
 
 
 class NotAllowed(Exception):
@@ -115,10 +120,13 @@ def _choose_match(ticket: Ticket, actor: Actor, data: dict[str, Any]) -> None:
 
 def _link_object(ticket: Ticket, actor: Actor, data: dict[str, Any]) -> None:
     external_id = data.get("external_id")
-    if not isinstance(external_id, str) or not external_id.strip() or len(external_id) > 255:  # noqa: PLR2004
+    if not isinstance(external_id, str) or not external_id.strip():
         raise Refused("Give the object's id at the vendor.", [Problem("external_id", "is missing")])
+    external_id = external_id.strip()
+    if not _ID.fullmatch(external_id) or not external_id.isprintable() or not external_id.strip("."):
+        raise Refused(f"This is no id of an object: {ID_SHAPE}", [Problem("external_id", ID_SHAPE)])
     assert ticket.step_id  # noqa: S101  (offered only then)
-    services.choose_match(ticket.step_id, external_id=external_id.strip(), actor=actor.name)
+    services.choose_match(ticket.step_id, external_id=external_id, actor=actor.name)
 
 
 def _replay(ticket: Ticket, actor: Actor, data: dict[str, Any]) -> None:

@@ -40,9 +40,17 @@ def meet_p2(run: OnboardingTransaction, at: datetime, **_: Any) -> None:
     _went_on(run)
 
 
+@receiver(post_transition, sender=Step)
+def call_off_p2(instance: Step, target: str, **_: Any) -> None:
+    """A kickoff that is left out was not scheduled in time, nor too late: its clock is called off, not met."""
+    if target == StepState.SKIPPED and instance.uses == KICKOFF:
+        sla.cancel(instance.transaction, at=clock.now(), milestones=[Milestone.P2])
+        _went_on(instance.transaction)
+
+
 @receiver(post_transition, sender=OnboardingTransaction)
 def end_with_the_run(instance: OnboardingTransaction, target: str, **_: Any) -> None:
-    """A run may complete with its kickoff skipped; nothing is left that its clock could wait for."""
+    """Nothing is left that its clock could wait for."""
     if target == Status.COMPLETE:
         sla.meet(instance, Milestone.P2, at=instance.completed_at or clock.now())
         _went_on(instance)

@@ -5,6 +5,7 @@ target, its at-risk share, its calendar) is fixed when it starts; a calendar cha
 """
 
 import logging
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from django.db import transaction as db
@@ -106,9 +107,9 @@ def meet(run: OnboardingTransaction, milestone: Milestone, *, at: datetime) -> N
         audit.record(run, "exceptions.sla.met", data={"milestone": milestone, "state": running.state})
 
 
-def cancel(run: OnboardingTransaction, *, at: datetime) -> None:
-    """The run is given up. A breach that was, also one that nobody had noticed yet, stays on record."""
-    for running in SlaClock.objects.filter(transaction=run, ended_at=None):
+def cancel(run: OnboardingTransaction, *, at: datetime, milestones: Sequence[Milestone] = tuple(Milestone)) -> None:
+    """These are given up. A breach that was, also one that nobody had noticed yet, stays on record."""
+    for running in SlaClock.objects.filter(transaction=run, ended_at=None, milestone__in=milestones):
         if running.state == ClockState.RUNNING and at > running.due_at:
             running.breach()
         running.cancel(at=at)

@@ -165,13 +165,18 @@ def _ambiguous(ticket: Ticket) -> Story:
     else:
         many = NUMBERS.get(count, str(count))
         headline = f"{name} has {many} {plural(kind(ticket))}{on}: which one is {customer(ticket)}?"
+    found, todo = (
+        ("one that may be another customer's", "Look at it and decide")
+        if count == 1
+        else ("more than it can decide", "Look at the candidates and choose")
+    )
     return Story(
         headline,
         [
-            f"Firstvalue was to {doing(step.uses) if step else 'go on'} and found more than it can decide.",
+            f"Firstvalue was to {doing(step.uses) if step else 'go on'} and found {found}.",
             "It does not guess: a wrong choice would mix up two customers.",
         ],
-        "Look at the candidates and choose. The choice is kept and used for this customer from now on.",
+        f"{todo}. The choice is kept and used for this customer from now on.",
     )
 
 

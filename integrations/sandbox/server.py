@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from . import admin, faults
+from . import admin, faults, pages
 from .asana import Asana
 from .dialect import Answer, Call, Dialect, Refused
 from .faults import Fault
@@ -72,6 +72,8 @@ class SandboxServer(ThreadingHTTPServer):
                 admin.reset(tx, self.dialects)
         self.store.close_thread()
         super().__init__(("127.0.0.1", port), Handler)
+        for each in dialects:
+            each.origin = f"http://127.0.0.1:{self.server_port}"
 
     def server_bind(self) -> None:
         # HTTPServer's own asks the resolver for this machine's name, which can take seconds.
@@ -89,6 +91,9 @@ class SandboxServer(ThreadingHTTPServer):
             super().handle_error(request, client_address)
 
     def answer(self, asked: Asked) -> tuple[Answer, Fault | None]:
+        if asked.method == "GET" and (place := pages.place(asked.path)):
+            with self.store.transaction() as tx:
+                return pages.page(tx, self.dialects, place), None
         if dialect := self.vendor_of(asked.path):
             with self.store.transaction() as tx:
                 return self._vendor(tx, dialect, asked)
