@@ -97,7 +97,7 @@ def test_an_exception_carries_all_that_somebody_needs(operate: APIClient, blocke
         "opened_at": body["opened_at"],
         "resolved_at": None,
         "resolution": "",
-        "available_actions": ["retry", "link-object", "replay", "skip", "assign", "note"],
+        "available_actions": ["retry", "link-object", "replay", "skip", "rollback", "assign", "note"],
     }
 
 
@@ -109,7 +109,7 @@ def test_missing_fields_are_listed_with_their_reason(operate: APIClient, missing
         ("commercial.plan_sku", "is missing"),
     ]
     assert (body["category"], body["step"], body["safe_action"]) == ("missing-data", "gate", "manual-fix-then-retry")
-    assert body["available_actions"] == ["fix", "assign", "note"]
+    assert body["available_actions"] == ["fix", "rollback", "assign", "note"]
 
 
 def test_readers_may_act_on_nothing(read: APIClient, missing: Ticket) -> None:

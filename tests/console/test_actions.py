@@ -140,7 +140,7 @@ def test_a_lead_assigns_and_the_new_owner_acts(support_ticket: Ticket, as_: As) 
 def test_the_ticket_of_a_cancelled_run_says_so(support_ticket: Ticket, as_: As) -> None:
     services.cancel(support_ticket.transaction_id, actor="lead", reason="The customer withdrew")
     shown = text(as_("support").get(page(support_ticket)))
-    assert "The step was skipped. The run was cancelled; nothing more is set up." in shown
+    assert "The step was skipped. The run is cancelled; nothing more is set up." in shown
     assert "The run goes on" not in shown
 
 
@@ -203,6 +203,7 @@ DATA = {
     "link-object": {"external_id": "999"},
     "replay": {},
     "skip": {"reason": "Done by hand"},
+    "rollback": {"reason": "The customer withdrew"},
     "assign": {"queue": "leads", "owner": ""},
     "note": {"text": "Seen"},
 }
@@ -212,7 +213,8 @@ MAY = {
     "retry": {"sales", "support", "engineer", "finance", "lead"},
     "link-object": {"support", "engineer"},
     "replay": {"support", "engineer", "lead"},
-    "skip": {"support", "engineer", "lead"},
+    "skip": {"support", "engineer", "finance", "lead"},
+    "rollback": {"engineer", "finance", "lead"},
     "assign": {"engineer", "lead"},
     "note": {"sales", "support", "engineer", "finance", "lead"},
 }
