@@ -26,7 +26,8 @@ MAY = {
     "resume": {"sales", "support", "engineer", "lead"},
     "cancel": {"lead", "finance"},
     "replay": {"support", "engineer", "lead"},
-    "skip": {"support", "engineer", "lead"},
+    "skip": {"support", "engineer", "finance", "lead"},
+    "rollback": {"engineer", "finance", "lead"},
     "unlink": {"engineer", "lead"},
     "resend": {"sales", "support", "lead"},
 }
