@@ -178,11 +178,12 @@ def test_a_held_run_says_who_and_why_until_it_is_resumed(run: OnboardingTransact
     assert of(run).held_at is None
 
 
-def test_a_cancelled_run_says_who_and_why_and_offers_nothing_more(run: OnboardingTransaction, as_: As) -> None:
+def test_a_cancelled_run_says_who_and_why_and_offers_a_rollback_alone(run: OnboardingTransaction, as_: As) -> None:
     shown = as_("lead").post(act(run, "cancel"), REASON, follow=True)
     assert "Cancelled by lead at " in text(shown)
     assert "The customer asked for it" in text(shown)
-    assert f"{RUNS}{run.pk}/act/" not in shown.content.decode()
+    offered = re.findall(rf"{RUNS}{run.pk}/act/(\w+)/", shown.content.decode())
+    assert set(offered) == {"rollback"}
     assert of(run).status == Status.CANCELLED
 
 
