@@ -35,11 +35,8 @@ test: $(DEV) ## All tests, on SQLite and on a real PostgreSQL and Redis
 test-fast: $(DEV) ## The tests on SQLite, without browser and worker processes
 	@FIRSTVALUE_TEST_BACKEND=sqlite $(PYTEST) -m "not browser and not processes"
 
-test-chaos: $(DEV) ## The tests that start real processes and kill them, on both databases
-	@status=0; \
-	FIRSTVALUE_TEST_BACKEND=sqlite $(PYTEST) -m processes || status=1; \
-	FIRSTVALUE_TEST_BACKEND=postgres $(PYTEST) -m processes || status=1; \
-	exit $$status
+test-chaos: $(DEV) ## The whole chaos matrix on both databases, with its table (CHAOS_SEED=, CHAOS_ROWS=crash,vendor/*)
+	@exec $(BIN)/python -m tests.chaos $(ARGS)
 
 bench: $(DEV) ## The benchmarks (BENCH_OUT=path also writes JSON)
 	@exec $(BIN)/python -m tests.bench

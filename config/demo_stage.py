@@ -77,7 +77,7 @@ class Stage:
             )
         CrmOwner.objects.create(crm_owner_id=cast.DEAL_OWNER, user=User.objects.get(username="sales"))
         vendors: dict[str, tuple[str, str, dict[str, str]]] = {
-            "hubspot": ("crm", "/hubspot", {}),
+            "hubspot": ("crm", "/hubspot", {"portal_id": "7000000"}),
             "asana": ("delivery", "/asana/api/1.0", {"template_gid": TEMPLATE, "team_gid": TEAM}),
             "zendesk": ("support", "/zendesk", {}),
         }

@@ -4,6 +4,7 @@ Each action checks the permission on the object, then calls down into onboarding
 A ticket closes only when its subject has passed; no action closes it.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +14,7 @@ from django.db import transaction as db
 
 from exceptions_queue import alerts, roles
 from exceptions_queue.models import Ticket, TicketNote
-from integrations import clock
+from integrations import breaker, clock
 from onboarding import audit, services
 from onboarding.engine.locks import lock_run, retried
 from onboarding.intake import events
@@ -22,6 +23,10 @@ from onboarding.payload.gate import Problem
 from onboarding.queues import QUEUES
 from onboarding.services import Refused
 from onboarding.words import Category, Status
+
+_ID = re.compile(r"[^\s/\\?#%]{1,255}")
+"""One segment of a vendor's path, which no vendor's ids are more than."""
+ID_SHAPE = "give the id alone, without blanks, slashes or the rest of an address."
 
 
 class NotAllowed(Exception):
@@ -81,6 +86,11 @@ def available(ticket: Ticket, actor: Actor) -> list[Action]:
 def _retry(ticket: Ticket, actor: Actor, _data: dict[str, Any]) -> None:
     if ticket.step_id:
         services.retry_step(ticket.step_id, actor=actor.name)
+    elif ticket.connection_id and ticket.category == Category.SERVER_ERROR:
+        if not breaker.probe_soon(ticket.connection_id):
+            raise Refused("The connection is being tried already.")
+        facts = {"connection": str(ticket.connection)}
+        audit.record_elsewhere("integrations.breaker.probe-requested", actor=actor.name, data=facts)
     elif ticket.connection_id:
         events.retry_failed(ticket.connection_id, actor=actor.name)
     elif ticket.transaction_id:
@@ -110,10 +120,13 @@ def _choose_match(ticket: Ticket, actor: Actor, data: dict[str, Any]) -> None:
 
 def _link_object(ticket: Ticket, actor: Actor, data: dict[str, Any]) -> None:
     external_id = data.get("external_id")
-    if not isinstance(external_id, str) or not external_id.strip() or len(external_id) > 255:  # noqa: PLR2004
+    if not isinstance(external_id, str) or not external_id.strip():
         raise Refused("Give the object's id at the vendor.", [Problem("external_id", "is missing")])
+    external_id = external_id.strip()
+    if not _ID.fullmatch(external_id) or not external_id.isprintable() or not external_id.strip("."):
+        raise Refused(f"This is no id of an object: {ID_SHAPE}", [Problem("external_id", ID_SHAPE)])
     assert ticket.step_id  # noqa: S101  (offered only then)
-    services.choose_match(ticket.step_id, external_id=external_id.strip(), actor=actor.name)
+    services.choose_match(ticket.step_id, external_id=external_id, actor=actor.name)
 
 
 def _replay(ticket: Ticket, actor: Actor, data: dict[str, Any]) -> None:

@@ -11,7 +11,7 @@ from django.urls import reverse
 from django_fsm import FSMField, transition
 
 from integrations.models import Connection
-from integrations.words import Breaker, System
+from integrations.words import STOPPED, Breaker, System
 from onboarding.models import Attempt, OnboardingTransaction, Step
 from onboarding.queues import QUEUES
 from onboarding.sla import KICKOFF
@@ -139,6 +139,8 @@ class Ticket(models.Model):
     @property
     def next_retry(self) -> datetime | None:
         """When the engine tries again by itself; None where it waits for a person."""
+        if self.connection and self.is_open and self.category == Category.SERVER_ERROR:
+            return self.connection.probe_at if self.connection.breaker == Breaker.OPEN else None
         if not self.step or not self.is_open or self.step.state not in (StepState.BLOCKED, StepState.WAITING):
             return None
         return self.step.due_at
@@ -153,6 +155,8 @@ class Ticket(models.Model):
 
     @property
     def failed_step(self) -> str:
+        if self.connection and self.category == Category.SERVER_ERROR:
+            return "connection"
         return self.step.key if self.step else "gate" if self.transaction else "credentials"
 
     @property
@@ -304,7 +308,7 @@ def covering(run: OnboardingTransaction, steps: models.QuerySet[Step] | None = N
     """
     own = Q(transaction=run) if steps is None else Q(transaction=run, step=None) | Q(step__in=steps)
     steps = run.steps.all() if steps is None else steps
-    parked = steps.filter(connection__breaker=Breaker.OPEN, finished_at=None).values("connection")
+    parked = steps.filter(connection__breaker__in=STOPPED, finished_at=None).values("connection")
     ahead = steps.filter(waits_for=WaitsFor.RESERVATION).values("waits_on")
     return Ticket.objects.filter(own | Q(connection__in=parked) | Q(step__in=ahead), status__in=UNRESOLVED)
 
@@ -327,7 +331,7 @@ def is_blocked() -> Q:
     """The same as a condition on runs: an open ticket covers them."""
     own = Ticket.objects.filter(transaction=OuterRef("pk"), status__in=UNRESOLVED)
     steps = Step.objects.filter(transaction=OuterRef("pk"), finished_at=None)
-    parked = steps.filter(connection__breaker=Breaker.OPEN, connection__tickets__status__in=UNRESOLVED)
+    parked = steps.filter(connection__breaker__in=STOPPED, connection__tickets__status__in=UNRESOLVED)
     ahead = steps.filter(waits_for=WaitsFor.RESERVATION, waits_on__tickets__status__in=UNRESOLVED)
     return Q(Exists(own)) | Q(Exists(parked)) | Q(Exists(ahead))
 

@@ -13,8 +13,9 @@ from exceptions_queue.models import UNRESOLVED, Milestone, Ticket
 from integrations import clock
 from integrations.models import Connection, InboundEvent
 from integrations.signals import breaker_closed, breaker_opened, connection_set, event_failed, event_recovered
-from integrations.words import Breaker, EventState
+from integrations.words import Breaker, BreakerCause, EventState
 from onboarding import audit, services, signals
+from onboarding.engine import line
 from onboarding.models import OnboardingTransaction, Step
 from onboarding.sla import KICKOFF
 from onboarding.words import Category, Status, StepState
@@ -39,9 +40,17 @@ def meet_p2(run: OnboardingTransaction, at: datetime, **_: Any) -> None:
     _went_on(run)
 
 
+@receiver(post_transition, sender=Step)
+def call_off_p2(instance: Step, target: str, **_: Any) -> None:
+    """A kickoff that is left out was not scheduled in time, nor too late: its clock is called off, not met."""
+    if target == StepState.SKIPPED and instance.uses == KICKOFF:
+        sla.cancel(instance.transaction, at=clock.now(), milestones=[Milestone.P2])
+        _went_on(instance.transaction)
+
+
 @receiver(post_transition, sender=OnboardingTransaction)
 def end_with_the_run(instance: OnboardingTransaction, target: str, **_: Any) -> None:
-    """A run may complete with its kickoff skipped; nothing is left that its clock could wait for."""
+    """Nothing is left that its clock could wait for."""
     if target == Status.COMPLETE:
         sla.meet(instance, Milestone.P2, at=instance.completed_at or clock.now())
         _went_on(instance)
@@ -116,20 +125,26 @@ def follow_step(step: Step, *, requested: bool, **_: Any) -> None:
 @receiver(breaker_opened)
 def open_connection_ticket(connection: Connection, status: int | None, **_: Any) -> None:
     tickets.for_connection(
-        connection, category=Category.AUTH_ERROR, message=connection.breaker_reason, http_status=status
+        connection, category=connection.breaker_cause, message=connection.breaker_reason, http_status=status
     )
-    audit.record_elsewhere(
-        "integrations.breaker.opened", actor=audit.SYSTEM, data={"connection": connection.slug, "status": status}
-    )
+    facts = {"connection": connection.slug, "category": connection.breaker_cause, "status": status}
+    audit.record_elsewhere("integrations.breaker.opened", actor=audit.SYSTEM, data=facts)
 
 
 @receiver(breaker_closed)
 def resolve_connection_ticket(connection: Connection, actor: str, **_: Any) -> None:
-    open_ones = Ticket.objects.filter(connection=connection, category=Category.AUTH_ERROR)
-    tickets.resolve(open_ones, resolution="The connection's test passed.")
+    open_ones = Ticket.objects.filter(connection=connection, category__in=BreakerCause.values)
+    tickets.resolve(open_ones, resolution=_closed_by(connection, actor))
+    connection.release_total = line.runs_waiting(connection)
+    connection.save(update_fields=["release_total"])
     audit.record_elsewhere("integrations.breaker.closed", actor=actor, data={"connection": connection.slug})
     # After the commit: runs are locked before connections, never the other way round.
     db.on_commit(functools.partial(services.connection_restored, connection.system, connection.pk), robust=True)
+
+
+def _closed_by(connection: Connection, actor: str) -> str:
+    by_itself = connection.breaker_cause == BreakerCause.SERVER and actor == audit.SYSTEM
+    return "The vendor works again." if by_itself else "The connection's test passed."
 
 
 @receiver(connection_set)

@@ -14,7 +14,7 @@ from django.conf import settings
 from django.db import close_old_connections, connection
 
 from exceptions_queue import alerts, sla
-from onboarding.engine import run, sweep
+from onboarding.engine import line, run, sweep
 from onboarding.intake import events
 
 OWN_THREADS = 4
@@ -44,12 +44,13 @@ def one_pass(*, publish: bool = True, mail: bool = True, most: int | None = None
         due = sweep.publish(due)
     if most is not None:
         sweep.release(sweep.Due(due.steps[most:], due.events[most:]))
-        due = sweep.Due(due.steps[:most], due.events[:most])
+        due = sweep.Due(due.steps[:most], due.events[:most], due.probes)
     if mail:
         done.alerts = alerts.deliver()
     done.events, done.steps = len(due.events), len(due.steps)
     if due:
         with ThreadPoolExecutor(OWN_THREADS, thread_name_prefix="sweep") as pool:
+            list(pool.map(_probe, due.probes))
             list(pool.map(_process_event, due.events))
             list(pool.map(_run_step, due.steps))
     return done
@@ -88,6 +89,15 @@ def _run_step(pk: int) -> None:
         run.run_step(pk)
     except Exception:
         log.exception("Step %s could not be run; the sweep tries it again", pk)
+    finally:
+        connection.close()
+
+
+def _probe(pk: int) -> None:
+    try:
+        line.probe(pk)
+    except Exception:
+        log.exception("Connection %s could not be probed; the sweep tries it again", pk)
     finally:
         connection.close()
 

@@ -5,6 +5,7 @@ target, its at-risk share, its calendar) is fixed when it starts; a calendar cha
 """
 
 import logging
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from django.db import transaction as db
@@ -22,7 +23,7 @@ from exceptions_queue.models import (
     steps_towards,
 )
 from integrations import clock
-from integrations.words import Breaker
+from integrations.words import STOPPED
 from onboarding import audit, services
 from onboarding.engine.locks import lock_run, retried
 from onboarding.models import OnboardingTransaction, Step
@@ -106,9 +107,9 @@ def meet(run: OnboardingTransaction, milestone: Milestone, *, at: datetime) -> N
         audit.record(run, "exceptions.sla.met", data={"milestone": milestone, "state": running.state})
 
 
-def cancel(run: OnboardingTransaction, *, at: datetime) -> None:
-    """The run is given up. A breach that was, also one that nobody had noticed yet, stays on record."""
-    for running in SlaClock.objects.filter(transaction=run, ended_at=None):
+def cancel(run: OnboardingTransaction, *, at: datetime, milestones: Sequence[Milestone] = tuple(Milestone)) -> None:
+    """These are given up. A breach that was, also one that nobody had noticed yet, stays on record."""
+    for running in SlaClock.objects.filter(transaction=run, ended_at=None, milestone__in=milestones):
         if running.state == ClockState.RUNNING and at > running.due_at:
             running.breach()
         running.cancel(at=at)
@@ -146,7 +147,7 @@ def _silent(now: datetime) -> list[int]:
     p1 = late.filter(Exists(long), Exists(free), milestone=Milestone.P1)
 
     # Vendors' failures have their tickets by then, after five attempts; what may begin late and in silence is the kickoff itself.
-    kickoff = steps.filter(uses=KICKOFF, waits_for=EVENT, category="").exclude(connection__breaker=Breaker.OPEN)
+    kickoff = steps.filter(uses=KICKOFF, waits_for=EVENT, category="").exclude(connection__breaker__in=STOPPED)
     told = Ticket.objects.filter(transaction=OuterRef("transaction"), step=None, status__in=UNRESOLVED)
     p2 = late.filter(Exists(kickoff), ~Exists(told), milestone=Milestone.P2)
     return [pk for found in (p1, p2) for pk in found.values_list("pk", flat=True)[:BATCH]]

@@ -11,16 +11,22 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import transaction
 
-from integrations import clock, crypto, signals
+from integrations import clock, crypto, pace, signals
 from integrations.addresses import checked_base_url
 from integrations.errors import DeadlinePassed, Kind, ProviderError
+from integrations.failpoints import failpoint
 from integrations.models import SLUG, Connection, ConnectionSecret
 from integrations.providers import PROVIDERS, WEBHOOK_SECRET, ProviderInfo, connector
 from integrations.redact import redact_text
-from integrations.words import Breaker, Environment
+from integrations.words import Breaker, BreakerCause, Environment
 
 log = logging.getLogger(__name__)
 
+BREAKER_FIELDS = (
+    *("breaker", "breaker_reason", "breaker_cause", "breaker_changed_at", "failures", "failures_of"),
+    *("probe_at", "probed_at", "failed_probes", "pace", "pace_changed_at", "ramping", "released_at", "updated_at"),
+)
+"""Whatever a transition of the breaker changes, and nothing that another lever owns."""
 ACTIVE_WEBHOOK_SECRETS = 2
 """During a rotation the vendor still signs with the older one."""
 _ASCII = re.compile(r"[\x21-\x7e]+")
@@ -40,6 +46,8 @@ class ProbeResult:
     message: str
     """Plain words."""
     status: int | None = None
+    kind: Kind | None = None
+    """Of the failure; None where it passed, or where it says nothing of the vendor."""
 
 
 def set_connection(
@@ -85,7 +93,9 @@ def set_connection(
         changed = _store_secrets(made, entered, void=voided) or voided
         if changed and connection is not None:
             made.credentials_version += 1
-            made.save(update_fields=["credentials_version"])
+            if made.breaker == Breaker.OPEN and made.probe_at is not None:
+                made.probe_at = clock.now()  # another address may answer
+            made.save(update_fields=["credentials_version", "probe_at"])
         signals.connection_set.send(Connection, connection=made, actor=actor, secrets=sorted(entered), voided=voided)
     log.info("connection %s set by %s%s", slug, actor, ", with new credentials" if changed else "")
     return made
@@ -101,20 +111,25 @@ def probe(connection: Connection) -> ProbeResult:
         return ProbeResult(True, made.probe())
     except ProviderError as error:
         advice = _advice(info, error.kind)
-        return ProbeResult(False, f"{error}. {advice}" if advice else str(error), error.http_status)
+        return ProbeResult(False, f"{error}. {advice}" if advice else str(error), error.http_status, error.kind)
     except DeadlinePassed:
-        return ProbeResult(False, f"The vendor answers too slowly. {_advice(info, Kind.SERVER)}")
+        return ProbeResult(False, f"The vendor answers too slowly. {_advice(info, Kind.SERVER)}", kind=Kind.SERVER)
 
 
 def record_auth_failure(connection_pk: int, *, credentials_version: int, status: int | None, reason: str) -> bool:
-    """Opens the breaker, unless it is open or the credentials were changed since they were refused. True if it did."""
+    """Opens the breaker until a person mends it. True if it did.
+
+    Not where it is open for this already, nor where the credentials were changed since they were refused.
+    """
     with transaction.atomic():
         connection = Connection.objects.select_for_update(no_key=True).get(pk=connection_pk)
-        if connection.breaker != Breaker.CLOSED or connection.credentials_version != credentials_version:
+        known = connection.breaker == Breaker.OPEN and connection.breaker_cause == BreakerCause.AUTH
+        if known or connection.credentials_version != credentials_version:
             return False
         connection.open_breaker(reason=redact_text(reason), at=clock.now())
-        connection.save(update_fields=["breaker", "breaker_reason", "breaker_changed_at", "updated_at"])
+        connection.save(update_fields=BREAKER_FIELDS)
         signals.breaker_opened.send(Connection, connection=connection, status=status)
+        failpoint("opening-breaker")
     return True
 
 
@@ -128,11 +143,17 @@ def close_after_probe(connection_pk: int, actor: str) -> ProbeResult:
         locked = Connection.objects.select_for_update(no_key=True).get(pk=connection_pk)
         if locked.credentials_version != connection.credentials_version:
             return ProbeResult(False, "The credentials were changed during the check: check again.")
-        if locked.breaker == Breaker.OPEN:
-            locked.close_breaker(at=clock.now())
-            locked.save(update_fields=["breaker", "breaker_reason", "breaker_changed_at", "updated_at"])
-            signals.breaker_closed.send(Connection, connection=locked, actor=actor)
+        if locked.is_stopped:
+            close(locked, actor=actor)
     return result
+
+
+def close(locked: Connection, *, actor: str) -> None:
+    """Closes the breaker of a connection that the caller holds locked: what was parked goes on, one step first."""
+    locked.close_breaker(at=clock.now())
+    pace.start_slowly(locked)
+    locked.save(update_fields=BREAKER_FIELDS)
+    signals.breaker_closed.send(Connection, connection=locked, actor=actor)
 
 
 def default_connection(system: str, provider: str = "") -> Connection | None:

@@ -43,6 +43,8 @@ class ProviderError(Exception):
     effect_possible: bool = False
     stop_and_queue: bool = False
     """The vendor documents that retrying is no use (Zendesk's TooManyJobs)."""
+    ours: bool = False
+    """The vendor was not asked: the failure is on our side and says nothing about the connection."""
     fields: list[FieldProblem] = field(default_factory=list)
     existing_id: str = ""
     """Of a conflict: the object that exists already, where the vendor names it."""

@@ -170,7 +170,7 @@ class VendorHttp(Outbound):
             self._before_write()
         left = self._seconds_left(settings.CALL_SECONDS)
         public_only = self.connection.environment == Environment.PRODUCTION
-        with transport.call(time.monotonic() + left, public_only=public_only) as call:
+        with transport.call(time.monotonic() + left, public_only=public_only, writes=writes) as call:
             try:
                 return self._exchange(prepared, left)
             except (requests.RequestException, HTTPError, OSError) as problem:

@@ -19,6 +19,7 @@ from django.core.mail.backends import filebased, smtp
 
 from integrations import transport
 from integrations.errors import DeadlinePassed, FieldProblem, Kind, ProviderError
+from integrations.failpoints import failpoint
 from integrations.outbound import Outbound
 from integrations.redact import redact_text
 
@@ -123,8 +124,10 @@ class VendorMail(Outbound):
                 self._before_write()
                 if time.monotonic() >= call.deadline:
                     raise DeadlinePassed("connected too late to send")
+                failpoint("before-mail")
                 call.sent = True
                 server.send(content + b".\r\n")
+                failpoint("after-mail")
                 reply = server.getreply()
                 self._expect(reply, (_OK,), _Stage.CONTENT, sent=True)
                 finished = True

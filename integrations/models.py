@@ -7,7 +7,7 @@ from django.db import models
 from django_fsm import FSMField, transition
 
 from integrations import crypto
-from integrations.words import Breaker, Environment, EventState, System
+from integrations.words import STOPPED, Breaker, BreakerCause, Environment, EventState, System
 
 SLUG = RegexValidator(
     r"^[a-z0-9][a-z0-9-]{0,62}$", "Lower-case letters, digits and hyphens, starting with a letter or digit."
@@ -30,6 +30,20 @@ class Connection(models.Model):
     breaker = FSMField(default=Breaker.CLOSED, choices=Breaker.choices, protected=True, editable=False)
     breaker_reason = models.CharField(max_length=500, blank=True, editable=False)
     breaker_changed_at = models.DateTimeField(null=True, editable=False)
+    breaker_cause = models.CharField(
+        max_length=16, choices=BreakerCause, blank=True, editable=False, help_text="Of the last time that it opened."
+    )
+    failures = models.PositiveSmallIntegerField(
+        default=0, editable=False, help_text="Server errors, timeouts and broken connections since the last success."
+    )
+    failures_of = models.CharField(
+        max_length=64, blank=True, editable=False, help_text="The step that had all of these; empty for several."
+    )
+    probe_at = models.DateTimeField(null=True, editable=False)
+    """When an open breaker is tried again by itself; null where only people can mend it."""
+    probed_at = models.DateTimeField(null=True, editable=False)
+    failed_probes = models.PositiveSmallIntegerField(default=0, editable=False)
+    """In a row since it opened: each doubles the wait for the next."""
     credentials_version = models.PositiveIntegerField(default=1, editable=False)
     """Rises with every change of a secret or of the base URL: a 401 earned with older credentials opens no breaker."""
 
@@ -37,9 +51,15 @@ class Connection(models.Model):
         null=True, blank=True, help_text="Calls at once; empty for no limit of our own."
     )
     pace = models.PositiveSmallIntegerField(null=True, editable=False)
-    """Calls at once as lowered by 429 answers; null while ``max_concurrency`` alone rules."""
+    """Steps at once as lowered by 429 answers or a breaker; null while ``max_concurrency`` alone rules."""
     pace_changed_at = models.DateTimeField(null=True, editable=False)
     paused_until = models.DateTimeField(null=True, editable=False)
+    ramping = models.BooleanField(default=False, editable=False)
+    """After a breaker each success raises the pace by one (which doubles it a round); a 429 ends that."""
+    released_at = models.DateTimeField(null=True, editable=False)
+    release_total = models.PositiveIntegerField(
+        default=0, editable=False, help_text="Runs that were parked when the breaker last closed."
+    )
 
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
@@ -73,15 +93,33 @@ class Connection(models.Model):
         rows = self.secret_rows.filter(name=name, active=True).order_by("-pk")
         return [crypto.decrypt(row.ciphertext) for row in rows]
 
-    @transition(field=breaker, source=Breaker.CLOSED, target=Breaker.OPEN)
-    def open_breaker(self, *, reason: str, at: datetime) -> None:
-        self.breaker_reason = reason[:500]
-        self.breaker_changed_at = at
+    @property
+    def is_stopped(self) -> bool:
+        """What needs it is parked."""
+        return self.breaker in STOPPED
 
-    @transition(field=breaker, source=Breaker.OPEN, target=Breaker.CLOSED)
+    @transition(field=breaker, source=[Breaker.CLOSED, Breaker.HALF_OPEN, Breaker.OPEN], target=Breaker.OPEN)
+    def open_breaker(
+        self,
+        *,
+        reason: str,
+        at: datetime,
+        cause: BreakerCause = BreakerCause.AUTH,
+        probe_at: datetime | None = None,
+    ) -> None:
+        """From OPEN where the cause became another: a vendor that did not answer now refuses our credentials."""
+        self.breaker_reason, self.breaker_cause = reason[:500], cause
+        self.breaker_changed_at, self.probe_at = at, probe_at
+
+    @transition(field=breaker, source=Breaker.OPEN, target=Breaker.HALF_OPEN)
+    def try_one(self, *, at: datetime, probe_at: datetime) -> None:
+        """The vendor answers a probe: one real step shows whether it works. Looked at again at ``probe_at``."""
+        self.breaker_changed_at, self.probe_at = at, probe_at
+
+    @transition(field=breaker, source=[Breaker.OPEN, Breaker.HALF_OPEN], target=Breaker.CLOSED)
     def close_breaker(self, *, at: datetime) -> None:
         self.breaker_reason = ""
-        self.breaker_changed_at = at
+        self.breaker_changed_at, self.probe_at, self.failed_probes = at, None, 0
 
 
 class ConnectionSecret(models.Model):

@@ -1,4 +1,4 @@
-"""How many calls at once a connection takes: leased slots, lowered by 429 answers, raised again when they stay away.
+"""How many steps at once a connection takes: leased slots, lowered by 429 answers and after a breaker, raised again later.
 
 Places are taken by conditional UPDATE on rows: counting first and claiming then would admit too many. A connection
 without a limit writes nothing.
@@ -7,10 +7,12 @@ without a limit writes nothing.
 from datetime import datetime, timedelta
 
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import BooleanField, Case, F, Q, QuerySet, Value, When
+from django.db.models.functions import Coalesce
 
 from integrations import clock
 from integrations.models import Connection, ConnectionSlot
+from integrations.words import STOPPED
 
 UNLIMITED = 8
 """Where to start lowering a connection that has no limit, and where to lift the lowering again."""
@@ -29,15 +31,29 @@ def acquire(connection: Connection, holder: str, until: datetime) -> bool:
         return False
     if (limit := connection.limit) is None:
         return True
-    slots = ConnectionSlot.objects.filter(connection=connection, number__lt=limit)
+    slots = ConnectionSlot.objects.filter(connection=connection)
     if slots.filter(holder=holder).update(leased_until=until):
         return True
+    # Places above a limit that was lowered under their holders count until they are given back; nobody takes new ones there.
+    open_to_us = slots.filter(number__lt=limit - _held(slots.filter(number__gte=limit), now).count())
     free = Q(holder="") | Q(leased_until__lt=now)
     _make_rows(connection, limit)
-    for pk in slots.filter(free).order_by("number").values_list("pk", flat=True):
+    for pk in open_to_us.filter(free).order_by("number").values_list("pk", flat=True):
         if slots.filter(free, pk=pk).update(holder=holder, leased_until=until):
             return True
     return False
+
+
+def places(connection: Connection) -> int | None:
+    """How many more steps it takes now; None for no limit. Only a guide for whom to ask: ``acquire`` decides."""
+    if connection.limit is None:
+        return None
+    slots = ConnectionSlot.objects.filter(connection=connection)
+    return max(0, connection.limit - _held(slots, clock.now()).count())
+
+
+def _held(slots: QuerySet[ConnectionSlot], now: datetime) -> QuerySet[ConnectionSlot]:
+    return slots.exclude(holder="").exclude(leased_until__lt=now)
 
 
 def release(connection_id: int, holder: str) -> None:
@@ -57,22 +73,45 @@ def slow_down(connection_pk: int, retry_after: float | None) -> None:
         paused = connection.paused_until is not None and connection.paused_until > now
         if not paused or connection.pace is None:
             connection.pace = max(1, (connection.limit or UNLIMITED) // 2)
-        connection.pace_changed_at = now
+        connection.pace_changed_at, connection.ramping = now, False
         connection.paused_until = max(until, connection.paused_until or until)
-        connection.save(update_fields=["pace", "pace_changed_at", "paused_until"])
+        connection.save(update_fields=["pace", "pace_changed_at", "paused_until", "ramping"])
 
 
 def recover(now: datetime) -> None:
     """For the sweep: raises each lowered pace by one for a minute without a 429, until the limit itself rules again."""
     lowered = Connection.objects.filter(pace__isnull=False, pace_changed_at__lte=now - RAISE_EVERY)
-    for connection in lowered.exclude(paused_until__gt=now):
+    for connection in lowered.exclude(paused_until__gt=now).exclude(breaker__in=STOPPED):
         raised = (connection.pace or 0) + 1
         pace = None if raised >= (connection.max_concurrency or UNLIMITED) else raised
         # A 429 may come in between: it keeps what it wrote.
         unchanged = Connection.objects.filter(
             pk=connection.pk, pace=connection.pace, pace_changed_at=connection.pace_changed_at
         )
-        unchanged.update(pace=pace, pace_changed_at=now)
+        unchanged.update(pace=pace, pace_changed_at=now, ramping=connection.ramping and pace is not None)
+
+
+def one_at_a_time(connection: Connection) -> None:
+    """On a connection that the caller holds locked and saves."""
+    connection.pace, connection.pace_changed_at, connection.ramping = 1, clock.now(), False
+
+
+def start_slowly(connection: Connection) -> None:
+    """After a breaker: one step at a time, and one more with each success. The caller holds it locked and saves it."""
+    one_at_a_time(connection)
+    connection.ramping, connection.released_at = True, connection.pace_changed_at
+
+
+def after_success(now: datetime) -> dict[str, Case]:
+    """What one success does to a ramping pace, as columns of a conditional UPDATE: 1, 2, 4, 8 a round, until the limit rules."""
+    last = Q(pace__gte=Coalesce("max_concurrency", UNLIMITED) - 1)
+    return {
+        "pace": Case(When(ramping=False, then=F("pace")), When(last, then=Value(None)), default=F("pace") + 1),
+        "pace_changed_at": Case(When(ramping=False, then=F("pace_changed_at")), default=Value(now)),
+        "ramping": Case(
+            When(ramping=False, then=False), When(last, then=False), default=True, output_field=BooleanField()
+        ),
+    }
 
 
 def _make_rows(connection: Connection, limit: int) -> None:

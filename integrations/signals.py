@@ -15,7 +15,7 @@ connection_set = Signal()
 """``connection``, ``actor`` (str), ``secrets`` (names of those entered), ``voided`` (bool): it was made or changed."""
 
 breaker_opened = Signal()
-"""``connection``, ``status`` (int or None): the credentials were refused; what needs this connection is parked."""
+"""``connection``, ``status`` (int or None): it opened, or its cause became another; what needs the connection is parked."""
 
 breaker_closed = Signal()
-"""``connection``, ``actor`` (str): the probe passed; what was parked may go on."""
+"""``connection``, ``actor`` (str): the vendor works again; what was parked may go on."""

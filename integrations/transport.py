@@ -23,6 +23,8 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 
+from integrations.failpoints import failpoint
+
 HEADERS = {"User-Agent": "Firstvalue/1 (+onboarding)", "Accept": "application/json", "Accept-Encoding": "gzip"}
 
 
@@ -31,6 +33,7 @@ class Call:
     deadline: float
     """Monotonic seconds."""
     public_only: bool
+    writes: bool = False
     sent: bool = False
     """Whether the vendor may have got the request: nothing can have happened before."""
 
@@ -45,9 +48,9 @@ _local = _Local()
 
 
 @contextmanager
-def call(deadline: float, *, public_only: bool) -> Iterator[Call]:
+def call(deadline: float, *, public_only: bool, writes: bool = False) -> Iterator[Call]:
     """Bounds what this thread sends inside."""
-    _local.call = current = Call(deadline, public_only)
+    _local.call = current = Call(deadline, public_only, writes)
     try:
         yield current
     finally:
@@ -125,8 +128,12 @@ class _Guarded(HTTPConnection):
         if time.monotonic() >= current.deadline:
             self.close()
             raise ConnectTimeoutError(self, "connected too late to send")
+        if current.writes:
+            failpoint("before-send")
         current.sent = True
         super().request(*args, **kwargs)
+        if current.writes:
+            failpoint("after-send")
 
 
 class _GuardedTLS(_Guarded, HTTPSConnection):

@@ -26,6 +26,19 @@ class Environment(TextChoices):
 class Breaker(TextChoices):
     CLOSED = "closed", "Closed"
     OPEN = "open", "Open"
+    HALF_OPEN = "half-open", "Half-open"
+    """One real step at a time may go through, to see whether the vendor works again."""
+
+
+STOPPED = (Breaker.OPEN, Breaker.HALF_OPEN)
+"""What needs such a connection is parked, and covered by the connection's ticket."""
+
+
+class BreakerCause(TextChoices):
+    """Why a breaker opened; the values are those of the failure categories that its ticket has."""
+
+    AUTH = "auth-error", "Credentials refused"
+    SERVER = "server-error", "The vendor does not answer"
 
 
 class EventState(TextChoices):

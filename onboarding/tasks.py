@@ -2,7 +2,7 @@
 
 from celery import shared_task
 
-from onboarding.engine import dispatch, run
+from onboarding.engine import dispatch, line, run
 from onboarding.intake import events
 
 
@@ -14,3 +14,8 @@ def run_step(step_pk: int) -> None:
 @shared_task(name=dispatch.PROCESS_EVENT, ignore_result=True)
 def process_event(event_pk: int) -> None:
     events.process_event(event_pk)
+
+
+@shared_task(name=dispatch.PROBE, ignore_result=True)
+def probe_connection(connection_pk: int) -> None:
+    line.probe(connection_pk)

@@ -25,6 +25,10 @@ class StepState(TextChoices):
     COMPENSATED = "compensated", "Compensated"
 
 
+LEASED = (StepState.RUNNING, StepState.COMPENSATING)
+"""States in which a worker may hold the step."""
+
+
 class Category(TextChoices):
     MISSING_DATA = "missing-data", "Missing data"
     AMBIGUOUS_MATCH = "ambiguous-match", "Ambiguous match"

@@ -20,10 +20,9 @@ from integrations.models import Connection, InboundEvent
 from integrations.sandbox.asana import TEAM_GID, TEMPLATE_GID
 from integrations.sandbox.control import SandboxControl, SandboxProcess, start_sandbox
 from integrations.words import Breaker
-from onboarding.engine.claims import LEASED
 from onboarding.engine.playbook import playbooks
 from onboarding.models import ApiKey, AuditAnchor, AuditEntry, Step
-from onboarding.words import WaitsFor
+from onboarding.words import LEASED, WaitsFor
 
 GROUPS = {
     "sales": "sales-ops",
@@ -220,20 +219,21 @@ def payload() -> Payload:
 
 @pytest.fixture
 def drain(transactional_db: None) -> Drain:
-    """``drain(max_passes=60)``: see ``drain_engine``."""
+    """``drain(max_passes=60, probes=False)``: see ``drain_engine``."""
     return drain_engine
 
 
-def drain_engine(max_passes: int = 60) -> int:
+def drain_engine(max_passes: int = 60, *, probes: bool = False) -> int:
     """Does all work until nothing is due by itself any more, moving the test clock from one due time to the next.
 
-    Returns how many passes it took. What waits for a person, or behind an open breaker, is at rest.
+    Returns how many passes it took. What waits for a person, or behind an open breaker, is at rest; with ``probes`` a breaker
+    that tries by itself is followed until it closes.
     """
     idle = 0
     for passes in range(1, max_passes + 1):
         scheduling.one_pass(publish=False)
-        due = next_due()
-        turn = next_due(turns=True)
+        due = next_due(probes=probes)
+        turn = next_due(turns=True, probes=probes)
         # Who waits for another run's turn asks again and again: at rest once nothing else moves.
         idle = idle + 1 if due is None else 0
         if turn is None or idle > 1:
@@ -252,8 +252,11 @@ def turn_is_over(step: Step) -> bool:
     return step.waits_on is None or step.waits_on.is_done
 
 
-def next_due(*, turns: bool = False) -> datetime | None:
-    """When the engine would do something next, by itself; None where it rests. ``turns``: waits for another run count."""
+def next_due(*, turns: bool = False, probes: bool = False) -> datetime | None:
+    """When the engine would do something next, by itself; None where it rests.
+
+    ``turns``: waits for another run count. ``probes``: so do breakers that will be tried again.
+    """
     events = InboundEvent.objects.exclude(due_at=None)
     times = [max(event.due_at, event.hinted_until or event.due_at) for event in events]
     for step in Step.objects.exclude(connection__breaker=Breaker.OPEN).select_related("transaction"):
@@ -263,6 +266,8 @@ def next_due(*, turns: bool = False) -> datetime | None:
             continue  # people have the next word
         elif step.due_at and (turns or step.waits_for != WaitsFor.RESERVATION or turn_is_over(step)):
             times.append(max(step.due_at, step.hinted_until) if step.hinted_until else step.due_at)
+    if probes:
+        times += [each.probe_at for each in Connection.objects.exclude(probe_at=None)]
     return min(times, default=None)
 
 

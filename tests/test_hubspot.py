@@ -54,7 +54,7 @@ def test_companies_on_a_domain_come_with_what_tells_them_apart(hubspot, sandbox)
     found = crm(hubspot, portal_id="7").find("company", MatchKey("domain", "acme.com"))
     assert ids(found) == made[:2]
     assert [each.evidence["city"] for each in found] == ["Berlin", "Paris"]
-    assert found[0].url == f"https://app.hubspot.com/contacts/7/record/0-2/{made[0]}"
+    assert found[0].url == f"{hubspot.base_url}/contacts/7/record/0-2/{made[0]}"
 
 
 def test_without_a_domain_the_name_counts_only_with_the_billing_contact(hubspot, sandbox):
@@ -129,3 +129,9 @@ def test_the_probe_says_who_we_are_or_what_is_missing(hubspot):
         assert error.kind is Kind.NOT_CONFIGURED
         assert f"{name!r} {fault}: create it" in error.message
     assert crm(hubspot, reference_property="").probe()
+
+
+@pytest.mark.parametrize("base_url", ["https://api.hubapi.com", "https://api-eu1.hubapi.com"])
+def test_a_production_account_has_its_pages_at_hubspots_own_address(hubspot, base_url):
+    hubspot.base_url = base_url
+    assert crm(hubspot, portal_id="7")._url("company", "5") == "https://app.hubspot.com/contacts/7/record/0-2/5"

@@ -41,7 +41,7 @@ def test_a_deal_is_created_once_a_reference_with_all_that_we_know(hubspot, sandb
     sandbox.configure("hubspot", search_lag="never")
     made = [crm(hubspot, portal_id="7", deal_stage="closedwon").create("deal", DEAL, "pay_1") for _ in range(2)]
     assert made[0] == made[1]
-    assert made[0].url == f"https://app.hubspot.com/contacts/7/record/0-3/{made[0].external_id}"
+    assert made[0].url == f"{hubspot.base_url}/contacts/7/record/0-3/{made[0].external_id}"
     assert ids(crm(hubspot).find("deal", MatchKey("reference", "pay_1"))) == [made[0].external_id]
     (deal,) = held(sandbox, "deals")
     values = ("Acme: pro, annual", "12000", "EUR", "7001", "queued", "pay_1", "u_456", "closedwon")
@@ -139,7 +139,7 @@ def test_a_note_stands_on_its_account_and_deal_and_is_found_by_its_reference(hub
     note(hubspot, company, "pay_10")
     (found,) = connector.find("note", brief("pay_1", company))
     assert found.external_id == made.external_id
-    assert found.url == made.url == f"https://app.hubspot.com/contacts/7/record/0-2/{company}"
+    assert found.url == made.url == f"{hubspot.base_url}/contacts/7/record/0-2/{company}"
     assert found.label == "Note of 2026-11-22"
     assert connector.get("note", made.external_id) == found
     assert held(sandbox, "notes")[0]["hs_note_body"].endswith("<p>Reference: [pay_1]</p>")

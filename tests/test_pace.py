@@ -92,3 +92,34 @@ def test_pace_recovers_by_one_a_minute_until_the_limit_rules_again(connection):
     clock.shift(timedelta(seconds=40))
     pace.recover(clock.now())
     assert (fresh().pace, fresh().limit) == (None, 4)
+
+
+def test_places_above_a_lowered_limit_count_until_they_are_given_back(connection):
+    Connection.objects.update(max_concurrency=4)
+    assert all(pace.acquire(fresh(), holder, later(60)) for holder in ("a", "b", "c", "d"))
+    pace.slow_down(connection.pk, 0)
+    clock.shift(timedelta(milliseconds=1))
+    pace.release(connection.pk, "a")
+    pace.release(connection.pk, "b")
+    assert not pace.acquire(fresh(), "e", later(60))  # c and d are still under way
+    pace.release(connection.pk, "c")
+    assert pace.acquire(fresh(), "e", later(60))
+
+
+@pytest.mark.parametrize(("limit", "halved"), [(None, [4, 2, 1, 1]), (6, [3, 1, 1, 1]), (1, [1, 1, 1, 1])])
+def test_each_429_halves_whatever_rules(connection, limit, halved):
+    Connection.objects.update(max_concurrency=limit)
+    seen = []
+    for _ in range(4):
+        pace.slow_down(connection.pk, 1)
+        clock.shift(timedelta(seconds=2))
+        seen.append(fresh().limit)
+    assert seen == halved
+
+
+def test_a_retry_after_holds_all_workers_without_a_limit_too(connection):
+    Connection.objects.update(max_concurrency=None)
+    pace.slow_down(connection.pk, 30)
+    assert not any(pace.acquire(fresh(), f"w{number}", later(60)) for number in range(8))
+    clock.shift(timedelta(seconds=31))
+    assert [pace.acquire(fresh(), f"w{number}", later(60)) for number in range(8)] == [True] * 4 + [False] * 4

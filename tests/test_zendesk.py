@@ -74,7 +74,32 @@ def test_a_taken_name_is_a_conflict(zendesk, sandbox):
     sandbox.seed("zendesk", "organizations", [{"name": "Acme"}])
     error = refused(lambda: support(zendesk).create("organization", ACME, REFERENCE))
     assert (error.kind, error.effect_possible) == (Kind.CONFLICT, False)
-    assert [each.path for each in error.fields] == ["customer.legal_name"]
+    assert [(each.name, each.path) for each in error.fields] == [("name", "")]
+    assert "link that one by its id" in str(error)
+
+
+def test_a_new_organization_beside_a_namesake_gets_the_name_for_that_case(zendesk, sandbox):
+    sandbox.seed("zendesk", "organizations", [{"name": "Acme"}])
+    given = {**ACME, "name_if_taken": "Acme (acme.com)"}
+    made = [support(zendesk).create("organization", given, REFERENCE) for _ in range(2)]
+    assert made[0] == made[1]
+    names = [each["body"]["name"] for each in sandbox.objects("zendesk", "organizations")]
+    assert names == ["Acme", "Acme (acme.com)"]
+
+
+def test_a_namesake_comes_with_what_a_person_needs_to_judge_it(zendesk, sandbox):
+    (acme,) = sandbox.seed("zendesk", "organizations", [{"name": "Acme"}])
+    sandbox.seed("zendesk", "users", [{"name": "Jo", "email": "jo@acme.com", "organization_id": int(acme)}])
+    (found,) = support(zendesk).find("organization", MatchKey("name", "Acme", "acme.com"))
+    told = {"domains": "none", "external id": "none", "users": "1", "tickets": "0"}
+    assert found.evidence.items() >= told.items()
+
+
+def test_a_namesake_is_asked_about_also_where_its_users_cannot_be_counted(zendesk, sandbox):
+    sandbox.seed("zendesk", "organizations", [{"name": "Acme"}])
+    sandbox.add_fault("zendesk", "forbidden", path="*/related")
+    (found,) = support(zendesk).find("organization", MatchKey("name", "Acme", "acme.com"))
+    assert "users" not in found.evidence
 
 
 def test_other_refused_values_name_our_fields(zendesk):

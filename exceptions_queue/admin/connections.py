@@ -17,7 +17,7 @@ from django.utils.decorators import method_decorator
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_GET, require_POST
 
-from exceptions_queue.admin import looks, timeline, words
+from exceptions_queue.admin import health, looks, timeline, words
 from exceptions_queue.admin.connection_forms import AddForm, CredentialsForm, SettingsForm, info
 from exceptions_queue.admin.ticket_page import waiting_runs
 from exceptions_queue.models import UNRESOLVED, Ticket
@@ -25,7 +25,7 @@ from integrations import connections
 from integrations.admin import ReadOnlyAdmin
 from integrations.connections import ProbeResult
 from integrations.models import ApiCall, Connection
-from integrations.words import Breaker
+from integrations.words import Breaker, BreakerCause
 from onboarding import audit, services
 from onboarding.models import Step
 from onboarding.words import StepState
@@ -60,12 +60,12 @@ class ConnectionAdmin(ReadOnlyAdmin):
 
     @admin.display(description="State", ordering="breaker")
     def state(self, connection: Connection) -> SafeString:
-        return state_badge(connection)
+        return looks.two_lines(state_badge(connection), health.of(connection).more)
 
     @admin.display(description="Runs there now")
     def waiting(self, connection: Connection) -> SafeString:
         count = getattr(connection, "runs_here", 0)
-        return looks.two_lines(_runs(count, "waits", "wait") if connection.breaker == Breaker.OPEN else count)
+        return looks.two_lines(_runs(count, "waits", "wait") if connection.is_stopped else count)
 
     @admin.display(description="Last change", ordering="updated_at")
     def changed(self, connection: Connection) -> SafeString | str:
@@ -206,6 +206,8 @@ class ConnectionAdmin(ReadOnlyAdmin):
             connection=connection,
             vendor=words.vendor(connection),
             state=state_badge(connection),
+            stopped=_stopped(connection),
+            left=health.left(connection),
             waits=_runs(getattr(connection, "runs_here", 0), "waits", "wait"),
             secrets=[{"name": row.name, "at": looks.moment(row.created_at)} for row in secrets],
             lacking=_lacking(connection, {row.name for row in secrets}),
@@ -226,11 +228,17 @@ class ConnectionAdmin(ReadOnlyAdmin):
 
 
 def state_badge(connection: Connection) -> SafeString:
-    if not connection.enabled:
-        return looks.badge("Switched off", looks.MUTED, "block")
-    if connection.breaker == Breaker.OPEN:
-        return looks.badge("Stopped: credentials refused", looks.BAD, "error")
-    return looks.badge("Working", looks.OK, "check_circle")
+    return health.of(connection).badge
+
+
+def _stopped(connection: Connection) -> str:
+    """What a person does about it, and what happens by itself; empty while calls go through."""
+    if not connection.is_stopped:
+        return ""
+    name = words.vendor(connection)
+    if connection.breaker == Breaker.OPEN and connection.breaker_cause == BreakerCause.AUTH:
+        return f"Enter new credentials, or test again if they were mended at {name}."
+    return f"{health.last_try(connection)} Nobody need do anything unless {name} moved or our network is down."
 
 
 def _lacking(connection: Connection, stored: set[str]) -> list[str]:
@@ -244,7 +252,7 @@ def _lacking(connection: Connection, stored: set[str]) -> list[str]:
 
 def _test(connection: Connection, actor: str) -> tuple[ProbeResult, int]:
     """Calls the vendor. Where the test passes, what waited goes on; returns how many runs that were."""
-    was_open = connection.breaker == Breaker.OPEN
+    was_open = connection.is_stopped
     waited = waiting_runs(connection)
     result = connections.close_after_probe(connection.pk, actor)
     audit.record_elsewhere(

@@ -15,13 +15,12 @@ from django.urls import reverse
 from django.utils.safestring import SafeString
 
 from exceptions_queue import roles
-from exceptions_queue.admin import looks, words
+from exceptions_queue.admin import health, looks, words
 from exceptions_queue.admin.ticket_filters import of_my_queues
 from exceptions_queue.api.sla_state import SlaState, clocks_in
 from exceptions_queue.models import UNRESOLVED, Ticket, TicketStatus, is_blocked
 from integrations import clock
 from integrations.models import Connection
-from integrations.words import Breaker
 from onboarding.models import OnboardingTransaction, Step
 from onboarding.queues import QUEUES
 from onboarding.words import Status, StepState, WaitsFor
@@ -32,6 +31,7 @@ SEE_RUNS = "onboarding.view_onboardingtransaction"
 SEE_CONNECTIONS = "integrations.view_connection"
 NOT_PROVISIONED = (Status.QUEUED, Status.AWAITING_DATA, Status.PROVISIONING)
 UNDER_WAY = (*NOT_PROVISIONED, Status.READY_FOR_KICKOFF)
+GIVEN_UP = tuple(status for status in Status if status not in (*UNDER_WAY, Status.COMPLETE))
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def callback(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     if user.has_perm(SEE_RUNS):
         context |= {"late": _late(now), "today": _today(now), "nothing_to_see": False}
     if user.has_perm(SEE_CONNECTIONS):
-        context |= {"connections": _connections(behind, now), "nothing_to_see": False}
+        context |= {"connections": _connections(behind), "nothing_to_see": False}
     return context
 
 
@@ -166,6 +166,10 @@ def _run_line(run: OnboardingTransaction) -> RunLine:
         state = f"Blocked: waits for {QUEUES[queue]}"
     elif getattr(run, "blocked", False):
         state = "Blocked: waits for a connection to be mended, or for another run"
+    elif run.held_at:
+        state = "On hold: waits until somebody resumes it"
+    elif run.status == Status.READY_FOR_KICKOFF:
+        state = "Set up: waits for the kickoff to be scheduled"
     else:
         state = f"{run.get_status_display()}: goes on by itself"
     return RunLine(
@@ -180,10 +184,21 @@ def _today(now: datetime) -> list[Tile]:
     """What became of the runs that were paid since midnight UTC."""
     midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
     runs = OnboardingTransaction.objects.filter(occurred_at__gte=midnight)
-    done = Count("pk", filter=Q(status=Status.COMPLETE))
-    moving = Count("pk", filter=Q(status__in=UNDER_WAY))
-    counts = runs.aggregate(paid=Count("pk"), complete=done, open=moving)
-    blocked = runs.filter(is_blocked(), status__in=UNDER_WAY).count()
+    blocked = runs.filter(is_blocked(), status__in=UNDER_WAY)
+    counts = runs.aggregate(
+        paid=Count("pk"),
+        complete=Count("pk", filter=Q(status=Status.COMPLETE)),
+        open=Count("pk", filter=Q(status__in=UNDER_WAY)),
+        held=Count("pk", filter=Q(status__in=UNDER_WAY, held_at__isnull=False)),
+        kickoff=Count("pk", filter=Q(status=Status.READY_FOR_KICKOFF, held_at=None)),
+        given_up=Count("pk", filter=Q(status__in=GIVEN_UP)),
+    )
+    stuck = blocked.aggregate(
+        held=Count("pk", filter=Q(held_at__isnull=False)),
+        kickoff=Count("pk", filter=Q(status=Status.READY_FOR_KICKOFF, held_at=None)),
+        all=Count("pk"),
+    )
+    held, kickoff = counts["held"] - stuck["held"], counts["kickoff"] - stuck["kickoff"]
     since = {"occurred_at__gte": midnight.isoformat()}
     not_done = {"status__in": ",".join(UNDER_WAY)}
     base = reverse("admin:onboarding_onboardingtransaction_changelist")
@@ -194,8 +209,29 @@ def _today(now: datetime) -> list[Tile]:
     return [
         tile(counts["paid"], "paid today", "customers, since midnight UTC"),
         tile(counts["complete"], "complete", "set up, nothing left to do", status=Status.COMPLETE.value),
-        tile(counts["open"] - blocked, "under way", "they go on by themselves", blocked="no", **not_done),
-        tile(blocked, "blocked", "a person must decide or mend", blocked="yes", **not_done),
+        tile(
+            counts["open"] - stuck["all"] - held - kickoff,
+            "under way",
+            "they go on by themselves",
+            blocked="no",
+            held="no",
+            status__in=",".join(NOT_PROVISIONED),
+        ),
+        tile(
+            kickoff,
+            "set up",
+            "they wait for their kickoff",
+            blocked="no",
+            held="no",
+            status=Status.READY_FOR_KICKOFF.value,
+        ),
+        tile(stuck["all"], "blocked", "a person must decide or mend", blocked="yes", **not_done),
+        *([tile(held, "on hold", "until somebody resumes them", blocked="no", held="yes", **not_done)] if held else []),
+        *(
+            [tile(counts["given_up"], "given up", "cancelled or rolled back", status__in=",".join(GIVEN_UP))]
+            if counts["given_up"]
+            else []
+        ),
     ]
 
 
@@ -207,33 +243,20 @@ def _behind() -> dict[int, Behind]:
     return {row["connection"]: Behind(row["n"], row["runs"]) for row in rows}
 
 
-def _connections(behind: dict[int, Behind], now: datetime) -> list[ConnectionLine]:
+def _connections(behind: dict[int, Behind]) -> list[ConnectionLine]:
     rank = {looks.BAD: 0, looks.RISK: 1, looks.MUTED: 2, looks.OK: 3}
-    rows = [(connection, *health(connection, now)) for connection in Connection.objects.all()]
-    rows.sort(key=lambda row: rank[row[1]])  # stable: within a rank in the connections' own order
+    rows = [(connection, health.of(connection)) for connection in Connection.objects.all()]
+    rows.sort(key=lambda row: rank[row[1].tone])  # stable: within a rank in the connections' own order
     return [
         ConnectionLine(
             connection.slug,
             f"{connection.get_system_display()} · {words.vendor(connection)}",
-            looks.badge(text, tone, icon),
-            _waits(behind.get(connection.pk, Behind()).steps),
+            how.badge,
+            " · ".join(filter(None, (_waits(behind.get(connection.pk, Behind()).steps), how.more))),
             reverse("admin:integrations_connection_change", args=[connection.pk]),
         )
-        for connection, tone, text, icon in rows
+        for connection, how in rows
     ]
-
-
-def health(connection: Connection, now: datetime) -> tuple[str, str, str]:
-    """How a connection is: tone, words and icon."""
-    if not connection.enabled:
-        return looks.MUTED, "Switched off", "block"
-    if connection.breaker == Breaker.OPEN:
-        return looks.BAD, "Credentials refused", "error"
-    if connection.paused_until and connection.paused_until > now:
-        return looks.RISK, f"Slowed down, goes on {looks.when(connection.paused_until)}", "speed"
-    if connection.pace is not None:
-        return looks.RISK, f"Slowed down, {connection.pace} at once", "speed"
-    return looks.OK, "Well", "check_circle"
 
 
 def _waits(steps: int) -> str:

@@ -137,7 +137,10 @@ def ticket_sla(ticket: Ticket) -> Sla:
 def run_sla(run: OnboardingTransaction) -> Sla:
     """The run's present clock: P1 until it is provisioned, then P2 where it has a kickoff."""
     current = getattr(run, "sla_clock", None)
-    return clock_sla(current) if current else Sla(MUTED, "no clock", "timer_off")
+    if current is None:
+        return Sla(MUTED, "no clock", "timer_off")
+    current.transaction = run  # here already
+    return clock_sla(current)
 
 
 def clock_sla(sla_clock: SlaClock, *, named: bool = True) -> Sla:
@@ -149,6 +152,10 @@ def clock_sla(sla_clock: SlaClock, *, named: bool = True) -> Sla:
             return Sla(OK, f"kickoff scheduled after {took}" if kickoff else f"met after {took}", "check")
         case SlaState.MET_LATE:
             return Sla(BAD, f"kickoff late, after {took}" if kickoff else f"met late, after {took}", "timer_off")
+        case SlaState.CANCELLED if (
+            sla_clock.milestone == Milestone.P2 and sla_clock.transaction.status != Status.CANCELLED
+        ):
+            return Sla(MUTED, "kickoff skipped", "timer_off")
         case SlaState.CANCELLED:
             return Sla(MUTED, "cancelled", "timer_off")
     left = _left(sla_clock.at_risk_at, sla_clock.due_at, clock.now())

@@ -57,6 +57,17 @@ class BlockedFilter(DropdownFilter):
         return queryset.filter(**wanted) if self.value() in ("yes", "no") else queryset
 
 
+class HeldFilter(DropdownFilter):
+    title = "hold"
+    parameter_name = "held"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:  # noqa: ARG002
+        return [("yes", "On hold"), ("no", "Not on hold")]
+
+    def queryset(self, request: HttpRequest, queryset: Runs) -> Runs:  # noqa: ARG002
+        return queryset.filter(held_at__isnull=self.value() == "no") if self.value() in ("yes", "no") else queryset
+
+
 class RunSlaFilter(DropdownFilter):
     title = "SLA"
     parameter_name = "sla"
@@ -108,7 +119,7 @@ class RunAdmin(StartByHand):
     list_display = ("customer", "state", "sla", "plan", "owned_by", "source", "paid")
     list_display_links = ("customer",)
     list_select_related = ("sla_clock",)
-    list_filter = (RunStatusFilter, BlockedFilter, RunSlaFilter, SourceFilter, PlanFilter, SegmentFilter)
+    list_filter = (RunStatusFilter, BlockedFilter, HeldFilter, RunSlaFilter, SourceFilter, PlanFilter, SegmentFilter)
     ordering = ("-pk",)
     search_fields = ("pk",)  # what is searched: get_search_results
     search_help_text = "Customer, email, domain, payment or vendor id"

@@ -17,13 +17,13 @@ from django.db.models import Q
 from django.urls import reverse
 from django.utils.html import strip_tags
 
-from exceptions_queue.admin import looks, words
+from exceptions_queue.admin import health, looks, words
 from exceptions_queue.admin.sandbox_switches import FAULTS
 from exceptions_queue.admin.ticket_page import run_url
 from exceptions_queue.models import covering
 from integrations.models import Connection
 from integrations.sandbox.control import SandboxControl
-from integrations.words import Breaker
+from integrations.words import BreakerCause
 from onboarding.models import ObjectMapping, OnboardingTransaction
 
 Json = dict[str, Any]
@@ -70,12 +70,17 @@ class Vendor:
         if self.connection is None:
             return looks.badge("not connected", looks.MUTED, "power_off")
         if self.is_stopped:
-            return looks.badge("stopped: credentials refused", looks.BAD, "error")
+            return health.of(self.connection).badge
         return looks.badge("connected", looks.OK, "check_circle")
 
     @property
     def is_stopped(self) -> bool:
-        return self.connection is not None and self.connection.breaker == Breaker.OPEN
+        return self.connection is not None and self.connection.is_stopped
+
+    @property
+    def is_refusing(self) -> bool:
+        """People must enter another token; a vendor that does not answer is tried again by itself."""
+        return self.is_stopped and self.connection is not None and self.connection.breaker_cause == BreakerCause.AUTH
 
     @property
     def manners(self) -> str:
@@ -144,7 +149,7 @@ def live(user: User, *, text: str = "", paid: str = "") -> Json:
         "empty": all(each.is_empty for each in vendors),
         "nothing_found": bool(text) and not any(kind.objects for each in vendors for kind in each.kinds),
         "rules": rules,
-        "broken": any(not rule["spent"] for rule in rules) or any(each.is_stopped for each in vendors),
+        "broken": any(not rule["spent"] for rule in rules) or any(each.is_refusing for each in vendors),
         "requests": ledger,
     }
 

@@ -11,7 +11,7 @@ from django.http import HttpRequest
 from exceptions_queue import actions
 from exceptions_queue.actions import Actor, NotAllowed
 from exceptions_queue.admin.ticket_forms import AssignForm, FixForm, LinkForm, NoteForm, ReasonForm
-from exceptions_queue.admin.ticket_page import SEE_PERSONAL
+from exceptions_queue.admin.ticket_page import SEE_PERSONAL, held_back
 from exceptions_queue.models import Ticket
 from onboarding.payload import catalogue
 from onboarding.services import Refused
@@ -43,6 +43,9 @@ def act(request: HttpRequest, user: User, ticket: Ticket, name: str) -> Done:
     except Refused as refusal:
         if refusal.problems and isinstance(form, FixForm):
             form.take(str(refusal), refusal.problems)
+            return Done({name: form}, 422)
+        if refusal.problems and isinstance(form, LinkForm):
+            form.add_error("external_id", str(refusal))
             return Done({name: form}, 422)
         messages.warning(request, f"Not done: {refusal}")
         return Done({}, 302)
@@ -117,7 +120,13 @@ def knows(name: str) -> bool:
 
 
 def _tell(request: HttpRequest, name: str, ticket: Ticket) -> None:
+    behind = held_back(ticket)
     match name:
+        case "fix" | "choose-match" | "link-object" | "retry" if behind:
+            kept = "" if name == "retry" else "Saved. "
+            messages.info(
+                request, f"{kept}The step waits for the connection {behind}, and goes on once that is mended."
+            )
         case "fix" if ticket.is_open and ticket.step is None and ticket.problems:
             missing = catalogue.labels(problem["path"] for problem in ticket.problems if problem.get("path"))
             messages.info(request, f"Saved. Still missing: {missing}.")

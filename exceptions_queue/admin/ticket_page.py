@@ -13,16 +13,20 @@ from django.urls import reverse
 from exceptions_queue import actions
 from exceptions_queue.admin import looks, words
 from exceptions_queue.admin.effects import shown_effects
+from exceptions_queue.admin.health import left
 from exceptions_queue.admin.ticket_forms import AssignForm, FixForm, LinkForm, NoteForm, ReasonForm
 from exceptions_queue.admin.timeline import entries
 from exceptions_queue.models import Ticket, TicketStatus
 from integrations import clock
 from integrations.models import ApiCall, Connection
+from integrations.redact import redact_text
 from integrations.words import Breaker
 from onboarding import audit
 from onboarding.models import ObjectMapping, OnboardingTransaction, Step
 from onboarding.payload import catalogue
 from onboarding.services import Effect, Refused, Verdict
+from onboarding.steps.base import EnsureHandler, Facts
+from onboarding.steps.registry import HANDLERS
 from onboarding.words import Category, Status, StepState
 
 SEE_PERSONAL = "onboarding.see_personal_data"
@@ -77,6 +81,9 @@ def context(ticket: Ticket, user: User, *, forms: dict[str, Any] | None = None) 
         "choose_url": _act_url(ticket, "choose-match"),
         "link_url": _act_url(ticket, "link-object"),
         "candidates": [_candidate(candidate) for candidate in ticket.candidates],
+        "name_if_taken": _name_if_taken(ticket, may_see=user.has_perm(SEE_PERSONAL))
+        if "choose-match" in offered
+        else "",
         "kind": words.kind(ticket),
         "kinds": words.plural(words.kind(ticket)),
         "vendor": words.vendor(ticket.step.connection if ticket.step else ticket.connection),
@@ -126,13 +133,21 @@ def state_of(ticket: Ticket, rows: list[Row]) -> dict[str, str]:
     """Where it stands, as a banner: tone, icon and sentence."""
     run = ticket.transaction
     if ticket.is_open:
+        if behind := held_back(ticket):
+            text = f"It goes on as soon as the connection {behind} is mended."
+            return {"tone": looks.RISK, "icon": "pause_circle", "text": text}
         if ticket.status == TicketStatus.RETRYING:
             return {"tone": looks.INFO, "icon": "sync", "text": "It is being tried again now. This page follows it."}
+        if ticket.connection and ticket.connection.breaker == Breaker.HALF_OPEN:
+            text = f"{words.vendor(ticket.connection)} answers again; one step tries it. This page follows it."
+            return {"tone": looks.INFO, "icon": "sync", "text": text}
         if ticket.next_retry:
             text = f"Firstvalue tries again by itself {looks.soon(ticket.next_retry)}."
             return {"tone": looks.INFO, "icon": "schedule", "text": text}
         return {"tone": looks.RISK, "icon": "front_hand", "text": "It waits for a person."}
     done = f"Resolved {looks.when(ticket.resolved_at)}. {ticket.resolution}".strip()
+    if ticket.connection and (still := left(ticket.connection)):
+        return {"tone": looks.INFO, "icon": "sync", "text": f"{done} What was parked goes on: {still}."}
     if run is None or run.status == Status.COMPLETE:
         more = " The run is complete." if run else ""
         return {"tone": looks.OK, "icon": "check_circle", "text": f"{done}{more}"}
@@ -141,7 +156,7 @@ def state_of(ticket: Ticket, rows: list[Row]) -> dict[str, str]:
         return {"tone": looks.INFO, "icon": "cancel", "text": text}
     stuck = [row.name for row in rows if row.step.state == StepState.BLOCKED]
     if not stuck and any(row.parked for row in rows):
-        text = f"{done} The run now waits until a connection is mended."
+        text = f"{done} The run now waits until a connection works again."
         return {"tone": looks.RISK, "icon": "pause_circle", "text": text}
     passed = sum(row.step.is_done for row in rows)
     more = (
@@ -154,10 +169,13 @@ def state_of(ticket: Ticket, rows: list[Row]) -> dict[str, str]:
 
 def is_moving(ticket: Ticket, rows: list[Row]) -> bool:
     """Whether something is about to change by itself, so that the page should follow it."""
-    if ticket.is_open and ticket.status == TicketStatus.RETRYING:
+    if ticket.is_open and ticket.status == TicketStatus.RETRYING and not held_back(ticket):
+        return True
+    if ticket.connection and (ticket.connection.probe_at if ticket.is_open else left(ticket.connection)):
         return True
     soon = clock.now() + SOON
-    due = [row.step for row in rows if row.step.due_at is not None and row.step.due_at <= soon and not row.parked]
+    going = [row.step for row in rows if row.step.due_at is not None and not is_held_back(row.step)]
+    due = [step for step in going if step.due_at is not None and step.due_at <= soon]
     return bool(due) or any(row.step.state == StepState.RUNNING for row in rows)
 
 
@@ -211,7 +229,9 @@ def _note(step: Step, before: list[str], mappings: list[ObjectMapping]) -> str:
         case StepState.COMPENSATED:
             return "taken back"
         case _ if is_parked(step) and not before:
-            return f"parked: {words.vendor(step.connection)} refuses our credentials"
+            return f"parked: {words.why_stopped(step.connection)}"
+        case StepState.BLOCKED if is_held_back(step):
+            return f"stuck ({step.get_category_display().lower()}); waits for the connection {step.connection}"
         case StepState.BLOCKED if step.due_at:
             return f"stuck ({step.get_category_display().lower()}); tried again {looks.soon(step.due_at)}"
         case StepState.BLOCKED:
@@ -234,8 +254,25 @@ def how(mapping: ObjectMapping) -> str:
 
 
 def is_parked(step: Step) -> bool:
-    broken = step.connection is not None and step.connection.breaker == Breaker.OPEN
+    broken = step.connection is not None and step.connection.is_stopped
     return broken and step.state != StepState.BLOCKED and not step.is_done
+
+
+def is_held_back(step: Step) -> bool:
+    """It would be tried again by itself, were it not for its connection's open breaker."""
+    broken = step.connection is not None and step.connection.breaker == Breaker.OPEN
+    return broken and step.due_at is not None and not step.is_done
+
+
+def held_back(ticket: Ticket) -> Connection | None:
+    """The connection whose open breaker keeps the ticket's step from being tried again."""
+    return ticket.step.connection if ticket.step and is_held_back(ticket.step) else None
+
+
+def next_retry(ticket: Ticket) -> str:
+    if behind := held_back(ticket):
+        return f"when the connection {behind} is mended"
+    return looks.soon(ticket.next_retry) or "none by itself"
 
 
 def safe_link(url: str) -> str:
@@ -261,7 +298,7 @@ def facts(ticket: Ticket) -> list[tuple[str, Any]]:
         ("Failed step", ticket.failed_step),
         ("HTTP status", ticket.http_status or "—"),
         ("Attempts", ticket.attempts),
-        ("Next retry", looks.soon(ticket.next_retry) or "none by itself"),
+        ("Next retry", next_retry(ticket)),
         ("SLA due", looks.moment(ticket.sla_due) if ticket.is_open or ticket.transaction else "—"),
         ("Safe action", looks.safe_action(ticket)),
         ("Queue", ticket.get_queue_display()),
@@ -285,6 +322,15 @@ def _other_problems(ticket: Ticket) -> list[dict[str, str]]:
 def _candidate(found: dict[str, Any]) -> dict[str, Any]:
     evidence = {name: looks.readable(value) for name, value in found.get("evidence", {}).items()}
     return {**found, "evidence": evidence, "link": safe_link(found.get("url", ""))}
+
+
+def _name_if_taken(ticket: Ticket, *, may_see: bool) -> str:
+    handler = HANDLERS.get(ticket.step.uses) if ticket.step else None
+    if ticket.step is None or ticket.transaction is None or not isinstance(handler, EnsureHandler):
+        return ""
+    run = ticket.transaction
+    name = handler.name_if_taken(Facts(run.payload, run.onboarding_transaction_id, item=ticket.step.item))
+    return name if may_see else redact_text(name)
 
 
 def _act_url(ticket: Ticket, name: str) -> str:

@@ -71,6 +71,7 @@ AUDIT_WORDS = {
     "integrations.connection.set": "The connection was set up or changed",
     "integrations.breaker.opened": "Calls to the vendor were stopped",
     "integrations.breaker.closed": "Calls to the vendor may go on",
+    "integrations.breaker.probe-requested": "Somebody had the vendor tried at once",
     "integrations.sandbox.changed": "A switch of the sandbox was used",
     "integrations.sandbox.paid": "A sample customer paid in the sandbox",
     "integrations.events.retried": "Failed events were processed again",

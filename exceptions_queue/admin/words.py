@@ -3,9 +3,11 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from exceptions_queue.admin import health
 from exceptions_queue.models import Milestone, Ticket
 from integrations.models import Connection
 from integrations.redact import redact_text
+from integrations.words import BreakerCause
 from onboarding.models import Attempt, Step
 from onboarding.payload import catalogue
 from onboarding.steps.base import EnsureHandler, Facts
@@ -43,6 +45,11 @@ def vendor(connection: Connection | None) -> str:
     if connection is None:
         return "the vendor"
     return VENDORS.get(connection.provider, connection.provider.title())
+
+
+def why_stopped(connection: Connection | None) -> str:
+    auth = connection is not None and connection.breaker_cause == BreakerCause.AUTH
+    return f"{vendor(connection)} {'refuses our credentials' if auth else 'does not work'}"
 
 
 def customer(ticket: Ticket) -> str:
@@ -158,13 +165,18 @@ def _ambiguous(ticket: Ticket) -> Story:
     else:
         many = NUMBERS.get(count, str(count))
         headline = f"{name} has {many} {plural(kind(ticket))}{on}: which one is {customer(ticket)}?"
+    found, todo = (
+        ("one that may be another customer's", "Look at it and decide")
+        if count == 1
+        else ("more than it can decide", "Look at the candidates and choose")
+    )
     return Story(
         headline,
         [
-            f"Firstvalue was to {doing(step.uses) if step else 'go on'} and found more than it can decide.",
+            f"Firstvalue was to {doing(step.uses) if step else 'go on'} and found {found}.",
             "It does not guess: a wrong choice would mix up two customers.",
         ],
-        "Look at the candidates and choose. The choice is kept and used for this customer from now on.",
+        f"{todo}. The choice is kept and used for this customer from now on.",
     )
 
 
@@ -285,20 +297,48 @@ def _of_connection(ticket: Ticket, waiting_runs: int) -> Story:
     connection = ticket.connection
     name = vendor(connection)
     if ticket.category == Category.AUTH_ERROR:
-        runs = {0: "no run waits yet", 1: "1 run waits"}.get(waiting_runs, f"{waiting_runs} runs wait")
         return Story(
-            f"{name} refuses our credentials; {runs}" if ticket.is_open else f"{name} refused our credentials",
+            f"{name} refuses our credentials; {_waiting(waiting_runs)}"
+            if ticket.is_open
+            else f"{name} refused our credentials",
             [
                 f"Calls through the connection {connection} have stopped, so that the account is not locked.",
                 "Runs that need it are parked and lose nothing.",
+                *_release(connection),
             ],
             "Enter new credentials on the connection's page. They are tested at once, and what waits goes on.",
         )
+    if ticket.category == Category.SERVER_ERROR and connection:
+        return _of_outage(ticket, connection, waiting_runs)
     return Story(
         f"An event from {name} could not be understood",
         [f"It came in through the connection {connection}, is stored, and can be processed again at any time."],
         "Engineering finds out why. Retry processes it again.",
     )
+
+
+def _of_outage(ticket: Ticket, connection: Connection, waiting_runs: int) -> Story:
+    name = vendor(connection)
+    tried = health.last_try(connection) if ticket.is_open else ""
+    return Story(
+        f"{name} does not work; {_waiting(waiting_runs)}" if ticket.is_open else f"{name} did not work",
+        [
+            f"Several calls in a row failed, so those through the connection {connection} have stopped.",
+            "Runs that need it are parked and lose nothing; what they do elsewhere goes on.",
+            *([tried] if tried else _release(connection)),
+        ],
+        f"Look at {name}'s status page, and at our own network. Once {name} works, everything goes on by itself.",
+    )
+
+
+def _waiting(runs: int) -> str:
+    return {0: "no run waits yet", 1: "1 run waits"}.get(runs, f"{runs} runs wait")
+
+
+def _release(connection: Connection | None) -> list[str]:
+    """How far those have got that were parked."""
+    left = health.left(connection) if connection else ""
+    return [f"They go on now, one first and then more: {left}."] if left else []
 
 
 def _task(ticket: Ticket) -> str:

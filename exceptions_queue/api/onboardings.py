@@ -105,7 +105,7 @@ class OnboardingList(Representation):
         body = self.detail(receipt.run.onboarding_transaction_id, receipt.change_request)
         headers = {}
         if receipt.verdict is Verdict.CREATED:
-            headers["Location"] = body["url"]
+            headers["Location"] = str(body["url"])  # DRF marks links with a type of its own
         elif receipt.verdict is Verdict.REPLAYED:
             headers["Idempotent-Replayed"] = "true"
         return Response(body, STATUSES[receipt.verdict], headers=headers)

@@ -36,6 +36,7 @@ class ChooseMatchSerializer(RequestSerializer):
 
     external_id = StrictText(max_length=MAX_ID, required=False)
     create = StrictFlag(required=False)  # type: ignore[assignment]  # likewise
+    openapi_rules = {"oneOf": [{"required": ["external_id"]}, {"required": ["create"]}]}
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         if ("external_id" in attrs) == (attrs.get("create") is True):
@@ -76,6 +77,8 @@ class AssignSerializer(RequestSerializer):
 
     queue = serializers.ChoiceField(list(QUEUES.items()), required=False)
     owner = StrictText(max_length=150, required=False, allow_null=True, help_text="A username; null for nobody.")
+
+    openapi_rules = {"minProperties": 1}
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         if not attrs:

@@ -83,6 +83,7 @@ class EffectSerializer(serializers.Serializer[Any]):
 
 class TicketPreview(TicketView):
     serializer_class = EffectSerializer
+    pagination_class = None  # a run's steps are few, and OpenAPI would tell of pages
     scopes = {"GET": READERS}
 
     def known_parameters(self) -> frozenset[str]:

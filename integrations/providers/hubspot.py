@@ -17,6 +17,7 @@ too when HubSpot counts a new contact, deal or note of the record.
 import html
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from integrations.errors import Kind, ProviderError
 from integrations.http import segment
@@ -214,7 +215,10 @@ class HubSpot(CrmConnector):
         portal = self.option("portal_id")
         if not (portal and external_id):
             return ""
-        return f"https://app.hubspot.com/contacts/{portal}/record/{TYPE_IDS[kind]}/{external_id}"
+        own = self.connection.base_url.rstrip("/")
+        # An account that answers elsewhere, such as the sandbox, has its pages there too.
+        web = "https://app.hubspot.com" if urlsplit(own).hostname in (None, *self.hosts) else own
+        return f"{web}/contacts/{portal}/record/{TYPE_IDS[kind]}/{external_id}"
 
     def lookup_owner(self, *, domain: str, deal_id: str) -> OwnerFacts:
         deal = self._deal(deal_id)

@@ -50,6 +50,15 @@ class _Organizations(BaseModel):
     organizations: list[_Organization]
 
 
+class _Counts(BaseModel):
+    users_count: int
+    tickets_count: int
+
+
+class _Related(BaseModel):
+    organization_related: _Counts
+
+
 class _User(BaseModel):
     id: int | None
     """None only for the anonymous visitor that ``users/me`` may speak of."""
@@ -105,7 +114,7 @@ class Zendesk(HttpConnector):
             case "organization", "name":
                 listed = self._search({"name": key.value})
                 namesakes = [each for each in listed if _plain(each.name) == wanted]
-                return [self._found(each, conclusive=_lists(each, key.extra)) for each in namesakes]
+                return [self._namesake(each, key.extra) for each in namesakes]
             case "user", "email":
                 users = self._search_users(f'email:"{key.value.strip()}"')
                 return [self._found_user(each, key.within) for each in users if _plain(each.email or "") == wanted]
@@ -130,8 +139,16 @@ class Zendesk(HttpConnector):
         if self.option("shared_tickets").lower() in _TRUE:
             given["shared_tickets"] = True
         path = "/api/v2/organizations/create_or_update"
-        made = self.http.request("POST", path, json={"organization": given}, expect=_OneOrganization).data.organization
-        return Created(str(made.id), self._url(made.id))
+        try:
+            made = self.http.request("POST", path, json={"organization": given}, expect=_OneOrganization)
+        except ProviderError as error:
+            # A person has said that the organization which has the name is somebody else: a name is held only once.
+            other = str(params.get("name_if_taken") or "")
+            if error.kind is not Kind.CONFLICT or not other or "name" not in {each.name for each in error.fields}:
+                raise
+            given["name"] = other
+            made = self.http.request("POST", path, json={"organization": given}, expect=_OneOrganization)
+        return Created(str(made.data.organization.id), self._url(made.data.organization.id))
 
     def _create_user(self, params: dict[str, Any], reference: str) -> Created:
         given = {
@@ -248,13 +265,26 @@ class Zendesk(HttpConnector):
 
     def _found(self, made: _Organization, *, conclusive: bool = True) -> Found:
         evidence = {
-            "domains": ", ".join(made.domain_names),
-            "external id": made.external_id or "",
+            "domains": ", ".join(made.domain_names) or "none",
+            "external id": made.external_id or "none",
             "created": made.created_at,
         }
         shown = {name: value for name, value in evidence.items() if value}
         changed_at = moment(made.updated_at)
         return Found(str(made.id), made.name, self._url(made.id), shown, conclusive, changed_at=changed_at)
+
+    def _namesake(self, made: _Organization, domain: str) -> Found:
+        """One that a person is to decide on comes with the number of its users and tickets: an empty one is easier to judge."""
+        if _lists(made, domain):
+            return self._found(made)
+        found = self._found(made, conclusive=False)
+        try:
+            path = f"/api/v2/organizations/{made.id}/related"
+            related = self.http.request("GET", path, expect=_Related).data.organization_related
+        except ProviderError:
+            return found  # it is asked about just the same
+        counts = {"users": related.users_count, "tickets": related.tickets_count}
+        return replace(found, evidence=found.evidence | {name: str(count) for name, count in counts.items()})
 
     def _url(self, organization_id: int) -> str:
         return f"{self.connection.base_url.rstrip('/')}/agent/organizations/{organization_id}"
@@ -263,18 +293,22 @@ class Zendesk(HttpConnector):
 def _invalid(body: dict[str, Any], status: int) -> ProviderError:
     details = body.get("details")
     details = details if isinstance(details, dict) else {}
-    fields, taken = [], False
+    fields: list[FieldProblem] = []
+    taken = False
     for name, problems in details.items():
         for each in problems if isinstance(problems, list) else []:
             reason = str(each.get("description", "")) if isinstance(each, dict) else str(each)
-            fields.append(FieldProblem(str(name), reason, _PATHS.get(str(name), "")))
-            taken = taken or (isinstance(each, dict) and each.get("error") == "DuplicateValue" and name in _UNIQUE)
+            held = isinstance(each, dict) and each.get("error") == "DuplicateValue" and name in _UNIQUE
+            # A value that another one holds is not wrong: nobody should give the customer another name for it.
+            fields.append(FieldProblem(str(name), reason, "" if held else _PATHS.get(str(name), "")))
+            taken = taken or held
     message = "; ".join(each.reason for each in fields) or str(
         body.get("description") or body.get("error") or "no reason given"
     )
-    return ProviderError(
-        Kind.CONFLICT if taken else Kind.INVALID, f"Zendesk did not accept this: {message}", status, fields=fields
-    )
+    if taken:
+        advice = "Another one has it: link that one by its id if it is the right one, or have it renamed there"
+        return ProviderError(Kind.CONFLICT, f"Zendesk did not accept this: {message}. {advice}", status, fields=fields)
+    return ProviderError(Kind.INVALID, f"Zendesk did not accept this: {message}", status, fields=fields)
 
 
 def _organization_fields(params: dict[str, Any]) -> dict[str, Any]:

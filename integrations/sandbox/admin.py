@@ -11,6 +11,7 @@ from typing import Any
 from . import faults
 from .dialect import Answer, Dialect, as_seconds, iso
 from .store import Json, Row, Tx
+from .traffic import Traffic
 
 PREFIX = "/_sandbox/"
 FORMER_TOKENS = 20
@@ -24,6 +25,7 @@ class Lever:
     dialects: Mapping[str, Dialect]
     query: Mapping[str, str]
     body: Any
+    traffic: Traffic
 
     def dialect(self, name: Any) -> Dialect:
         if name not in self.dialects:
@@ -89,8 +91,18 @@ def _requests(lever: Lever) -> Json:
     return {"requests": lever.tx.ledger(lever.query.get("vendor"), int(lever.query.get("since", "0")), last)}
 
 
+def _traffic(lever: Lever) -> Json:
+    return {"traffic": lever.traffic.shown()}
+
+
+def _forget_traffic(lever: Lever) -> Json:
+    lever.traffic.forget()
+    return _traffic(lever)
+
+
 def _reset(lever: Lever) -> Json:
     reset(lever.tx, lever.dialects)
+    lever.traffic.forget()
     return {"status": "ok"}
 
 
@@ -180,5 +192,7 @@ _LEVERS: dict[tuple[str, str], Callable[[Lever], Json]] = {
     ("POST", "settings"): _change_settings,
     ("GET", "settings"): _settings,
     ("GET", "requests"): _requests,
+    ("GET", "traffic"): _traffic,
+    ("DELETE", "traffic"): _forget_traffic,
     ("POST", "reset"): _reset,
 }

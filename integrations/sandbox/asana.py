@@ -77,7 +77,7 @@ class Asana(Dialect):
     def _view(self, row: Row, body: Json | None = None) -> Json:
         stamps: Json = {}
         if row.kind in self.counted:
-            link = f"https://app.asana.com/0/{row.id}"
+            link = f"{self.origin}/asana/0/{row.id}"
             stamps = {"created_at": iso(row.created_at), "modified_at": iso(row.updated_at), "permalink_url": link}
         return {"gid": row.id, "resource_type": _RESOURCES[row.kind], **(body or row.body), **stamps}
 

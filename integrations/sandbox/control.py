@@ -106,6 +106,13 @@ class SandboxControl:
         """The ledger after row number ``since``, oldest first; ``last``: only so many, the newest."""
         return list(self._call("GET", "requests", query={"vendor": vendor, "since": since, "last": last})["requests"])
 
+    def most_at_once(self, vendor: str) -> int:
+        """How many requests the vendor had in hand at once, since the start, a reset or ``forget_traffic``."""
+        return int(self._call("GET", "traffic")["traffic"].get(vendor, {}).get("most", 0))
+
+    def forget_traffic(self) -> None:
+        self._call("DELETE", "traffic")
+
     def reset(self) -> None:
         self._call("POST", "reset", {})
 

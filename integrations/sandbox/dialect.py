@@ -97,6 +97,8 @@ class Dialect(ABC):
     defaults: ClassVar[Json] = {"search_lag": 0.0}
     #: whether its real rate limit says how long to wait
     sends_retry_after: ClassVar[bool] = True
+    #: where the sandbox listens, for the links that a vendor gives to its own pages
+    origin: str = ""
 
     def settings(self, tx: Tx) -> Json:
         tokens = {"tokens": [f"sandbox-{self.name}-token"]}

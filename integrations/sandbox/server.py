@@ -11,7 +11,7 @@ import struct
 import sys
 import threading
 import time
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -19,13 +19,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from . import admin, faults
+from . import admin, faults, pages
 from .asana import Asana
 from .dialect import Answer, Call, Dialect, Refused
 from .faults import Fault
 from .hubspot import HubSpot
 from .mail import Mail, MailServer
 from .store import Json, Store, Tx
+from .traffic import Traffic
 from .widgets import Widgets
 from .zendesk import Zendesk
 
@@ -62,6 +63,7 @@ class SandboxServer(ThreadingHTTPServer):
     def __init__(self, port: int, data: Path) -> None:
         self.store = Store(data)
         self.stopping = threading.Event()
+        self.traffic = Traffic()
         self.mail = Mail()
         dialects = (HubSpot(), Asana(), Zendesk(), Widgets(), self.mail)
         self.dialects: dict[str, Dialect] = {each.name: each for each in dialects}
@@ -70,6 +72,8 @@ class SandboxServer(ThreadingHTTPServer):
                 admin.reset(tx, self.dialects)
         self.store.close_thread()
         super().__init__(("127.0.0.1", port), Handler)
+        for each in dialects:
+            each.origin = f"http://127.0.0.1:{self.server_port}"
 
     def server_bind(self) -> None:
         # HTTPServer's own asks the resolver for this machine's name, which can take seconds.
@@ -87,16 +91,21 @@ class SandboxServer(ThreadingHTTPServer):
             super().handle_error(request, client_address)
 
     def answer(self, asked: Asked) -> tuple[Answer, Fault | None]:
-        for dialect in self.dialects.values():
-            if asked.path.startswith(f"{dialect.prefix}/"):
-                with self.store.transaction() as tx:
-                    return self._vendor(tx, dialect, asked)
+        if asked.method == "GET" and (place := pages.place(asked.path)):
+            with self.store.transaction() as tx:
+                return pages.page(tx, self.dialects, place), None
+        if dialect := self.vendor_of(asked.path):
+            with self.store.transaction() as tx:
+                return self._vendor(tx, dialect, asked)
         return self._control(asked), None
+
+    def vendor_of(self, path: str) -> Dialect | None:
+        return next((each for each in self.dialects.values() if path.startswith(f"{each.prefix}/")), None)
 
     def _control(self, asked: Asked) -> Answer:
         try:
             with self.store.transaction() as tx:
-                lever = admin.Lever(tx, self.dialects, asked.parameters, asked.parsed())
+                lever = admin.Lever(tx, self.dialects, asked.parameters, asked.parsed(), self.traffic)
                 return admin.handle(asked.method, asked.path, lever)
         except LookupError as error:
             return Answer(HTTPStatus.NOT_FOUND, {"error": str(error)})
@@ -193,7 +202,13 @@ class Handler(BaseHTTPRequestHandler):
         if len(raw) < int(length):
             self.close_connection = True  # the caller went away in the middle of its own request
             return
-        answer, fault = self.server.answer(Asked(str(self.command), parts.path, parts.query, raw, self))
+        asked = Asked(str(self.command), parts.path, parts.query, raw, self)
+        dialect = self.server.vendor_of(asked.path)
+        with self.server.traffic.request(dialect.name) if dialect else nullcontext():
+            self._answer(asked)
+
+    def _answer(self, asked: Asked) -> None:
+        answer, fault = self.server.answer(asked)
         match fault.kind if fault else "":
             case "timeout_before" | "timeout_after":
                 self._hold((fault and fault.delay) or faults.HOLD_SECONDS)
@@ -211,7 +226,7 @@ class Handler(BaseHTTPRequestHandler):
     def _refuse_body(self, status: HTTPStatus, path: str) -> None:
         """The body stays unread, so the connection cannot be used again."""
         self.close_connection = True
-        dialect = next((each for each in self.server.dialects.values() if path.startswith(f"{each.prefix}/")), None)
+        dialect = self.server.vendor_of(path)
         answer = dialect.refusal(status, status.phrase) if dialect else Answer(status, {"error": status.phrase})
         self._send(answer)
 

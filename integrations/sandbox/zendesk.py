@@ -152,6 +152,16 @@ class Zendesk(Dialect):
         rows = [row for row in rows if matches(call.tx.searchable(row, call.lag) or {}, field, value)]
         return self._found(call, "organizations", rows)
 
+    @route("GET", "/organizations/{id}/related")
+    def related_to_organization(self, call: Call, row_id: str) -> Answer:
+        row = self._row(call, "organizations", row_id)
+        held = {
+            kind: sum(str(each.body.get("organization_id") or "") == row.id for each in call.tx.rows(self.name, kind))
+            for kind in ("users", "tickets")
+        }
+        counts = {"users_count": held["users"], "tickets_count": held["tickets"]}
+        return Answer(HTTPStatus.OK, {"organization_related": counts})
+
     @route("GET", "/organizations/{id}")
     def organization(self, call: Call, row_id: str) -> Answer:
         return self._one(200, self._row(call, "organizations", row_id))

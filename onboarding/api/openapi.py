@@ -79,6 +79,17 @@ class ApiKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-c
         return {"type": "http", "scheme": "bearer", "description": "A key made with `manage.py create_api_key`."}
 
 
+class RequestExtension(OpenApiSerializerExtension):  # type: ignore[no-untyped-call]
+    """A request's body takes no other fields, and obeys the rules that its serializer declares."""
+
+    target_class = "onboarding.api.serializers.RequestSerializer"
+    match_subclasses = True
+
+    def map_serializer(self, auto_schema: Any, direction: str) -> dict[str, Any]:
+        schema: dict[str, Any] = auto_schema._map_serializer(self.target, direction, bypass_extensions=True)
+        return {**schema, "additionalProperties": False, **self.target.openapi_rules}
+
+
 class PayloadExtension(OpenApiSerializerExtension):  # type: ignore[no-untyped-call]
     """The payload as `/api/v1/schema/onboarding.json` has it."""
 

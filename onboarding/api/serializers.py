@@ -1,7 +1,7 @@
 """A run and its parts as the API shows them."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 
 from rest_framework import serializers
 
@@ -152,6 +152,9 @@ class RunDetailSerializer(RunSerializer):
 class RequestSerializer(serializers.Serializer[Any]):
     """A request's body. What it does not know is refused, not ignored."""
 
+    openapi_rules: ClassVar[dict[str, Any]] = {}
+    """What OpenAPI says of the whole body beyond its fields: which of them go together."""
+
     def to_internal_value(self, data: Any) -> Any:
         unknown = sorted(set(data) - set(self.fields)) if isinstance(data, dict) else []
         if unknown:
@@ -166,4 +169,6 @@ class StrictText(serializers.CharField):
     def to_internal_value(self, data: Any) -> str:
         if not isinstance(data, str):
             raise serializers.ValidationError("must be a text")
+        if self.max_length is not None and len(data) > self.max_length:
+            self.fail("max_length", max_length=self.max_length)  # as it was sent: the schema knows of no trimming
         return super().to_internal_value(data)

@@ -11,12 +11,12 @@ from django.db import transaction as db
 
 from integrations import clock, pace
 from integrations.errors import DeadlinePassed
+from integrations.failpoints import failpoint
 from integrations.models import Connection
 from integrations.words import Breaker
 from onboarding import audit
 from onboarding.engine import rollback
 from onboarding.engine.facts import digest_of, facts_of
-from onboarding.engine.failpoints import failpoint
 from onboarding.engine.locks import lock_run, retried
 from onboarding.engine.policy import ATTEMPTS_BEFORE_TICKET
 from onboarding.models import (
@@ -31,10 +31,9 @@ from onboarding.models import (
 from onboarding.signals import step_blocked
 from onboarding.steps.base import EnsureHandler, Facts, StepHandler, UpdateHandler
 from onboarding.steps.registry import HANDLERS
-from onboarding.words import Category, IntentState, Status, StepState, WaitsFor
+from onboarding.words import LEASED, Category, IntentState, Status, StepState, WaitsFor
 
 OVER = (StepState.SUCCEEDED, StepState.SKIPPED, StepState.COMPENSATED)
-LEASED = (StepState.RUNNING, StepState.COMPENSATING)
 SLOT_WAIT = timedelta(seconds=1)
 RESERVATION_WAIT = timedelta(seconds=3)
 
@@ -82,10 +81,7 @@ def claim(step_pk: int) -> Claim | None:
         return None
     with db.atomic():
         run = lock_run(run_pk)
-        failpoint("before-intent")
-        claimed = claim_locked(run, Step.objects.select_related("connection").get(pk=step_pk))
-    failpoint("after-intent")
-    return claimed
+        return claim_locked(run, Step.objects.select_related("connection").get(pk=step_pk))
 
 
 def claim_locked(run: OnboardingTransaction, step: Step) -> Claim | None:
@@ -128,6 +124,7 @@ def claim_locked(run: OnboardingTransaction, step: Step) -> Claim | None:
         intent.token, intent.send_by = step.token, send_by
         intent.save()
     audit.record(run, "onboarding.step.claimed", data={"step": step.key, "token": step.token})
+    failpoint("before-intent", step.uses)
     return Claim(step, run, handler, step.connection, facts, step.token, deadline, **details)
 
 
@@ -317,7 +314,18 @@ def _intent(
         intent.created_at = now
         intent.unknown_since = None
         intent.state = IntentState.OPEN
+        if handler.shared and (left := _left_open(step, intent.reference)):
+            intent.params, intent.request_hash = left.params, left.request_hash
+            intent.state, intent.job_id, intent.job_started_at = left.state, left.job_id, left.job_started_at
+            intent.unknown_since = left.unknown_since or left.send_by
     elif intent.state == IntentState.OPEN and intent.token == step.token and intent.unknown_since is None:
         # Its holder was lost between writing the intent and telling us how it ended: it may send until its send_by.
         intent.unknown_since = intent.send_by
     return intent
+
+
+def _left_open(step: Step, reference: str) -> Intent | None:
+    """A create of the same shared object by another run's step that was given up before it was known how it ended."""
+    unsettled = Intent.objects.filter(reference=reference, state__in=(IntentState.OPEN, IntentState.ACCEPTED))
+    given_up = unsettled.filter(step__uses=step.uses, step__connection=step.connection, step__state=StepState.SKIPPED)
+    return given_up.exclude(step=step).order_by("send_by").last()

@@ -10,10 +10,12 @@ from celery import current_app
 from django.conf import settings
 from django.db import transaction
 
+from integrations.failpoints import failpoint
 from onboarding.models import Step
 
 RUN_STEP = "onboarding.run_step"
 PROCESS_EVENT = "onboarding.process_event"
+PROBE = "onboarding.probe_connection"
 PAUSE_SECONDS = 5.0
 HINT_LIFETIME = timedelta(seconds=10)
 """A hint that led to no claim for this long is taken for lost."""
@@ -34,6 +36,7 @@ def hint_event(event_pk: int) -> None:
 
 
 def _hint_step(step_pk: int) -> None:
+    failpoint("before-dispatch")
     hoped = takes_hints()
     if not publish(RUN_STEP, step_pk) and hoped:
         # The row says that a hint is under way, and none is: let the next sweep see the step at once.

@@ -13,9 +13,9 @@ from django.conf import settings
 
 from integrations import clock
 from integrations.errors import DeadlinePassed, Kind, ProviderError
+from integrations.failpoints import failpoint
 from integrations.providers.base import Connector, Created, CreateSafety, Found, JobAccepted, MatchKey
 from onboarding.engine.claims import RESERVATION_WAIT, Claim, forget, reopen
-from onboarding.engine.failpoints import failpoint
 from onboarding.engine.outcomes import Ambiguous, Ensured, Failed, Outcome, UnknownOutcome, Waiting
 from onboarding.models import Intent, MatchChoice
 from onboarding.steps.base import EnsureHandler
@@ -31,6 +31,7 @@ def ensure(claim: Claim, handler: EnsureHandler, connector: Connector) -> Outcom
     outcome = storable(_find_or_create(claim, handler, connector), connector)
     if isinstance(outcome, Ensured):
         outcome = replace(outcome, awaited=handler.finished_by is not None and not outcome.done)
+        failpoint("before-tie")
         try:
             handler.settle(connector, outcome.external_id, claim.facts)
         except ProviderError as error:
@@ -165,7 +166,6 @@ def send(
     """Create once. ``replays``: an unknown outcome, where there is one, is not settled by a person."""
     intent = claim.intent
     assert intent is not None  # noqa: S101  (as above)
-    failpoint("before-send")
     try:
         made = connector.create(handler.kind, intent.params, intent.reference)
     except ProviderError as error:
@@ -206,8 +206,10 @@ def _existing(claim: Claim, handler: EnsureHandler, connector: Connector, error:
 
 
 def _poll(handler: EnsureHandler, connector: Connector, intent: Intent) -> Outcome:
+    failpoint("before-poll")
     try:
         made = connector.poll(handler.kind, intent.job_id)
+        failpoint("after-poll")
     except ProviderError as error:
         if error.kind is Kind.JOB_FAILED:
             return Failed(error, job_ended=True)

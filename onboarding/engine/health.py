@@ -9,9 +9,9 @@ from django.db.models import Max, Min, Q, QuerySet
 from integrations import clock
 from integrations.models import InboundEvent
 from integrations.words import Breaker
-from onboarding.engine.claims import LEASED
-from onboarding.engine.sweep import on_hold
+from onboarding.engine.line import on_hold
 from onboarding.models import Attempt, Step
+from onboarding.words import LEASED
 
 
 def standstill() -> str:

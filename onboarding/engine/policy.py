@@ -25,6 +25,8 @@ class Action(Enum):
 class Circumstances:
     """``attempts`` counts this failure; ``elapsed`` seconds since the first one; ``at_risk``: the P1 clock is half consumed.
 
+    ``parked``: the connection's breaker is open.
+
     ``jitter`` is a number from [0, 1), so that the decision is a function of its arguments.
     """
 
@@ -33,6 +35,7 @@ class Circumstances:
     at_risk: bool
     jitter: float
     base: float = 2.0
+    parked: bool = False
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,8 @@ def decide(error: ProviderError, facts: Circumstances) -> Decision:
             return Decision(Action.BLOCK, Category.NOT_CONFIGURED)
         case Kind.RATE_LIMIT:
             return _rate_limited(error, facts)
+        case Kind.SERVER if facts.parked:
+            return Decision(Action.PARK, Category.SERVER_ERROR)
         case Kind.SERVER:
             return _transient(Category.SERVER_ERROR, facts)
         case Kind.MALFORMED:

@@ -12,14 +12,16 @@ from django.db import DatabaseError, InterfaceError, OperationalError
 from django.db import transaction as db
 
 from integrations import clock, pace
+from integrations.errors import Kind
+from integrations.failpoints import failpoint
 from integrations.models import Connection
+from integrations.words import Breaker
 from onboarding import audit
 from onboarding.engine import entry, policy, rollback
 from onboarding.engine.advance import advance
-from onboarding.engine.claims import LEASED, Claim, claim_locked, may_be_done
+from onboarding.engine.claims import Claim, claim_locked, may_be_done
 from onboarding.engine.dispatch import hint_step
 from onboarding.engine.facts import item_after
-from onboarding.engine.failpoints import failpoint
 from onboarding.engine.locks import lock_run, retried
 from onboarding.engine.outcomes import (
     Ambiguous,
@@ -50,7 +52,7 @@ from onboarding.signals import kickoff_scheduled, step_blocked, step_retrying, s
 from onboarding.sla import p1_at_risk_from
 from onboarding.steps.base import EnsureHandler, StepHandler
 from onboarding.steps.registry import HANDLERS
-from onboarding.words import Category, IntentState, RunEventType, StepState, WaitsFor
+from onboarding.words import LEASED, Category, IntentState, RunEventType, StepState, WaitsFor
 
 RECORD_AGAIN_SECONDS = 1.0
 log = logging.getLogger(__name__)
@@ -123,6 +125,7 @@ def _record(claim: Claim, outcome: Outcome, *, inline: bool) -> Claim | None:
         if ready and not following:
             hint_step(ready.pk)
         run.save()
+        failpoint("result-recorded", step.uses)
         return following
 
 
@@ -216,7 +219,8 @@ def _apply(run: OnboardingTransaction, step: Step, claim: Claim, outcome: Outcom
             block(run, step, Category.UNKNOWN_OUTCOME, outcome.message)
         case Broken():
             block(run, step, Category.INTERNAL_ERROR, outcome.message)
-    step.save()
+    if step.state != StepState.SUCCEEDED:  # else it was saved before others were told
+        step.save()
 
 
 def _keep_object(run: OnboardingTransaction, step: Step, claim: Claim, outcome: Outcome, now: datetime) -> None:
@@ -291,22 +295,14 @@ def _map_one(
     connection: Connection,
     kind: str,
 ) -> None:
-    if step.mappings.filter(item=item, external_id=made.external_id).exists():
+    # The caller holds the run locked: nobody maps the item meanwhile, and no savepoint is needed.
+    mapping = step.mappings.filter(item=item).first() or ObjectMapping(transaction=run, step=step, item=item)
+    if mapping.pk and mapping.external_id == made.external_id:
         return  # looked at again
-    ObjectMapping.objects.update_or_create(
-        transaction=run,
-        step=step,
-        item=item,
-        defaults={
-            "connection": connection,
-            "kind": kind,
-            "external_id": made.external_id,
-            "url": made.url,
-            "created_by_us": made.created_by_us,
-            "how": made.how,
-            "created_at": now,
-        },
-    )
+    mapping.connection, mapping.kind, mapping.created_at = connection, kind, now
+    mapping.external_id, mapping.url = made.external_id, made.url
+    mapping.created_by_us, mapping.how = made.created_by_us, made.how
+    mapping.save()
     name = "onboarding.object.created" if made.created_by_us else "onboarding.object.linked"
     audit.record(run, name, data={"step": step.key, "kind": kind, "id": made.external_id, "how": made.how})
 
@@ -317,6 +313,7 @@ def _have(run: OnboardingTransaction, step: Step, claim: Claim, outcome: Ensured
     if following is not None:
         step.item, step.attempts, step.first_failed_at = following, 0, None
         step.wait(waits_for=WaitsFor.NOTHING, due_at=now)
+        failpoint("between-items")
         return
     told = _told(run, claim.handler)
     if outcome.awaited and not told:
@@ -393,7 +390,7 @@ def step_has_ticket(step: Step) -> bool:
     return bool(step.category)
 
 
-def policy_for(claim: Claim, outcome: Failed, attempts: int) -> policy.Decision:
+def policy_for(claim: Claim, outcome: Failed, attempts: int, *, parked: bool = False) -> policy.Decision:
     now = clock.now()
     began = claim.step.first_failed_at or now
     facts = policy.Circumstances(
@@ -402,21 +399,30 @@ def policy_for(claim: Claim, outcome: Failed, attempts: int) -> policy.Decision:
         at_risk=now >= p1_at_risk_from(claim.run) and claim.run.provisioned_at is None,
         jitter=random.random(),  # noqa: S311  (jitter)
         base=settings.RETRY_BASE_SECONDS,
+        parked=parked,
     )
     return policy.decide(outcome.error, facts)
 
 
 def _fail(run: OnboardingTransaction, step: Step, claim: Claim, outcome: Failed, now: datetime) -> None:
     error = outcome.error
-    step.first_failed_at = step.first_failed_at or now
-    parked = error.kind.value == Category.AUTH_ERROR
-    step.attempts += 0 if parked else 1
-    decision = policy_for(claim, outcome, step.attempts)
+    parked = error.kind is Kind.AUTH or (error.kind is Kind.SERVER and _is_parked(step))
+    if not parked:
+        step.first_failed_at = step.first_failed_at or now
+        step.attempts += 1
+    decision = policy_for(claim, outcome, step.attempts, parked=parked)
     step.http_status = error.http_status
     step.message = str(error)
     step.problems = [{"path": f.path, "name": f.name, "reason": f.reason} for f in error.fields]
     due = now + timedelta(seconds=decision.delay) if decision.delay is not None else None
     match decision.action:
+        case policy.Action.RETRY if not step_has_ticket(step):
+            step.wait(waits_for=WaitsFor.RETRY, due_at=due)
+            audit.record(run, "onboarding.step.retrying", data={"step": step.key, "status": error.http_status})
+        case _ if step.uses == entry.LOOKUP and error.kind is not Kind.AUTH:
+            # Nobody need mend the CRM's answer: a person can give the datum itself.
+            Attempt.objects.filter(step=step, token=claim.token).update(message=f"The CRM could not be asked: {error}")
+            _apply_facts(run, step, LookedUp({}), now)
         case policy.Action.PARK:
             # Due at once: what keeps it is the connection's open breaker, which no step row repeats.
             if step_has_ticket(step):
@@ -428,13 +434,6 @@ def _fail(run: OnboardingTransaction, step: Step, claim: Claim, outcome: Failed,
                 "onboarding.step.parked",
                 data={"step": step.key, "connection": claim.connection.slug if claim.connection else ""},
             )
-        case policy.Action.RETRY if not step_has_ticket(step):
-            step.wait(waits_for=WaitsFor.RETRY, due_at=due)
-            audit.record(run, "onboarding.step.retrying", data={"step": step.key, "status": error.http_status})
-        case _ if step.uses == entry.LOOKUP:
-            # Nobody need mend the CRM's answer: a person can give the datum itself.
-            Attempt.objects.filter(step=step, token=claim.token).update(message=f"The CRM could not be asked: {error}")
-            _apply_facts(run, step, LookedUp({}), now)
         case _:
             block(run, step, _category_of(run, decision.category), str(error), due_at=due)
 
@@ -444,6 +443,11 @@ def _category_of(run: OnboardingTransaction, category: Category) -> Category:
     if not run.is_rolling_back or category in (Category.AUTH_ERROR, Category.NOT_CONFIGURED):
         return category
     return Category.ROLLBACK_FAILED
+
+
+def _is_parked(step: Step) -> bool:
+    """Whether its connection's ticket covers the failure. A half-open breaker that it did not open again left it to the step."""
+    return step.connection is not None and step.connection.breaker == Breaker.OPEN
 
 
 def block(
@@ -467,3 +471,4 @@ def block(
         step_retrying.send(Step, step=step, requested=False)
     else:
         step_blocked.send(Step, step=step, fallback=fallback)
+    failpoint("exception-opened")

@@ -10,13 +10,13 @@ from datetime import datetime, timedelta
 
 from integrations import clock
 from integrations.errors import Kind, ProviderError
+from integrations.failpoints import failpoint
 from integrations.models import Connection
 from integrations.providers.base import Connector, CreateSafety, MatchKey
 from onboarding import audit
 from onboarding.engine.advance import advance, follow, is_rewritten, make_due
 from onboarding.engine.dispatch import hint_step
 from onboarding.engine.facts import facts_of, match_key_of
-from onboarding.engine.failpoints import failpoint
 from onboarding.engine.outcomes import Compensated, Failed, Outcome, TakenBack, UnknownOutcome, Waiting
 from onboarding.models import (
     Intent,

@@ -7,14 +7,15 @@ import time
 from django.db import DatabaseError, InterfaceError, OperationalError
 from django.db import connection as database
 
-from integrations import connections, providers
+from integrations import breaker, connections, providers
 from integrations.errors import DeadlinePassed, Kind, ProviderError
+from integrations.failpoints import failpoint
 from integrations.providers.base import Connector, CrmConnector
+from onboarding.engine import line
 from onboarding.engine.batch import ensure_batch
 from onboarding.engine.claims import Claim, claim
 from onboarding.engine.ensure import ensure
 from onboarding.engine.facts import digest_of
-from onboarding.engine.failpoints import failpoint
 from onboarding.engine.outcomes import Broken, Failed, LookedUp, Outcome, Written
 from onboarding.engine.record import break_step, record
 from onboarding.engine.rollback import compensate
@@ -23,8 +24,12 @@ from onboarding.payload.plausibility import customer_domain
 from onboarding.steps.base import EnsureHandler, UpdateHandler
 from onboarding.steps.registry import Missing
 
+ANSWERS = (Kind.FORBIDDEN, Kind.INVALID, Kind.CONFLICT, Kind.NOT_FOUND, Kind.JOB_FAILED)
+"""Failures that show a vendor at work."""
 CHAIN_SECONDS = 30.0
 """An inline chain gives its thread back after this."""
+LINE_SECONDS = 5.0
+"""From then on it goes on with no more steps of other runs, but leaves them to the next hint."""
 
 log = logging.getLogger(__name__)
 stopping = threading.Event()
@@ -35,12 +40,23 @@ def run_step(step_pk: int) -> None:
     """Do the step if it is due and free, and inline what becomes ready after it."""
     started = time.monotonic()
     current = _claim(step_pk)
-    while current:
+    while current is not None:
+        failpoint("after-intent", current.step.uses)
         outcome = perform(current)
         failpoint("before-result")
         may_go_on = not stopping.is_set() and time.monotonic() - started < CHAIN_SECONDS
-        current = record(current, outcome, inline=may_go_on)
-        failpoint("after-result")
+        following = record(current, outcome, inline=may_go_on)
+        failpoint("after-result", current.step.uses)
+        current = following or _next_in_line(current, started)
+
+
+def _next_in_line(done: Claim, started: float) -> Claim | None:
+    """The place that a step gave back at a paced connection goes to the next one there, of whatever run."""
+    if done.connection is None or (done.connection.limit is None and not done.connection.is_stopped):
+        return None
+    inline = not stopping.is_set() and time.monotonic() - started < LINE_SECONDS
+    pk = line.take_next(done.connection.pk, inline=inline)
+    return _claim(pk) if pk is not None else None
 
 
 def _claim(step_pk: int) -> Claim | None:
@@ -58,6 +74,16 @@ def perform(current: Claim) -> Outcome:
     """The vendor's part of a claimed step. Never raises: whatever happens is an outcome that will be recorded."""
     if database.in_atomic_block:
         raise RuntimeError("A vendor call inside a database transaction.")
+    outcome = _outcome_of(current)
+    try:
+        _tell_breaker(current, outcome)
+    except Exception:
+        # The outcome must still be recorded; the next call tells the breaker again.
+        log.exception("The breaker of step %s could not be told", current.step.pk)
+    return outcome
+
+
+def _outcome_of(current: Claim) -> Outcome:
     try:
         outcome = _perform(current)
     except DeadlinePassed:
@@ -98,7 +124,9 @@ def _perform(current: Claim) -> Outcome:
             before_write=lambda: _check_time(current),
         )
     except DatabaseError as error:
-        raise ProviderError(Kind.SERVER, f"The credentials could not be read ({type(error).__name__}).") from error
+        raise ProviderError(
+            Kind.SERVER, f"The credentials could not be read ({type(error).__name__}).", ours=True
+        ) from error
     if current.plan is not None and isinstance(current.handler, EnsureHandler):
         return compensate(current.plan, current.handler, connector)
     if isinstance(current.handler, EnsureHandler):
@@ -116,7 +144,9 @@ def _perform(current: Claim) -> Outcome:
 def _write(current: Claim, handler: UpdateHandler, connector: Connector) -> Written:
     """No intent is needed: written twice, it says the same."""
     params = handler.params(current.facts)
+    failpoint("before-update")
     connector.update(handler.kind, current.facts.related[handler.target], params)
+    failpoint("after-update")
     return Written(digest_of(params))
 
 
@@ -134,6 +164,17 @@ def _check_time(current: Claim) -> None:
     """Before each write: past ``send_by`` somebody else may hold the step."""
     if time.monotonic() > current.deadline:
         raise DeadlinePassed
+
+
+def _tell_breaker(current: Claim, outcome: Outcome) -> None:
+    """Whether the vendor works: a refusal is an answer, too. What says nothing of that is not counted."""
+    if current.connection is None or isinstance(outcome, Broken):
+        return
+    error = outcome.error if isinstance(outcome, Failed) else None
+    if error is None or error.kind in ANSWERS:
+        breaker.succeeded(current.connection)
+    elif error.kind is Kind.SERVER and not error.ours:
+        breaker.failed(current.connection, subject=f"step:{current.step.pk}", error=error)
 
 
 def _guard_credentials(current: Claim, error: ProviderError) -> None:

@@ -8,38 +8,36 @@ from datetime import datetime, timedelta
 from django.db import transaction as db
 from django.db.models import Exists, OuterRef, Q
 
-from integrations import clock, pace
+from integrations import breaker, clock, pace
+from integrations.failpoints import failpoint
 from integrations.models import InboundEvent
-from integrations.words import Breaker
 from onboarding.audit import anchors
-from onboarding.engine import dispatch, entry
-from onboarding.engine.claims import LEASED
+from onboarding.engine import dispatch, entry, line
 from onboarding.engine.dispatch import HINT_LIFETIME
 from onboarding.engine.locks import lock_run, retried
 from onboarding.engine.rollback import go_on
 from onboarding.models import OnboardingTransaction, Step
 from onboarding.signals import run_blocked
-from onboarding.steps.base import UpdateHandler
-from onboarding.steps.registry import HANDLERS
 from onboarding.words import Category, Status, StepState
 
 OUTSTANDING_HINTS = 300
 MOST_DOUBLINGS = 3  # 80 s: what a wiped broker costs at most
 UNDER_WAY = (Status.QUEUED, Status.PROVISIONING, Status.READY_FOR_KICKOFF, Status.ROLLING_BACK)
 STALLED_AFTER = timedelta(minutes=1)
-FOLLOWERS = [name for name, handler in HANDLERS.items() if isinstance(handler, UpdateHandler) and handler.follows_run]
 log = logging.getLogger(__name__)
 
 
 @dataclass
 class Due:
-    """Primary keys of what may be worked on now, most urgent first."""
+    """Primary keys of what may be worked on now, most urgent first (at paced connections after the others)."""
 
     steps: list[int] = field(default_factory=list)
     events: list[int] = field(default_factory=list)
+    probes: list[int] = field(default_factory=list)
+    """Connections whose open breaker is to be tried again."""
 
     def __bool__(self) -> bool:
-        return bool(self.steps or self.events)
+        return bool(self.steps or self.events or self.probes)
 
 
 def sweep() -> Due:
@@ -53,7 +51,10 @@ def sweep() -> Due:
         except Exception:
             # One run that cannot be woken must not hold up the others.
             log.exception("Run %s could not be woken", run_pk)
-    return Due(steps=_due_steps(now), events=_due_events(now))
+    due = Due(steps=_due_steps(now), events=_due_events(now), probes=breaker.take_due_probes(now))
+    if due:
+        failpoint("marked-due")
+    return due
 
 
 def _anchor() -> None:
@@ -69,6 +70,7 @@ def publish(due: Due) -> Due:
     return Due(
         steps=[pk for pk in due.steps if not dispatch.publish(dispatch.RUN_STEP, pk)],
         events=[pk for pk in due.events if not dispatch.publish(dispatch.PROCESS_EVENT, pk)],
+        probes=[pk for pk in due.probes if not dispatch.publish(dispatch.PROBE, pk)],
     )
 
 
@@ -79,21 +81,15 @@ def release(due: Due) -> None:
 
 
 def _due_steps(now: datetime) -> list[int]:
-    """Due or abandoned steps that no fresh hint stands for, marked as hinted. Parked ones stay where they are."""
-    free = Step.objects.exclude(connection__breaker=Breaker.OPEN).exclude(on_hold())
-    waiting = free.filter(hinted_until__gt=now, due_at__lte=now).count()
-    due = (
-        free.filter(Q(due_at__lte=now) | Q(lease_until__lt=now, state__in=LEASED))
-        .exclude(hinted_until__gt=now)
-        .order_by("due_at", "pk")
-        .only("pk", "due_at", "lease_until")[: max(0, OUTSTANDING_HINTS - waiting)]
-    )
-    return _mark(Step, list(due), now)
-
-
-def on_hold() -> Q:
-    """Steps of runs on hold, but for those that have told others of the run before: they tell of the hold too."""
-    return Q(transaction__held_at__isnull=False) & ~Q(uses__in=FOLLOWERS, written__gt="")
+    """Due or abandoned steps that no fresh hint stands for, marked as hinted: at a paced connection as many as it takes."""
+    paced = line.paced()
+    free = max(0, OUTSTANDING_HINTS - line.hinted().exclude(connection__in=paced).count())
+    steps = line.unhinted().only("pk", "due_at", "lease_until")
+    due = _mark(Step, list(steps.exclude(connection__in=paced)[:free]), now)
+    for connection in paced:
+        # A lost hint holds one of few places: however long the step has waited, for no longer than a young one's.
+        due += _mark(Step, list(steps.filter(connection=connection)[: line.room(connection)]), now, HINT_LIFETIME)
+    return due
 
 
 def _due_events(now: datetime) -> list[int]:
@@ -103,11 +99,16 @@ def _due_events(now: datetime) -> list[int]:
 
 
 @retried
-def _mark(model: type[Step] | type[InboundEvent], rows: Sequence[Step | InboundEvent], now: datetime) -> list[int]:
+def _mark(
+    model: type[Step] | type[InboundEvent],
+    rows: Sequence[Step | InboundEvent],
+    now: datetime,
+    most: timedelta | None = None,
+) -> list[int]:
     # hinted_until is no state: it only spares the broker, so no run is locked for it.
     by_lifetime: dict[timedelta, list[int]] = {}
     for row in rows:
-        by_lifetime.setdefault(hint_lifetime(row, now), []).append(row.pk)
+        by_lifetime.setdefault(most or hint_lifetime(row, now), []).append(row.pk)
     for lifetime, pks in by_lifetime.items():
         model._default_manager.filter(pk__in=pks).update(hinted_until=now + lifetime)
     return [row.pk for row in rows]

@@ -14,6 +14,7 @@ from django.conf import settings
 from django.db import transaction as db
 
 from integrations import clock
+from integrations.failpoints import failpoint
 from integrations.models import InboundEvent
 from integrations.providers import stripe
 from integrations.providers.stripe import NotAPayment, PaymentFacts, Refund, UnexpectedShape
@@ -87,6 +88,7 @@ def _process(event_pk: int) -> None:
         event.save()
         if had_failed:
             event_recovered.send(InboundEvent, event=event)
+        failpoint("event-processed")
 
 
 def _is_due(event: InboundEvent) -> bool:

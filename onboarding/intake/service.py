@@ -8,6 +8,7 @@ from typing import Any
 from django.db import transaction as db
 
 from integrations import clock
+from integrations.failpoints import failpoint
 from onboarding import audit
 from onboarding.engine import entry
 from onboarding.engine.locks import lock_run, retried
@@ -111,6 +112,7 @@ def _create(
     run_accepted.send(OnboardingTransaction, run=run)
     entry.admit(run, actor=actor)
     run.save()
+    failpoint("accepting")
     return run
 
 

@@ -6,6 +6,7 @@ from typing import Literal
 from django.db import transaction as db
 
 from integrations import clock
+from integrations.failpoints import failpoint
 from onboarding import audit
 from onboarding.engine.advance import advance
 from onboarding.engine.facts import facts_of
@@ -60,6 +61,7 @@ def replay(run_pk: int, from_step: str, *, actor: str) -> None:
         run = lock_run(run_pk)
         reopen_from(run, _first(run, from_step), actor=actor)
         run.save()
+        failpoint("person-acted")
 
 
 def reopen_from(run: OnboardingTransaction, first: Step, *, actor: str) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 from django.db import transaction as db
 
 from integrations import clock
+from integrations.failpoints import failpoint
 from onboarding import audit
 from onboarding.engine import entry
 from onboarding.engine.advance import advance, follow, tell_end
@@ -45,6 +46,7 @@ def hold(run_pk: int, *, actor: str, reason: str) -> None:
         audit.record(run, "onboarding.run.held", actor=actor)
         follow(run)
         run.save()
+        failpoint("person-acted")
 
 
 @retried
@@ -62,6 +64,7 @@ def resume(run_pk: int, *, actor: str) -> None:
         run.save()
         for pk in run.steps.filter(due_at__lte=clock.now()).values_list("pk", flat=True):
             hint_step(pk)
+        failpoint("person-acted")
 
 
 @retried
@@ -85,6 +88,7 @@ def cancel(run_pk: int, *, actor: str, reason: str) -> None:
         run_cancelled.send(OnboardingTransaction, run=run, at=now)
         follow(run)
         run.save()
+        failpoint("person-acted")
 
 
 @retried
@@ -128,6 +132,8 @@ def receive_event(
     with db.atomic():
         run = lock_run(run_pk)
         try:
-            return report(run, kind=kind, event_id=event_id, occurred_at=occurred_at, data=data, actor=actor)
+            new = report(run, kind=kind, event_id=event_id, occurred_at=occurred_at, data=data, actor=actor)
         except AnotherEvent as error:
             raise Refused(str(error)) from None
+        failpoint("person-acted")
+        return new

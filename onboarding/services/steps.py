@@ -5,7 +5,10 @@ from contextlib import suppress
 from django.db import transaction as db
 
 from integrations import clock
+from integrations.failpoints import failpoint
+from integrations.models import Connection
 from onboarding import audit
+from onboarding.engine import entry, line
 from onboarding.engine.advance import advance, follows_run
 from onboarding.engine.dispatch import hint_step
 from onboarding.engine.facts import match_key_of
@@ -29,6 +32,7 @@ def retry_step(step_pk: int, *, actor: str) -> None:
             raise Refused(f"The step {step.key} is {step.get_state_display().lower()}; there is nothing to retry.")
         try_again(run, step, actor=actor, name="onboarding.step.retry-requested")
         run.save()
+        failpoint("person-acted")
 
 
 @retried
@@ -49,6 +53,10 @@ def connection_restored(system: str, connection_pk: int) -> None:
     lacking = waiting.filter(category__in=(Category.NOT_CONFIGURED, Category.AUTH_ERROR))
     for pk in lacking.values_list("pk", flat=True):
         retry_if_possible(pk, actor=audit.SYSTEM)
+    line.begin(connection_pk)
+    if Connection.objects.get(pk=connection_pk).limit is not None:
+        line.take_next(connection_pk, inline=False)
+        return
     for pk in waiting.filter(connection_id=connection_pk, due_at__isnull=False).values_list("pk", flat=True)[:300]:
         hint_step(pk)
 
@@ -79,6 +87,7 @@ def skip_step(step_pk: int, *, actor: str, reason: str, with_dependents: bool = 
         _skip(run, step, actor=actor, reason=text)
         for other in needing:
             _skip(run, other, actor=actor, reason=f"Needs {step.key}, which was skipped: {text}")
+        entry.admit(run, actor=actor)  # the look-up at the gate, say: whoever was to be asked after it is asked now
         go_on(run)
         run.save()
 

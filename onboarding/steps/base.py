@@ -107,6 +107,10 @@ class EnsureHandler(StepHandler):
     def keys(self, facts: Facts, reference: str) -> list[MatchKey]:
         """How to find it, strongest first."""
 
+    def name_if_taken(self, facts: Facts) -> str:  # noqa: ARG002
+        """What it is called where a person wants a new one and another one holds its name; empty: names need not be unique."""
+        return ""
+
     @abstractmethod
     def params(self, facts: Facts) -> dict[str, Any]:
         """What is sent to create it."""

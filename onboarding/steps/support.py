@@ -5,6 +5,7 @@ from typing import Any
 
 from integrations.providers.base import Connector, MatchKey
 from integrations.words import System
+from onboarding.models import MatchChoice
 from onboarding.payload.plausibility import customer_domain
 from onboarding.steps.base import CustomerHandler, EnsureHandler, Facts, bounded
 from onboarding.steps.registry import register
@@ -25,7 +26,19 @@ class Organization(CustomerHandler):
 
     def params(self, facts: Facts) -> dict[str, Any]:
         domain = customer_domain(facts.content)
-        return {"name": facts.get("customer.legal_name"), "domains": [domain] if domain else []}
+        params = {"name": facts.get("customer.legal_name"), "domains": [domain] if domain else []}
+        if self._is_to_be_new(facts):
+            params["name_if_taken"] = self.name_if_taken(facts)
+        return params
+
+    def name_if_taken(self, facts: Facts) -> str:
+        apart = customer_domain(facts.content) or facts.get("commercial.billing_email")
+        return f"{facts.get('customer.legal_name')} ({apart or facts.run_id})"
+
+    def _is_to_be_new(self, facts: Facts) -> bool:
+        """A person has seen who holds the name, and said that it is another customer."""
+        chosen = MatchChoice.objects.filter(kind=self.kind, match_key=self.match_key(facts))
+        return chosen.filter(external_id="", connection__system=self.system).exists()
 
 
 @register

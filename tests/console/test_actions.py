@@ -6,6 +6,7 @@ from exceptions_queue.actions import ACTIONS
 from exceptions_queue.models import Ticket
 from integrations.models import Connection
 from integrations.sandbox.control import SandboxControl
+from integrations.words import Breaker
 from onboarding import services
 from onboarding.models import AuditEntry, MatchChoice, ObjectMapping, OnboardingTransaction
 from onboarding.words import Status
@@ -80,7 +81,7 @@ def test_sales_may_not_link_objects(ambiguous: Ticket, as_: As) -> None:
 def test_sales_may_not_act_on_supports_ticket(support_ticket: Ticket, as_: As) -> None:
     shown = as_("sales").get(page(support_ticket))
     assert "This ticket is in another queue's hands" in text(shown)
-    assert "Use this one" not in text(shown)
+    assert "Yes, use it" not in text(shown)
     for name, data in (
         ("choose-match", {"create": "true"}),
         ("retry", {}),
@@ -100,10 +101,39 @@ def test_support_links_its_own_objects(support_ticket: Ticket, as_: As, drain: D
     assert ObjectMapping.objects.get(step__key="support.organization").external_id == wanted
 
 
+def test_a_new_organization_beside_a_namesake_says_what_it_will_be_called(
+    support_ticket: Ticket, as_: As, drain: Drain
+) -> None:
+    browser = as_("support")
+    shown = text(browser.get(page(support_ticket)))
+    assert "Is this Beta Works?" in shown
+    assert "it is called “Beta Works (beta-works.com)”" in shown
+    browser.post(act(support_ticket, "choose-match"), {"create": "true"})
+    drain()
+    assert ObjectMapping.objects.get(step__key="support.organization").created_by_us
+
+
+@pytest.mark.parametrize("wrong", ["abc/../1", "..", "a b", "https://acme.zendesk.com/agent/1", "1?x=2", "x\u200b1"])
+def test_an_id_that_is_none_is_told_beside_the_field(support_ticket: Ticket, as_: As, wrong: str) -> None:
+    answer = as_("support").post(act(support_ticket, "link-object"), {"external_id": wrong})
+    assert answer.status_code == 422
+    assert "give the id alone" in text(answer)
+    assert not MatchChoice.objects.exists()
+
+
+def test_a_choice_behind_an_open_breaker_waits_for_the_connection(support_ticket: Ticket, as_: As) -> None:
+    Connection.objects.filter(slug="zendesk").update(breaker=Breaker.OPEN)
+    data = {"external_id": support_ticket.candidates[0]["external_id"]}
+    shown = text(as_("support").post(act(support_ticket, "choose-match"), data, follow=True))
+    assert "It goes on as soon as the connection zendesk is mended." in shown
+    assert "any moment now" not in shown
+    assert "tried again now" not in shown
+
+
 def test_a_lead_assigns_and_the_new_owner_acts(support_ticket: Ticket, as_: As) -> None:
     answer = as_("lead").post(act(support_ticket, "assign"), {"queue": "support-ops", "owner": "sales"}, follow=True)
     assert "Assigned to Support operations, sales." in text(answer)
-    assert "Use this one" in text(as_("sales").get(page(support_ticket)))
+    assert "Yes, use it" in text(as_("sales").get(page(support_ticket)))
     assert as_("support").post(act(support_ticket, "assign"), {"queue": "finance"}).status_code == 403
 
 

@@ -104,7 +104,7 @@ def test_sales_fills_in_what_is_missing_and_watches_the_run_complete(
 
 def test_a_choice_is_made_with_the_keyboard(ambiguous: Ticket, sales: Page, drain: Drain) -> None:
     sales.goto(page(ambiguous))
-    use = sales.get_by_role("button", name="Use Beta Works GmbH")
+    use = sales.get_by_role("button", name="Use this one: Beta Works GmbH")
     use.focus()
     use.press("Enter")
     expect(sales.get_by_text("Your choice is kept for this customer")).to_be_visible()

@@ -1,14 +1,24 @@
 """Connections: testing, credentials that go in and never come out, and what waits going on."""
 
-import pytest
+from datetime import timedelta
+from io import StringIO
 
+import pytest
+from django.core.management import call_command
+
+from exceptions_queue import scheduling
 from exceptions_queue.models import Ticket
+from integrations import clock
 from integrations.models import Connection
+from integrations.sandbox.control import SandboxControl
 from integrations.words import Breaker
-from onboarding.models import AuditEntry, OnboardingTransaction
+from onboarding.engine import claims
+from onboarding.engine import run as engine
+from onboarding.engine.record import record
+from onboarding.models import AuditEntry, OnboardingTransaction, Step
 from onboarding.words import Status
 from tests.conftest import Drain
-from tests.console.conftest import CONNECTIONS, As, page, text
+from tests.console.conftest import CONNECTIONS, As, Pay, page, text
 
 NEW = "the-new-token-of-hubspot"
 
@@ -127,3 +137,53 @@ def test_mail_has_neither_credentials_nor_an_address(smtp: Connection, as_: As) 
         follow=True,
     )
     assert Connection.objects.get(pk=smtp.pk).options["reply_to"] == "help@firstvalue.example", text(answer)
+
+
+# --- A vendor that does not answer ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def outage(pay: Pay, connections: dict[str, Connection], sandbox: SandboxControl, drain: Drain) -> Ticket:
+    """Three runs parked behind HubSpot, which fails at everything."""
+    sandbox.add_fault("hubspot", "error_before")
+    for name in ("one", "two", "three"):
+        pay(name)
+    drain()
+    return Ticket.objects.get(connection=connections["hubspot"])
+
+
+def test_an_outage_is_told_with_its_next_try(outage: Ticket, connections: dict[str, Connection], as_: As) -> None:
+    engineer = as_("engineer")
+    shown = text(engineer.get(page(outage)))
+    assert "HubSpot does not work; 3 runs wait" in shown
+    assert "Firstvalue tries again by itself" in shown
+    assert "Enter new credentials" not in shown
+    here = text(engineer.get(url(connections["hubspot"])))
+    assert "Calls have stopped; 3 runs wait. It is tried again by itself" in here
+    assert "Does not work next try" in text(engineer.get(CONNECTIONS))
+    assert "3 steps wait · next try" in text(engineer.get("/admin/"))
+    out = StringIO()
+    call_command("connection", "list", stdout=out)
+    assert "open breaker (server errors, next try in" in out.getvalue()
+
+
+def test_after_a_probe_in_vain_the_ticket_says_so(outage: Ticket, as_: As) -> None:
+    clock.shift(timedelta(seconds=11))
+    scheduling.one_pass(publish=False)
+    assert "in vain; the next try is" in text(as_("engineer").get(page(outage)))
+
+
+def test_a_release_shows_how_many_are_left(outage: Ticket, sandbox: SandboxControl, as_: As) -> None:
+    sandbox.clear_faults()
+    engineer = as_("engineer")
+    assert outage.connection
+    answer = text(engineer.post(url(outage.connection, "test"), follow=True))
+    assert "3 of 3 runs left, at most 1 at once now" in answer
+    assert "What was parked goes on: 3 of 3 runs left." in text(engineer.get(page(outage)))
+    hubspot = Connection.objects.get(slug="hubspot")
+    first = Step.objects.filter(connection=hubspot, due_at__isnull=False).order_by("due_at").first()
+    assert first
+    claim = claims.claim(first.pk)
+    assert claim
+    record(claim, engine.perform(claim), inline=False)
+    assert "2 of 3 runs left, at most 2 at once now" in text(engineer.get(url(hubspot)))

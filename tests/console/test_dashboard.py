@@ -10,6 +10,9 @@ from exceptions_queue.models import Ticket
 from integrations import pace
 from integrations.models import Connection
 from integrations.sandbox.control import SandboxControl
+from onboarding import services
+from onboarding.models import OnboardingTransaction
+from onboarding.words import Status
 from tests.conftest import Drain
 from tests.console.conftest import QUEUE, RUNS, As, Pay, act, open_ticket, page, text
 from tests.console.test_lists import queries
@@ -67,7 +70,7 @@ def test_runs_at_risk_stand_there_until_they_are_set_up(
     pay("done", minutes_ago=50)
     drain()
     shown = home(as_("support"))
-    assert "At risk · 1 " in shown
+    assert "Late or at risk · 1 " in shown
     assert "Risky Works at risk, 13 min left Blocked: waits for Sales operations" in shown
     assert "Early Works" not in shown
     assert "Done Works" not in shown
@@ -89,7 +92,7 @@ def test_engineers_see_how_each_connection_is(refused: Ticket, connections: dict
     Connection.objects.filter(slug="zendesk").update(enabled=False)
     shown = home(as_("engineer"))
     assert "hubspot Credentials refused CRM · HubSpot · 1 step waits" in shown
-    assert "asana Slowed down, goes on in" in shown
+    assert "asana Slowed down Delivery · Asana · goes on in" in shown
     assert "zendesk Switched off Support · Zendesk" in shown
     assert "HubSpot refuses our credentials; 1 run waits" in shown
     Connection.objects.filter(slug="asana").update(paused_until=None, pace=None)
@@ -113,13 +116,20 @@ def test_runs_today_add_up_and_lead_to_their_lists(
     drain()
     pay("stuck", commercial__term=None)
     pay("moving")
+    services.hold(pay("held").pk, actor="lead", reason="They asked us to")
+    services.cancel(pay("gone").pk, actor="lead", reason="They withdrew")
+    kickoff = pay("kickoff")
+    OnboardingTransaction.objects.filter(pk=kickoff.pk).update(status=Status.READY_FOR_KICKOFF)
     pay("yesterday", minutes_ago=60 * 24, commercial__term=None)
     tiles = {tile.label: tile for tile in as_("sales").get(HOME).context["today"]}
     assert {label: tile.count for label, tile in tiles.items()} == {
-        "paid today": 3,
+        "paid today": 6,
         "complete": 1,
         "under way": 1,
+        "set up": 1,
         "blocked": 1,
+        "on hold": 1,
+        "given up": 1,
     }
     listed = {label: text(as_("sales").get(tile.link)) for label, tile in tiles.items()}
     assert {label: words.count(" Works") for label, words in listed.items()} == {

@@ -114,5 +114,5 @@ def test_the_second_of_two_people_reads_that_it_is_resolved(
 def test_a_fixed_run_behind_a_broken_connection_says_so(pay: Pay, refused: Ticket, as_: As, drain: Drain) -> None:
     ticket = open_ticket(pay("gamma", commercial__term=None))
     answer = as_("sales").post(act(ticket, "fix"), {"commercial.term": "annual"}, follow=True)
-    assert "The run now waits until a connection is mended." in text(answer)
+    assert "The run now waits until a connection works again." in text(answer)
     assert 'data-moving="0"' in answer.content.decode()

@@ -180,7 +180,7 @@ def test_a_bulk_retry_asks_for_permission_ticket_by_ticket(support_ticket: Ticke
 
 def test_connections_are_listed_for_engineers_alone(refused: Ticket, as_: As) -> None:
     shown = text(as_("engineer").get(CONNECTIONS))
-    assert "Stopped: credentials refused" in shown
+    assert "Credentials refused" in shown
     assert "1 run waits" in shown
     assert as_("sales").get(CONNECTIONS).status_code == 403
 

@@ -124,7 +124,7 @@ def test_a_branch_fails_alone(accept: Accept, drain: Drain, sandbox: SandboxCont
 def test_a_branch_that_passes_after_all_resolves_its_ticket(
     accept: Accept, drain: Drain, sandbox: SandboxControl
 ) -> None:
-    sandbox.add_fault("zendesk", "error_before", count=7)
+    sandbox.add_fault("zendesk", "error_before", method="POST", count=7)  # the probe reads, and passes
     run = accept()
     drain()
     assert status_of(run) == Status.COMPLETE

@@ -9,15 +9,16 @@ from django.core.mail import EmailMessage
 from django.db import transaction
 
 from exceptions_queue import alerts, business_calendar, sla, tickets
+from exceptions_queue.admin import looks
 from exceptions_queue.models import Alert, AlertState, ClockState, Milestone, SlaClock, Ticket, TicketStatus
 from integrations import clock
 from integrations.models import Connection
-from onboarding import signals
+from onboarding import services, signals
 from onboarding.engine.locks import lock_run
 from onboarding.engine.record import block
 from onboarding.models import AuditEntry, OnboardingTransaction, Step
 from onboarding.sla import KICKOFF
-from onboarding.words import Category, StepState
+from onboarding.words import Category, Status, StepState
 from tests.engine.conftest import Accept, step_of, ticket_of
 
 Mails = list[EmailMessage]
@@ -337,3 +338,11 @@ def test_open_tickets_become_due_by_the_next_clock(accepted: OnboardingTransacti
     assert ticket.sla_due == accepted.occurred_at + timedelta(minutes=30)
     to_be_scheduled(accepted)
     assert Ticket.objects.get(pk=ticket.pk).sla_due == p2(accepted).due_at
+
+
+def test_a_skipped_kickoff_calls_the_clock_off_and_says_so(ready: OnboardingTransaction) -> None:
+    services.skip_step(step_of(ready, "kickoff").pk, actor="kim", reason="They need none")
+    assert p2(ready).state == ClockState.CANCELLED
+    run = fresh(ready)
+    assert run.status == Status.COMPLETE
+    assert looks.run_sla(run).text == "kickoff skipped"

@@ -1,5 +1,7 @@
 """What is there already: conflicts, namesakes and several matches."""
 
+from typing import Any
+
 import pytest
 import requests
 
@@ -86,7 +88,7 @@ def test_a_name_that_search_shows_too_late_is_met_as_a_duplicate_value(
     settled()
 
 
-def test_a_name_that_search_never_shows_is_asked_about_with_its_field(
+def test_a_name_that_search_never_shows_is_supports_to_look_at(
     accept: Accept, drain: Drain, settled: Settled, sandbox: SandboxControl, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sandbox.seed("zendesk", "organizations", [{"name": "Acme Logistics"}])
@@ -95,7 +97,39 @@ def test_a_name_that_search_never_shows_is_asked_about_with_its_field(
     drain()
     ticket = ticket_of(run, "support.organization")
     assert ticket.category == Category.VALIDATION_ERROR
-    assert [problem["path"] for problem in ticket.problems] == ["customer.legal_name"]
+    # Another name for the customer is no way out.
+    assert [problem["path"] for problem in ticket.problems] == [""]
+    assert ticket.queue == "support-ops"
+    assert "link-object" in {action.name for action in actions.available(ticket, KIM)}
+    settled()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "name"),
+    [
+        ({}, "Acme Logistics (acme-logistics.com)"),
+        (
+            {
+                "customer__domain": "",
+                "customer__no_domain": True,
+                "commercial__billing_email": "pay@acme-logistics.com",
+            },
+            "Acme Logistics (pay@acme-logistics.com)",
+        ),
+    ],
+)
+def test_a_new_organization_beside_a_namesake_is_told_apart_by_its_name(
+    overrides: dict[str, Any], name: str, accept: Accept, drain: Drain, sandbox: SandboxControl, settled: Settled
+) -> None:
+    sandbox.seed("zendesk", "organizations", [{"name": "Acme Logistics"}])
+    run = accept(**overrides)
+    drain()
+    actions.perform(ticket_of(run, "support.organization").pk, "choose-match", KIM, create=True)
+    drain()
+    assert status_of(run) == Status.COMPLETE, shown(run)
+    made = run.mappings.get(kind="organization").external_id
+    names = {each["id"]: each["body"]["name"] for each in sandbox.objects("zendesk", "organizations")}
+    assert names[made] == name
     settled()
 
 

@@ -77,7 +77,7 @@ class Installation:
         )
         wait_for("the web answers", self._answers)
         self.key = self.manage("create_api_key", "tests", "--scope", "operate").splitlines()[-1]
-        self._connect()
+        self.connect()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -143,7 +143,7 @@ class Installation:
         except requests.RequestException:
             return False
 
-    def _connect(self) -> None:
+    def connect(self) -> None:
         for slug, system, path, options in (
             ("hubspot", "crm", "/hubspot", []),
             ("zendesk", "support", "/zendesk", []),

@@ -1,5 +1,10 @@
 """The levers of the console's sandbox page."""
 
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import requests
+
 from integrations.sandbox.control import SandboxControl
 
 from .conftest import Vendor
@@ -45,3 +50,21 @@ def test_none_gives_a_setting_its_usual_value_back(control: SandboxControl):
     assert usual > 0
     assert control.configure("hubspot", search_lag="never")["search_lag"] == "never"
     assert control.configure("hubspot", search_lag=None)["search_lag"] == usual
+
+
+def test_the_most_requests_in_hand_at_once_are_counted(hubspot: Vendor, control: SandboxControl):
+    hubspot.get("/crm/v3/owners")
+    assert control.most_at_once("hubspot") == 1
+    control.add_fault("hubspot", "timeout_before", delay=0.5, count=3)
+
+    def unanswered() -> None:
+        with pytest.raises(requests.RequestException):
+            hubspot.get("/crm/v3/owners")
+
+    with ThreadPoolExecutor(3) as pool:
+        for done in [pool.submit(unanswered) for _ in range(3)]:
+            done.result()
+    assert control.most_at_once("hubspot") == 3
+    assert control.most_at_once("asana") == 0
+    control.forget_traffic()
+    assert control.most_at_once("hubspot") == 0

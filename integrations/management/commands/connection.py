@@ -8,7 +8,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from integrations import connections
+from integrations import clock, connections
 from integrations.management.plain import without_call_logs
 from integrations.models import Connection
 from integrations.words import Breaker, Environment, System
@@ -83,7 +83,7 @@ class Command(BaseCommand):
             result = connections.close_after_probe(connection.pk, "command line")
         if not result.ok:
             raise CommandError(f"{slug}: {result.message}")
-        again = " Its breaker is closed again." if connection.breaker == Breaker.OPEN else ""
+        again = " Its breaker is closed again." if connection.is_stopped else ""
         self.stdout.write(f"{slug}: {result.message}.{again}")
 
 
@@ -105,8 +105,17 @@ def _secret_value(name: str, value: str) -> str:
         raise CommandError(f"The secret {name} could not be read from its file: {problem}") from None
 
 
+def _state(connection: Connection) -> str:
+    if connection.breaker == Breaker.OPEN and connection.probe_at is not None:
+        seconds = max(0, round((connection.probe_at - clock.now()).total_seconds()))
+        return f"open breaker (server errors, next try in {seconds} s)"
+    if connection.is_stopped:
+        return "half-open breaker" if connection.breaker == Breaker.HALF_OPEN else "open breaker (credentials refused)"
+    return "ready" if connection.pace is None else f"ready, {connection.pace} at once"
+
+
 def _row(connection: Connection) -> tuple[str, ...]:
-    state = "open breaker" if connection.breaker == Breaker.OPEN else "ready"
+    state = _state(connection)
     secrets = sorted({row.name for row in connection.secret_rows.all() if row.active})
     return (
         connection.slug,

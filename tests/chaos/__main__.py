@@ -1,0 +1,29 @@
+"""``python -m tests.chaos``: the whole matrix, on SQLite and on PostgreSQL; a table of its rows for each.
+
+``CHAOS_SEED=`` repeats what was chosen by chance; ``CHAOS_ROWS=crash/after-send,vendor/*`` selects rows (comma-separated
+globs over ``group/name/vendor kind``); ``CHAOS_DATABASES=sqlite`` one database.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def main(arguments: list[str]) -> int:
+    os.environ["CHAOS"] = "1"
+    from tests.chaos import matrix
+
+    elsewhere = [row.test for row in matrix.ROWS if row.test and row.is_selected]
+    failed = False
+    for database in os.environ.get("CHAOS_DATABASES", "sqlite,postgres").split(","):
+        environment = {**os.environ, "FIRSTVALUE_TEST_BACKEND": database, "CHAOS_SEED": str(matrix.SEED)}
+        command = [sys.executable, "-m", "pytest", "tests/chaos", *elsewhere, *arguments]
+        failed |= subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode != 0
+    return int(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,470 @@
+"""Runs and their steps, in whatever order claims, answers, late answers, people and time may come."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from functools import partial
+
+from django.conf import settings
+from django.db.models import Q
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+
+from exceptions_queue import sla
+from exceptions_queue.models import UNRESOLVED, SlaClock, Ticket
+from integrations import clock
+from integrations import connections as connection_services
+from integrations.models import Connection
+from integrations.words import Breaker
+from onboarding import audit, services
+from onboarding.engine import claims, sweep
+from onboarding.engine import run as engine
+from onboarding.engine.advance import is_rewritten
+from onboarding.engine.claims import Claim
+from onboarding.engine.outcomes import Outcome
+from onboarding.engine.policy import ATTEMPTS_IN_ALL
+from onboarding.engine.record import record
+from onboarding.intake import service
+from onboarding.models import ObjectMapping, OnboardingTransaction, Reservation, Step
+from onboarding.queues import QUEUES
+from onboarding.services import Refused
+from onboarding.steps.registry import HANDLERS
+from onboarding.words import Category, RunEventType, Status, StepState, WaitsFor
+from tests.conftest import next_due
+from tests.machines.budget import budget
+from tests.machines.conftest import Afresh, payment
+from tests.machines.vendor import FAULTS, Fault, World
+
+UNDER_WAY = (Status.PROVISIONING, Status.READY_FOR_KICKOFF)
+GATE = (Status.QUEUED, Status.AWAITING_DATA)
+LEGAL = {
+    Status.QUEUED: set(Status),
+    Status.AWAITING_DATA: set(Status) - {Status.QUEUED},
+    Status.PROVISIONING: set(Status) - set(GATE),
+    Status.READY_FOR_KICKOFF: set(Status) - set(GATE),
+    Status.COMPLETE: set(Status) - {*GATE, Status.CANCELLED},
+    Status.CANCELLED: {Status.CANCELLED},
+}
+"""From where a run was before one rule to where it may be after it."""
+MOST_RUNS = 3
+PICK = st.integers(0, 40)
+LOST = [fault for fault in FAULTS if fault.after]
+FAULT = st.one_of(st.none(), st.sampled_from(LOST), st.sampled_from(FAULTS))
+
+
+@dataclass
+class Held:
+    """A claim in some worker's hands: not performed yet, or with its outcome not recorded yet."""
+
+    claim: Claim
+    at: datetime
+    outcome: Outcome | None = None
+
+
+class Runs(RuleBasedStateMachine):
+    def __init__(self, afresh: Afresh) -> None:
+        super().__init__()
+        self.world: World = afresh()
+        self.held: list[Held] = []
+        # The model: what no later step of an example may contradict.
+        self.tokens: dict[int, int] = {}
+        self.leases: dict[int, datetime] = {}
+        self.status: dict[int, Status] = {}
+        self.done: dict[int, set[str]] = {}
+        self.on_hold: set[int] = set()
+        self.may_reopen: set[str] = set()
+        self.wanted_anew: set[tuple[str, str]] = set()
+        self.events = 0
+
+    # --- Choosing -------------------------------------------------------------------------------------------------------
+
+    def run_at(self, pick: int) -> OnboardingTransaction:
+        runs = list(OnboardingTransaction.objects.order_by("pk"))
+        return runs[pick % len(runs)]
+
+    def step_at(self, pick: int, **where: object) -> Step | None:
+        steps = list(Step.objects.filter(**where).select_related("transaction").order_by("pk"))
+        return steps[pick % len(steps)] if steps else None
+
+    def has_runs(self) -> bool:
+        return bool(self.status)
+
+    # --- Work -----------------------------------------------------------------------------------------------------------
+
+    @precondition(lambda self: len(self.status) < MOST_RUNS)
+    @rule(customer=st.sampled_from("aab"), lacks=st.sampled_from(["nothing", "nothing", "plan", "owner"]))
+    def accept(self, customer: str, lacks: str) -> None:
+        name = f"pay_{len(self.status)}"
+        content = payment(name, customer)
+        if lacks == "plan":
+            del content["commercial"]["plan_sku"]
+        elif lacks == "owner":
+            del content["ownership"]
+        run = service.accept(content, actor="tests").run
+        self.status[run.pk], self.done[run.pk] = Status.QUEUED, set()
+
+    @precondition(has_runs)
+    @rule(pick=PICK)
+    def claim(self, pick: int) -> None:
+        """A worker takes what is due, or what another has in hand."""
+        due = Q(due_at__lte=clock.now()) | Q(state=StepState.RUNNING)
+        if steps := list(Step.objects.filter(due).order_by("pk").values_list("pk", flat=True)):
+            self._claim(steps[pick % len(steps)])
+
+    @precondition(has_runs)
+    @rule(faults=st.lists(FAULT, min_size=1, max_size=6), pick=PICK)
+    def work(self, pick: int, faults: list[Fault | None]) -> None:
+        """A worker takes what is due, one thing after another, and each ends well or in some other way."""
+        for fault in faults:
+            if held := self._take(pick):
+                self._perform(held, fault)
+                self._record(held, inline=False)
+
+    @precondition(has_runs)
+    @rule(fault=FAULT, others=FAULT, pick=PICK)
+    def overtake(self, pick: int, fault: Fault | None, others: Fault | None) -> None:
+        """A worker hangs after its call; its lease ends, another takes the step over, and then it comes back."""
+        if held := self._take(pick):
+            assert self._claim(held.claim.step.pk) is None, "two hold one step"
+            self._perform(held, fault)
+            clock.shift(timedelta(seconds=settings.LEASE_SECONDS + 1))
+            if second := self._claim(held.claim.step.pk):
+                self._perform(second, others)
+                self._record(second, inline=False)
+            self._record(held, inline=False)
+
+    def _take(self, pick: int) -> Held | None:
+        due = list(Step.objects.filter(due_at__lte=clock.now()).order_by("pk").values_list("pk", flat=True))
+        return self._claim(due[pick % len(due)]) if due else None
+
+    @precondition(lambda self: any(held.outcome is None for held in self.held))
+    @rule(fault=FAULT, pick=PICK)
+    def perform(self, pick: int, fault: Fault | None) -> None:
+        waiting = [held for held in self.held if held.outcome is None]
+        self._perform(waiting[pick % len(waiting)], fault)
+
+    @precondition(lambda self: any(held.outcome for held in self.held))
+    @rule(pick=PICK, inline=st.booleans())
+    def tell(self, pick: int, inline: bool) -> None:
+        """An outcome is recorded: in time, or after somebody else has taken the step over."""
+        ended = [held for held in self.held if held.outcome]
+        self._record(ended[pick % len(ended)], inline=inline)
+
+    @precondition(lambda self: bool(self.held))
+    @rule(pick=PICK)
+    def die(self, pick: int) -> None:
+        """The worker is lost with what it knew."""
+        del self.held[pick % len(self.held)]
+
+    def _claim(self, step_pk: int) -> Held | None:
+        return self._hold(claims.claim(step_pk))
+
+    def _hold(self, claimed: Claim | None) -> Held | None:
+        if claimed is None:
+            return None
+        assert claimed.token > self.tokens.get(claimed.step.pk, 0), "a token was given twice"
+        self.tokens[claimed.step.pk] = claimed.token
+        assert self.leases.get(claimed.step.pk, clock.now()) <= clock.now(), "two hold one step"
+        self.leases[claimed.step.pk] = clock.now() + timedelta(seconds=settings.LEASE_SECONDS)
+        assert self.may_begin(claimed), f"{claimed.step.key} was begun in a run that is {claimed.run.status}"
+        self.held.append(Held(claimed, clock.now()))
+        return self.held[-1]
+
+    def may_begin(self, claimed: Claim) -> bool:
+        if is_rewritten(claimed.step):
+            return True
+        run = claimed.run.pk
+        return run not in self.on_hold and self.status[run] not in (Status.COMPLETE, Status.CANCELLED)
+
+    def _perform(self, held: Held, fault: Fault | None) -> None:
+        passed = (clock.now() - held.at).total_seconds()  # the test's clock moves faster than the monotonic one
+        self.world.fault = fault
+        held.outcome = engine.perform(replace(held.claim, deadline=held.claim.deadline - passed))
+        self.world.fault = None
+
+    def _record(self, held: Held, *, inline: bool) -> None:
+        assert held.outcome is not None
+        self.held.remove(held)
+        if self.tokens[held.claim.step.pk] == held.claim.token:
+            self.leases.pop(held.claim.step.pk, None)
+        before = Step.objects.get(pk=held.claim.step.pk)
+        late = before.token != held.claim.token or before.state != StepState.RUNNING
+        self._hold(record(held.claim, held.outcome, inline=inline))
+        if late:
+            after = Step.objects.get(pk=before.pk)
+            assert (after.state, after.token, after.attempts) == (before.state, before.token, before.attempts)
+            assert before.attempt_rows.get(token=held.claim.token).outcome == "late"
+
+    # --- Time -----------------------------------------------------------------------------------------------------------
+
+    @rule(seconds=st.sampled_from([0.5, 3, 12, 60, 600, 3600]))
+    def wait(self, seconds: float) -> None:
+        clock.shift(timedelta(seconds=seconds))
+
+    @rule()
+    def wait_until_due(self) -> None:
+        if due := next_due(turns=True):
+            clock.shift(max(due - clock.now() + timedelta(milliseconds=1), timedelta(0)))
+
+    @rule(do=st.booleans())
+    def sweep(self, do: bool) -> None:
+        sla.tick()
+        due = sweep.sweep()
+        assert not due.events
+        for pk in due.steps:
+            if do:
+                engine.run_step(pk)
+        if not do:
+            sweep.release(due)
+        for pk, token in Step.objects.values_list("pk", "token"):
+            self.tokens[pk] = max(token, self.tokens.get(pk, 0))
+
+    # --- People ---------------------------------------------------------------------------------------------------------
+
+    def ask(self, action: Callable[[], object], *, refused: bool | None = None) -> bool:
+        """Do it; ``refused`` is what the model expects, None where it does not say."""
+        try:
+            action()
+        except Refused:
+            assert refused is not False, "refused what makes sense"
+            return False
+        assert refused is not True, "did what makes no sense"
+        return True
+
+    @precondition(has_runs)
+    @rule(pick=PICK)
+    def hold(self, pick: int) -> None:
+        run = self.run_at(pick)
+        over = run.status in (Status.COMPLETE, Status.CANCELLED)
+        if self.ask(
+            partial(services.hold, run.pk, actor="kim", reason="Wait."), refused=over or run.pk in self.on_hold
+        ):
+            self.on_hold.add(run.pk)
+
+    @precondition(lambda self: bool(self.on_hold))
+    @rule(pick=PICK)
+    def resume(self, pick: int) -> None:
+        run = self.run_at(pick)
+        if self.ask(partial(services.resume, run.pk, actor="kim"), refused=run.pk not in self.on_hold):
+            self.on_hold.remove(run.pk)
+
+    @precondition(has_runs)
+    @rule(pick=PICK, sure=st.sampled_from([False, False, False, True]))
+    def cancel(self, pick: int, sure: bool) -> None:
+        run = self.run_at(pick)
+        over = run.status in (Status.COMPLETE, Status.CANCELLED)
+        if (sure or over) and self.ask(partial(services.cancel, run.pk, actor="kim", reason="No."), refused=over):
+            self.on_hold.discard(run.pk)
+
+    @precondition(has_runs)
+    @rule(pick=PICK)
+    def retry(self, pick: int) -> None:
+        if step := self.step_at(pick, state__in=(StepState.BLOCKED, StepState.WAITING)):
+            self.ask(partial(services.retry_step, step.pk, actor="kim"), refused=False)
+
+    @precondition(has_runs)
+    @rule(pick=PICK)
+    def replay(self, pick: int) -> None:
+        if step := self.step_at(pick):
+            running = step.transaction.steps.filter(state=StepState.RUNNING).exists()
+            none = step.transaction.status in (*GATE, Status.CANCELLED)
+            refused = True if none else None if running else False
+            self.may_reopen = set(step.transaction.steps.values_list("key", flat=True))
+            self.ask(partial(services.replay, step.transaction_id, step.key, actor="kim"), refused=refused)
+
+    @precondition(has_runs)
+    @rule(pick=PICK)
+    def skip(self, pick: int) -> None:
+        if step := self.step_at(pick):
+            refused = True if step.is_done or step.transaction.is_over else None
+            if self.ask(partial(services.skip_step, step.pk, actor="kim", reason="By hand."), refused=refused):
+                self.leases.pop(
+                    step.pk, None
+                )  # replayed, it may be claimed again; its last holder's send_by is waited for
+
+    @precondition(has_runs)
+    @rule(pick=PICK)
+    def unlink(self, pick: int) -> None:
+        mappings = list(ObjectMapping.objects.select_related("step__transaction").order_by("pk"))
+        if mappings:
+            mapping = mappings[pick % len(mappings)]
+            self.may_reopen = set(mapping.transaction.steps.values_list("key", flat=True))
+            act = partial(services.unlink, mapping.step_id, actor="kim", reason="Not theirs.", item=mapping.item)
+            if self.ask(act, refused=True if mapping.created_by_us else None):
+                self.wanted_anew |= {key for key in self.world.created if key[0] == mapping.kind}
+
+    @precondition(has_runs)
+    @rule(pick=PICK)
+    def resend(self, pick: int) -> None:
+        if step := self.step_at(pick, key="welcome.mail"):
+            sent = step.state == StepState.SUCCEEDED
+            stopped = step.transaction.status == Status.CANCELLED or step.transaction_id in self.on_hold
+            self.may_reopen = {step.key}
+            self.ask(partial(services.resend, step.pk, actor="kim"), refused=not sent or stopped)
+
+    @precondition(has_runs)
+    @rule(pick=PICK, create=st.booleans())
+    def choose(self, pick: int, create: bool) -> None:
+        asked = (Category.AMBIGUOUS_MATCH, Category.UNKNOWN_OUTCOME)
+        if step := self.step_at(pick, state=StepState.BLOCKED, category__in=asked):
+            self._choose(step, create=create)
+
+    def _choose(self, step: Step, *, create: bool) -> None:
+        kind = HANDLERS[step.uses].kind
+        there = [thing.external_id for thing in self.world.things.values() if thing.kind == kind]
+        create = create or not there
+        if create:
+            self.wanted_anew |= {key for key in self.world.created if key[0] == kind}
+        chosen = "" if create else there[-1]
+        self.ask(partial(services.choose_match, step.pk, external_id=chosen, actor="kim"), refused=False)
+
+    @precondition(has_runs)
+    @rule(pick=PICK)
+    def fix(self, pick: int) -> None:
+        run = self.run_at(pick)
+        fields = {"commercial.plan_sku": "pro", "ownership.crm_owner_id": "u_1"}
+        self.ask(partial(services.fix, run.pk, fields, actor="kim"), refused=run.status == Status.COMPLETE)
+
+    @precondition(has_runs)
+    @rule(pick=PICK)
+    def kickoff(self, pick: int) -> None:
+        self._kickoff(self.run_at(pick))
+
+    def _kickoff(self, run: OnboardingTransaction) -> None:
+        self.events += 1
+        kind, now = RunEventType.KICKOFF_SCHEDULED, clock.now()
+        services.receive_event(
+            run.pk, kind=kind, event_id=f"e{self.events}", occurred_at=now, data={}, actor="scheduler"
+        )
+
+    @rule()
+    def lose_credentials(self) -> None:
+        self.world.credentials = False
+
+    @rule()
+    def mend_credentials(self) -> None:
+        self.world.credentials = True
+        for connection in Connection.objects.exclude(breaker=Breaker.CLOSED):
+            assert connection_services.close_after_probe(connection.pk, actor="kim").ok
+
+    # --- What must hold --------------------------------------------------------------------------------------------------
+
+    @invariant()
+    def holds(self) -> None:
+        assert self.world.broken == []
+        for run in OnboardingTransaction.objects.order_by("pk"):
+            self._check(run)
+        self.may_reopen = set()
+        mine = [
+            (held.claim.step.pk, held.claim.token)
+            for held in self.held
+            if Step.objects.filter(pk=held.claim.step.pk, token=held.claim.token, state=StepState.RUNNING).exists()
+        ]
+        assert len(mine) == len(set(mine)), "two hold one claim"
+        self._check_vendor()
+
+    def _check(self, run: OnboardingTransaction) -> None:
+        steps = list(run.steps.select_related("connection"))
+        status, was = Status(run.status), self.status[run.pk]
+        assert status in LEGAL[was], f"{was} became {status}"
+        done = {step.key for step in steps if step.is_done}
+        lost = {step.key for step in steps if step.key in self.done[run.pk] - done and not is_rewritten(step)}
+        assert lost <= self.may_reopen, f"{lost} is not done any more"
+        assert bool(run.held_at) == (run.pk in self.on_hold)
+        self.status[run.pk], self.done[run.pk] = status, done
+        open_tickets = list(Ticket.objects.filter(transaction=run, status__in=UNRESOLVED))
+        assert all(ticket.queue in QUEUES for ticket in open_tickets)
+        covered = {ticket.step_id for ticket in open_tickets}
+        for step in steps:
+            self._check_step(run, step, {other.key for other in steps if other.is_done or is_rewritten(other)}, covered)
+        if status in GATE:
+            asked = None in covered
+            looked_up = any(step.due_at or step.lease_until or step.pk in covered for step in steps)
+            assert asked or looked_up or run.held_at, f"{run} waits at the gate, and nobody was asked"
+        if status == Status.CANCELLED:
+            assert not open_tickets or all(ticket.step and is_rewritten(ticket.step) for ticket in open_tickets)
+        if status == Status.COMPLETE:
+            assert all(step.is_done or is_rewritten(step) for step in steps)
+            assert not SlaClock.objects.filter(transaction=run, ended_at=None).exists()
+
+    def _check_step(self, run: OnboardingTransaction, step: Step, passed: set[str], covered: set[int | None]) -> None:
+        name = f"{run} {step.key} ({run.status}, {step.state} {step.waits_for})"
+        assert step.attempts <= ATTEMPTS_IN_ALL, name
+        assert (step.state == StepState.RUNNING) == (step.lease_until is not None), name
+        if step.is_done:
+            assert step.due_at is None, f"{name} is done and due"
+            assert step.pk not in covered, f"{name} is done and has an open ticket"
+        if step.state == StepState.BLOCKED:
+            assert step.pk in covered, f"{name} has no open ticket"
+        if run.is_over and not is_rewritten(step):
+            assert step.is_done, f"{name} is left in a run that is over"
+        if step.is_done or run.held_at or (run.is_over and not is_rewritten(step)):
+            return
+        if not passed.issuperset(step.after) and step.state == StepState.PENDING:
+            return
+        alive = step.due_at or step.lease_until or step.state == StepState.BLOCKED
+        assert alive, f"{name} stalls silently"
+        if step.connection and step.connection.breaker == Breaker.OPEN:
+            parked = Ticket.objects.filter(connection=step.connection, status__in=UNRESOLVED)
+            assert parked.exists(), f"{name} is parked and nobody was told"
+        if step.waits_for == WaitsFor.RESERVATION and step.waits_on_id and step.waits_on.is_done:
+            kept = Reservation.objects.filter(holder=step.waits_on_id, external_id="", kind=HANDLERS[step.uses].kind)
+            assert not kept.exists(), f"{name} waits for a turn that a step which is done will never end"
+
+    def _check_vendor(self) -> None:
+        for key, number in self.world.created.items():
+            if key in self.wanted_anew:
+                continue
+            assert number - self.world.gone[key] <= 1, f"{key} was made {number} times"
+
+    # --- The end --------------------------------------------------------------------------------------------------------
+
+    def teardown(self) -> None:
+        try:
+            if self.status:
+                self.settle()
+        finally:
+            clock.reset()
+
+    def settle(self) -> None:
+        """Everything is mended and everybody answers: then every run comes to its end, and nothing is left over."""
+        assert list(audit.broken_links()) == []
+        self.held.clear()
+        self.mend_credentials()
+        for run in OnboardingTransaction.objects.exclude(held_at=None):
+            services.resume(run.pk, actor="kim")
+            self.on_hold.discard(run.pk)
+        for _ in range(60):
+            self.sweep(do=True)
+            self.holds()
+            if not OnboardingTransaction.objects.exclude(status__in=(Status.COMPLETE, Status.CANCELLED)).exists():
+                break
+            self.answer()
+            self.wait_until_due()
+        left = [
+            f"{step.transaction}: {step.key} {step.state} {step.waits_for} {step.message} {step.waits_on}"
+            for step in Step.objects.select_related("transaction")
+            if not step.is_done
+        ]
+        assert set(OnboardingTransaction.objects.values_list("status", flat=True)) <= {
+            Status.COMPLETE,
+            Status.CANCELLED,
+        }, left
+        assert list(audit.broken_links()) == []
+
+    def answer(self) -> None:
+        """People do what the tickets ask of them."""
+        for run in OnboardingTransaction.objects.filter(status__in=UNDER_WAY):
+            if run.steps.filter(key="kickoff.task", waits_for=WaitsFor.EVENT).exists():
+                self._kickoff(run)
+        for run in OnboardingTransaction.objects.filter(status=Status.AWAITING_DATA):
+            services.fix(run.pk, {"commercial.plan_sku": "pro", "ownership.crm_owner_id": "u_1"}, actor="kim")
+        for step in Step.objects.filter(state=StepState.BLOCKED):
+            if step.category in (Category.AMBIGUOUS_MATCH, Category.UNKNOWN_OUTCOME):
+                self._choose(step, create=False)
+            elif step.due_at is None:
+                services.retry_step(step.pk, actor="kim")
+
+
+def test_runs_keep_their_promises_in_whatever_order_things_come(afresh: Afresh, quiet: None) -> None:
+    run_state_machine_as_test(partial(Runs, afresh), settings=budget(20, steps=40))

@@ -1,0 +1,252 @@
+"""One vendor for all systems, in memory, whose next answer a generated test chooses. It keeps its own ledger."""
+
+# ruff: noqa: ARG002, ARG003  (a connector's vocabulary is fixed, whatever this vendor looks at)
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Self
+
+from integrations import clock, providers
+from integrations.errors import Kind, ProviderError
+from integrations.models import Connection
+from integrations.providers.base import (
+    Connector,
+    Created,
+    CreateSafety,
+    CrmConnector,
+    Found,
+    JobAccepted,
+    MatchKey,
+    ObjectKind,
+    OwnerFacts,
+)
+
+LAG = 10.0
+"""Seconds until a search finds what was created."""
+KINDS = {
+    "company": ObjectKind(CreateSafety.NEITHER, LAG),
+    "deal": ObjectKind(CreateSafety.IDEMPOTENCY_KEY, LAG),
+    "project": ObjectKind(CreateSafety.NEITHER, LAG),
+    "task": ObjectKind(CreateSafety.UNIQUE_UPSERT, LAG),
+    "message": ObjectKind(CreateSafety.NEITHER),
+}
+WRITES = frozenset({"create", "update", "associate"})
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What goes wrong with the next call that is one of ``calls``; ``after``: once it has taken effect."""
+
+    name: str
+    calls: frozenset[str]
+    kind: Kind | None = None
+    after: bool = False
+    retry_after: float | None = None
+    stop: bool = False
+
+    def error(self) -> Exception:
+        if self.kind is None:
+            return LookupError("a defect of ours")
+        transient = self.kind in (Kind.SERVER, Kind.MALFORMED)
+        return ProviderError(
+            self.kind,
+            f"The vendor says: {self.name}.",
+            http_status={Kind.AUTH: 401, Kind.FORBIDDEN: 403, Kind.RATE_LIMIT: 429, Kind.SERVER: 500}.get(self.kind),
+            retry_after=self.retry_after,
+            effect_possible=self.after or (transient and "create" in self.calls),
+            stop_and_queue=self.stop,
+        )
+
+
+ANY = frozenset({"find", "get", "poll", *WRITES})
+CREATE, READ, TIE = frozenset({"create"}), frozenset({"find", "get"}), frozenset({"associate", "update"})
+FAULTS = [
+    Fault("lost before", CREATE, Kind.SERVER),
+    Fault("lost after", CREATE, Kind.SERVER, after=True),
+    Fault("strange answer", CREATE, Kind.MALFORMED, after=True),
+    Fault("unreadable", READ, Kind.SERVER),
+    Fault("untied", TIE, Kind.SERVER),
+    Fault("invalid", CREATE | TIE, Kind.INVALID),
+    Fault("taken", CREATE, Kind.CONFLICT),
+    Fault("slow down", ANY, Kind.RATE_LIMIT, retry_after=7),
+    Fault("too many jobs", CREATE, Kind.RATE_LIMIT, stop=True),
+    Fault("refused", ANY, Kind.AUTH),
+    Fault("forbidden", ANY, Kind.FORBIDDEN),
+    Fault("defect before", READ),
+    Fault("defect after", CREATE, after=True),
+    Fault("job", CREATE),
+    Fault("job fails", frozenset({"poll"}), Kind.JOB_FAILED),
+    Fault("job unknown", frozenset({"poll"}), Kind.NOT_FOUND),
+    Fault("several", frozenset({"find"})),
+    Fault("gone", frozenset({"get"})),
+]
+
+
+@dataclass
+class Thing:
+    external_id: str
+    kind: str
+    reference: str
+    params: dict[str, Any]
+    at: datetime
+
+    def has(self, key: MatchKey) -> bool:
+        if key.name == "reference":
+            return self.reference == key.value
+        return key.name in ("domain", "name") and self.params.get(key.name) == key.value
+
+
+@dataclass
+class World:
+    """Everything at the vendor. ``credentials``: whether it takes our token; ``fault`` strikes once."""
+
+    things: dict[str, Thing] = field(default_factory=dict)
+    jobs: dict[str, str] = field(default_factory=dict)
+    fault: Fault | None = None
+    credentials: bool = True
+    created: Counter[tuple[str, str]] = field(default_factory=Counter)
+    gone: Counter[tuple[str, str]] = field(default_factory=Counter)
+    unsettled: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
+    """Parameters of creates whose answer was lost: until that is settled only the same may be sent again."""
+    broken: list[str] = field(default_factory=list)
+    """What we did that no vendor should see; an exception here would only be one more failure to our engine."""
+
+    def strikes(self, call: str, *, after: bool = False) -> Fault | None:
+        """The fault, if it concerns this call now; then it is over."""
+        if self.fault is None or call not in self.fault.calls or self.fault.after != after:
+            return None
+        struck, self.fault = self.fault, None
+        return struck
+
+    def add(self, kind: str, reference: str, params: dict[str, Any]) -> Thing:
+        thing = Thing(str(1000 + sum(self.created.values())), kind, reference, params, clock.now())
+        self.things[thing.external_id] = thing
+        self.created[kind, reference] += 1
+        return thing
+
+    def remove(self, thing: Thing) -> None:
+        del self.things[thing.external_id]
+        self.gone[thing.kind, thing.reference] += 1
+
+
+world = World()
+
+
+def new_world() -> World:
+    global world  # noqa: PLW0603  (a connector is made from its connection alone)
+    world = World()
+    return world
+
+
+class Vendor(CrmConnector):
+    provider = "model"
+    systems = frozenset({"crm", "delivery", "email"})
+    secret_names = ("token",)
+
+    def __init__(self, connection: Connection, before_write: Callable[[], None] | None) -> None:
+        Connector.__init__(self, connection)
+        self.before_write = before_write or (lambda: None)
+
+    @classmethod
+    def on(
+        cls, connection: Connection, *, subject: str, deadline: float, before_write: Callable[[], None] | None = None
+    ) -> Self:
+        return cls(connection, before_write)
+
+    def kind(self, name: str) -> ObjectKind:
+        return KINDS[name]
+
+    def _begin(self, call: str) -> Fault | None:
+        """Raises what is to go wrong with this call; returns what merely answers otherwise."""
+        if call in WRITES:
+            self.before_write()
+        if not world.credentials:
+            raise ProviderError(Kind.AUTH, "The vendor refuses our token.", http_status=401)
+        fault = world.strikes(call)
+        if fault and fault.name not in ("several", "gone", "job"):
+            raise fault.error()
+        return fault
+
+    def find(self, kind: str, key: MatchKey) -> list[Found]:
+        several = self._begin("find")
+        seen = clock.now() - timedelta(seconds=KINDS[kind].search_lag)
+        found = [thing for thing in world.things.values() if thing.kind == kind and thing.has(key) and thing.at <= seen]
+        if several and kind == "company":
+            ours = [Found(thing.external_id, "ours") for thing in found]
+            return [*ours, Found("501", "one namesake"), Found("502", "another")]
+        for thing in found:
+            world.unsettled.pop((kind, thing.reference), None)
+        if kind == "message":
+            return []
+        return [Found(thing.external_id, thing.kind) for thing in found]
+
+    def get(self, kind: str, external_id: str) -> Found | None:
+        gone = self._begin("get")
+        thing = world.things.get(external_id)
+        if gone and thing and kind != "message":
+            world.remove(thing)
+            return None
+        return Found(external_id, kind) if thing else None
+
+    def create(self, kind: str, params: dict[str, Any], reference: str) -> Created | JobAccepted:
+        self.before_write()
+        sent = world.unsettled.setdefault((kind, reference), params)
+        if sent != params:
+            world.broken.append(f"{kind} {reference}: a repeated create carries other parameters")
+        try:
+            answer = self._create(kind, params, reference)
+        except ProviderError as error:
+            if not error.effect_possible:
+                world.unsettled.pop((kind, reference))
+            raise
+        world.unsettled.pop((kind, reference))
+        return answer
+
+    def _create(self, kind: str, params: dict[str, Any], reference: str) -> Created | JobAccepted:
+        job = self._begin("create")
+        same = [thing for thing in world.things.values() if (thing.kind, thing.reference) == (kind, reference)]
+        recognised = bool(same) and KINDS[kind].safety is not CreateSafety.NEITHER
+        thing = same[0] if recognised else world.add(kind, reference, params)
+        if lost := world.strikes("create", after=True):
+            raise lost.error()
+        if job and kind == "project":
+            name = f"job-{thing.external_id}"
+            world.jobs[name] = thing.external_id
+            return JobAccepted(name)
+        return Created(thing.external_id)
+
+    def update(self, kind: str, external_id: str, params: dict[str, Any]) -> None:
+        self._begin("update")
+
+    def associate(self, kind: str, external_id: str, to_kind: str, to_id: str) -> None:
+        self._begin("associate")
+
+    def poll(self, kind: str, job_id: str) -> Created | None:
+        try:
+            self._begin("poll")
+        except ProviderError as error:
+            if error.kind is Kind.JOB_FAILED and (thing := world.things.get(world.jobs[job_id])):
+                world.remove(thing)  # then there is nothing, as it says
+            raise
+        return Created(world.jobs[job_id])
+
+    def lookup_owner(self, *, domain: str, deal_id: str) -> OwnerFacts:
+        self._begin("find")
+        return OwnerFacts("u_1", "", "crm:company")
+
+    def probe(self) -> str:
+        if not world.credentials:
+            raise ProviderError(Kind.AUTH, "The vendor refuses our token.", http_status=401)
+        return "well"
+
+
+@contextmanager
+def registered() -> Iterator[None]:
+    """The vendor among the providers."""
+    providers.register(Vendor)
+    try:
+        yield
+    finally:
+        providers._providers.pop(Vendor.provider)
