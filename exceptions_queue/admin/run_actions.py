@@ -72,6 +72,9 @@ class RunAction:
     preview: Callable[[Target], Sequence[Effect | Verdict]] | None = None
     """What it would do, step by step or object by object: exactly that is confirmed. Raises ``Refused``."""
 
+    warns: Callable[[Target], Sequence[str]] = lambda _: ()
+    """What is told besides, as things stand for this target."""
+
     def is_allowed(self, user: User) -> bool:
         return user.is_active and user.has_perm(f"onboarding.{self.permission}")
 
@@ -126,6 +129,15 @@ def _has_match(target: Target) -> bool:
     """What this run created is no match of anybody's; taking that back is a rollback."""
     matched = target.the_step.mappings.filter(item=target.item, created_by_us=False)
     return _may_be_redone(target) and matched.exists()
+
+
+def _linked_elsewhere(target: Target) -> Sequence[str]:
+    others = services.also_linked(target.the_step, target.item)
+    if not others:
+        return ()
+    return (
+        f"Other runs are linked to it too and stay so; look at each and unlink it there as well: {', '.join(others)}.",
+    )
 
 
 _ALL = (
@@ -231,6 +243,7 @@ _ALL = (
             "What this run tied to the wrong object (its contact, deal or note, say) stays tied there too: take that off by hand.",
         ),
         "It is unlinked. The step looks for the right one.",
+        warns=_linked_elsewhere,
         of_step=True,
         needs_reason=True,
         danger=True,
@@ -359,6 +372,7 @@ class Views:
             request,
             title=action.asks(target),
             action=action,
+            tells=[*action.tells, *action.warns(target)],
             run=target.run,
             step_title=target.title,
             item=target.item,

@@ -84,7 +84,7 @@ def tell_end(run: OnboardingTransaction, step: Step) -> bool:
     if not (isinstance(handler, UpdateHandler) and handler.follows_run):
         return False
     if step.state != StepState.RUNNING:
-        if not step.written or not run.mappings.filter(step__uses=handler.target, item="").exists():
+        if not step.written or not _has_target(run, handler):
             return False
         step.reopen()
         make_due(step, clock.now())
@@ -96,12 +96,20 @@ def tell_end(run: OnboardingTransaction, step: Step) -> bool:
 
 def follow(run: OnboardingTransaction, steps: list[Step] | None = None) -> None:
     """Have written again what tells others how the run stands, where that has changed. The caller holds the run locked."""
-    for step in run.steps.filter(written__gt="", state=StepState.SUCCEEDED) if steps is None else steps:
+    for step in run.steps.filter(written__gt="") if steps is None else steps:
         handler = HANDLERS[step.uses]
-        if not (is_rewritten(step) and step.state == StepState.SUCCEEDED and isinstance(handler, UpdateHandler)):
+        if not (is_rewritten(step) and isinstance(handler, UpdateHandler)):
+            continue
+        # In the middle of a replay its turn may come only after the hold: that is told at once.
+        put_off = bool(run.held_at) and step.state == StepState.PENDING and step.due_at is None
+        if not (step.state == StepState.SUCCEEDED or (put_off and _has_target(run, handler))):
             continue
         if digest_of(handler.params(facts_of(run, step))) != step.written:
             step.reopen()
             make_due(step, clock.now())
             step.save()
             hint_step(step.pk)
+
+
+def _has_target(run: OnboardingTransaction, handler: UpdateHandler) -> bool:
+    return run.mappings.filter(step__uses=handler.target, item="").exists()

@@ -35,7 +35,16 @@ from onboarding.engine.outcomes import (
     Waiting,
     Written,
 )
-from onboarding.models import Attempt, Intent, ObjectMapping, OnboardingTransaction, Reservation, RunEvent, Step
+from onboarding.models import (
+    Attempt,
+    Intent,
+    ObjectMapping,
+    OnboardingTransaction,
+    RejectedMatch,
+    Reservation,
+    RunEvent,
+    Step,
+)
 from onboarding.payload.gate import problems
 from onboarding.payload.schema import get, with_value
 from onboarding.payload.snapshots import write_snapshot
@@ -108,6 +117,8 @@ def _record(claim: Claim, outcome: Outcome, *, inline: bool) -> Claim | None:
         if not _still_mine(run, step, claim, outcome):
             return None
         now = clock.now()
+        if _is_rejected(claim, outcome):
+            outcome = Waiting(WaitsFor.RETRY, now)
         _apply(run, step, claim, outcome, now)
         ready = _what_is_next(run, step, inline=inline)
         following = _claim_next(run, ready) if ready else None
@@ -167,6 +178,22 @@ def _still_mine(run: OnboardingTransaction, step: Step, claim: Claim, outcome: O
     Attempt.objects.filter(step=step, token=claim.token).update(outcome="late", message=found)
     audit.record(run, "onboarding.step.late-result", data={"step": step.key, "token": claim.token, "result": found})
     return False
+
+
+def _is_rejected(claim: Claim, outcome: Outcome) -> bool:
+    """Whether a person said meanwhile, in another run of the customer, that what was found is not theirs.
+
+    The reservation's row is locked for it: an unlink changes that row, so it comes wholly before this or wholly after.
+    """
+    handler = claim.handler
+    made = outcome.made if isinstance(outcome, Failed) else outcome if isinstance(outcome, Ensured) else None
+    if made is None or made.created_by_us or not isinstance(handler, EnsureHandler) or not handler.shared:
+        return False
+    if made.external_id in claim.rejected:
+        return False  # known before: a person chose it all the same
+    about = {"connection": claim.connection, "kind": handler.kind, "match_key": claim.match_key}
+    list(Reservation.objects.select_for_update(no_key=True).filter(**about).values_list("pk"))
+    return RejectedMatch.objects.filter(**about, external_id=made.external_id).exists()
 
 
 def _apply(run: OnboardingTransaction, step: Step, claim: Claim, outcome: Outcome, now: datetime) -> None:

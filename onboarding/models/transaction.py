@@ -372,11 +372,18 @@ class Step(models.Model):
 
     @transition(
         field=state,
-        source=[StepState.SUCCEEDED, StepState.SKIPPED, StepState.PENDING, StepState.WAITING, StepState.BLOCKED],
+        source=[
+            StepState.SUCCEEDED,
+            StepState.SKIPPED,
+            StepState.PENDING,
+            StepState.RUNNING,
+            StepState.WAITING,
+            StepState.BLOCKED,
+        ],
         target=StepState.PENDING,
     )
     def reopen(self) -> None:
-        """To be done, or looked at, again once what it comes after is done."""
+        """To be done, or looked at, again once what it comes after is done. From RUNNING only when its lease has run out."""
         self.due_at = self.hinted_until = self.lease_until = self.finished_at = self.first_failed_at = None
         self.waits_for, self.waits_on, self.item, self.skip_reason, self.attempts = WaitsFor.NOTHING, None, "", "", 0
 

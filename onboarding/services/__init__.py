@@ -2,7 +2,7 @@
 
 from onboarding.services.base import Refused
 from onboarding.services.data import dismiss_change, fix
-from onboarding.services.matches import choose_match, unlink
+from onboarding.services.matches import also_linked, choose_match, unlink
 from onboarding.services.replaying import Effect, replay, replay_preview, retry_preview, skip_preview
 from onboarding.services.runs import cancel, hold, keep, readmit, receive_event, resume, rollback
 from onboarding.services.steps import (
@@ -19,6 +19,7 @@ __all__ = [
     "Effect",
     "Refused",
     "Verdict",
+    "also_linked",
     "cancel",
     "choose_match",
     "connection_restored",

@@ -7,6 +7,7 @@ from pydantic import ValidationError
 
 from onboarding import audit
 from onboarding.engine import entry
+from onboarding.engine.advance import follow
 from onboarding.engine.locks import lock_run, retried
 from onboarding.models import ChangeRequest
 from onboarding.payload import catalogue
@@ -47,6 +48,7 @@ def fix(run_pk: int, fields: dict[str, Any], *, actor: str, step_pk: int | None 
             entry.admit(run, actor=actor)
         elif not step.is_done and step.state != StepState.RUNNING:
             try_again(run, step, actor=actor, name="onboarding.step.retry-requested")
+        follow(run)
         run.save()
         return problems(run.payload) if run.status == Status.AWAITING_DATA else []
 

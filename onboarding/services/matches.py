@@ -16,6 +16,8 @@ from onboarding.steps.base import EnsureHandler
 from onboarding.steps.registry import HANDLERS
 from onboarding.words import Category, IntentState, StepState
 
+MOST_LISTED = 20
+
 
 @retried
 def choose_match(step_pk: int, *, external_id: str, actor: str) -> None:
@@ -63,11 +65,25 @@ def _same_question(step: Step, match_key: str) -> list[int]:
     ]
 
 
+def also_linked(step: Step, item: str = "") -> list[str]:
+    """Other runs that are linked to the same object, by their transaction ids: an ``unlink`` leaves them as they are."""
+    mapping = step.mappings.filter(item=item).first()
+    if mapping is None:
+        return []
+    same = ObjectMapping.objects.filter(
+        connection=mapping.connection_id, kind=mapping.kind, external_id=mapping.external_id
+    ).exclude(transaction=step.transaction_id)
+    ids = same.order_by("transaction").values_list("transaction__onboarding_transaction_id", flat=True)
+    return list(ids.distinct()[:MOST_LISTED])
+
+
 @retried
 def unlink(step_pk: int, *, actor: str, reason: str, item: str = "") -> None:
     """The object that was found is not this customer's: never link it for them again, and do the step and what builds on it anew.
 
-    Nothing is changed at the vendor. Raises ``Refused`` for an object that this run created (that is for a rollback).
+    Nothing is changed at the vendor, nor in other runs that are linked to it (``also_linked``).
+
+    Raises ``Refused`` for an object that this run created (that is for a rollback).
     """
     text = given_reason(reason)
     with db.atomic():
@@ -83,6 +99,8 @@ def unlink(step_pk: int, *, actor: str, reason: str, item: str = "") -> None:
         step.item = item
         key = match_key_of(run, step)
         about: dict[str, Any] = {"connection": mapping.connection, "kind": mapping.kind, "match_key": key}
+        # Locked first: another run that is about to record the same match does so before this, or sees that it is rejected.
+        list(Reservation.objects.select_for_update(no_key=True).filter(**about).values_list("pk"))
         RejectedMatch.objects.update_or_create(
             **about,
             external_id=mapping.external_id,

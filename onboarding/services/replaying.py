@@ -5,12 +5,13 @@ from typing import Literal
 
 from django.db import transaction as db
 
+from integrations import clock
 from integrations.failpoints import failpoint
 from onboarding import audit
 from onboarding.engine.advance import advance
 from onboarding.engine.facts import facts_of
 from onboarding.engine.locks import lock_run, retried
-from onboarding.models import MatchChoice, OnboardingTransaction, Step
+from onboarding.models import Attempt, MatchChoice, OnboardingTransaction, Step
 from onboarding.services.base import Refused
 from onboarding.services.steps import dependents
 from onboarding.steps.base import EnsureHandler, Facts
@@ -66,7 +67,11 @@ def replay(run_pk: int, from_step: str, *, actor: str) -> None:
 def reopen_from(run: OnboardingTransaction, first: Step, *, actor: str) -> None:
     """The part of ``replay`` inside a transaction that holds the run locked; the caller saves the run."""
     steps = _to_reopen(run, first)
+    now = clock.now()
     for step in steps:
+        if step.state == StepState.RUNNING:
+            lost = Attempt.objects.filter(step=step, token=step.token, finished_at=None)
+            lost.update(finished_at=now, outcome="lease-expired")
         step.reopen()
         step.save()
     audit.record(
@@ -98,7 +103,8 @@ def _to_reopen(run: OnboardingTransaction, first: Step) -> list[Step]:
     for _ in steps:  # the playbook need not list a step after those that it comes after
         affected |= {step.key for step in steps if affected.intersection(step.after)}
     found = [step for step in steps if step.key in affected]
-    if busy := [step.key for step in found if step.state == StepState.RUNNING]:
+    now = clock.now()
+    if busy := [step.key for step in found if step.lease_until and step.lease_until >= now]:
         raise Refused(f"{', '.join(busy)} is under way right now; wait until it has ended.")
     redone = [step for step in found if step.key == first.key or step.state != StepState.SKIPPED]
     _check_needs(run, steps, redone)

@@ -200,6 +200,17 @@ def test_a_wrong_match_is_unlinked(run: OnboardingTransaction, as_: As) -> None:
     assert not run.mappings.filter(step__key="crm.account", external_id=wrong).exists()
 
 
+def test_an_unlink_names_the_other_runs_that_stay_linked(
+    run: OnboardingTransaction, as_: As, pay: Pay, drain: Drain
+) -> None:
+    assert "Other runs are linked" not in text(as_("engineer").get(act(run, "unlink")))
+    other = pay("gamma", customer__domain="beta-works.com")
+    drain()
+    assert f"unlink it there as well: {other.onboarding_transaction_id}." in text(
+        as_("engineer").get(act(run, "unlink"))
+    )
+
+
 def test_a_welcome_is_sent_again_only_after_the_question(
     welcomed: OnboardingTransaction, as_: As, drain: Drain, sandbox: SandboxControl
 ) -> None:

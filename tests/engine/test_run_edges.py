@@ -1,4 +1,4 @@
-"""What a review found: each of these fails on the code it was written against."""
+"""Runs at their edges: cancelled or held in a worker's hands, replayed, unlinked, or mended while something is under way."""
 
 from datetime import timedelta
 from typing import Any
@@ -367,6 +367,34 @@ def test_what_one_run_unlinked_another_run_of_the_customer_does_not_keep_in_sile
     assert wrong not in of_account.values_list("external_id", flat=True)
 
 
+def test_a_match_rejected_before_is_linked_where_a_person_chooses_it_after_all(
+    accept: Accept, drain: Drain, sandbox: SandboxControl
+) -> None:
+    pair = [{"name": name, "domain": "acme-logistics.com"} for name in ("One", "Two")]
+    one, _ = sandbox.seed("hubspot", "companies", pair)
+    run = accept()
+    drain()
+    for _ in range(2):
+        services.choose_match(step_of(run, "crm.account").pk, external_id=one, actor="kim")
+        drain()
+        assert ObjectMapping.objects.get(kind="company").external_id == one
+        services.unlink(step_of(run, "crm.account").pk, **BY)
+        drain()
+
+
+def test_a_replay_does_not_wait_for_a_worker_that_is_gone(accept: Accept, drain: Drain) -> None:
+    run = accept()
+    assert claims.claim(step_of(run, "crm.account").pk)
+    services.hold(run.pk, **BY)
+    with pytest.raises(Refused, match="under way"):
+        services.replay(run.pk, "crm.account", actor="kim")
+    clock.shift(timedelta(minutes=10))
+    services.replay(run.pk, "crm.account", actor="kim")
+    services.resume(run.pk, actor="kim")
+    drain()
+    assert status_of(run) == Status.READY_FOR_KICKOFF, shown(run)
+
+
 # --- Hold --------------------------------------------------------------------------------------------------------------
 
 
@@ -398,6 +426,27 @@ def test_a_run_that_completes_on_hold_does_not_leave_the_deal_so(
         drain()
     assert (status_of(run), deal_status(sandbox)) == (Status.COMPLETE, "complete")
     assert OnboardingTransaction.objects.get(pk=run.pk).held_at is None
+
+
+def test_a_hold_in_the_middle_of_a_replay_is_told(accept: Accept, drain: Drain, sandbox: SandboxControl) -> None:
+    run = accept()
+    drain()
+    services.replay(run.pk, "crm.account", actor="kim")
+    services.hold(run.pk, **BY)
+    drain()
+    assert deal_status(sandbox) == "on-hold"
+    services.resume(run.pk, actor="kim")
+    drain()
+    assert deal_status(sandbox) == "ready-for-kickoff"
+
+
+def test_a_mended_owner_is_told(accept: Accept, drain: Drain, sandbox: SandboxControl) -> None:
+    run = accept()
+    drain()
+    services.fix(run.pk, {"ownership.implementation_owner_id": "u_7"}, actor="kim")
+    drain()
+    (deal,) = sandbox.objects("hubspot", "deals")
+    assert deal["body"]["firstvalue_implementation_owner"] == "u_7"
 
 
 def test_an_unlink_does_not_settle_an_unknown_outcome(accept: Accept, drain: Drain, sandbox: SandboxControl) -> None:
