@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import pytest
 
-from exceptions_queue import scheduling
 from integrations.sandbox.control import SandboxControl
 from onboarding import services
+from onboarding.engine import run as engine
 from onboarding.models import OnboardingTransaction
 from onboarding.words import Status, StepState, WaitsFor
 from tests.conftest import Drain
@@ -33,7 +33,8 @@ def test_the_next_run_takes_the_turn_and_makes_nothing_twice(
     sandbox.configure("hubspot", search_lag=5)
     sandbox.add_fault("hubspot", "error_after", method="POST", path="*/companies/batch/upsert", count=1)
     first, second = accept(), accept(onboarding_transaction_id="pay_2")
-    scheduling.one_pass(publish=False)
+    for run in (first, second):
+        engine.run_step(step_of(run, "crm.account").pk)
     waiting = step_of(second, "crm.account")
     assert (waiting.state, waiting.waits_for) == (StepState.WAITING, WaitsFor.RESERVATION)
     give_up(first)
