@@ -24,7 +24,7 @@ from onboarding.queues import QUEUES
 from onboarding.services import Refused
 from onboarding.words import Category, Status
 
-_ID = re.compile(r"[^\s/\\?#%]{1,255}")
+_ID = re.compile(r"[^\s/\\?#%,]{1,255}")
 """One segment of a vendor's path, which no vendor's ids are more than."""
 ID_SHAPE = "give the id alone, without blanks, slashes or the rest of an address."
 
@@ -122,8 +122,9 @@ def _link_object(ticket: Ticket, actor: Actor, data: dict[str, Any]) -> None:
     external_id = data.get("external_id")
     if not isinstance(external_id, str) or not external_id.strip():
         raise Refused("Give the object's id at the vendor.", [Problem("external_id", "is missing")])
-    external_id = external_id.strip()
-    if not _ID.fullmatch(external_id) or not external_id.isprintable() or not external_id.strip("."):
+    # A batch is linked by several ids with commas between.
+    external_id = ",".join(part.strip() for part in external_id.split(","))
+    if not all(_ID.fullmatch(part) and part.isprintable() and part.strip(".") for part in external_id.split(",")):
         raise Refused(f"This is no id of an object: {ID_SHAPE}", [Problem("external_id", ID_SHAPE)])
     assert ticket.step_id  # noqa: S101  (offered only then)
     services.choose_match(ticket.step_id, external_id=external_id, actor=actor.name)

@@ -44,8 +44,8 @@ def without_reservation() -> None:
     from onboarding.engine import claims
     from onboarding.models import Reservation
 
-    def reserve(connection: Any, kind: str, match_key: str, step: Any, now: Any) -> Reservation:
-        return Reservation(connection=connection, kind=kind, match_key=match_key, holder=step, created_at=now)
+    def reserve(connection: Any, kind: str, match_key: str, step: Any, now: Any) -> tuple[Reservation, None]:
+        return Reservation(connection=connection, kind=kind, match_key=match_key, holder=step, created_at=now), None
 
     claims.reserve = reserve  # type: ignore[assignment]
 
@@ -54,8 +54,8 @@ def without_search() -> None:
     """A create whose outcome is unknown is simply sent again."""
     from onboarding.engine import ensure
 
-    ensure._find = lambda *_, **__: None  # type: ignore[assignment]
-    ensure._settle_unknown = lambda *_: None  # type: ignore[assignment]
+    ensure.find = lambda *_, **__: None  # type: ignore[assignment]
+    ensure.settle_unknown = lambda *_: None  # type: ignore[assignment]
 
 
 SAFEGUARDS: dict[str, Callable[[], None]] = {
