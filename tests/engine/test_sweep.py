@@ -126,14 +126,14 @@ def test_a_run_that_cannot_be_woken_holds_up_no_other(
     Step.objects.update(due_at=None)
     clock.shift(timedelta(minutes=2))
     healthy = accept(**customer("healthy"))
-    advance = sweep.advance
+    go_on = sweep.go_on
 
     def fails(run: OnboardingTransaction) -> Step | None:
         if run.pk == poisoned.pk:
             raise LookupError("a defect")
-        return advance(run)
+        return go_on(run)
 
-    monkeypatch.setattr(sweep, "advance", fails)
+    monkeypatch.setattr(sweep, "go_on", fails)
     drain()
     assert [status_of(run) for run in (stalled, healthy)] == [Status.COMPLETE] * 2, shown(stalled)
     assert status_of(poisoned) == Status.PROVISIONING
