@@ -56,7 +56,8 @@ SCENARIOS: dict[str, Scenario] = {"playbook": playbook, "people": people, "event
 
 
 def test_every_failpoint_is_a_row() -> None:
-    assert set(failpoints.NAMES) == set(CRASH_POINTS)
+    # The compensations' own points: tests/engine/test_rollback.py loses a worker at each of them in process.
+    assert set(failpoints.NAMES) - {"before-undo", "after-undo"} == set(CRASH_POINTS)
 
 
 def hits_of(workers: Workers, row: Row, scenario: str) -> list[str]:
