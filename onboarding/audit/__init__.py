@@ -3,7 +3,7 @@
 ``entries`` writes it, ``anchors`` seals what was written, ``verification`` tells whether all of it still stands.
 """
 
-from onboarding.audit.entries import SYSTEM, about, entry_hash, record, record_elsewhere
+from onboarding.audit.entries import SYSTEM, about, entry_hash, record, record_elsewhere, together
 from onboarding.audit.verification import broken_links
 
-__all__ = ["SYSTEM", "about", "broken_links", "entry_hash", "record", "record_elsewhere"]
+__all__ = ["SYSTEM", "about", "broken_links", "entry_hash", "record", "record_elsewhere", "together"]

@@ -6,6 +6,9 @@ Entries name fields by path and never carry their values, so that erasing a pers
 import hashlib
 import json
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from django.db import transaction as db
@@ -19,6 +22,25 @@ from onboarding.models import AuditEntry, AuditHead, OnboardingTransaction
 SYSTEM = "system"
 _MESSAGE_ID = re.compile(r"[0-9a-f]{40}@\S+")
 """Of a mail that we sent: looks like an address and is none."""
+_together: ContextVar[tuple[OnboardingTransaction, list[AuditEntry]] | None] = ContextVar("together", default=None)
+
+
+@contextmanager
+def together(run: OnboardingTransaction) -> Iterator[None]:
+    """What ``record`` appends to the chain of ``run`` inside is written at the end, in two statements however much it is.
+
+    For the whole of a database transaction that holds the run's row locked: nothing in it may be undone alone. An
+    exception leaves nothing written.
+    """
+    entries: list[AuditEntry] = []
+    before = _together.set((run, entries))
+    try:
+        yield
+    finally:
+        _together.reset(before)
+    if entries:
+        AuditEntry.objects.bulk_create(entries)
+        _move_head(run, entries[-1])
 
 
 def record(
@@ -28,12 +50,24 @@ def record(
 
     The chain's head is read from the row: several instances of one run may write in one database transaction.
     """
+    about_it: dict[str, Any] = {"transaction": run, "name": name, "actor": actor, "data": data or {}}
+    if (gathered := _together.get()) and gathered[0].pk == run.pk:
+        locked, entries = gathered
+        entry = _following(locked.audit_sequence, locked.audit_head, **about_it)
+        locked.audit_sequence, locked.audit_head = entry.sequence, entry.hash
+        entries.append(entry)
+        return entry
     row = OnboardingTransaction.objects.filter(pk=run.pk)
     sequence, head = row.values_list("audit_sequence", "audit_head").get()
-    entry = _append(sequence, head, transaction=run, name=name, actor=actor, data=data or {})
-    run.audit_sequence, run.audit_head = entry.sequence, entry.hash
-    row.update(audit_sequence=entry.sequence, audit_head=entry.hash)
+    entry = _following(sequence, head, **about_it)
+    entry.save(force_insert=True)
+    _move_head(run, entry)
     return entry
+
+
+def _move_head(run: OnboardingTransaction, last: AuditEntry) -> None:
+    run.audit_sequence, run.audit_head = last.sequence, last.hash
+    OnboardingTransaction.objects.filter(pk=run.pk).update(audit_sequence=last.sequence, audit_head=last.hash)
 
 
 def record_elsewhere(name: str, *, actor: str, data: dict[str, Any]) -> AuditEntry:
@@ -44,7 +78,8 @@ def record_elsewhere(name: str, *, actor: str, data: dict[str, Any]) -> AuditEnt
     """
     with db.atomic():
         head = locked_head(AuditHead.ELSEWHERE)
-        entry = _append(head.sequence, head.hash, name=name, actor=actor, data=data)
+        entry = _following(head.sequence, head.hash, name=name, actor=actor, data=data)
+        entry.save(force_insert=True)
         move(head, entry.sequence, entry.hash)
     return entry
 
@@ -70,7 +105,7 @@ def move(head: AuditHead, sequence: int, digest: str) -> None:
     head.save(update_fields=["sequence", "hash"])
 
 
-def _append(sequence: int, head: str, *, actor: str, data: dict[str, Any], **fields: Any) -> AuditEntry:
+def _following(sequence: int, head: str, *, actor: str, data: dict[str, Any], **fields: Any) -> AuditEntry:
     entry = AuditEntry(
         sequence=sequence + 1,
         actor=actor[:150],
@@ -81,7 +116,6 @@ def _append(sequence: int, head: str, *, actor: str, data: dict[str, Any], **fie
         **fields,
     )
     entry.hash = entry_hash(entry)
-    entry.save(force_insert=True)
     return entry
 
 

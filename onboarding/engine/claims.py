@@ -7,7 +7,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db import transaction as db
 
 from integrations import clock, pace
 from integrations.errors import DeadlinePassed
@@ -17,7 +16,7 @@ from integrations.words import Breaker
 from onboarding import audit
 from onboarding.engine import rollback
 from onboarding.engine.facts import digest_of, facts_of
-from onboarding.engine.locks import lock_run, retried
+from onboarding.engine.locks import changing, retried
 from onboarding.engine.policy import ATTEMPTS_BEFORE_TICKET
 from onboarding.models import (
     Attempt,
@@ -79,8 +78,7 @@ def claim(step_pk: int) -> Claim | None:
     run_pk = Step.objects.filter(pk=step_pk).values_list("transaction_id", flat=True).first()
     if run_pk is None:
         return None
-    with db.atomic():
-        run = lock_run(run_pk)
+    with changing(run_pk) as run:
         return claim_locked(run, Step.objects.select_related("connection").get(pk=step_pk))
 
 

@@ -3,12 +3,16 @@
 import functools
 import logging
 import random
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import ParamSpec, TypeVar
 
 from django.db import IntegrityError, InterfaceError, OperationalError, close_old_connections, connection
+from django.db import transaction as db
 
+from onboarding import audit
 from onboarding.models import OnboardingTransaction
 
 
@@ -19,6 +23,9 @@ class TryAgain(Exception):
 P = ParamSpec("P")
 R = TypeVar("R")
 TRIES = 6
+CHECK_EVERY_SECONDS = 5.0
+"""How long a thread's connection counts as alive. One that died meanwhile fails its next statement, which is tried again."""
+_checked = threading.local()
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +33,15 @@ log = logging.getLogger(__name__)
 def lock_run(pk: int) -> OnboardingTransaction:
     """The run, locked until the transaction ends. ``no_key``: children may be inserted meanwhile by others."""
     return OnboardingTransaction.objects.select_for_update(no_key=True).get(pk=pk)
+
+
+@contextmanager
+def changing(pk: int) -> Iterator[OnboardingTransaction]:
+    """One database transaction of the engine's: the run locked, saved by the caller, its audit entries written together."""
+    with db.atomic():
+        run = lock_run(pk)
+        with audit.together(run):
+            yield run
 
 
 def retried(function: Callable[P, R]) -> Callable[P, R]:
@@ -39,7 +55,7 @@ def retried(function: Callable[P, R]) -> Callable[P, R]:
         if connection.in_atomic_block:
             return function(*args, **kwargs)
         for attempt in range(1, TRIES):
-            close_old_connections()
+            _close_if_dead()
             try:
                 return function(*args, **kwargs)
             except (OperationalError, InterfaceError, IntegrityError, TryAgain) as error:
@@ -50,7 +66,15 @@ def retried(function: Callable[P, R]) -> Callable[P, R]:
                     type(error).__name__,
                 )
                 time.sleep(random.uniform(0, 0.05 * 2**attempt))  # noqa: S311  (jitter)
-        close_old_connections()
+        _close_if_dead()
         return function(*args, **kwargs)
 
     return wrapper
+
+
+def _close_if_dead() -> None:
+    """Django's own check costs a round trip (``CONN_HEALTH_CHECKS``): too much before every transaction."""
+    now = time.monotonic()
+    if connection.errors_occurred or now - getattr(_checked, "at", 0.0) > CHECK_EVERY_SECONDS:
+        close_old_connections()
+        _checked.at = now

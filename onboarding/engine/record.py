@@ -22,7 +22,7 @@ from onboarding.engine.advance import advance
 from onboarding.engine.claims import Claim, claim_locked, may_be_done
 from onboarding.engine.dispatch import hint_step
 from onboarding.engine.facts import item_after
-from onboarding.engine.locks import lock_run, retried
+from onboarding.engine.locks import changing, lock_run, retried
 from onboarding.engine.outcomes import (
     Ambiguous,
     Broken,
@@ -111,8 +111,7 @@ def _settle_pace(claim: Claim, outcome: Outcome) -> None:
 
 @retried
 def _record(claim: Claim, outcome: Outcome, *, inline: bool) -> Claim | None:
-    with db.atomic():
-        run = lock_run(claim.run.pk)
+    with changing(claim.run.pk) as run:
         step = Step.objects.select_related("connection").get(pk=claim.step.pk)
         if not _still_mine(run, step, claim, outcome):
             return None
@@ -158,8 +157,7 @@ def _claim_next(run: OnboardingTransaction, ready: Step) -> Claim | None:
 
 @retried
 def _keep(claim: Claim, outcome: Outcome, error: Exception) -> None:
-    with db.atomic():
-        run = lock_run(claim.run.pk)
+    with changing(claim.run.pk) as run:
         step = Step.objects.select_related("connection").get(pk=claim.step.pk)
         if not _still_mine(run, step, claim, outcome):
             return
@@ -347,7 +345,9 @@ def await_people(step: Step, now: datetime) -> None:
 
 def _told(run: OnboardingTransaction, handler: StepHandler) -> RunEvent | None:
     """The event that somebody has done it, where one came."""
-    return run.events.filter(type=handler.finished_by).first() if isinstance(handler, EnsureHandler) else None
+    if not (isinstance(handler, EnsureHandler) and handler.finished_by):
+        return None
+    return run.events.filter(type=handler.finished_by).first()
 
 
 def succeed(run: OnboardingTransaction, step: Step, now: datetime, *, fixed_at: datetime | None = None) -> None:
@@ -355,10 +355,12 @@ def succeed(run: OnboardingTransaction, step: Step, now: datetime, *, fixed_at: 
 
     ``fixed_at``: when a kickoff's date was fixed, which may be well before anybody told us.
     """
+    had_ticket = step_has_ticket(step)
     step.succeed(at=now)
     step.save()
     audit.record(run, "onboarding.step.succeeded", data={"step": step.key})
-    step_unblocked.send(Step, step=step)
+    if had_ticket:
+        step_unblocked.send(Step, step=step)
     if getattr(HANDLERS[step.uses], "finished_by", None) == RunEventType.KICKOFF_SCHEDULED:
         kickoff_scheduled.send(OnboardingTransaction, run=run, at=min(fixed_at or now, now))
 

@@ -99,7 +99,11 @@ class OnboardingTransaction(models.Model):
 
     @property
     def snapshot(self) -> "PayloadSnapshot":
-        return self.snapshots.get(version=self.snapshot_version)
+        """The current version. Kept on the instance, as a version never changes."""
+        kept: PayloadSnapshot | None = self.__dict__.get("_snapshot")
+        if kept is None or kept.version != self.snapshot_version:
+            kept = self.__dict__["_snapshot"] = self.snapshots.get(version=self.snapshot_version)
+        return kept
 
     @property
     def payload(self) -> dict[str, Any]:

@@ -57,7 +57,7 @@ def test_where_what_follows_a_create_fails_its_result_is_kept(
 ) -> None:
     run = accept()
     with monkeypatch.context() as failing:
-        failing.setattr(tickets, "resolve", broken)
+        failing.setattr("onboarding.engine.record.advance", broken)
         engine.run_step(step_of(run, "crm.account").pk)
     (company,) = sandbox.objects("hubspot", "companies")
     assert run.mappings.get(kind="company").external_id == company["id"]
