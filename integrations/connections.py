@@ -3,7 +3,7 @@
 import logging
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -161,9 +161,23 @@ def default_connection(system: str, provider: str = "") -> Connection | None:
 
     Of that ``provider``, for what only it can do; without one of any built-in provider.
     """
-    known = [name for name, info in PROVIDERS.items() if info.connector is not None and not info.mapped]
-    writers = [provider] if provider else known
-    return Connection.objects.filter(system=system, enabled=True, provider__in=writers).order_by("pk").first()
+    return default_connections({(system, provider)})[system, provider]
+
+
+def default_connections(wanted: Collection[tuple[str, str]]) -> dict[tuple[str, str], Connection | None]:
+    """As ``default_connection``, for several pairs of system and provider with one query."""
+    if not wanted:
+        return {}
+    systems = {system for system, _ in wanted}
+    there = list(Connection.objects.filter(system__in=systems, enabled=True).order_by("pk"))
+    built_in = {name for name, info in PROVIDERS.items() if info.connector is not None and not info.mapped}
+    return {
+        (system, provider): next(
+            (one for one in there if one.system == system and one.provider in ({provider} if provider else built_in)),
+            None,
+        )
+        for system, provider in wanted
+    }
 
 
 def _known_provider(slug: str, system: str, provider: str) -> ProviderInfo:

@@ -156,9 +156,9 @@ class VendorHttp(Outbound):
             raw = self._send(prepared, writes)
             data = self._judge(raw, expect, ok, writes)
         except ProviderError as error:
-            self._record_call(method, path, parts, raw, error, started)
+            self._record_call(method, path, parts, raw, error, started, writes)
             raise
-        self._record_call(method, path, parts, raw, None, started)
+        self._record_call(method, path, parts, raw, None, started, writes)
         return Answer(raw.status, raw.headers, data)
 
     def _send(self, request: requests.Request, writes: bool) -> _Raw:
@@ -256,6 +256,7 @@ class VendorHttp(Outbound):
         raw: _Raw | None,
         error: ProviderError | None,
         started: float,
+        writes: bool,
     ) -> None:
         self._record(
             method,
@@ -265,6 +266,7 @@ class VendorHttp(Outbound):
             response=raw.body if raw and raw.body != "" else None,
             status=raw.status if raw else None,
             error=error,
+            writes=writes,
         )
 
 

@@ -2,7 +2,9 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from django.db import connection as database
@@ -13,6 +15,29 @@ from integrations.models import ApiCall, Connection
 from integrations.redact import redact, redact_text
 
 log = logging.getLogger(__name__)
+_reads: ContextVar[list[ApiCall] | None] = ContextVar("reads", default=None)
+
+
+@contextmanager
+def reads_together() -> Iterator[None]:
+    """Records of calls that only read wait inside for the next call that writes, or for the end: one statement for all."""
+    waiting: list[ApiCall] = []
+    before = _reads.set(waiting)
+    try:
+        yield
+    finally:
+        _reads.reset(before)
+        _store(waiting)
+
+
+def _store(calls: list[ApiCall]) -> None:
+    """Best effort: a call that worked does not fail because its record did."""
+    try:
+        if calls:
+            ApiCall.objects.bulk_create(calls)
+    except Exception:
+        log.exception("The record of %d calls was lost", len(calls))
+    calls.clear()
 
 
 class Outbound:
@@ -61,14 +86,15 @@ class Outbound:
         response: Any = None,
         status: int | None = None,
         error: ProviderError | None = None,
+        writes: bool = True,
     ) -> None:
-        """Redacted. Best effort: a call that worked does not fail because its record did."""
+        """Redacted, and best effort."""
         shown = redact_text(path)
         took = round((time.monotonic() - started) * 1000)
         level = logging.WARNING if error else logging.INFO
         log.log(level, "%s %s %s: %s in %d ms", self.connection.slug, method, shown, error or status, took)
         try:
-            ApiCall.objects.create(
+            call = ApiCall(
                 connection_id=self.connection.pk,
                 subject=self._subject[:100],
                 method=method,
@@ -82,3 +108,11 @@ class Outbound:
             )
         except Exception:
             log.exception("%s: the record of a call was lost", self.connection.slug)
+            return
+        calls = _reads.get()
+        if calls is None:
+            _store([call])
+            return
+        calls.append(call)
+        if writes:
+            _store(calls)

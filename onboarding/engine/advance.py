@@ -3,8 +3,7 @@
 from datetime import datetime
 
 from integrations import clock
-from integrations.connections import default_connection
-from integrations.words import System
+from integrations.connections import default_connections
 from onboarding import audit
 from onboarding.engine import dispatch
 from onboarding.engine.dispatch import hint_step
@@ -25,7 +24,8 @@ def make_due(step: Step, now: datetime) -> None:
 def advance(run: OnboardingTransaction, *, inline: bool = False) -> Step | None:
     """Make ready steps due, and move the run where it has got to. The caller holds the run locked and saves it.
 
-    All ready steps are hinted to workers, except one with ``inline``: that one is returned, for the caller to go on with.
+    All ready steps are hinted to workers, except one with ``inline``: that one is returned, due but not saved, for the
+    caller to go on with.
     """
     if run.status not in (Status.PROVISIONING, Status.READY_FOR_KICKOFF):
         follow(run)
@@ -38,16 +38,24 @@ def advance(run: OnboardingTransaction, *, inline: bool = False) -> Step | None:
         for step in steps
         if step.state == StepState.PENDING and step.due_at is None and done.issuperset(step.after)
     ]
+    mine = ready[0] if inline and ready else None
+    _connect(ready)
     for step in ready:
-        step.connection = step.connection or default_connection(System(step.system), HANDLERS[step.uses].provider)
         make_due(step, now)
-        step.save()
+        if step is not mine:
+            step.save()
+            hint_step(step.pk)
     _reach(run, steps, now)
     follow(run, steps)
-    mine = ready.pop(0) if inline and ready else None
-    for step in ready:
-        hint_step(step.pk)
     return mine
+
+
+def _connect(steps: list[Step]) -> None:
+    """What each is written through, where that is not settled yet."""
+    needs = {step: (step.system, HANDLERS[step.uses].provider) for step in steps if step.connection_id is None}
+    found = default_connections(needs.values())
+    for step, need in needs.items():
+        step.connection = found[need]
 
 
 def _reach(run: OnboardingTransaction, steps: list[Step], now: datetime) -> None:

@@ -122,6 +122,7 @@ def _record(claim: Claim, outcome: Outcome, *, inline: bool) -> Claim | None:
         ready = _what_is_next(run, step, inline=inline)
         following = _claim_next(run, ready) if ready else None
         if ready and not following:
+            ready.save()
             hint_step(ready.pk)
         run.save()
         failpoint("result-recorded", step.uses)

@@ -7,7 +7,7 @@ import time
 from django.db import DatabaseError, InterfaceError, OperationalError
 from django.db import connection as database
 
-from integrations import breaker, connections, providers
+from integrations import breaker, connections, outbound, providers
 from integrations.errors import DeadlinePassed, Kind, ProviderError
 from integrations.failpoints import failpoint
 from integrations.providers.base import Connector, CrmConnector
@@ -127,6 +127,11 @@ def _perform(current: Claim) -> Outcome:
         raise ProviderError(
             Kind.SERVER, f"The credentials could not be read ({type(error).__name__}).", ours=True
         ) from error
+    with outbound.reads_together():
+        return _with(connector, current)
+
+
+def _with(connector: Connector, current: Claim) -> Outcome:
     if current.plan is not None and isinstance(current.handler, EnsureHandler):
         return compensate(current.plan, current.handler, connector)
     if isinstance(current.handler, EnsureHandler):
