@@ -4,6 +4,7 @@ import logging
 import random
 import time
 from collections.abc import Callable
+from copy import copy
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -58,6 +59,10 @@ RECORD_AGAIN_SECONDS = 1.0
 log = logging.getLogger(__name__)
 
 
+class _NotClaimable(Exception):
+    """The step that would have been claimed along with the record of another."""
+
+
 def record(claim: Claim, outcome: Outcome, *, inline: bool) -> Claim | None:
     """Write the outcome down; with ``inline`` return the next claimed step of the run, if one became ready.
 
@@ -76,6 +81,10 @@ def record(claim: Claim, outcome: Outcome, *, inline: bool) -> Claim | None:
                 raise
             log.warning("The result of step %s cannot be recorded yet", claim.step.pk)
             time.sleep(RECORD_AGAIN_SECONDS)
+        except _NotClaimable:
+            # The one that has passed is recorded without it: whoever takes the hint meets the fault again.
+            log.exception("A step could not be claimed inline after step %s", claim.step.pk)
+            write = partial(_record, claim, outcome, inline=False)
         except Exception as error:
             if keeping:
                 raise
@@ -145,15 +154,13 @@ def _what_is_next(run: OnboardingTransaction, step: Step, *, inline: bool) -> St
 
 
 def _claim_next(run: OnboardingTransaction, ready: Step) -> Claim | None:
-    """A step that cannot be claimed must not undo the one that has passed: whoever takes the hint meets the fault again."""
+    """Raises ``_NotClaimable`` for whatever is wrong with the step itself."""
     try:
-        with db.atomic():
-            return claim_locked(run, ready)
+        return claim_locked(run, ready)
     except (OperationalError, InterfaceError):
         raise
-    except Exception:
-        log.exception("Step %s could not be claimed inline", ready.pk)
-        return None
+    except Exception as error:
+        raise _NotClaimable(ready.pk) from error
 
 
 @retried
@@ -234,7 +241,7 @@ def _keep_object(run: OnboardingTransaction, step: Step, claim: Claim, outcome: 
     if claim.intent is None:
         return
     made = outcome if isinstance(outcome, Ensured) else failed.made if failed else None
-    intent = Intent.objects.get(pk=claim.intent.pk)
+    intent = copy(claim.intent)  # nobody else writes it while the step is ours; a transaction that is undone must not either
     _move_intent(intent, outcome, made, now)
     intent.save()
     if made:
