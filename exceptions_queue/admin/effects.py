@@ -11,6 +11,11 @@ VERDICTS = {
     "look-up": ("Look up", looks.INFO, "search"),
     "create": ("Create", looks.INFO, "add_circle"),
     "send-again": ("Write again", looks.INFO, "sync"),
+    "update": ("Update", looks.INFO, "edit"),
+    "another": ("Find or create", looks.RISK, "swap_horiz"),
+    "nothing": ("Nothing", looks.MUTED, "remove_circle"),
+    "by-hand": ("By hand", looks.RISK, "back_hand"),
+    "later": ("Use it later", looks.MUTED, "schedule"),
     "cannot-be-undone": ("Cannot be undone", looks.BAD, "warning"),
 }
 

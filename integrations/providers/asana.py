@@ -8,6 +8,7 @@ the team's projects are listed to find it (Asana's search is for paid plans, and
 line, and the project's tasks are listed.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NoReturn, TypeVar
 
@@ -28,6 +29,8 @@ _PATHS = {
     "assignee": "ownership.implementation_owner_id",
 }  # fmt: skip
 _INVALID = frozenset({400, 422})
+_REFERENCE = re.compile(r"\[[^\[\]]+\]\Z")
+"""As it stands at the end of a project's name."""
 
 
 class _Project(BaseModel):
@@ -156,9 +159,10 @@ class Asana(HttpConnector):
         return Created(made.gid, _url(made))
 
     def update(self, kind: str, external_id: str, params: dict[str, Any]) -> None:
-        """A task's name, notes, due date, assignee and completion; a project's notes. What is empty stays as it is.
+        """A task's name, notes, due date, assignee and completion; a project's name and notes. What is empty stays as it is.
 
-        A task keeps the reference in its notes. In a project's notes only our own part is replaced: the template's stays.
+        A task keeps the reference in its notes, a project in its name; a project that people named anew keeps their name. In a
+        project's notes only our own part is replaced: the template's stays.
         """
         if kind == "task":
             path, data = f"/tasks/{segment(external_id)}", _task_data(params)
@@ -168,15 +172,21 @@ class Asana(HttpConnector):
             if data:
                 self.http.request("PUT", path, json={"data": data}, expect=_OneTask)
         elif kind == "project":
-            # Never its name: the reference is in it.
-            if notes := params.get("notes"):
-                path = f"/projects/{segment(external_id)}"
-                query = {"opt_fields": "notes"}
-                project = self.http.request("GET", path, params=query, expect=_OneProject).data.data
-                changed = {"notes": with_part(project.notes, notes)}
-                self.http.request("PUT", path, json={"data": changed}, expect=_OneProject)
+            if params.get("notes") or params.get("name"):
+                self._update_project(external_id, params)
         else:
             super().update(kind, external_id, params)
+
+    def _update_project(self, external_id: str, params: dict[str, Any]) -> None:
+        path = f"/projects/{segment(external_id)}"
+        project = self.http.request("GET", path, params={"opt_fields": "name,notes"}, expect=_OneProject).data.data
+        data = {}
+        if notes := params.get("notes"):
+            data["notes"] = with_part(project.notes, notes)
+        if (name := params.get("name")) and (reference := _REFERENCE.search(project.name)):
+            data["name"] = f"{name} {reference[0]}"
+        if data:
+            self.http.request("PUT", path, json={"data": data}, expect=_OneProject)
 
     def poll(self, kind: str, job_id: str) -> Created | None:  # noqa: ARG002
         params = {"opt_fields": "status,new_project.name,new_project.permalink_url"}

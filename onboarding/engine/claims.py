@@ -18,10 +18,12 @@ from onboarding.engine.facts import digest_of, facts_of
 from onboarding.engine.failpoints import failpoint
 from onboarding.engine.locks import lock_run, retried
 from onboarding.engine.policy import ATTEMPTS_BEFORE_TICKET
+from onboarding.engine.upkeep import identity_of, is_another
 from onboarding.models import (
     Attempt,
     Intent,
     MatchChoice,
+    ObjectMapping,
     OnboardingTransaction,
     RejectedMatch,
     Reservation,
@@ -49,11 +51,15 @@ class Claim:
     deadline: float
     match_key: str = ""
     """Of a shared object: the reservation that this claim holds."""
+    is_past: bool = False
+    """The facts are those that an unsettled create was made from; the payload speaks of another object now."""
     rejected: frozenset[str] = frozenset()
     """Ids that a person said are not this customer's."""
     known_id: str = ""
     """The object's id where it is known already: from our mapping, or from another run's reservation."""
     known_from: str = ""
+    mapping: ObjectMapping | None = None
+    """Where the id is known from our own mapping."""
     intent: Intent | None = None
     choice: MatchChoice | None = None
     known_parts: Mapping[str, tuple[str, str]] = field(default_factory=dict)
@@ -93,7 +99,8 @@ def claim_locked(run: OnboardingTransaction, step: Step) -> Claim | None:
     deadline = time.monotonic() + settings.STEP_SECONDS
     handler = HANDLERS[step.uses]
     send_by = now + timedelta(seconds=settings.STEP_SECONDS)
-    facts = _facts_in_hand(run, step, handler)
+    current = _facts_in_hand(run, step, handler)
+    facts = _as_it_was(run, step, handler, current)
     details: dict[str, Any] = {}
     if isinstance(handler, EnsureHandler) and step.connection:
         prepared = _prepare(run, step, handler, facts, step.connection, now, send_by)
@@ -112,7 +119,8 @@ def claim_locked(run: OnboardingTransaction, step: Step) -> Claim | None:
         intent.token, intent.send_by = step.token, send_by
         intent.save()
     audit.record(run, "onboarding.step.claimed", data={"step": step.key, "token": step.token})
-    return Claim(step, run, handler, step.connection, facts, step.token, deadline, **details)
+    is_past = facts is not current
+    return Claim(step, run, handler, step.connection, facts, step.token, deadline, is_past=is_past, **details)
 
 
 def _facts_in_hand(run: OnboardingTransaction, step: Step, handler: StepHandler) -> Facts:
@@ -122,6 +130,18 @@ def _facts_in_hand(run: OnboardingTransaction, step: Step, handler: StepHandler)
         step.item = items[0]
         facts = replace(facts, item=step.item)
     return facts
+
+
+def _as_it_was(run: OnboardingTransaction, step: Step, handler: StepHandler, facts: Facts) -> Facts:
+    """While a create's outcome is unknown, the step is about what that was to make, whomever the payload speaks of by now."""
+    if not isinstance(handler, EnsureHandler) or not identity_of(handler, facts):
+        return facts
+    unsettled = Intent.objects.filter(step=step, item=facts.item, state__in=(IntentState.OPEN, IntentState.ACCEPTED))
+    intent = unsettled.first()
+    if intent is None or intent.reference == handler.reference(facts):
+        return facts
+    former = (replace(facts, content=snapshot.content) for snapshot in run.snapshots.order_by("-version"))
+    return next((then for then in former if handler.reference(then) == intent.reference), facts)
 
 
 def _is_claimable(run: OnboardingTransaction, step: Step, now: datetime) -> bool:
@@ -188,7 +208,7 @@ def _prepare(
 ) -> dict[str, Any] | None:
     """Everything the holder needs to know; None where another run of the customer has its turn."""
     match_key = handler.match_key(facts)
-    mapping = step.mappings.filter(item=facts.item).first()
+    mapping, another = step.mappings.filter(item=facts.item).first(), False
     about = {"connection": connection, "kind": handler.kind, "match_key": match_key}
     details: dict[str, Any] = {
         "match_key": match_key,
@@ -198,8 +218,8 @@ def _prepare(
     if handler.parts(facts) is not None:
         rows = step.mappings.values_list("item", "external_id", "how")
         details["known_parts"] = {item: (external_id, how) for item, external_id, how in rows}
-    elif mapping:
-        details |= {"known_id": mapping.external_id, "known_from": mapping.how}
+    elif mapping and not (another := is_another(handler, mapping, facts)):
+        details |= {"known_id": mapping.external_id, "known_from": mapping.how, "mapping": mapping}
     elif handler.shared:
         reservation = reserve(connection, handler.kind, match_key, step, now)
         if not reservation.external_id and reservation.holder_id != step.pk:
@@ -207,7 +227,7 @@ def _prepare(
             return None
         if reservation.external_id:
             details |= {"known_id": reservation.external_id, "known_from": "reservation"}
-    details["intent"] = _intent(run, step, handler, facts, now, send_by)
+    details["intent"] = _intent(run, step, handler, facts, now, send_by, another=another)
     return details
 
 
@@ -260,11 +280,18 @@ def _intent(
     facts: Facts,
     now: datetime,
     send_by: datetime,
+    *,
+    another: bool,
 ) -> Intent:
-    """The step's intent. Parameters are frozen from the first possible send until it is sure that nothing came of it."""
+    """The step's intent. Parameters are frozen from the first possible send until it is sure that nothing came of it.
+
+    ``another``: what it made is an object that the payload speaks of no more.
+    """
     intent = Intent.objects.filter(step=step, item=facts.item).first() or Intent(
         transaction=run, step=step, item=facts.item, created_at=now, send_by=send_by, state=IntentState.NO_EFFECT
     )
+    if intent.state == IntentState.DONE and another:
+        intent.state = IntentState.NO_EFFECT
     if intent.state == IntentState.DONE:
         # Its object vanished, or is only looked at: a lost holder must be noticed again.
         intent.state = IntentState.OPEN
