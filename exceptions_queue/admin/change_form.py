@@ -7,6 +7,7 @@ from django import forms
 from exceptions_queue.admin.start_form import ALSO_NEEDED, ENTERED, HELP, LABELS
 from exceptions_queue.admin.ticket_forms import payload_field
 from onboarding.payload import catalogue
+from onboarding.payload.catalogue import Type
 from onboarding.payload.gate import Problem
 from onboarding.payload.plausibility import implausible
 from onboarding.payload.schema import get
@@ -25,7 +26,7 @@ class ChangeForm(forms.Form):
         for entry in ENTERED:
             if entry.personal and not see_personal:
                 continue
-            self.fields[entry.path] = field = payload_field(entry, get(content, entry.path, default=None))
+            self.fields[entry.path] = field = payload_field(entry, _current(entry, content))
             field.help_text = HELP.get(entry.path) or entry.help
             field.label = LABELS.get(entry.path) or entry.label
 
@@ -43,14 +44,20 @@ class ChangeForm(forms.Form):
 
     def clean(self) -> dict[str, Any]:
         self.changes = {}
-        for path, value in self.cleaned_data.items():
-            now = self.fields[path].initial
-            if value == now or (value in EMPTY and now in EMPTY):
-                continue
-            self._take_up(catalogue.entry(path), value)
+        for path, value in list(self.cleaned_data.items()):
+            if not self._is_same(self.fields[path], value):
+                self._take_up(catalogue.entry(path), value)
         if not self.changes and not self.errors:
             raise forms.ValidationError("Nothing was changed yet.")
         return self.cleaned_data
+
+    @staticmethod
+    def _is_same(field: forms.Field, value: Any) -> bool:
+        """As the form shows it: what it leaves out of a list's entries is no change of them."""
+        now = field.initial
+        if value in EMPTY or now in EMPTY:
+            return value in EMPTY and now in EMPTY
+        return bool(field.prepare_value(value) == field.prepare_value(now))
 
     def _take_up(self, entry: catalogue.Field, value: Any) -> None:
         if isinstance(value, str) and value and (reason := implausible(value, entry.type)):
@@ -68,6 +75,14 @@ class ChangeForm(forms.Form):
             self.add_error(problem.path if problem.path in self.fields else None, problem.reason)
         if not problems:
             self.add_error(None, message)
+
+
+def _current(entry: catalogue.Field, content: dict[str, Any]) -> Any:
+    """The value to show. People without an address cannot be entered, and are nobody to the steps."""
+    value = get(content, entry.path, default=None)
+    if entry.type is Type.PEOPLE and isinstance(value, list):
+        return [person for person in value if person.get("email")]
+    return value
 
 
 def _is_needed(entry: catalogue.Field) -> bool:

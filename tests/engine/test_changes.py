@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from exceptions_queue.models import Ticket
+from exceptions_queue.models import SlaClock, Ticket
 from integrations import connections as connecting
 from integrations.models import Connection
 from integrations.sandbox.control import SandboxControl
@@ -99,6 +99,7 @@ def test_another_contact_and_plan_reach_all_that_read_them_and_nothing_else(
     writes: Callable[[], list[str]],
 ) -> None:
     writes()
+    clocks = list(SlaClock.objects.order_by("pk").values("milestone", "state", "due_at"))
     receipt = tell(customer__primary_contact=KIM, commercial__plan_sku="enterprise")
     assert receipt.verdict is Verdict.CHANGE_REQUESTED
     drain()
@@ -117,6 +118,7 @@ def test_another_contact_and_plan_reach_all_that_read_them_and_nothing_else(
     assert emails == {"jordan@acme-logistics.com", "kim@acme-logistics.com"}
     assert created(sandbox) == MADE | {"contacts": 2, "users": 2}
     assert created(sandbox)["messages"] == 1
+    assert list(SlaClock.objects.order_by("pk").values("milestone", "state", "due_at")) == clocks
     settled()
 
     again = tell()
