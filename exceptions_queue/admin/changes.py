@@ -54,6 +54,7 @@ def shown(run: OnboardingTransaction, change: ChangeRequest, *, may_see: bool) -
     return {
         "change": change,
         "asked": asked_by(change),
+        "by_person": change.source.startswith(BY_PERSON),
         "decided_by": timeline.who(change.decided_by) if change.decided_by else "",
         "reason": change.reason if may_see else redact_text(change.reason),
         "rows": differences(run.payload, change.proposed, change.paths, may_see=may_see),

@@ -85,14 +85,12 @@ def _known(claim: Claim, handler: EnsureHandler, connector: Connector) -> Ensure
         return None
     changed = update_of(handler, claim.mapping, claim.facts) if claim.mapping else {}
     if changed:
-        failpoint("before-update")
         try:
             connector.update(handler.kind, claim.known_id, changed)
         except ProviderError as error:
             if error.kind is Kind.NOT_FOUND:
                 return None
             raise
-        failpoint("after-update")
     return Ensured(found.external_id, found.url, claim.known_from, done=found.done, updated=tuple(sorted(changed)))
 
 

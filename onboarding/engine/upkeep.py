@@ -64,8 +64,6 @@ def was_sent_as_asked(handler: EnsureHandler, intent: Intent, facts: Facts) -> b
 
 
 def note_baseline(handler: EnsureHandler, mapping: ObjectMapping, facts: Facts) -> None:
-    """For an object of which nobody noted what it was made from: what the payload says of it before it changes."""
-    if mapping.state is None:
-        of_item = replace(facts, item=mapping.item)
-        mapping.state, mapping.identity = state_of(handler, of_item), identity_of(handler, of_item)
-        mapping.save()
+    """For an object of which nobody noted what it was made from: what the payload says of it before it changes. Not saved."""
+    of_item = replace(facts, item=mapping.item)
+    mapping.state, mapping.identity = state_of(handler, of_item), identity_of(handler, of_item)

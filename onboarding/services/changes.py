@@ -9,10 +9,8 @@ from onboarding import audit
 from onboarding.engine import entry
 from onboarding.engine.advance import advance, make_due
 from onboarding.engine.dispatch import hint_step
-from onboarding.engine.facts import facts_of
 from onboarding.engine.locks import lock_run, retried
-from onboarding.engine.upkeep import note_baseline
-from onboarding.models import AcceptedContent, ChangeRequest, OnboardingTransaction, Step
+from onboarding.models import AcceptedContent, ChangeRequest, OnboardingTransaction
 from onboarding.payload import catalogue, change_requests
 from onboarding.payload.accepted import accept_content
 from onboarding.payload.change_requests import BY_PERSON, LONGEST_SOURCE, changed_by, with_changes
@@ -23,8 +21,6 @@ from onboarding.services.base import Refused, given_reason, try_again
 from onboarding.services.data import clean
 from onboarding.services.replaying import Effect
 from onboarding.services.touched import Touched, touched
-from onboarding.steps.base import EnsureHandler
-from onboarding.steps.registry import HANDLERS
 from onboarding.words import Category, ChangeStatus, Status, StepState, WaitsFor
 
 NOT_BEGUN = (Status.QUEUED, Status.AWAITING_DATA)
@@ -81,8 +77,8 @@ def apply_change(request_pk: int, *, actor: str) -> None:
         content = with_changes(before, request.proposed, changed)
         _check_complete(run, content)
         found = [] if run.status in NOT_BEGUN else touched(run, content, changed)
-        for each in found:
-            _note_baselines(run, each.step, before)
+        for mapping in (mapping for each in found for mapping in each.noted):
+            mapping.save()
         if changed:
             provenance = dict.fromkeys(changed, request.source)
             write_snapshot(
@@ -132,17 +128,6 @@ def _check_complete(run: OnboardingTransaction, content: dict[str, Any]) -> None
     remaining = problems(content)
     if remaining and run.status not in NOT_BEGUN:
         raise Refused("With these values required fields would be missing.", remaining)
-
-
-def _note_baselines(run: OnboardingTransaction, step: Step, before: dict[str, Any]) -> None:
-    handler = HANDLERS[step.uses]
-    unknown = step.mappings.filter(state=None)
-    if isinstance(handler, EnsureHandler) and unknown:
-        facts = facts_of(run, step, content=before)
-        items = handler.items(facts)
-        for mapping in unknown:
-            if mapping.item in items:
-                note_baseline(handler, mapping, facts)
 
 
 def _accept(run: OnboardingTransaction, request: ChangeRequest) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from integrations.words import vendor_name
 from onboarding.engine.facts import digest_of, facts_of
-from onboarding.engine.upkeep import is_another, update_of
+from onboarding.engine.upkeep import is_another, note_baseline, update_of
 from onboarding.models import ObjectMapping, OnboardingTransaction, Step
 from onboarding.services.replaying import Effect, Verdict, title_of
 from onboarding.steps.base import EnsureHandler, Facts, StepHandler, UpdateHandler
@@ -21,6 +21,8 @@ TO_DO: frozenset[Verdict] = frozenset({"update", "another", "look-up", "send-aga
 class Touched:
     step: Step
     effect: Effect
+    noted: list[ObjectMapping]
+    """Objects of which nobody had noted what they were made from: they carry it now, to be saved before the data changes."""
 
     @property
     def is_done_again(self) -> bool:
@@ -31,15 +33,17 @@ def touched(run: OnboardingTransaction, content: dict[str, Any], changed: Iterab
     """The steps that a change to ``content`` at these paths touches, in playbook order; what people skipped stays so."""
     paths = list(changed)
     steps = [step for step in run.steps.select_related("connection").order_by("position") if _has_object(step)]
-    mappings = list(run.mappings.all())
+    before, mappings = run.payload, list(run.mappings.all())
     found = [_Look(run, step, content, [each for each in mappings if each.step_id == step.pk]) for step in steps]
+    for look in found:
+        look.note_baselines(before)
     replaced = {look.step.uses for look in found if reads(look.handler, paths) and look.speaks_of_another()}
     used = _used_elsewhere(run, mappings)
     made = []
     for look in found:
         follows = bool(replaced.intersection((*look.handler.needs, *look.handler.ties_to)))
         if follows or reads(look.handler, paths):
-            made.append(Touched(look.step, look.effect(follows=follows, used_elsewhere=used)))
+            made.append(Touched(look.step, look.effect(follows=follows, used_elsewhere=used), look.noted))
     return made
 
 
@@ -74,6 +78,17 @@ class _Look:
         self.run, self.step, self.mappings = run, step, mappings
         self.handler = HANDLERS[step.uses]
         self.facts = facts_of(run, step, content=content)
+        self.noted: list[ObjectMapping] = []
+
+    def note_baselines(self, before: dict[str, Any]) -> None:
+        handler = self.handler
+        unknown = [mapping for mapping in self.mappings if mapping.state is None]
+        if unknown and isinstance(handler, EnsureHandler):
+            facts = replace(self.facts, content=before)
+            items = handler.items(facts)
+            self.noted = [mapping for mapping in unknown if mapping.item in items]
+            for mapping in self.noted:
+                note_baseline(handler, mapping, facts)
 
     def speaks_of_another(self) -> bool:
         handler = self.handler
@@ -138,7 +153,7 @@ class _Look:
     def _changes(self, handler: EnsureHandler, updates: dict[ObjectMapping, dict[str, Any]]) -> str:
         names = sorted({name for changed in updates.values() for name in changed} - {"former_domains"})
         what = f"the {handler.kind}" if len(updates) == 1 else _count(len(updates), handler.kind)
-        return f"Changes {_listed([_spoken(name) for name in names])} of {what}{self._at_vendor}, and nothing else."
+        return f"Changes the {_listed([_spoken(name) for name in names])} of {what}{self._at_vendor}, and nothing else."
 
     def _of_one_without_updates(self, handler: EnsureHandler) -> str:
         if self._has_update_step(handler):

@@ -60,7 +60,7 @@ def test_the_page_tells_what_it_would_do_and_does_just_that(
     page = sales.get(address(asked))
     for expected in (
         "kim@beta-works.com",
-        "Changes country of the company in HubSpot",
+        "Changes the country of the company in HubSpot",
         "another contact",
         "Apply the change",
     ):
@@ -150,7 +150,7 @@ def test_a_person_alters_data_sees_what_it_would_do_and_applies_it(
     change = ChangeRequest.objects.get()
     assert (change.paths, change.source) == (["customer.legal_name", "customer.segment"], "person:sales")
     assert "sales asked for this change" in text(page)
-    assert "Changes name of the organization in Zendesk" in text(page)
+    assert "Changes the name of the organization in Zendesk" in text(page)
     assert OnboardingTransaction.objects.get().customer_name == "Beta Works"
     sales.post(address(change), seen(page))
     drain()

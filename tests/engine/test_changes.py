@@ -145,6 +145,18 @@ def test_only_the_fields_that_differ_are_written(
     assert AuditEntry.objects.get(name="onboarding.object.updated").data["fields"] == ["country"]
 
 
+def test_an_object_of_which_nothing_was_noted_is_updated_too(
+    complete: OnboardingTransaction, tell: Tell, drain: Drain, sandbox: SandboxControl, settled: Settled
+) -> None:
+    """Those of runs from before states were kept."""
+    ObjectMapping.objects.update(state=None, identity="")
+    applied(tell(customer__country="AT", customer__primary_contact=KIM))
+    drain()
+    assert one(sandbox, "hubspot", "companies")["country"] == "AT"
+    assert created(sandbox) == MADE | {"contacts": 2, "users": 2}
+    settled()
+
+
 def test_a_renamed_contact_stays_the_same_one(
     complete: OnboardingTransaction, tell: Tell, drain: Drain, sandbox: SandboxControl, settled: Settled
 ) -> None:
@@ -316,6 +328,29 @@ def test_a_change_while_a_worker_has_the_step_in_hand_is_not_lost(
     drain()
     assert one(sandbox, "hubspot", "companies")["name"] == "Acme Freight"
     assert status_of(run) == Status.READY_FOR_KICKOFF
+    settled()
+
+
+@pytest.mark.parametrize(
+    ("key", "change"),
+    [("crm.account", {"customer__country": "AT"}), ("crm.contact", {"customer__primary_contact": KIM})],
+)
+def test_a_worker_lost_after_it_wrote_leaves_nothing_twice(
+    key: str,
+    change: dict[str, Any],
+    complete: OnboardingTransaction,
+    tell: Tell,
+    drain: Drain,
+    sandbox: SandboxControl,
+    settled: Settled,
+) -> None:
+    applied(tell(**change))
+    claimed = engine.claim(step_of(complete, key).pk)
+    assert claimed
+    engine.perform(claimed)  # and nobody records it
+    drain()
+    assert status_of(complete) == Status.COMPLETE, shown(complete)
+    assert created(sandbox) == MADE | ({"contacts": 2, "users": 2} if key == "crm.contact" else {"users": 1})
     settled()
 
 
@@ -525,7 +560,7 @@ def test_the_preview_tells_what_each_step_would_do_and_no_personal_data(
     ]
     assert (
         effects["crm.account"].text
-        == "Changes country of the company in HubSpot, and nothing else. Another run uses it, too."
+        == "Changes the country of the company in HubSpot, and nothing else. Another run uses it, too."
     )
     assert "One user more is looked up" in effects["support.users"].text
     assert "One user that the data no longer names is left there" in effects["support.users"].text
