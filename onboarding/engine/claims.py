@@ -19,10 +19,12 @@ from onboarding.engine import rollback
 from onboarding.engine.facts import digest_of, facts_of
 from onboarding.engine.locks import lock_run, retried
 from onboarding.engine.policy import ATTEMPTS_BEFORE_TICKET
+from onboarding.engine.upkeep import identity_of, is_another
 from onboarding.models import (
     Attempt,
     Intent,
     MatchChoice,
+    ObjectMapping,
     OnboardingTransaction,
     RejectedMatch,
     Reservation,
@@ -51,11 +53,15 @@ class Claim:
     deadline: float
     match_key: str = ""
     """Of a shared object: the reservation that this claim holds."""
+    is_past: bool = False
+    """The facts are those that an unsettled create was made from; the payload speaks of another object now."""
     rejected: frozenset[str] = frozenset()
     """Ids that a person said are not this customer's."""
     known_id: str = ""
     """The object's id where it is known already: from our mapping, or from another run's reservation."""
     known_from: str = ""
+    mapping: ObjectMapping | None = None
+    """Where the id is known from our own mapping."""
     intent: Intent | None = None
     choice: MatchChoice | None = None
     known_parts: Mapping[str, tuple[str, str]] = field(default_factory=dict)
@@ -95,7 +101,7 @@ def claim_locked(run: OnboardingTransaction, step: Step) -> Claim | None:
     deadline = time.monotonic() + settings.STEP_SECONDS
     handler = HANDLERS[step.uses]
     send_by = now + timedelta(seconds=settings.STEP_SECONDS)
-    facts = _facts_in_hand(run, step, handler)
+    facts, past = _facts_in_hand(run, step, handler), None
     details: dict[str, Any] = {}
     if compensates:
         plan = rollback.prepare(run, step, now)
@@ -104,7 +110,10 @@ def claim_locked(run: OnboardingTransaction, step: Step) -> Claim | None:
             return None
         details = {"plan": plan}
     elif isinstance(handler, EnsureHandler) and step.connection:
-        prepared = _prepare(run, step, handler, facts, step.connection, now, send_by)
+        intent = Intent.objects.filter(step=step, item=facts.item).first()
+        past = _as_it_was(run, handler, facts, intent)
+        facts = past or facts
+        prepared = _prepare(run, step, handler, facts, intent, now, send_by)
         if prepared is None:
             return None
         details = prepared
@@ -125,7 +134,8 @@ def claim_locked(run: OnboardingTransaction, step: Step) -> Claim | None:
         intent.save()
     audit.record(run, "onboarding.step.claimed", data={"step": step.key, "token": step.token})
     failpoint("before-intent", step.uses)
-    return Claim(step, run, handler, step.connection, facts, step.token, deadline, **details)
+    is_past = past is not None
+    return Claim(step, run, handler, step.connection, facts, step.token, deadline, is_past=is_past, **details)
 
 
 def _facts_in_hand(run: OnboardingTransaction, step: Step, handler: StepHandler) -> Facts:
@@ -135,6 +145,19 @@ def _facts_in_hand(run: OnboardingTransaction, step: Step, handler: StepHandler)
         step.item = items[0]
         facts = replace(facts, item=step.item)
     return facts
+
+
+def _as_it_was(run: OnboardingTransaction, handler: EnsureHandler, facts: Facts, intent: Intent | None) -> Facts | None:
+    """While a create's outcome is unknown, the step is about what that was to make, whomever the payload speaks of by now.
+
+    None where that is the same.
+    """
+    if intent is None or intent.state not in (IntentState.OPEN, IntentState.ACCEPTED):
+        return None
+    if not identity_of(handler, facts) or intent.reference == handler.reference(facts):
+        return None
+    former = (replace(facts, content=snapshot.content) for snapshot in run.snapshots.order_by("-version"))
+    return next((then for then in former if handler.reference(then) == intent.reference), None)
 
 
 def _is_claimable(run: OnboardingTransaction, step: Step, now: datetime) -> bool:
@@ -198,12 +221,14 @@ def _prepare(
     step: Step,
     handler: EnsureHandler,
     facts: Facts,
-    connection: Connection,
+    known: Intent | None,
     now: datetime,
     send_by: datetime,
 ) -> dict[str, Any] | None:
     """Everything the holder needs to know; None where another run of the customer has its turn."""
-    match_key, left = handler.match_key(facts), None
+    connection = step.connection
+    assert connection  # noqa: S101  (the caller has looked)
+    match_key, left, another = handler.match_key(facts), None, False
     mapping = step.mappings.filter(item=facts.item).first()
     about = {"connection": connection, "kind": handler.kind, "match_key": match_key}
     details: dict[str, Any] = {
@@ -214,8 +239,8 @@ def _prepare(
     if handler.parts(facts) is not None:
         rows = step.mappings.values_list("item", "external_id", "how")
         details["known_parts"] = {item: (external_id, how) for item, external_id, how in rows}
-    elif mapping:
-        details |= {"known_id": mapping.external_id, "known_from": mapping.how}
+    elif mapping and not (another := is_another(handler, mapping, facts)):
+        details |= {"known_id": mapping.external_id, "known_from": mapping.how, "mapping": mapping}
     elif handler.shared:
         reservation, left = reserve(connection, handler.kind, match_key, step, now)
         if not reservation.external_id and reservation.holder_id != step.pk:
@@ -223,7 +248,7 @@ def _prepare(
             return None
         if reservation.external_id:
             details |= {"known_id": reservation.external_id, "known_from": "reservation"}
-    intent = details["intent"] = _intent(run, step, handler, facts, now, send_by)
+    intent = details["intent"] = _intent(run, step, handler, facts, now, send_by, known=known, another=another)
     if left:
         _inherit(intent, left, step, now)
     return details
@@ -299,11 +324,19 @@ def _intent(
     facts: Facts,
     now: datetime,
     send_by: datetime,
+    *,
+    known: Intent | None,
+    another: bool,
 ) -> Intent:
-    """The step's intent. Parameters are frozen from the first possible send until it is sure that nothing came of it."""
-    intent = Intent.objects.filter(step=step, item=facts.item).first() or Intent(
+    """The step's intent. Parameters are frozen from the first possible send until it is sure that nothing came of it.
+
+    ``another``: what it made is an object that the payload speaks of no more.
+    """
+    intent = known or Intent(
         transaction=run, step=step, item=facts.item, created_at=now, send_by=send_by, state=IntentState.NO_EFFECT
     )
+    if intent.state == IntentState.DONE and another:
+        intent.state = IntentState.NO_EFFECT
     if intent.state == IntentState.DONE:
         # Its object vanished, or is only looked at: a lost holder must be noticed again. What was unknown before is settled.
         intent.state, intent.unknown_since = IntentState.OPEN, None
