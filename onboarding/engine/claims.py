@@ -19,7 +19,7 @@ from onboarding.engine import rollback
 from onboarding.engine.facts import digest_of, facts_of
 from onboarding.engine.locks import lock_run, retried
 from onboarding.engine.policy import ATTEMPTS_BEFORE_TICKET
-from onboarding.engine.upkeep import identity_of, is_another
+from onboarding.engine.upkeep import UNSETTLED, identity_of, is_another, named_then, update_of
 from onboarding.models import (
     Attempt,
     Intent,
@@ -152,12 +152,11 @@ def _as_it_was(run: OnboardingTransaction, handler: EnsureHandler, facts: Facts,
 
     None where that is the same.
     """
-    if intent is None or intent.state not in (IntentState.OPEN, IntentState.ACCEPTED):
+    if intent is None or intent.state not in UNSETTLED:
         return None
     if not identity_of(handler, facts) or intent.reference == handler.reference(facts):
         return None
-    former = (replace(facts, content=snapshot.content) for snapshot in run.snapshots.order_by("-version"))
-    return next((then for then in former if handler.reference(then) == intent.reference), None)
+    return named_then(run, handler, facts, facts.item, intent.reference)
 
 
 def _is_claimable(run: OnboardingTransaction, step: Step, now: datetime) -> bool:
@@ -241,6 +240,8 @@ def _prepare(
         details["known_parts"] = {item: (external_id, how) for item, external_id, how in rows}
     elif mapping and not (another := is_another(handler, mapping, facts)):
         details |= {"known_id": mapping.external_id, "known_from": mapping.how, "mapping": mapping}
+        if handler.shared and update_of(handler, mapping, facts):
+            _stand_for_new_key(mapping, match_key, step, now)
     elif handler.shared:
         reservation, left = reserve(connection, handler.kind, match_key, step, now)
         if not reservation.external_id and reservation.holder_id != step.pk:
@@ -252,6 +253,19 @@ def _prepare(
     if left:
         _inherit(intent, left, step, now)
     return details
+
+
+def _stand_for_new_key(mapping: ObjectMapping, match_key: str, step: Step, now: datetime) -> None:
+    """The customer may go by another key (their domain, say) from now on: who looks for that links this object.
+
+    Before it is written at the vendor, whose search lags behind.
+    """
+    Reservation.objects.get_or_create(
+        connection=mapping.connection,
+        kind=mapping.kind,
+        match_key=match_key,
+        defaults={"holder": step, "external_id": mapping.external_id, "url": mapping.url, "created_at": now},
+    )
 
 
 def reserve(
@@ -278,7 +292,7 @@ def _inherit(intent: Intent, left: Step, step: Step, now: datetime) -> None:
 
     Saved at once: the turn is ours from now on, and nobody would see the doubt again.
     """
-    earlier = left.intents.filter(reference=intent.reference, state__in=(IntentState.OPEN, IntentState.ACCEPTED))
+    earlier = left.intents.filter(reference=intent.reference, state__in=UNSETTLED)
     for each in earlier:
         since = now if each.state == IntentState.ACCEPTED else each.unknown_since or each.send_by
         intent.unknown_since = max(since, intent.unknown_since or since)
@@ -359,6 +373,6 @@ def _intent(
 
 def _left_open(step: Step, reference: str) -> Intent | None:
     """A create of the same shared object by another run's step that was given up before it was known how it ended."""
-    unsettled = Intent.objects.filter(reference=reference, state__in=(IntentState.OPEN, IntentState.ACCEPTED))
+    unsettled = Intent.objects.filter(reference=reference, state__in=UNSETTLED)
     given_up = unsettled.filter(step__uses=step.uses, step__connection=step.connection, step__state=StepState.SKIPPED)
     return given_up.exclude(step=step).order_by("send_by").last()

@@ -36,7 +36,7 @@ from onboarding.engine.outcomes import (
     Waiting,
     Written,
 )
-from onboarding.engine.upkeep import identity_of, lagging, state_of, was_sent_as_asked
+from onboarding.engine.upkeep import identity_of, lagging, noted_when_sent, state_of, was_sent_as_asked
 from onboarding.models import (
     Attempt,
     Intent,
@@ -52,7 +52,7 @@ from onboarding.payload.schema import get, with_value
 from onboarding.payload.snapshots import write_snapshot
 from onboarding.signals import kickoff_scheduled, step_blocked, step_retrying, step_unblocked
 from onboarding.sla import p1_at_risk_from
-from onboarding.steps.base import EnsureHandler, StepHandler, UpdateHandler
+from onboarding.steps.base import EnsureHandler, Facts, StepHandler, UpdateHandler
 from onboarding.steps.registry import HANDLERS
 from onboarding.words import LEASED, Category, IntentState, RunEventType, StepState, WaitsFor
 
@@ -305,14 +305,15 @@ def _map_one(run: OnboardingTransaction, step: Step, claim: Claim, item: str, ma
     assert claim.connection  # noqa: S101
     facts = replace(claim.facts, item=item)
     noted: dict[str, Any] = {"state": state_of(handler, facts), "identity": identity_of(handler, facts)}
-    if made.created_by_us and not was_sent_as_asked(handler, intent, facts):
-        # Nothing of it is known to be as the payload has it now: all is written next.
-        noted = {"state": {}, "identity": handler.identity(facts, intent.reference)}
     # The caller holds the run locked: nobody maps the item meanwhile, and no savepoint is needed.
     mapping = step.mappings.filter(item=item).first()
     if mapping and mapping.external_id == made.external_id:
         _note_update(run, step, mapping, made, noted)
         return
+    if not _is_as_asked(claim, made, facts):
+        # It is as the payload was then; what differs is written next. All of it, where no version of the payload was so.
+        unlike = {"state": {}, "identity": handler.identity(facts, intent.reference)} if made.created_by_us else noted
+        noted = noted_when_sent(run, handler, intent, facts) or unlike
     created_by_us = made.created_by_us
     if mapping and mapping.state is not None and mapping.identity != noted["identity"]:
         created_by_us = _give_way(run, step, mapping, made) or created_by_us
@@ -353,7 +354,7 @@ def _give_way(run: OnboardingTransaction, step: Step, old: ObjectMapping, made: 
 def _have(run: OnboardingTransaction, step: Step, claim: Claim, outcome: Ensured, now: datetime) -> None:
     """The item in hand is there: on with the next one, or the step waits for people, or has passed."""
     following = claim.facts.item if outcome.more else item_after(run, step, claim.facts.item)
-    if _has_moved(run, claim) or not _is_as_asked(claim, outcome):
+    if _has_moved(run, claim) or not _is_as_asked(claim, outcome, claim.facts):
         following = _lagging(run, step)
     if following is not None:
         step.item, step.attempts, step.first_failed_at = following, 0, None
@@ -385,11 +386,17 @@ def _has_moved(run: OnboardingTransaction, claim: Claim) -> bool:
     return claim.is_past or run.snapshot_version != claim.run.snapshot_version
 
 
-def _is_as_asked(claim: Claim, outcome: Ensured) -> bool:
+def _is_as_asked(claim: Claim, made: Ensured, facts: Facts) -> bool:
+    """False for what was made by a create with other parameters, as those stay frozen until its outcome is known.
+
+    What is found after a create whose outcome was unknown may be what that made.
+    """
     handler, intent = claim.handler, claim.intent
-    if not outcome.created_by_us or intent is None or not isinstance(handler, EnsureHandler):
+    if intent is None or not isinstance(handler, EnsureHandler):
         return True
-    return was_sent_as_asked(handler, intent, claim.facts)
+    if not made.created_by_us and intent.unknown_since is None:
+        return True
+    return was_sent_as_asked(handler, intent, facts)
 
 
 def _lagging(run: OnboardingTransaction, step: Step) -> str | None:

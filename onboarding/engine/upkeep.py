@@ -6,12 +6,18 @@ it needs no intent.
 """
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from onboarding.engine.facts import digest_of
-from onboarding.models import Intent, ObjectMapping
+from onboarding.engine.facts import digest_of, facts_of, match_key_of
+from onboarding.models import Intent, ObjectMapping, OnboardingTransaction, Step
 from onboarding.steps.base import EnsureHandler, Facts
+from onboarding.steps.registry import HANDLERS
+from onboarding.words import IntentState
+
+UNSETTLED = (IntentState.OPEN, IntentState.ACCEPTED)
+"""States of an intent whose create may have worked, and is not known to have."""
 
 
 def state_of(handler: EnsureHandler, facts: Facts) -> dict[str, Any]:
@@ -54,6 +60,45 @@ def lagging(handler: EnsureHandler, mappings: list[ObjectMapping], facts: Facts)
         if mapping is None or is_another(handler, mapping, of_item) or update_of(handler, mapping, of_item):
             return item
     return None
+
+
+def named_then(
+    run: OnboardingTransaction, handler: EnsureHandler, facts: Facts, item: str, reference: str
+) -> Facts | None:
+    """The facts that an intent's reference was made from: by the payload as it is, or as it last was; None where by none."""
+    for then in _facts_through_time(run, facts, item):
+        parts = handler.parts(then)
+        named = item in (handler.items(then) if parts is None else parts)
+        if named and handler.reference(then) == reference:
+            return then
+    return None
+
+
+def match_key_in_hand(run: OnboardingTransaction, step: Step) -> str:
+    """What people decide about: the key of what an unsettled create was to make, else of the item in hand as it is named now."""
+    handler = HANDLERS[step.uses]
+    intent = step.intents.filter(item=step.item, state__in=UNSETTLED).first()
+    if intent and isinstance(handler, EnsureHandler):
+        then = named_then(run, handler, facts_of(run, step), intent.item, intent.reference)
+        if then:
+            return handler.match_key(then)
+    return match_key_of(run, step)
+
+
+def noted_when_sent(
+    run: OnboardingTransaction, handler: EnsureHandler, intent: Intent, facts: Facts
+) -> dict[str, Any] | None:
+    """State and identity of what an intent's frozen parameters say; None where no version of the payload says so."""
+    for then in _facts_through_time(run, facts, facts.item):
+        if facts.item in handler.items(then) and was_sent_as_asked(handler, intent, then):
+            return {"state": state_of(handler, then), "identity": identity_of(handler, then)}
+    return None
+
+
+def _facts_through_time(run: OnboardingTransaction, facts: Facts, item: str) -> Iterator[Facts]:
+    yield replace(facts, item=item)
+    for content in run.snapshots.order_by("-version").values_list("content", flat=True):
+        yield replace(facts, item=item, content=content)
 
 
 def was_sent_as_asked(handler: EnsureHandler, intent: Intent, facts: Facts) -> bool:

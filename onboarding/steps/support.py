@@ -41,6 +41,10 @@ class Organization(CustomerHandler):
         chosen = MatchChoice.objects.filter(kind=self.kind, match_key=self.match_key(facts))
         return chosen.filter(external_id="", connection__system=self.system).exists()
 
+    def state(self, facts: Facts) -> dict[str, Any]:
+        """Without the name for when its own is taken: that is for making it."""
+        return {name: value for name, value in self.params(facts).items() if name != "name_if_taken"}
+
     def changes(self, before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
         """With the domains that are the customer's no more: others that somebody listed at the help desk stay."""
         changed = super().changes(before, now)
