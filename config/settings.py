@@ -290,7 +290,7 @@ SPECTACULAR_SETTINGS = {
         "RunStatus": "onboarding.words.Status",
         "StepState": "onboarding.words.StepState",
         "TicketStatus": "exceptions_queue.models.TicketStatus",
-        "ChangeRequestStatus": "onboarding.api.serializers.CHANGE_REQUEST_STATUSES",
+        "ChangeRequestStatus": "onboarding.words.ChangeStatus",
         "SlaState": "exceptions_queue.api.sla_state.SlaState",
     },
 }

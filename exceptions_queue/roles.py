@@ -17,7 +17,10 @@ EVERYBODY = (
     "retry_ticket",
 )
 ROLES: dict[str, tuple[str, ...]] = {
-    "sales-ops": (*EVERYBODY, "fix_ticket", "choose_match_ticket", "see_personal_data", "start_run", "hold_run", "resend_welcome"),
+    "sales-ops": (
+        *EVERYBODY, "fix_ticket", "choose_match_ticket", "see_personal_data", "start_run", "hold_run", "resend_welcome",
+        "apply_change",
+    ),
     "support-ops": (
         *EVERYBODY, "fix_ticket", "choose_match_ticket", "link_object_ticket", "see_personal_data", "hold_run", "replay_run",
         "skip_step", "resend_welcome",
@@ -28,15 +31,15 @@ ROLES: dict[str, tuple[str, ...]] = {
         "view_apicall", "view_inboundevent", "view_planprice", "add_planprice", "change_planprice", "delete_planprice",
         "view_crmowner", "add_crmowner", "change_crmowner", "delete_crmowner", "view_auditentry",
         "view_implementationowner", "add_implementationowner", "change_implementationowner", "delete_implementationowner",
-        "start_run", "hold_run", "replay_run", "skip_step", "unlink_object", "rollback_run",
+        "start_run", "hold_run", "replay_run", "skip_step", "unlink_object", "rollback_run", "apply_change",
     ),
-    "finance": (*EVERYBODY, "start_run", "cancel_run", "rollback_run", "skip_step"),
+    "finance": (*EVERYBODY, "start_run", "cancel_run", "rollback_run", "skip_step", "apply_change"),
     "leads": (
         *EVERYBODY, "fix_ticket", "choose_match_ticket", "assign_ticket", "see_personal_data", "view_auditentry", "view_queue",
         "change_queue", "view_alert", "view_crmowner", "add_crmowner", "change_crmowner", "delete_crmowner",
         "view_implementationowner", "add_implementationowner", "change_implementationowner", "delete_implementationowner",
         "use_sandbox", "start_run", "hold_run", "cancel_run", "rollback_run", "replay_run", "skip_step", "unlink_object",
-        "resend_welcome",
+        "resend_welcome", "apply_change",
     ),
 }  # fmt: skip
 LEADS = "leads"

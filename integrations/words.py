@@ -47,3 +47,11 @@ class EventState(TextChoices):
     PROCESSED = "processed", "Processed"
     IGNORED = "ignored", "Ignored"
     FAILED = "failed", "Failed"
+
+
+VENDORS = {"hubspot": "HubSpot", "asana": "Asana", "zendesk": "Zendesk", "stripe": "Stripe", "smtp": "Mail"}
+
+
+def vendor_name(provider: str) -> str:
+    """As its makers write it, for people."""
+    return VENDORS.get(provider, provider.title())

@@ -51,6 +51,13 @@ class SafeAction(TextChoices):
     MANUAL_FIX = "manual-fix-then-retry", "Fix, then retry"
 
 
+class ChangeStatus(TextChoices):
+    OPEN = "open", "Open"
+    APPLIED = "applied", "Applied"
+    REJECTED = "rejected", "Rejected"
+    SUPERSEDED = "superseded", "Superseded"
+
+
 class RunEventType(TextChoices):
     """Later business events of a run, as other systems report them."""
 

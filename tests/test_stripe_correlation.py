@@ -14,6 +14,7 @@ from integrations.providers.stripe import PaymentFacts
 from integrations.sandbox.stripe import ACACIA, BASIL, encode
 from integrations.signals import event_failed
 from integrations.words import EventState
+from onboarding import services
 from onboarding.intake import billing, events, payments, service
 from onboarding.models import ChangeRequest, CorrelationKey, OnboardingTransaction
 from onboarding.payload.schema import OnboardingPayload, get
@@ -301,6 +302,21 @@ class TestTrouble:
         payment.metadata = {"legal_name": "Acme Logistics Ltd"}
         deliver(payment.invoice())
         assert ChangeRequest.objects.get().paths == ["customer.legal_name"]
+
+    def test_once_a_change_is_applied_the_first_events_change_nothing_back(self) -> None:
+        first, second = {"legal_name": "Acme Logistics"}, {"legal_name": "Acme Logistics Ltd"}
+        payment = bought(metadata=first)
+        session = deliver(payment.session())
+        payment.metadata = second
+        deliver(payment.invoice())
+        services.apply_change(ChangeRequest.objects.get().pk, actor="lee")
+        payment.metadata = first
+        again = deliver(payment.session("checkout.session.async_payment_succeeded"))
+        assert again.pk != session.pk
+        assert "nothing new" in reread(again).outcome
+        run = only_run()
+        assert (run.customer_name, run.snapshot_version) == ("Acme Logistics Ltd", run.snapshots.count())
+        assert ChangeRequest.objects.count() == 1
 
 
 @pytest.fixture

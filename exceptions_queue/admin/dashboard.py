@@ -15,7 +15,7 @@ from django.urls import reverse
 from django.utils.safestring import SafeString
 
 from exceptions_queue import roles
-from exceptions_queue.admin import health, looks, words
+from exceptions_queue.admin import changes, health, looks, words
 from exceptions_queue.admin.ticket_filters import of_my_queues
 from exceptions_queue.api.sla_state import SlaState, clocks_in
 from exceptions_queue.models import UNRESOLVED, Ticket, TicketStatus, is_blocked
@@ -63,6 +63,14 @@ class ConnectionLine:
 
 
 @dataclass(frozen=True)
+class ChangeLine:
+    customer: str
+    asked: str
+    since: SafeString | str
+    link: str
+
+
+@dataclass(frozen=True)
 class Tile:
     """A number with what it counts, in the reader's words, and the list that it was counted from."""
 
@@ -102,9 +110,31 @@ def callback(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
             context["queues"] = _queues(now)
     if user.has_perm(SEE_RUNS):
         context |= {"late": _late(now), "today": _today(now), "nothing_to_see": False}
+    if changes.may_decide(user) and user.has_perm(SEE_RUNS):
+        context["changes"] = _changes()
     if user.has_perm(SEE_CONNECTIONS):
         context |= {"connections": _connections(behind), "nothing_to_see": False}
     return context
+
+
+def _changes() -> dict[str, Any]:
+    """Requests to change a run's data that nobody has decided yet."""
+    found = changes.waiting()
+    shown = list(found[:SHOWN])
+    base = reverse("admin:onboarding_onboardingtransaction_changelist")
+    return {
+        "lines": [
+            ChangeLine(
+                change.transaction.customer_name or change.transaction.onboarding_transaction_id,
+                changes.asked_by(change),
+                looks.moment(change.created_at),
+                reverse("admin:onboarding_run_decide", args=[change.transaction_id, change.pk]),
+            )
+            for change in shown
+        ],
+        "count": found.count() if len(shown) == SHOWN else len(shown),
+        "link": f"{base}?change=waits",
+    }
 
 
 def urgent(user: User) -> QuerySet[Ticket]:

@@ -110,6 +110,8 @@ def _why(snapshot: PayloadSnapshot, *, first: bool) -> str:
         return f"came in from {_source(snapshot.source)}"
     if kind == "person":
         return f"{name or snapshot.actor} filled in or corrected data"
+    if kind == "change":
+        return "a change request was applied"
     if kind == "enrichment":
         return "missing data was looked up where it is known"
     return f"{_source(snapshot.source)} sent what had been missing"

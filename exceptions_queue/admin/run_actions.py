@@ -288,7 +288,7 @@ def for_step(run: OnboardingTransaction, step: Step, mappings: Sequence[ObjectMa
     return plain + [
         _button(ACTIONS["unlink"], Target(run, step, mapping.item), more=mapping.external_id if mapping.item else "")
         for mapping in mappings
-        if not mapping.created_by_us
+        if not mapping.created_by_us and not mapping.item.startswith(ObjectMapping.FORMER)
     ]
 
 

@@ -8,9 +8,9 @@ from typing import Any
 from django.contrib.auth.models import User
 from django.db.models import Q
 
-from exceptions_queue.admin import dag, looks, run_actions, ticket_page, timeline, words
+from exceptions_queue.admin import changes, dag, looks, run_actions, ticket_page, timeline, words
 from exceptions_queue.admin.dag import Drawing, Node
-from exceptions_queue.admin.payloads import HIDDEN, differences, versions
+from exceptions_queue.admin.payloads import HIDDEN, versions
 from exceptions_queue.admin.run_actions import Button
 from exceptions_queue.admin.ticket_page import SEE_PERSONAL, Row
 from exceptions_queue.models import Ticket, covering
@@ -90,7 +90,7 @@ def context(run: OnboardingTransaction, user: User) -> dict[str, Any]:
         "story": story,
         "earlier": earlier,
         "banners": banners(run, may_see=may_see),
-        "buttons": run_actions.for_run(run, user),
+        "buttons": [*run_actions.for_run(run, user), *changes.buttons(run, user)],
         "facts": _facts(run, may_see=may_see),
         "keys": [
             (key.kind, key.value if may_see else redact_text(key.value))
@@ -99,10 +99,7 @@ def context(run: OnboardingTransaction, user: User) -> dict[str, Any]:
         "versions": versions(run, may_see=may_see),
         "may_see": may_see,
         "tickets": _tickets(run),
-        "changes": [
-            {"change": change, "rows": differences(run.payload, change.proposed, change.paths, may_see=may_see)}
-            for change in run.change_requests.all()[:20]
-        ],
+        "changes": [changes.shown(run, change, may_see=may_see) for change in run.change_requests.all()[:20]],
     }
 
 

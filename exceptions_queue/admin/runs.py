@@ -1,32 +1,29 @@
-"""Runs: the list and the page. What people do to a run there is in ``run_actions``, but for dismissing a change request."""
+"""Runs: the list and the page. What people do to a run there is in ``run_actions`` and ``changes``."""
 
 from typing import Any
 
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
 from django.db.models import OuterRef, Q, QuerySet, Subquery
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
-from django.urls import URLPattern, path, reverse
+from django.urls import URLPattern
 from django.utils.decorators import method_decorator
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_GET
 from unfold.contrib.filters.admin import DropdownFilter
 
-from exceptions_queue.admin import looks, run_actions, run_page
+from exceptions_queue.admin import changes, looks, run_actions, run_page
 from exceptions_queue.admin.search import runs_matching
 from exceptions_queue.admin.start import StartByHand
 from exceptions_queue.api.sla_state import SlaState, clocks_in
 from exceptions_queue.models import CrmOwner, is_blocked
 from integrations import clock
-from onboarding import services
-from onboarding.models import ChangeRequest, OnboardingTransaction
-from onboarding.services import Refused
+from onboarding.models import OnboardingTransaction
 from onboarding.words import Status
 
-DISMISS = "exceptions_queue.fix_ticket"
 Runs = QuerySet[OnboardingTransaction]
 Choices = list[tuple[str, str]]
 
@@ -114,12 +111,32 @@ class SegmentFilter(_ValuesFilter):
     title, parameter_name = "segment", "segment"
 
 
+class ChangeFilter(DropdownFilter):
+    title = "change request"
+    parameter_name = "change"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:  # noqa: ARG002
+        return [("waits", "Waits for a decision")]
+
+    def queryset(self, request: HttpRequest, queryset: Runs) -> Runs:  # noqa: ARG002
+        return queryset.filter(pk__in=changes.waiting().values("transaction")) if self.value() == "waits" else queryset
+
+
 @admin.register(OnboardingTransaction)
 class RunAdmin(StartByHand):
     list_display = ("customer", "state", "sla", "plan", "owned_by", "source", "paid")
     list_display_links = ("customer",)
     list_select_related = ("sla_clock",)
-    list_filter = (RunStatusFilter, BlockedFilter, HeldFilter, RunSlaFilter, SourceFilter, PlanFilter, SegmentFilter)
+    list_filter = (
+        RunStatusFilter,
+        BlockedFilter,
+        HeldFilter,
+        RunSlaFilter,
+        SourceFilter,
+        PlanFilter,
+        SegmentFilter,
+        ChangeFilter,
+    )
     ordering = ("-pk",)
     search_fields = ("pk",)  # what is searched: get_search_results
     search_help_text = "Customer, email, domain, payment or vendor id"
@@ -175,9 +192,7 @@ class RunAdmin(StartByHand):
     # --- The page
 
     def get_urls(self) -> list[URLPattern]:
-        wrap = self.admin_site.admin_view
-        dismiss = path("<int:pk>/dismiss/<int:change>/", wrap(self.dismiss_view), name="onboarding_run_dismiss")
-        return [dismiss, *run_actions.Views(self).urls(), *super().get_urls()]
+        return [*changes.Views(self).urls(), *run_actions.Views(self).urls(), *super().get_urls()]
 
     @method_decorator(require_GET)
     def change_view(
@@ -195,25 +210,10 @@ class RunAdmin(StartByHand):
             title=run.customer_name or run.onboarding_transaction_id,
             badges=state_badges(run, blocked=getattr(run, "blocked", False)),
             sla=looks.run_sla(run),
-            may_dismiss=user.has_perm(DISMISS),
+            may_decide=changes.may_decide(user),
             **run_page.context(run, user),
         )
         return TemplateResponse(request, "admin/onboarding/onboardingtransaction/page.html", shown)
-
-    @method_decorator(require_POST)
-    def dismiss_view(self, request: HttpRequest, pk: int, change: int) -> HttpResponse:
-        run = self.find_run(request, pk)
-        if not isinstance(request.user, User) or not request.user.has_perm(DISMISS):
-            raise PermissionDenied
-        if not ChangeRequest.objects.filter(pk=change, transaction=run).exists():
-            raise Http404
-        try:
-            services.dismiss_change(change, actor=request.user.get_username())
-        except Refused as refusal:
-            messages.warning(request, f"Not done: {refusal}")
-        else:
-            messages.success(request, "The change request is dismissed; the run stays as it is.")
-        return HttpResponseRedirect(reverse("admin:onboarding_onboardingtransaction_change", args=[pk]))
 
     def find_run(self, request: HttpRequest, pk: str | int) -> OnboardingTransaction:
         """With what the pages show of it. Raises ``PermissionDenied`` and ``Http404``."""

@@ -17,13 +17,13 @@ from django.db.models import Q
 from django.urls import reverse
 from django.utils.html import strip_tags
 
-from exceptions_queue.admin import health, looks, words
+from exceptions_queue.admin import health, looks
 from exceptions_queue.admin.sandbox_switches import FAULTS
 from exceptions_queue.admin.ticket_page import run_url
 from exceptions_queue.models import covering
 from integrations.models import Connection
 from integrations.sandbox.control import SandboxControl
-from integrations.words import BreakerCause
+from integrations.words import BreakerCause, vendor_name
 from onboarding.models import ObjectMapping, OnboardingTransaction
 
 Json = dict[str, Any]
@@ -168,7 +168,7 @@ def connection_of(vendor: str, prefix: str) -> Connection | None:
 
 
 def label(vendor: str) -> str:
-    return words.VENDORS.get(vendor, vendor.capitalize())
+    return vendor_name(vendor)
 
 
 def _read(sandbox: SandboxControl, text: str) -> tuple[list[Vendor], list[Json], list[Json]]:

@@ -7,14 +7,13 @@ from exceptions_queue.admin import health
 from exceptions_queue.models import Milestone, Ticket
 from integrations.models import Connection
 from integrations.redact import redact_text
-from integrations.words import BreakerCause
+from integrations.words import BreakerCause, vendor_name
 from onboarding.models import Attempt, Step
 from onboarding.payload import catalogue
 from onboarding.steps.base import EnsureHandler, Facts
 from onboarding.steps.registry import HANDLERS
 from onboarding.words import Category
 
-VENDORS = {"hubspot": "HubSpot", "asana": "Asana", "zendesk": "Zendesk", "stripe": "Stripe", "smtp": "Mail"}
 PLURALS = {"company": "companies"}
 OUTCOMES = {
     "": "under way",
@@ -44,7 +43,7 @@ class Story:
 def vendor(connection: Connection | None) -> str:
     if connection is None:
         return "the vendor"
-    return VENDORS.get(connection.provider, connection.provider.title())
+    return vendor_name(connection.provider)
 
 
 def why_stopped(connection: Connection | None) -> str:

@@ -13,6 +13,7 @@ in no other project (forum.asana.com/t/100480): take back its tasks first. ``mod
 changes in associations such as tasks or comments".
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NoReturn, TypeVar
 
@@ -43,6 +44,8 @@ _PATHS = {
 }  # fmt: skip
 _INVALID = frozenset({400, 422})
 _COLLECTIONS = {"project": "projects", "task": "tasks"}
+_REFERENCE = re.compile(r"\[[^\[\]]+\]\Z")
+"""As it stands at the end of a project's name."""
 
 
 class _Project(BaseModel):
@@ -179,9 +182,10 @@ class Asana(HttpConnector):
         return Created(made.gid, _url(made))
 
     def update(self, kind: str, external_id: str, params: dict[str, Any]) -> None:
-        """A task's name, notes, due date, assignee and completion; a project's notes. What is empty stays as it is.
+        """A task's name, notes, due date, assignee and completion; a project's name and notes. What is empty stays as it is.
 
-        A task keeps the reference in its notes. In a project's notes only our own part is replaced: the template's stays.
+        A task keeps the reference in its notes, a project in its name; a project that people named anew keeps their name. In a
+        project's notes only our own part is replaced: the template's stays.
         """
         if kind == "task":
             path, data = f"/tasks/{segment(external_id)}", _task_data(params)
@@ -191,13 +195,8 @@ class Asana(HttpConnector):
             if data:
                 self.http.request("PUT", path, json={"data": data}, expect=_OneTask)
         elif kind == "project":
-            # Never its name: the reference is in it.
-            if notes := params.get("notes"):
-                path = f"/projects/{segment(external_id)}"
-                query = {"opt_fields": "notes"}
-                project = self.http.request("GET", path, params=query, expect=_OneProject).data.data
-                changed = {"notes": with_part(project.notes, notes)}
-                self.http.request("PUT", path, json={"data": changed}, expect=_OneProject)
+            if params.get("notes") or params.get("name"):
+                self._update_project(external_id, params)
         else:
             super().update(kind, external_id, params)
 
@@ -210,6 +209,17 @@ class Asana(HttpConnector):
             super().undo(kind, external_id)
         path = f"/{_COLLECTIONS[kind]}/{segment(external_id)}"
         self.delete(kind, external_id, path, ok=(200,), expect=_Emptied)
+
+    def _update_project(self, external_id: str, params: dict[str, Any]) -> None:
+        path = f"/projects/{segment(external_id)}"
+        project = self.http.request("GET", path, params={"opt_fields": "name,notes"}, expect=_OneProject).data.data
+        data = {}
+        if notes := params.get("notes"):
+            data["notes"] = with_part(project.notes, notes)
+        if (name := params.get("name")) and (reference := _REFERENCE.search(project.name)):
+            data["name"] = f"{name} {reference[0]}"
+        if data:
+            self.http.request("PUT", path, json={"data": data}, expect=_OneProject)
 
     def poll(self, kind: str, job_id: str) -> Created | None:  # noqa: ARG002
         params = {"opt_fields": "status,new_project.name,new_project.permalink_url"}

@@ -167,14 +167,19 @@ class Zendesk(HttpConnector):
     def update(self, kind: str, external_id: str, params: dict[str, Any]) -> None:
         """A user's name; an organization's name and its whole list of domains. What is empty stays as it is.
 
+        With ``former_domains`` only those are taken off an organization's list, and ``domains`` are put on it.
         Never a user's email (Zendesk would add a second one) or organization (see ``associate``).
         """
         if kind == "user":
             if name := params.get("name"):
                 self._write_user("PUT", f"/api/v2/users/{segment(external_id)}", {"name": name})
         elif kind == "organization":
-            if given := _organization_fields(params):
-                path = f"/api/v2/organizations/{segment(external_id)}"
+            path = f"/api/v2/organizations/{segment(external_id)}"
+            given = _organization_fields(params)
+            if "former_domains" in params:
+                now = self.http.request("GET", path, expect=_OneOrganization).data.organization
+                given["domain_names"] = _with_domains(now.domain_names, params)
+            if given:
                 self.http.request("PUT", path, json={"organization": given}, expect=_OneOrganization)
         else:
             super().update(kind, external_id, params)
@@ -314,6 +319,11 @@ def _invalid(body: dict[str, Any], status: int) -> ProviderError:
 def _organization_fields(params: dict[str, Any]) -> dict[str, Any]:
     names = {"name": "name", "domains": "domain_names"}
     return {names[name]: params[name] for name in names if params.get(name)}
+
+
+def _with_domains(listed: list[str], params: dict[str, Any]) -> list[str]:
+    former, new = {_plain(each) for each in params["former_domains"]}, params.get("domains") or []
+    return list(dict.fromkeys([*(each for each in listed if _plain(each) not in former), *new]))
 
 
 def _id(external_id: str | int) -> str | int:

@@ -73,15 +73,12 @@ class SnapshotSerializer(serializers.ModelSerializer[PayloadSnapshot]):
         fields = ["version", "source", "actor", "created_at", "provenance", "content"]
 
 
-CHANGE_REQUEST_STATUSES = [("open", "Open"), ("dismissed", "Dismissed")]
-
-
 class ChangeRequestSerializer(serializers.ModelSerializer[ChangeRequest]):
     paths = serializers.ListField(child=serializers.CharField())
 
     class Meta:
         model = ChangeRequest
-        fields = ["id", "status", "source", "paths", "created_at"]
+        fields = ["id", "status", "source", "paths", "created_at", "decided_at"]
 
 
 class RunSerializer(serializers.ModelSerializer[OnboardingTransaction]):

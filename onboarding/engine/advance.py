@@ -32,7 +32,7 @@ def advance(run: OnboardingTransaction, *, inline: bool = False) -> Step | None:
         return None
     now = clock.now()
     steps = list(run.steps.all())
-    done = {step.key for step in steps if step.is_done or is_rewritten(step)}
+    done = _done(steps)
     ready = [
         step
         for step in steps
@@ -56,6 +56,14 @@ def _connect(steps: list[Step]) -> None:
     found = default_connections(needs.values())
     for step, need in needs.items():
         step.connection = found[need]
+
+
+def _done(steps: list[Step]) -> set[str]:
+    """Keys of the steps that are done with all that comes before them: what is reopened is done again in playbook order."""
+    done = {step.key for step in steps if step.is_done or is_rewritten(step)}
+    while early := {step.key for step in steps if step.key in done and not done.issuperset(step.after)}:
+        done -= early
+    return done
 
 
 def _reach(run: OnboardingTransaction, steps: list[Step], now: datetime) -> None:

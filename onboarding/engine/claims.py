@@ -18,10 +18,12 @@ from onboarding.engine import rollback
 from onboarding.engine.facts import digest_of, facts_of
 from onboarding.engine.locks import changing, retried
 from onboarding.engine.policy import ATTEMPTS_BEFORE_TICKET
+from onboarding.engine.upkeep import UNSETTLED, identity_of, is_another, named_then, update_of
 from onboarding.models import (
     Attempt,
     Intent,
     MatchChoice,
+    ObjectMapping,
     OnboardingTransaction,
     RejectedMatch,
     Reservation,
@@ -50,11 +52,15 @@ class Claim:
     deadline: float
     match_key: str = ""
     """Of a shared object: the reservation that this claim holds."""
+    is_past: bool = False
+    """The facts are those that an unsettled create was made from; the payload speaks of another object now."""
     rejected: frozenset[str] = frozenset()
     """Ids that a person said are not this customer's."""
     known_id: str = ""
     """The object's id where it is known already: from our mapping, or from another run's reservation."""
     known_from: str = ""
+    mapping: ObjectMapping | None = None
+    """Where the id is known from our own mapping."""
     intent: Intent | None = None
     choice: MatchChoice | None = None
     known_parts: Mapping[str, tuple[str, str]] = field(default_factory=dict)
@@ -93,7 +99,7 @@ def claim_locked(run: OnboardingTransaction, step: Step) -> Claim | None:
     deadline = time.monotonic() + settings.STEP_SECONDS
     handler = HANDLERS[step.uses]
     send_by = now + timedelta(seconds=settings.STEP_SECONDS)
-    facts = _facts_in_hand(run, step, handler)
+    facts, past = _facts_in_hand(run, step, handler), None
     details: dict[str, Any] = {}
     if compensates:
         plan = rollback.prepare(run, step, now)
@@ -102,7 +108,10 @@ def claim_locked(run: OnboardingTransaction, step: Step) -> Claim | None:
             return None
         details = {"plan": plan}
     elif isinstance(handler, EnsureHandler) and step.connection:
-        prepared = _prepare(run, step, handler, facts, step.connection, now, send_by)
+        intent = Intent.objects.filter(step=step, item=facts.item).first()
+        past = _as_it_was(run, handler, facts, intent)
+        facts = past or facts
+        prepared = _prepare(run, step, handler, facts, intent, now, send_by)
         if prepared is None:
             return None
         details = prepared
@@ -123,7 +132,8 @@ def claim_locked(run: OnboardingTransaction, step: Step) -> Claim | None:
         intent.save()
     audit.record(run, "onboarding.step.claimed", data={"step": step.key, "token": step.token})
     failpoint("before-intent", step.uses)
-    return Claim(step, run, handler, step.connection, facts, step.token, deadline, **details)
+    is_past = past is not None
+    return Claim(step, run, handler, step.connection, facts, step.token, deadline, is_past=is_past, **details)
 
 
 def _facts_in_hand(run: OnboardingTransaction, step: Step, handler: StepHandler) -> Facts:
@@ -133,6 +143,18 @@ def _facts_in_hand(run: OnboardingTransaction, step: Step, handler: StepHandler)
         step.item = items[0]
         facts = replace(facts, item=step.item)
     return facts
+
+
+def _as_it_was(run: OnboardingTransaction, handler: EnsureHandler, facts: Facts, intent: Intent | None) -> Facts | None:
+    """While a create's outcome is unknown, the step is about what that was to make, whomever the payload speaks of by now.
+
+    None where that is the same.
+    """
+    if intent is None or intent.state not in UNSETTLED:
+        return None
+    if not identity_of(handler, facts) or intent.reference == handler.reference(facts):
+        return None
+    return named_then(run, handler, facts, facts.item, intent.reference)
 
 
 def _is_claimable(run: OnboardingTransaction, step: Step, now: datetime) -> bool:
@@ -196,12 +218,14 @@ def _prepare(
     step: Step,
     handler: EnsureHandler,
     facts: Facts,
-    connection: Connection,
+    known: Intent | None,
     now: datetime,
     send_by: datetime,
 ) -> dict[str, Any] | None:
     """Everything the holder needs to know; None where another run of the customer has its turn."""
-    match_key, left = handler.match_key(facts), None
+    connection = step.connection
+    assert connection  # noqa: S101  (the caller has looked)
+    match_key, left, another = handler.match_key(facts), None, False
     mapping = step.mappings.filter(item=facts.item).first()
     about = {"connection": connection, "kind": handler.kind, "match_key": match_key}
     details: dict[str, Any] = {
@@ -212,8 +236,10 @@ def _prepare(
     if handler.parts(facts) is not None:
         rows = step.mappings.values_list("item", "external_id", "how")
         details["known_parts"] = {item: (external_id, how) for item, external_id, how in rows}
-    elif mapping:
-        details |= {"known_id": mapping.external_id, "known_from": mapping.how}
+    elif mapping and not (another := is_another(handler, mapping, facts)):
+        details |= {"known_id": mapping.external_id, "known_from": mapping.how, "mapping": mapping}
+        if handler.shared and update_of(handler, mapping, facts):
+            _stand_for_new_key(mapping, match_key, step, now)
     elif handler.shared:
         reservation, left = reserve(connection, handler.kind, match_key, step, now)
         if not reservation.external_id and reservation.holder_id != step.pk:
@@ -221,10 +247,23 @@ def _prepare(
             return None
         if reservation.external_id:
             details |= {"known_id": reservation.external_id, "known_from": "reservation"}
-    intent = details["intent"] = _intent(run, step, handler, facts, now, send_by)
+    intent = details["intent"] = _intent(run, step, handler, facts, now, send_by, known=known, another=another)
     if left:
         _inherit(intent, left, step, now)
     return details
+
+
+def _stand_for_new_key(mapping: ObjectMapping, match_key: str, step: Step, now: datetime) -> None:
+    """The customer may go by another key (their domain, say) from now on: who looks for that links this object.
+
+    Before it is written at the vendor, whose search lags behind.
+    """
+    Reservation.objects.get_or_create(
+        connection=mapping.connection,
+        kind=mapping.kind,
+        match_key=match_key,
+        defaults={"holder": step, "external_id": mapping.external_id, "url": mapping.url, "created_at": now},
+    )
 
 
 def reserve(
@@ -251,7 +290,7 @@ def _inherit(intent: Intent, left: Step, step: Step, now: datetime) -> None:
 
     Saved at once: the turn is ours from now on, and nobody would see the doubt again.
     """
-    earlier = left.intents.filter(reference=intent.reference, state__in=(IntentState.OPEN, IntentState.ACCEPTED))
+    earlier = left.intents.filter(reference=intent.reference, state__in=UNSETTLED)
     for each in earlier:
         since = now if each.state == IntentState.ACCEPTED else each.unknown_since or each.send_by
         intent.unknown_since = max(since, intent.unknown_since or since)
@@ -297,11 +336,19 @@ def _intent(
     facts: Facts,
     now: datetime,
     send_by: datetime,
+    *,
+    known: Intent | None,
+    another: bool,
 ) -> Intent:
-    """The step's intent. Parameters are frozen from the first possible send until it is sure that nothing came of it."""
-    intent = Intent.objects.filter(step=step, item=facts.item).first() or Intent(
+    """The step's intent. Parameters are frozen from the first possible send until it is sure that nothing came of it.
+
+    ``another``: what it made is an object that the payload speaks of no more.
+    """
+    intent = known or Intent(
         transaction=run, step=step, item=facts.item, created_at=now, send_by=send_by, state=IntentState.NO_EFFECT
     )
+    if intent.state == IntentState.DONE and another:
+        intent.state = IntentState.NO_EFFECT
     if intent.state == IntentState.DONE:
         # Its object vanished, or is only looked at: a lost holder must be noticed again. What was unknown before is settled.
         intent.state, intent.unknown_since = IntentState.OPEN, None
@@ -324,6 +371,6 @@ def _intent(
 
 def _left_open(step: Step, reference: str) -> Intent | None:
     """A create of the same shared object by another run's step that was given up before it was known how it ended."""
-    unsettled = Intent.objects.filter(reference=reference, state__in=(IntentState.OPEN, IntentState.ACCEPTED))
+    unsettled = Intent.objects.filter(reference=reference, state__in=UNSETTLED)
     given_up = unsettled.filter(step__uses=step.uses, step__connection=step.connection, step__state=StepState.SKIPPED)
     return given_up.exclude(step=step).order_by("send_by").last()

@@ -17,6 +17,7 @@ from integrations.failpoints import failpoint
 from integrations.providers.base import Connector, Created, CreateSafety, Found, JobAccepted, MatchKey
 from onboarding.engine.claims import RESERVATION_WAIT, Claim, forget, reopen
 from onboarding.engine.outcomes import Ambiguous, Ensured, Failed, Outcome, UnknownOutcome, Waiting
+from onboarding.engine.upkeep import update_of
 from onboarding.models import Intent, MatchChoice
 from onboarding.steps.base import EnsureHandler
 from onboarding.words import IntentState, WaitsFor
@@ -47,8 +48,8 @@ def _find_or_create(claim: Claim, handler: EnsureHandler, connector: Connector) 
     intent = claim.intent
     assert intent is not None  # noqa: S101  (every ensuring step is claimed with one)
     if claim.known_id:
-        if found := connector.get(handler.kind, claim.known_id):
-            return Ensured(found.external_id, found.url, claim.known_from, done=found.done)
+        if known := _known(claim, handler, connector):
+            return known
         if not reopen(claim, handler):
             return Waiting(WaitsFor.RESERVATION, clock.now() + RESERVATION_WAIT)
     chosen, note = claim.choice, ""
@@ -76,6 +77,22 @@ def _find_or_create(claim: Claim, handler: EnsureHandler, connector: Connector) 
     if isinstance(made, Ensured) and made.created_by_us and made.external_id == claim.known_id:
         return _replayed_the_gone(claim, handler, connector) or made
     return made
+
+
+def _known(claim: Claim, handler: EnsureHandler, connector: Connector) -> Ensured | None:
+    """The object that is known, brought up to date where the payload has changed; None where it is gone."""
+    found = connector.get(handler.kind, claim.known_id)
+    if found is None:
+        return None
+    changed = update_of(handler, claim.mapping, claim.facts) if claim.mapping else {}
+    if changed:
+        try:
+            connector.update(handler.kind, claim.known_id, changed)
+        except ProviderError as error:
+            if error.kind is Kind.NOT_FOUND:
+                return None
+            raise
+    return Ensured(found.external_id, found.url, claim.known_from, done=found.done, updated=tuple(sorted(changed)))
 
 
 def _replayed_the_gone(claim: Claim, handler: EnsureHandler, connector: Connector) -> Outcome | None:

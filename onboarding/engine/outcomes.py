@@ -25,6 +25,8 @@ class Ensured:
     """Of a batch: each item's object, by its key; ``external_id`` is empty then."""
     more: bool = False
     """Of a batch: some items are still lacking, and come next."""
+    updated: tuple[str, ...] = ()
+    """Parameters that were written into an object that was there, as the payload has changed."""
 
 
 @dataclass(frozen=True)

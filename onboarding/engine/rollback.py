@@ -18,6 +18,7 @@ from onboarding.engine.advance import advance, follow, is_rewritten, make_due
 from onboarding.engine.dispatch import hint_step
 from onboarding.engine.facts import facts_of, match_key_of
 from onboarding.engine.outcomes import Compensated, Failed, Outcome, TakenBack, UnknownOutcome, Waiting
+from onboarding.engine.upkeep import UNSETTLED, named_then
 from onboarding.models import (
     Intent,
     MatchChoice,
@@ -36,7 +37,6 @@ SKEW = timedelta(seconds=10)
 TURN_WAIT = timedelta(seconds=3)
 OURS = ("reference", "email")
 """Keys by which what we made is recognised: our reference, or an address that the vendor keeps unique."""
-UNSETTLED = (IntentState.OPEN, IntentState.ACCEPTED)
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,8 @@ class Plan:
     run_pk: int
     doomed: tuple[Doomed, ...]
     force: bool = False
+    linked: frozenset[str] = frozenset()
+    """Ids of what the step only found: it stays, by whatever it is met again."""
 
 
 # --- Beginning, and moving on -----------------------------------------------------------------------------------------
@@ -97,7 +99,7 @@ def last_touched(run: OnboardingTransaction) -> datetime:
 def _goes(run: OnboardingTransaction, step: Step) -> bool:
     """Whether the object that an updating step writes into will be taken back."""
     target = getattr(HANDLERS[step.uses], "target", "")
-    return run.mappings.filter(step__uses=target, created_by_us=True).exists()
+    return run.mappings.filter(step__uses=target, item="", created_by_us=True).exists()
 
 
 def may_have_made(step: Step) -> bool:
@@ -153,21 +155,23 @@ def prepare(run: OnboardingTransaction, step: Step, now: datetime) -> Plan | dat
     for mapping in mine:
         if not _take_turn(step, mapping):
             return now + TURN_WAIT
-    known = {mapping.item for mapping in step.mappings.all()}
+    mapped = list(step.mappings.all())
+    known = {mapping.item for mapping in mapped}
+    linked = frozenset(mapping.external_id for mapping in mapped if not mapping.created_by_us)
     doomed = [Doomed(mapping.item, mapping.external_id, mapping.changed_since) for mapping in mine]
     for intent in step.intents.filter(state__in=UNSETTLED):
-        doomed += _unsettled(step, handler, replace(facts, item=intent.item), intent, known)
-    return Plan(run.pk, tuple(doomed), step.forced)
+        doomed += _unsettled(run, step, handler, facts, intent, known)
+    return Plan(run.pk, tuple(doomed), step.forced, linked)
 
 
 def is_used_elsewhere(mapping: ObjectMapping) -> bool:
-    """Another run maps the object too: it stays."""
+    """Another run maps the object too, and not as one that gave way to another there: it stays."""
     return _mapped_elsewhere(mapping.connection, mapping.kind, mapping.external_id, mapping.transaction_id)
 
 
 def _mapped_elsewhere(connection: Connection, kind: str, external_id: str, run_pk: int) -> bool:
     same = ObjectMapping.objects.filter(connection=connection, kind=kind, external_id=external_id)
-    return same.exclude(transaction_id=run_pk).exists()
+    return same.exclude(transaction_id=run_pk).exclude(item__startswith=ObjectMapping.FORMER).exists()
 
 
 def _take_turn(step: Step, mapping: ObjectMapping) -> bool:
@@ -188,19 +192,30 @@ def _in_other_hands(step: Step, connection: Connection, keys: list[str]) -> bool
     return any(match_key_of(other.transaction, other) in keys for other in others)
 
 
-def _unsettled(step: Step, handler: EnsureHandler, facts: Facts, intent: Intent, known: set[str]) -> list[Doomed]:
-    """What a create without a known end may have made: under the reference of the intent, or of each item of a batch."""
-    parts = handler.parts(facts)
-    named = facts.item in handler.items(facts) or parts is not None
-    key = handler.match_key(facts) if named else ""
-    choice = MatchChoice.objects.filter(connection=step.connection, kind=handler.kind, match_key=key).first()
+def _unsettled(
+    run: OnboardingTransaction, step: Step, handler: EnsureHandler, facts: Facts, intent: Intent, known: set[str]
+) -> list[Doomed]:
+    """What a create without a known end may have made: under the reference of the intent, or of each item of a batch.
+
+    It is looked for by what the payload said when it was sent: today's contact may be somebody whom nobody here made.
+    """
     since = intent.unknown_since or intent.send_by
-    if choice and choice.chosen_at >= since:  # a person has looked
-        return [Doomed(intent.item, choice.external_id)] if choice.external_id else []
-    if parts is None:
-        return [Doomed(intent.item, "", False, since, intent.job_id, facts if named else None, intent.reference)]
-    of_items = (replace(facts, item=item) for item in parts if item not in known)
-    return [Doomed(each.item, "", False, since, "", each, handler.reference(each)) for each in of_items]
+    sent = intent.params.get("items")
+    if sent is None:
+        then = named_then(run, handler, facts, intent.item, intent.reference)
+        if (chosen := _chosen(step, handler, then)) and chosen.chosen_at >= since:  # a person has looked
+            return [Doomed(intent.item, chosen.external_id)] if chosen.external_id else []
+        return [Doomed(intent.item, "", False, since, intent.job_id, then, intent.reference)]
+    if (chosen := _chosen(step, handler, facts)) and chosen.chosen_at >= since:
+        return [Doomed(intent.item, chosen.external_id)] if chosen.external_id else []
+    lacking = {each["key"]: each["reference"] for each in sent if each["key"] not in known}
+    found = ((item, reference, named_then(run, handler, facts, item, reference)) for item, reference in lacking.items())
+    return [Doomed(item, "", False, since, "", then, reference) for item, reference, then in found]
+
+
+def _chosen(step: Step, handler: EnsureHandler, facts: Facts | None) -> MatchChoice | None:
+    key = handler.match_key(facts) if facts else ""
+    return MatchChoice.objects.filter(connection=step.connection, kind=handler.kind, match_key=key).first()
 
 
 def compensate(plan: Plan, handler: EnsureHandler, connector: Connector) -> Outcome:
@@ -210,7 +225,7 @@ def compensate(plan: Plan, handler: EnsureHandler, connector: Connector) -> Outc
         settled = each if each.external_id else _settle(each, handler, connector)
         if isinstance(settled, Waiting | UnknownOutcome):
             return settled
-        if settled is None:
+        if settled is None or (not each.external_id and settled.external_id in plan.linked):
             continue
         if not each.external_id and _mapped_elsewhere(
             connector.connection, handler.kind, settled.external_id, plan.run_pk

@@ -13,8 +13,10 @@ from onboarding import audit
 from onboarding.engine import entry
 from onboarding.engine.locks import lock_run, retried
 from onboarding.models import AcceptedContent, ChangeRequest, CorrelationKey, OnboardingTransaction
+from onboarding.payload import change_requests
+from onboarding.payload.accepted import accept_content, was_told
 from onboarding.payload.gate import problems
-from onboarding.payload.schema import declared, digest, is_free, paths, with_value
+from onboarding.payload.schema import digest, is_free, paths, with_value
 from onboarding.payload.snapshots import write_snapshot
 from onboarding.signals import run_accepted
 from onboarding.words import Status
@@ -104,9 +106,7 @@ def _create(
     run.save(force_insert=True)
     # Plain inserts: a key that another run just took makes the whole transaction start again, and then join that run.
     CorrelationKey.objects.bulk_create(CorrelationKey(transaction=run, kind=kind, value=value) for kind, value in keys)
-    AcceptedContent.objects.create(
-        transaction=run, source=run.event_source, content=content, digest=digest(content), accepted_at=now
-    )
+    accept_content(run, run.event_source, content)
     audit.record(run, "onboarding.run.accepted", actor=actor, data={"source": run.event_source})
     write_snapshot(run, content, source=run.event_source, actor=actor)
     run_accepted.send(OnboardingTransaction, run=run)
@@ -118,24 +118,21 @@ def _create(
 
 def _again(run: OnboardingTransaction, content: dict[str, Any], *, source: str, actor: str) -> Receipt:
     accepted = AcceptedContent.objects.filter(transaction=run, source=source).first()
-    new_digest = digest(content)
-    if accepted and accepted.digest == new_digest:
+    if was_told(accepted, digest(content)):
         return Receipt(Verdict.REPLAYED, run)
-    before = paths(accepted.content) if accepted else {}
-    after = paths(content)
-    changed = sorted(path for path in before.keys() | after.keys() if before.get(path) != after.get(path))
     current = run.payload
     flat, open_paths = paths(current), _open_paths(current)
+    after = paths(content)
+    # A source that was not heard of before takes nothing out, and names itself.
+    before = paths(accepted.content) if accepted else {path: flat[path] for path in after if path in flat}
+    differing = {path for path in before.keys() | after.keys() if before.get(path) != after.get(path)}
+    changed = sorted(differing - {"event_source"})
     fills = {path: after[path] for path in changed if path in after and (is_free(flat, path) or path in open_paths)}
     if run.status == Status.AWAITING_DATA and len(fills) == len(changed):
-        AcceptedContent.objects.update_or_create(
-            transaction=run,
-            source=source,
-            defaults={"content": content, "digest": new_digest, "accepted_at": clock.now()},
-        )
+        accept_content(run, source, content)
         _fill(run, fills, source=source, actor=actor)
         return Receipt(Verdict.FILLED, run)
-    request = _request_change(run, content, changed, source=source, actor=actor)
+    request = _request_change(run, content, changed, source=source, actor=actor, whole=True)
     return Receipt(Verdict.CHANGE_REQUESTED, run, request)
 
 
@@ -170,16 +167,16 @@ def _fill(run: OnboardingTransaction, fills: dict[str, Any], *, source: str, act
 
 
 def _request_change(
-    run: OnboardingTransaction, content: dict[str, Any], changed: list[str], *, source: str, actor: str
+    run: OnboardingTransaction,
+    content: dict[str, Any],
+    changed: list[str],
+    *,
+    source: str,
+    actor: str,
+    whole: bool = False,
 ) -> ChangeRequest:
-    request, new = ChangeRequest.objects.get_or_create(
-        transaction=run,
-        source=source,
-        digest=digest(content),
-        defaults={"proposed": content, "paths": changed, "created_at": clock.now()},
-    )
-    if new:
-        data = {"source": source, "paths": declared(changed)}
-        audit.record(run, "onboarding.change.requested", actor=actor, data=data)
-        run.save()
-    return request
+    """Ask people once. ``whole``: all that the source has to say, in place of what it asked for before."""
+    known = run.change_requests.filter(source=source, digest=digest(content)).first()
+    if known:
+        return known
+    return change_requests.record(run, content, changed, source=source, actor=actor, supersedes=whole)

@@ -55,7 +55,13 @@ class Intent(models.Model):
 
 
 class ObjectMapping(models.Model):
-    """The one object in a downstream system that a step stands for."""
+    """The one object in a downstream system that a step stands for.
+
+    One that gave way to another (the customer's contact is somebody else now) stays under an item of its own, ``FORMER`` and
+    its number: nothing is done to it any more, but this run may have made it.
+    """
+
+    FORMER = "former:"
 
     transaction = models.ForeignKey(OnboardingTransaction, on_delete=models.CASCADE, related_name="mappings")
     step = models.ForeignKey(Step, on_delete=models.CASCADE, related_name="mappings")
@@ -69,6 +75,13 @@ class ObjectMapping(models.Model):
     created_at = models.DateTimeField()
     changed_since = models.BooleanField(
         default=False, help_text="Somebody had changed it when the rollback was asked for: a person is asked first."
+    )
+    state = models.JSONField(
+        null=True,
+        help_text="What the payload said of it when it was made, linked or last updated: only what differs is written.",
+    )
+    identity = models.CharField(
+        max_length=255, blank=True, help_text="What the payload called it by, where another name means another object."
     )
 
     class Meta:

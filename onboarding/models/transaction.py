@@ -9,7 +9,7 @@ from django_fsm import FSMField, transition
 from integrations.models import Connection
 from integrations.words import System
 from onboarding.models.playbook import PinnedPlaybook
-from onboarding.words import Category, RunEventType, Status, StepState, WaitsFor
+from onboarding.words import Category, ChangeStatus, RunEventType, Status, StepState, WaitsFor
 
 
 class OnboardingTransaction(models.Model):
@@ -64,6 +64,7 @@ class OnboardingTransaction(models.Model):
             ("skip_step", "Can skip a step"),
             ("unlink_object", "Can unlink a wrong match"),
             ("resend_welcome", "Can send the welcome again"),
+            ("apply_change", "Can change a run's data, and decide on change requests"),
         ]
         indexes = [
             models.Index(fields=["status"]),
@@ -193,6 +194,9 @@ class AcceptedContent(models.Model):
     source = models.CharField(max_length=64)
     content = models.JSONField()
     digest = models.CharField(max_length=64)
+    earlier = models.JSONField(
+        default=list, help_text="Digests of what it told before: its redelivery is no news, and undoes nothing."
+    )
     accepted_at = models.DateTimeField()
 
     class Meta:
@@ -203,27 +207,49 @@ class AcceptedContent(models.Model):
 
 
 class ChangeRequest(models.Model):
-    """Other content under a known id: recorded with its difference, applied by nobody but people."""
+    """Other content under a known id, or what a person wants changed: recorded with its difference, applied by people alone."""
 
     transaction = models.ForeignKey(OnboardingTransaction, on_delete=models.CASCADE, related_name="change_requests")
-    source = models.CharField(max_length=64)
+    source = models.CharField(max_length=64, help_text="As of contents, or person:NAME.")
     proposed = models.JSONField()
     digest = models.CharField(max_length=64)
     paths = models.JSONField(default=list, help_text="Payload paths that would change.")
-    status = FSMField(default="open", choices=[("open", "Open"), ("dismissed", "Dismissed")], protected=True)
+    status = FSMField(default=ChangeStatus.OPEN, choices=ChangeStatus.choices, protected=True)
     created_at = models.DateTimeField()
+    decided_at = models.DateTimeField(null=True)
+    decided_by = models.CharField(max_length=150, blank=True)
+    reason = models.CharField(max_length=500, blank=True, help_text="Why it was rejected.")
 
     class Meta:
         ordering = ["-pk"]
         constraints = [
-            models.UniqueConstraint(fields=["transaction", "source", "digest"], name="change_request_once"),
+            models.UniqueConstraint(
+                fields=["transaction", "source", "digest"],
+                condition=models.Q(status=ChangeStatus.OPEN),
+                name="change_request_open_once",
+            ),
+        ]
+        indexes = [
+            models.Index(
+                fields=["created_at"], condition=models.Q(status=ChangeStatus.OPEN), name="change_request_open"
+            )
         ]
 
     def __str__(self) -> str:
         return f"change request {self.pk} on {self.transaction_id}"
 
-    @transition(field=status, source="open", target="dismissed")
-    def dismiss(self) -> None: ...
+    @transition(field=status, source=ChangeStatus.OPEN, target=ChangeStatus.APPLIED)
+    def apply(self, *, by: str, at: datetime) -> None:
+        self.decided_by, self.decided_at = by[:150], at
+
+    @transition(field=status, source=ChangeStatus.OPEN, target=ChangeStatus.REJECTED)
+    def reject(self, *, by: str, at: datetime, reason: str) -> None:
+        self.decided_by, self.decided_at, self.reason = by[:150], at, reason[:500]
+
+    @transition(field=status, source=ChangeStatus.OPEN, target=ChangeStatus.SUPERSEDED)
+    def supersede(self, *, at: datetime) -> None:
+        """The same source has told something newer: applied after that, it would bring back what is out of date."""
+        self.decided_at = at
 
 
 class Step(models.Model):

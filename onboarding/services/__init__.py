@@ -1,7 +1,8 @@
 """What people may do to a run. Workers, console, REST and commands all come through here: lock, check, move, audit."""
 
 from onboarding.services.base import Refused
-from onboarding.services.data import dismiss_change, fix
+from onboarding.services.changes import apply_change, change_preview, reject_change, request_change
+from onboarding.services.data import fix
 from onboarding.services.matches import also_linked, choose_match, unlink
 from onboarding.services.replaying import Effect, replay, replay_preview, retry_preview, skip_preview
 from onboarding.services.runs import cancel, hold, keep, readmit, receive_event, resume, rollback
@@ -20,10 +21,11 @@ __all__ = [
     "Refused",
     "Verdict",
     "also_linked",
+    "apply_change",
     "cancel",
+    "change_preview",
     "choose_match",
     "connection_restored",
-    "dismiss_change",
     "fix",
     "flag_slow_step",
     "force_rollback",
@@ -31,8 +33,10 @@ __all__ = [
     "keep",
     "readmit",
     "receive_event",
+    "reject_change",
     "replay",
     "replay_preview",
+    "request_change",
     "resend",
     "resume",
     "retry_preview",

@@ -9,7 +9,6 @@ from onboarding import audit
 from onboarding.engine import entry
 from onboarding.engine.advance import follow
 from onboarding.engine.locks import lock_run, retried
-from onboarding.models import ChangeRequest
 from onboarding.payload import catalogue
 from onboarding.payload.catalogue import Type
 from onboarding.payload.gate import Problem, problems
@@ -28,22 +27,24 @@ def fix(run_pk: int, fields: dict[str, Any], *, actor: str, step_pk: int | None 
 
     Returns what is still missing. Raises ``Refused`` for unknown fields, wrong types and values that would count as missing.
     """
-    clean = {path: _clean(path, value) for path, value in fields.items()}
-    if not clean:
+    values = {path: clean(path, value) for path, value in fields.items()}
+    if not values:
         raise Refused("Give at least one field.")
     with db.atomic():
         run = lock_run(run_pk)
+        if run.status == Status.COMPLETE:
+            raise Refused("This run is complete: request a change of its data instead.")
         if not run.goes_on:
             raise Refused(f"This run is {run.get_status_display().lower()}; its payload is not mended any more.")
         content = run.payload
-        for path, value in clean.items():
+        for path, value in values.items():
             content = with_value(content, path, value)
         step = run.steps.get(pk=step_pk) if step_pk else None
         remaining = problems(content)
         if remaining and run.status not in (Status.QUEUED, Status.AWAITING_DATA):
             raise Refused("With these values required fields would be missing.", remaining)
-        write_snapshot(run, content, source=f"person:{actor}", actor=actor, changed=clean)
-        audit.record(run, "onboarding.payload.fixed", actor=actor, data={"paths": declared(clean)})
+        write_snapshot(run, content, source=f"person:{actor}", actor=actor, changed=values)
+        audit.record(run, "onboarding.payload.fixed", actor=actor, data={"paths": declared(values)})
         if step is None:
             entry.admit(run, actor=actor)
         elif not step.is_done and step.state != StepState.RUNNING:
@@ -53,21 +54,8 @@ def fix(run_pk: int, fields: dict[str, Any], *, actor: str, step_pk: int | None 
         return problems(run.payload) if run.status == Status.AWAITING_DATA else []
 
 
-@retried
-def dismiss_change(request_pk: int, *, actor: str) -> None:
-    """Leave the run as it is. Raises ``Refused`` for a request that is not open."""
-    with db.atomic():
-        request = ChangeRequest.objects.get(pk=request_pk)
-        run = lock_run(request.transaction_id)
-        request = ChangeRequest.objects.get(pk=request_pk)
-        if request.status != "open":
-            raise Refused("This change request was dismissed already.")
-        request.dismiss()
-        request.save()
-        audit.record(run, "onboarding.change.dismissed", actor=actor, data={"request": request.pk})
-
-
-def _clean(path: str, value: Any) -> Any:
+def clean(path: str, value: Any) -> Any:
+    """The value as the payload keeps it. Raises ``Refused`` for an unknown field, a wrong type, and what counts as missing."""
     try:
         field = catalogue.entry(path)
     except KeyError:

@@ -8,6 +8,7 @@ from integrations import clock
 from onboarding import audit
 from onboarding.engine.facts import match_key_of
 from onboarding.engine.locks import retried
+from onboarding.engine.upkeep import match_key_in_hand
 from onboarding.models import Intent, MatchChoice, ObjectMapping, RejectedMatch, Reservation, Step
 from onboarding.services.base import Refused, given_reason, locked, try_again
 from onboarding.services.replaying import reopen_from
@@ -32,7 +33,7 @@ def choose_match(step_pk: int, *, external_id: str, actor: str) -> None:
             raise Refused(f"The step {step.key} does not wait for a choice.")
         if step.category in (Category.AUTH_ERROR, Category.NOT_CONFIGURED):
             raise Refused(f"The step {step.key} is blocked by something else: {step.get_category_display().lower()}.")
-        match_key = match_key_of(run, step)
+        match_key = match_key_in_hand(run, step)
         if not match_key:
             raise Refused("The data does not name this item any more: retry the step instead.")
         MatchChoice.objects.update_or_create(
@@ -73,6 +74,7 @@ def also_linked(step: Step, item: str = "") -> list[str]:
     same = ObjectMapping.objects.filter(
         connection=mapping.connection_id, kind=mapping.kind, external_id=mapping.external_id
     ).exclude(transaction=step.transaction_id)
+    same = same.exclude(item__startswith=ObjectMapping.FORMER)
     ids = same.order_by("transaction").values_list("transaction__onboarding_transaction_id", flat=True)
     return list(ids.distinct()[:MOST_LISTED])
 

@@ -18,12 +18,14 @@ from onboarding.steps.base import EnsureHandler, Facts
 from onboarding.steps.registry import HANDLERS
 from onboarding.words import IntentState, Status, StepState
 
-Verdict = Literal["skip", "look-up", "create", "send-again", "cannot-be-undone"]
+Verdict = Literal[
+    "skip", "look-up", "create", "send-again", "cannot-be-undone", "update", "another", "nothing", "by-hand", "later"
+]
 
 
 @dataclass(frozen=True)
 class Effect:
-    """What a replay would do to one step, in a word and in a sentence."""
+    """What an action would do to one step, in a word and in sentences without personal data."""
 
     step: str
     title: str
@@ -49,8 +51,8 @@ def skip_preview(step_pk: int) -> list[Effect]:
     text = "It is left out, with your reason; what comes after it goes on, and nothing is done at the vendor."
     needing = f"It needs what {step.key} would make: it can only be left out along with it."
     return [
-        Effect(step.key, _title(step), "skip", text),
-        *(Effect(other.key, _title(other), "skip", needing) for other in dependents(step.transaction, step)),
+        Effect(step.key, title_of(step), "skip", text),
+        *(Effect(other.key, title_of(other), "skip", needing) for other in dependents(step.transaction, step)),
     ]
 
 
@@ -120,13 +122,13 @@ def _check_needs(run: OnboardingTransaction, steps: list[Step], redone: list[Ste
             raise Refused(f"{step.key} needs {lacking[0]}, which was skipped: replay from {lacking[0]} instead.")
 
 
-def _title(step: Step) -> str:
+def title_of(step: Step) -> str:
     title = HANDLERS[step.uses].title
     return title[:1].upper() + title[1:]
 
 
 def _effect(run: OnboardingTransaction, step: Step) -> Effect:
-    handler, title = HANDLERS[step.uses], _title(step)
+    handler, title = HANDLERS[step.uses], title_of(step)
     if not isinstance(handler, EnsureHandler):
         return Effect(
             step.key, title, "send-again", "It is written again, which changes nothing where it is up to date."

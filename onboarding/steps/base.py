@@ -82,6 +82,10 @@ class EnsureHandler(StepHandler):
     """The step ends only when somebody has completed the object at the vendor, or this event says so."""
     irrevocable: ClassVar[bool] = False
     """What was created cannot be taken back, such as a sent mail; it may be sent again on purpose."""
+    updates: ClassVar[bool] = True
+    """Whether the step keeps its object up to date with the payload."""
+    own_words: ClassVar[frozenset[str]] = frozenset()
+    """Of ``state``: our own wording, which is updated in what this run created and never in what others named."""
 
     def items(self, facts: Facts) -> list[str]:  # noqa: ARG002
         """Keys of the objects to make, in order, each at most 64 characters and without personal data."""
@@ -114,6 +118,18 @@ class EnsureHandler(StepHandler):
     @abstractmethod
     def params(self, facts: Facts) -> dict[str, Any]:
         """What is sent to create it."""
+
+    def state(self, facts: Facts) -> dict[str, Any]:
+        """What an update can write of it, by parameter. It is kept beside the object's id: only what differs is written."""
+        return self.params(facts) if self.updates and not self.irrevocable else {}
+
+    def changes(self, before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
+        """The parameters of an update from one state to another. What is gone from the payload stays as it is at the vendor."""
+        return {name: value for name, value in now.items() if before.get(name) != value}
+
+    def identity(self, facts: Facts, reference: str) -> str:  # noqa: ARG002
+        """What the payload calls the object by, where another name means another object; empty: it stays the same one."""
+        return ""
 
     def settle(self, connector: Connector, external_id: str, facts: Facts) -> None:
         """Tie the object to the others. Must be harmless to repeat."""

@@ -30,6 +30,7 @@ class Account(CustomerHandler):
     reads = (
         "customer.legal_name",
         "customer.domain",
+        "customer.no_domain",
         "customer.country",
         "ownership.crm_owner_id",
         "commercial.billing_email",
@@ -67,6 +68,10 @@ class Contact(EnsureHandler):
     def reference(self, facts: Facts) -> str:
         return f"firstvalue:{self.match_key(facts)}"
 
+    def identity(self, facts: Facts, reference: str) -> str:  # noqa: ARG002
+        """Another address is another person: theirs is found or created, and nobody is renamed."""
+        return reference
+
     def keys(self, facts: Facts, reference: str) -> list[MatchKey]:  # noqa: ARG002
         return [MatchKey("email", facts.get("customer.primary_contact.email").lower())]
 
@@ -96,6 +101,10 @@ class Deal(RunHandler):
         "commercial.currency",
         "ownership.crm_owner_id",
     )
+    own_words = frozenset({"name"})
+
+    def identity(self, facts: Facts, reference: str) -> str:  # noqa: ARG002
+        return str(facts.get("commercial.deal_id"))
 
     def keys(self, facts: Facts, reference: str) -> list[MatchKey]:
         keys = [MatchKey("reference", reference)]

@@ -34,6 +34,10 @@ class Project(RunHandler):
             params["start_date"] = start
         return params
 
+    def state(self, facts: Facts) -> dict[str, Any]:
+        """Without the date: it only places what the template brings when the project is made."""
+        return {"name": self.params(facts)["name"]}
+
 
 class _Task(BaseModel):
     """A standard task: its name, and its due date in days after the kickoff."""

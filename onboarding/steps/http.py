@@ -52,7 +52,9 @@ class _Mapped(StepHandler):
 
 
 class MappedObject(_Mapped, EnsureHandler):
-    """Made into one class a kind of object by ``load``."""
+    """Made into one class a kind of object by ``load``. What changes in it later is its ``.update`` step's to write."""
+
+    updates = False
 
     def _listed_option(self) -> str:
         return self.made.items.removeprefix("with.") if self.made.items.startswith("with.") else ""

@@ -1,6 +1,7 @@
 """Support steps: the customer's organization at the help desk, and its users."""
 
 import hashlib
+from collections.abc import Mapping
 from typing import Any
 
 from integrations.providers.base import Connector, MatchKey
@@ -17,7 +18,7 @@ class Organization(CustomerHandler):
     system = System.SUPPORT
     title = "find or create the support organization"
     kind = "organization"
-    reads = ("customer.legal_name", "customer.domain", "commercial.billing_email")
+    reads = ("customer.legal_name", "customer.domain", "customer.no_domain", "commercial.billing_email")
 
     def keys(self, facts: Facts, reference: str) -> list[MatchKey]:
         # The help desk keeps names unique, so a namesake is found here or met as a conflict; its domain decides whose it is.
@@ -39,6 +40,15 @@ class Organization(CustomerHandler):
         """A person has seen who holds the name, and said that it is another customer."""
         chosen = MatchChoice.objects.filter(kind=self.kind, match_key=self.match_key(facts))
         return chosen.filter(external_id="", connection__system=self.system).exists()
+
+    def state(self, facts: Facts) -> dict[str, Any]:
+        """Without the name for when its own is taken: that is for making it."""
+        return {name: value for name, value in self.params(facts).items() if name != "name_if_taken"}
+
+    def changes(self, before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
+        """With the domains that are the customer's no more: others that somebody listed at the help desk stay."""
+        changed = super().changes(before, now)
+        return changed | {"former_domains": before.get("domains", [])} if "domains" in changed else changed
 
 
 @register

@@ -9,6 +9,7 @@ from django.db import connection
 from rest_framework.test import APIClient
 
 from exceptions_queue.models import Ticket
+from onboarding import services
 from onboarding.api.authentication import new_key
 from onboarding.models import AuditEntry, OnboardingTransaction
 from onboarding.words import Scope
@@ -89,6 +90,29 @@ def test_the_same_other_content_makes_one_change_request(post: Post, payload: Pa
     first, second = (post(payload(commercial__term="monthly")).json() for _ in range(2))
 
     assert first["change_request"] == second["change_request"]
+
+
+def test_an_applied_change_is_shown_and_outlives_a_replay_of_the_first_event(post: Post, payload: Payload) -> None:
+    post(payload())
+    request = post(payload(commercial__term="monthly")).json()["change_request"]
+    services.apply_change(request["id"], actor="lee")
+
+    again = post(payload())
+
+    assert (again.status_code, again["Idempotent-Replayed"]) == (200, "true")
+    assert again.json()["payload"]["commercial"]["term"] == "monthly"
+    (shown,) = again.json()["change_requests"]
+    assert (shown["status"], bool(shown["decided_at"])) == ("applied", True)
+    assert post(payload(commercial__term="monthly"))["Idempotent-Replayed"] == "true"
+
+
+def test_another_sources_content_asks_for_what_it_says_otherwise_alone(post: Post, payload: Payload) -> None:
+    post(payload())
+
+    response = post({**MINIMAL, "onboarding_transaction_id": "pay_12345", "event_source": "crm"})
+
+    assert "event_source" not in response.json()["change_request"]["paths"]
+    assert "kickoff.start_date" not in response.json()["change_request"]["paths"]
 
 
 def test_missing_required_fields_are_accepted_and_asked_for(post: Post, payload: Payload) -> None:

@@ -41,14 +41,6 @@ def test_a_runs_page_tells_all_of_it(changed: ChangeRequest, as_: As) -> None:
         assert expected in words
 
 
-def test_a_change_request_is_dismissed_by_a_post_of_those_who_may(changed: ChangeRequest, as_: As) -> None:
-    url = f"{RUNS}{changed.transaction_id}/dismiss/{changed.pk}/"
-    assert as_("sales").get(url).status_code == 405
-    assert as_("finance").post(url).status_code == 403
-    assert "dismissed; the run stays as it is" in text(as_("sales").post(url, follow=True))
-    assert "Not done" in text(as_("sales").post(url, follow=True))
-
-
 def test_pages_of_evidence_and_set_up_open(refused: Ticket, as_: As, people: dict[str, Any]) -> None:
     CrmOwner.objects.create(crm_owner_id="u_1", user=people["sales"])
     admin = as_("admin")

@@ -129,8 +129,8 @@ def test_without_what_the_intent_says_the_next_worker_makes_a_duplicate(
 ) -> None:
     intent_of = claims._intent
 
-    def forgetful(*args: Any) -> Any:
-        intent = intent_of(*args)
+    def forgetful(*args: Any, **more: Any) -> Any:
+        intent = intent_of(*args, **more)
         intent.unknown_since = None
         return intent
 

@@ -1,0 +1,165 @@
+"""What people decide about changed data: apply it everywhere, in playbook order, or leave the run as it is."""
+
+from typing import Any
+
+from django.db import transaction as db
+
+from integrations import clock
+from onboarding import audit
+from onboarding.engine import entry
+from onboarding.engine.advance import advance, make_due
+from onboarding.engine.dispatch import hint_step
+from onboarding.engine.locks import lock_run, retried
+from onboarding.models import AcceptedContent, ChangeRequest, OnboardingTransaction
+from onboarding.payload import catalogue, change_requests
+from onboarding.payload.accepted import accept_content
+from onboarding.payload.change_requests import BY_PERSON, LONGEST_SOURCE, changed_by, with_changes
+from onboarding.payload.gate import problems
+from onboarding.payload.schema import declared, digest, get, with_value
+from onboarding.payload.snapshots import write_snapshot
+from onboarding.services.base import Refused, given_reason, try_again
+from onboarding.services.data import clean
+from onboarding.services.replaying import Effect
+from onboarding.services.touched import Touched, touched
+from onboarding.words import Category, ChangeStatus, Status, StepState, WaitsFor
+
+NOT_BEGUN = (Status.QUEUED, Status.AWAITING_DATA)
+CHANGEABLE = (*NOT_BEGUN, Status.PROVISIONING, Status.READY_FOR_KICKOFF, Status.COMPLETE)
+NOT_MENDED_BY_DATA = (Category.AUTH_ERROR, Category.NOT_CONFIGURED)
+
+
+@retried
+def request_change(run_pk: int, fields: dict[str, Any], *, actor: str) -> ChangeRequest:
+    """Record what a person wants changed, for somebody to look at and apply. None as a value takes the field out.
+
+    Raises ``Refused`` for unknown fields, values that would count as missing, and what changes nothing.
+    """
+    values = {path: _wanted(path, value) for path, value in fields.items()}
+    with db.atomic():
+        run = lock_run(run_pk)
+        _check_changeable(run)
+        content = run.payload
+        proposed = content
+        for path, value in values.items():
+            proposed = with_value(proposed, path, value)
+        changed = [path for path in values if get(content, path, default=None) != get(proposed, path, default=None)]
+        if not changed:
+            raise Refused("Nothing would change: these values are there already.")
+        _check_complete(run, proposed)
+        source = f"{BY_PERSON}{actor}"[:LONGEST_SOURCE]
+        same = run.change_requests.filter(source=source, digest=digest(proposed), status=ChangeStatus.OPEN).first()
+        return same or change_requests.record(run, proposed, sorted(changed), source=source, actor=actor)
+
+
+def change_preview(request_pk: int) -> list[Effect]:
+    """What ``apply_change`` would do to each step that reads what changes, without doing it or asking a vendor."""
+    request = ChangeRequest.objects.select_related("transaction").get(pk=request_pk)
+    run = request.transaction
+    if run.status in NOT_BEGUN or run.status not in CHANGEABLE:
+        return []
+    content = run.payload
+    changed = changed_by(request, content)
+    return [each.effect for each in touched(run, with_changes(content, request.proposed, changed), changed)]
+
+
+@retried
+def apply_change(request_pk: int, *, actor: str) -> None:
+    """Make the change the next version of the data, and have every step that reads it bring its object up to date.
+
+    Steps that have passed are done again in playbook order, with the engine's retries, tickets and breakers; the others see the
+    new data. Raises ``Refused`` for a request that is not open, a run that is over for good, and data that would not be complete.
+    """
+    with db.atomic():
+        run, request = _open(request_pk)
+        _check_changeable(run)
+        before = run.payload
+        changed = changed_by(request, before)
+        content = with_changes(before, request.proposed, changed)
+        _check_complete(run, content)
+        found = [] if run.status in NOT_BEGUN else touched(run, content, changed)
+        for mapping in (mapping for each in found for mapping in each.noted):
+            mapping.save()
+        if changed:
+            provenance = dict.fromkeys(changed, request.source)
+            write_snapshot(
+                run, content, source=f"change:{request.pk}", actor=actor, changed=changed, provenance=provenance
+            )
+        _accept(run, request)
+        request.apply(by=actor, at=clock.now())
+        request.save()
+        again = [each.step.key for each in found if each.is_done_again]
+        data = {"request": request.pk, "paths": declared(changed), "steps": again}
+        audit.record(run, "onboarding.change.applied", actor=actor, data=data)
+        for each in found:
+            _set_going(run, each, actor=actor)
+        _go_on(run, reopened=bool(again), actor=actor)
+        run.save()
+
+
+@retried
+def reject_change(request_pk: int, *, actor: str, reason: str) -> None:
+    """Leave the run as it is. Raises ``Refused`` for a request that is not open, and for no reason."""
+    text = given_reason(reason)
+    with db.atomic():
+        run, request = _open(request_pk)
+        request.reject(by=actor, at=clock.now(), reason=text)
+        request.save()
+        audit.record(run, "onboarding.change.rejected", actor=actor, data={"request": request.pk})
+
+
+def _wanted(path: str, value: Any) -> Any:
+    return None if value is None and path in catalogue.BY_PATH else clean(path, value)
+
+
+def _open(request_pk: int) -> tuple[OnboardingTransaction, ChangeRequest]:
+    run = lock_run(ChangeRequest.objects.values_list("transaction_id", flat=True).get(pk=request_pk))
+    request = ChangeRequest.objects.get(pk=request_pk)
+    if request.status != ChangeStatus.OPEN:
+        raise Refused(f"This change request is {request.get_status_display().lower()} already.")
+    return run, request
+
+
+def _check_changeable(run: OnboardingTransaction) -> None:
+    if run.status not in CHANGEABLE:
+        raise Refused(f"The run is {run.get_status_display().lower()}; its data is not changed any more.")
+
+
+def _check_complete(run: OnboardingTransaction, content: dict[str, Any]) -> None:
+    remaining = problems(content)
+    if remaining and run.status not in NOT_BEGUN:
+        raise Refused("With these values required fields would be missing.", remaining)
+
+
+def _accept(run: OnboardingTransaction, request: ChangeRequest) -> None:
+    """The source has been followed: what it told before is past, and its redelivery undoes nothing."""
+    accepted = AcceptedContent.objects.filter(transaction=run, source=request.source).first()
+    if accepted:
+        accept_content(run, request.source, with_changes(accepted.content, request.proposed, request.paths))
+    elif not request.source.startswith(BY_PERSON):
+        accept_content(run, request.source, request.proposed)
+
+
+def _set_going(run: OnboardingTransaction, found: Touched, *, actor: str) -> None:
+    """What has passed is reopened; what waits begins anew with its first item; a worker checks what it has in hand by itself."""
+    step = found.step
+    if found.is_done_again:
+        step.reopen()
+        step.save()
+    elif step.state == StepState.BLOCKED and step.due_at is None and step.category not in NOT_MENDED_BY_DATA:
+        step.item = ""
+        try_again(run, step, actor=actor, name="onboarding.step.retry-requested")
+    elif step.state in (StepState.WAITING, StepState.BLOCKED):
+        step.item = ""
+        if step.waits_for == WaitsFor.EVENT:
+            make_due(step, clock.now())
+            hint_step(step.pk)
+        step.save()
+
+
+def _go_on(run: OnboardingTransaction, *, reopened: bool, actor: str) -> None:
+    if run.status in NOT_BEGUN:
+        entry.admit(run, actor=actor)
+        return
+    if reopened and run.status in (Status.READY_FOR_KICKOFF, Status.COMPLETE):
+        run.reopen()
+    advance(run)

@@ -1,0 +1,202 @@
+"""Which steps a change of the data touches, and what each would do: those whose handlers read a field that changes."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from integrations.words import vendor_name
+from onboarding.engine.facts import digest_of, facts_of
+from onboarding.engine.upkeep import is_another, note_baseline, update_of
+from onboarding.models import ObjectMapping, OnboardingTransaction, Step
+from onboarding.services.replaying import Effect, Verdict, title_of
+from onboarding.steps.base import EnsureHandler, Facts, StepHandler, UpdateHandler
+from onboarding.steps.registry import HANDLERS
+from onboarding.words import StepState
+
+TO_DO: frozenset[Verdict] = frozenset({"update", "another", "look-up", "send-again"})
+"""Verdicts for which a step that has passed is done again."""
+
+
+@dataclass(frozen=True)
+class Touched:
+    step: Step
+    effect: Effect
+    noted: list[ObjectMapping]
+    """Objects of which nobody had noted what they were made from: they carry it now, to be saved before the data changes."""
+
+    @property
+    def is_done_again(self) -> bool:
+        return self.step.state == StepState.SUCCEEDED and self.effect.verdict in TO_DO
+
+
+def touched(run: OnboardingTransaction, content: dict[str, Any], changed: Iterable[str]) -> list[Touched]:
+    """The steps that a change to ``content`` at these paths touches, in playbook order; what people skipped stays so."""
+    paths = list(changed)
+    steps = [step for step in run.steps.select_related("connection").order_by("position") if _has_object(step)]
+    before, mappings = run.payload, list(run.mappings.all())
+    found = [_Look(run, step, content, [each for each in mappings if each.step_id == step.pk]) for step in steps]
+    for look in found:
+        look.note_baselines(before)
+    replaced = {look.step.uses for look in found if reads(look.handler, paths) and look.speaks_of_another()}
+    used = _used_elsewhere(run, mappings)
+    made = []
+    for look in found:
+        follows = bool(replaced.intersection((*look.handler.needs, *look.handler.ties_to)))
+        if follows or reads(look.handler, paths):
+            made.append(Touched(look.step, look.effect(follows=follows, used_elsewhere=used), look.noted))
+    return made
+
+
+def reads(handler: StepHandler, paths: Iterable[str]) -> bool:
+    """Whether it reads one of the paths, a part of it, or what it is a part of."""
+    return any(
+        path == read or path.startswith(f"{read}.") or read.startswith(f"{path}.")
+        for path in paths
+        for read in handler.reads
+    )
+
+
+def _has_object(step: Step) -> bool:
+    return step.state != StepState.SKIPPED and isinstance(HANDLERS[step.uses], EnsureHandler | UpdateHandler)
+
+
+def _used_elsewhere(run: OnboardingTransaction, mappings: list[ObjectMapping]) -> set[str]:
+    """Ids of objects that other runs stand on, too."""
+    others = ObjectMapping.objects.exclude(transaction=run)
+    ids = [mapping.external_id for mapping in mappings]
+    named = {(mapping.connection_id, mapping.kind, mapping.external_id) for mapping in mappings}
+    rows = others.filter(external_id__in=ids).values_list("connection_id", "kind", "external_id").distinct()
+    return {row[2] for row in rows if row in named}
+
+
+class _Look:
+    """One step against the data as it would be."""
+
+    def __init__(
+        self, run: OnboardingTransaction, step: Step, content: dict[str, Any], mappings: list[ObjectMapping]
+    ) -> None:
+        self.run, self.step, self.mappings = run, step, mappings
+        self.handler = HANDLERS[step.uses]
+        self.facts = facts_of(run, step, content=content)
+        self.noted: list[ObjectMapping] = []
+
+    def note_baselines(self, before: dict[str, Any]) -> None:
+        handler = self.handler
+        unknown = [mapping for mapping in self.mappings if mapping.state is None]
+        if unknown and isinstance(handler, EnsureHandler):
+            facts = replace(self.facts, content=before)
+            items = handler.items(facts)
+            self.noted = [mapping for mapping in unknown if mapping.item in items]
+            for mapping in self.noted:
+                note_baseline(handler, mapping, facts)
+
+    def speaks_of_another(self) -> bool:
+        handler = self.handler
+        return isinstance(handler, EnsureHandler) and any(
+            is_another(handler, mapping, self._of(mapping)) for mapping in self._there(handler)
+        )
+
+    def effect(self, *, follows: bool, used_elsewhere: set[str]) -> Effect:
+        verdict, sentences = self._judged(follows, used_elsewhere)
+        return Effect(self.step.key, title_of(self.step), verdict, " ".join(sentences))
+
+    def _judged(self, follows: bool, used_elsewhere: set[str]) -> tuple[Verdict, list[str]]:
+        handler = self.handler
+        if self.step.state != StepState.SUCCEEDED and not self.mappings:
+            return "later", ["It is not done yet: it uses the new data."]
+        if isinstance(handler, UpdateHandler):
+            if self.step.written == digest_of(handler.params(self.facts)) and not follows:
+                return "nothing", ["What it has written stays true."]
+            return "send-again", [f"It is written again{self._at_vendor}, with the new data."]
+        assert isinstance(handler, EnsureHandler)  # noqa: S101  (_has_object)
+        if handler.irrevocable:
+            return "cannot-be-undone", [
+                "It was sent and cannot be undone; it is not sent again by itself. Send it again from the step if need be."
+            ]
+        return self._of_objects(handler, used_elsewhere, follows=follows)
+
+    def _of_objects(
+        self, handler: EnsureHandler, used_elsewhere: set[str], *, follows: bool
+    ) -> tuple[Verdict, list[str]]:
+        there = self._there(handler)
+        verdict: Verdict = "nothing"
+        said = []
+        if another := [mapping for mapping in there if is_another(handler, mapping, self._of(mapping))]:
+            verdict = "another"
+            said.append(
+                f"The data speaks of another {handler.kind} now: it is found or created{self._at_vendor}; the one before "
+                "stays there as it is."
+            )
+        updates = {
+            mapping: changed
+            for mapping in there
+            if mapping not in another and (changed := update_of(handler, mapping, self._of(mapping)))
+        }
+        if updates:
+            verdict = verdict if another else "update"
+            said.append(self._changes(handler, updates))
+            if any(mapping.external_id in used_elsewhere for mapping in updates):
+                said.append("Another run uses it, too.")
+        new = len(self._items(handler)) - len(there)
+        if new > 0:
+            verdict = "look-up" if verdict == "nothing" else verdict
+            said.append(f"{_count(new, handler.kind)} more {_are(new)} looked up, and created where there is none.")
+        if left := self._left(handler):
+            said.append(f"{_count(left, handler.kind)} that the data no longer names {_are(left)} left there as it is.")
+        if verdict == "nothing" and follows:
+            return "look-up", ["It is looked at again, and tied to the other object."]
+        if not handler.updates and there:
+            said.append(self._of_one_without_updates(handler))
+            verdict = "by-hand" if verdict == "nothing" and not self._has_update_step(handler) else verdict
+        return verdict, said or ["Nothing in it differs."]
+
+    def _changes(self, handler: EnsureHandler, updates: dict[ObjectMapping, dict[str, Any]]) -> str:
+        names = sorted({name for changed in updates.values() for name in changed} - {"former_domains"})
+        what = f"the {handler.kind}" if len(updates) == 1 else _count(len(updates), handler.kind)
+        return f"Changes the {_listed([_spoken(name) for name in names])} of {what}{self._at_vendor}, and nothing else."
+
+    def _of_one_without_updates(self, handler: EnsureHandler) -> str:
+        if self._has_update_step(handler):
+            return "What was made stays; its update step writes what has changed."
+        return "Its mapping does not tell how to change what was made: change it at the vendor by hand."
+
+    def _has_update_step(self, handler: EnsureHandler) -> bool:
+        targets = (HANDLERS[uses] for uses in self.run.steps.values_list("uses", flat=True))
+        return any(isinstance(other, UpdateHandler) and other.target == handler.name for other in targets)
+
+    @property
+    def _at_vendor(self) -> str:
+        return f" in {vendor_name(self.step.connection.provider)}" if self.step.connection else ""
+
+    def _items(self, handler: EnsureHandler) -> list[str]:
+        parts = handler.parts(self.facts)
+        return handler.items(self.facts) if parts is None else parts
+
+    def _there(self, handler: EnsureHandler) -> list[ObjectMapping]:
+        """The objects of what the data names, or would name then."""
+        items = self._items(handler)
+        return [mapping for mapping in self.mappings if mapping.item in items]
+
+    def _left(self, handler: EnsureHandler) -> int:
+        items = self._items(handler)
+        mine = [mapping for mapping in self.mappings if not mapping.item.startswith(ObjectMapping.FORMER)]
+        return sum(mapping.item not in items for mapping in mine)
+
+    def _of(self, mapping: ObjectMapping) -> Facts:
+        return replace(self.facts, item=mapping.item)
+
+
+def _count(number: int, kind: str) -> str:
+    return f"One {kind}" if number == 1 else f"{number} {kind}s"
+
+
+def _are(number: int) -> str:
+    return "is" if number == 1 else "are"
+
+
+def _spoken(name: str) -> str:
+    return name.removesuffix("_id").replace("_", " ")
+
+
+def _listed(words: list[str]) -> str:
+    return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
