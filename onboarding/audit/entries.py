@@ -27,10 +27,10 @@ _together: ContextVar[tuple[OnboardingTransaction, list[AuditEntry]] | None] = C
 
 @contextmanager
 def together(run: OnboardingTransaction) -> Iterator[None]:
-    """What ``record`` appends to the chain of ``run`` inside is written at the end, in two statements however much it is.
+    """What ``record`` appends to the chain of ``run`` inside is written at the end in one statement, and the run saved.
 
     For the whole of a database transaction that holds the run's row locked: nothing in it may be undone alone. An
-    exception leaves nothing written.
+    exception leaves nothing written. Where nothing is appended, the run is not saved: whatever changes a run is audited.
     """
     entries: list[AuditEntry] = []
     before = _together.set((run, entries))
@@ -40,7 +40,7 @@ def together(run: OnboardingTransaction) -> Iterator[None]:
         _together.reset(before)
     if entries:
         AuditEntry.objects.bulk_create(entries)
-        _move_head(run, entries[-1])
+        run.save(with_chain=True)
 
 
 def record(
@@ -61,13 +61,9 @@ def record(
     sequence, head = row.values_list("audit_sequence", "audit_head").get()
     entry = _following(sequence, head, **about_it)
     entry.save(force_insert=True)
-    _move_head(run, entry)
+    run.audit_sequence, run.audit_head = entry.sequence, entry.hash
+    row.update(audit_sequence=entry.sequence, audit_head=entry.hash)
     return entry
-
-
-def _move_head(run: OnboardingTransaction, last: AuditEntry) -> None:
-    run.audit_sequence, run.audit_head = last.sequence, last.hash
-    OnboardingTransaction.objects.filter(pk=run.pk).update(audit_sequence=last.sequence, audit_head=last.hash)
 
 
 def record_elsewhere(name: str, *, actor: str, data: dict[str, Any]) -> AuditEntry:

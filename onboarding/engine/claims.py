@@ -15,8 +15,8 @@ from integrations.models import Connection
 from integrations.words import Breaker
 from onboarding import audit
 from onboarding.engine import rollback
-from onboarding.engine.facts import digest_of, facts_of
-from onboarding.engine.locks import changing, retried
+from onboarding.engine.facts import digest_of, facts_of, mappings_of
+from onboarding.engine.locks import changing, lock_run_of, retried
 from onboarding.engine.policy import ATTEMPTS_BEFORE_TICKET
 from onboarding.engine.upkeep import UNSETTLED, identity_of, is_another, named_then, update_of
 from onboarding.models import (
@@ -81,11 +81,11 @@ class Claim:
 @retried
 def claim(step_pk: int) -> Claim | None:
     """Claim the step if it is due and free; None where somebody else has it or it must wait."""
-    run_pk = Step.objects.filter(pk=step_pk).values_list("transaction_id", flat=True).first()
-    if run_pk is None:
+    try:
+        with changing(lock_run_of, step_pk) as run:
+            return claim_locked(run, Step.objects.select_related("connection").get(pk=step_pk))
+    except OnboardingTransaction.DoesNotExist:
         return None
-    with changing(run_pk) as run:
-        return claim_locked(run, Step.objects.select_related("connection").get(pk=step_pk))
 
 
 def claim_locked(run: OnboardingTransaction, step: Step) -> Claim | None:
@@ -226,7 +226,8 @@ def _prepare(
     connection = step.connection
     assert connection  # noqa: S101  (the caller has looked)
     match_key, left, another = handler.match_key(facts), None, False
-    mapping = step.mappings.filter(item=facts.item).first()
+    mapped = mappings_of(run, step)
+    mapping = next((each for each in mapped if each.item == facts.item), None)
     about = {"connection": connection, "kind": handler.kind, "match_key": match_key}
     details: dict[str, Any] = {
         "match_key": match_key,
@@ -234,8 +235,7 @@ def _prepare(
         "choice": MatchChoice.objects.filter(**about).first(),
     }
     if handler.parts(facts) is not None:
-        rows = step.mappings.values_list("item", "external_id", "how")
-        details["known_parts"] = {item: (external_id, how) for item, external_id, how in rows}
+        details["known_parts"] = {each.item: (each.external_id, each.how) for each in mapped}
     elif mapping and not (another := is_another(handler, mapping, facts)):
         details |= {"known_id": mapping.external_id, "known_from": mapping.how, "mapping": mapping}
         if handler.shared and update_of(handler, mapping, facts):

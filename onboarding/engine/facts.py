@@ -5,7 +5,9 @@ import json
 from dataclasses import replace
 from typing import Any
 
-from onboarding.models import OnboardingTransaction, Step
+from django.db.models import F
+
+from onboarding.models import ObjectMapping, OnboardingTransaction, Step
 from onboarding.steps.base import EnsureHandler, Facts, StepHandler
 from onboarding.steps.registry import HANDLERS
 
@@ -51,7 +53,7 @@ def item_after(run: OnboardingTransaction, step: Step, item: str) -> str | None:
     items = handler.items(facts)
     if handler.parts(facts) is None and item in items[:-1]:
         return items[items.index(item) + 1]
-    mapped = set(step.mappings.values_list("item", flat=True)) | {item}
+    mapped = {mapping.item for mapping in mappings_of(run, step)} | {item}
     return next((each for each in items if each not in mapped), None)
 
 
@@ -64,6 +66,29 @@ def _related(run: OnboardingTransaction, handler: StepHandler) -> tuple[dict[str
     names = (*handler.needs, *handler.ties_to)
     if not names:
         return {}, {}
-    rows = run.mappings.filter(step__uses__in=names, item="").values_list("step__uses", "external_id", "url")
-    found = list(rows)
-    return {uses: external_id for uses, external_id, _ in found}, {uses: url for uses, _, url in found if url}
+    found = [(uses, each) for uses, each in _mapped(run) if each.item == "" and uses in names]
+    return {uses: each.external_id for uses, each in found}, {uses: each.url for uses, each in found if each.url}
+
+
+def mappings_of(run: OnboardingTransaction, step: Step) -> list[ObjectMapping]:
+    """What a step has at its vendor. Read once for this instance of the run, with that of all its steps: whoever changes it
+    calls ``note_mapping`` or ``forget_mappings``.
+    """
+    return [mapping for _, mapping in _mapped(run) if mapping.step_id == step.pk]
+
+
+def note_mapping(run: OnboardingTransaction, step: Step, mapping: ObjectMapping) -> None:
+    """A new one, saved."""
+    _mapped(run).append((step.uses, mapping))
+
+
+def forget_mappings(run: OnboardingTransaction) -> None:
+    run.__dict__.pop("_mapped", None)
+
+
+def _mapped(run: OnboardingTransaction) -> list[tuple[str, ObjectMapping]]:
+    kept: list[tuple[str, ObjectMapping]] | None = run.__dict__.get("_mapped")
+    if kept is None:
+        kept = [(mapping.uses, mapping) for mapping in run.mappings.annotate(uses=F("step__uses"))]
+        run.__dict__["_mapped"] = kept
+    return kept

@@ -35,11 +35,16 @@ def lock_run(pk: int) -> OnboardingTransaction:
     return OnboardingTransaction.objects.select_for_update(no_key=True).get(pk=pk)
 
 
+def lock_run_of(step_pk: int) -> OnboardingTransaction:
+    """As ``lock_run``, for the run of a step. Raises ``OnboardingTransaction.DoesNotExist`` where there is no such step."""
+    return OnboardingTransaction.objects.select_for_update(no_key=True, of=("self",)).get(steps=step_pk)
+
+
 @contextmanager
-def changing(pk: int) -> Iterator[OnboardingTransaction]:
-    """One database transaction of the engine's: the run locked, saved by the caller, its audit entries written together."""
+def changing(lock: Callable[[int], OnboardingTransaction], pk: int) -> Iterator[OnboardingTransaction]:
+    """One database transaction of the engine's: the run locked by ``lock``, and saved with its audit entries at the end."""
     with db.atomic():
-        run = lock_run(pk)
+        run = lock(pk)
         with audit.together(run):
             yield run
 

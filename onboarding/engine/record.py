@@ -12,7 +12,6 @@ from typing import Any
 
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, OperationalError
-from django.db import transaction as db
 
 from integrations import clock, pace
 from integrations.errors import Kind
@@ -23,8 +22,8 @@ from onboarding.engine import entry, policy, rollback
 from onboarding.engine.advance import advance
 from onboarding.engine.claims import Claim, claim_locked, may_be_done
 from onboarding.engine.dispatch import hint_step
-from onboarding.engine.facts import digest_of, facts_of, item_after
-from onboarding.engine.locks import changing, lock_run, retried
+from onboarding.engine.facts import digest_of, facts_of, forget_mappings, item_after, mappings_of, note_mapping
+from onboarding.engine.locks import changing, lock_run, lock_run_of, retried
 from onboarding.engine.outcomes import (
     Ambiguous,
     Broken,
@@ -97,14 +96,12 @@ def record(claim: Claim, outcome: Outcome, *, inline: bool) -> Claim | None:
 @retried
 def break_step(step_pk: int, error: Exception) -> None:
     """The step could not even be claimed, by a fault of ours: block it behind a catch-all ticket."""
-    with db.atomic():
-        run = lock_run(Step.objects.values_list("transaction_id", flat=True).get(pk=step_pk))
+    with changing(lock_run_of, step_pk) as run:
         step = Step.objects.select_related("connection").get(pk=step_pk)
         if step.is_done or (step.lease_until and step.lease_until > clock.now()):
             return
         message = f"{type(error).__name__} while Firstvalue prepared to {HANDLERS[step.uses].title}."
         block(run, step, Category.INTERNAL_ERROR, message, fallback=True)
-        run.save()
 
 
 def _settle_pace(claim: Claim, outcome: Outcome) -> None:
@@ -122,7 +119,8 @@ def _settle_pace(claim: Claim, outcome: Outcome) -> None:
 
 @retried
 def _record(claim: Claim, outcome: Outcome, *, inline: bool) -> Claim | None:
-    with changing(claim.run.pk) as run:
+    with changing(lock_run, claim.run.pk) as run:
+        run.knows_as(claim.run)
         step = Step.objects.select_related("connection").get(pk=claim.step.pk)
         if not _still_mine(run, step, claim, outcome):
             return None
@@ -135,7 +133,6 @@ def _record(claim: Claim, outcome: Outcome, *, inline: bool) -> Claim | None:
         if ready and not following:
             ready.save()
             hint_step(ready.pk)
-        run.save()
         failpoint("result-recorded", step.uses)
         return following
 
@@ -167,7 +164,8 @@ def _claim_next(run: OnboardingTransaction, ready: Step) -> Claim | None:
 
 @retried
 def _keep(claim: Claim, outcome: Outcome, error: Exception) -> None:
-    with changing(claim.run.pk) as run:
+    with changing(lock_run, claim.run.pk) as run:
+        run.knows_as(claim.run)
         step = Step.objects.select_related("connection").get(pk=claim.step.pk)
         if not _still_mine(run, step, claim, outcome):
             return
@@ -175,7 +173,6 @@ def _keep(claim: Claim, outcome: Outcome, error: Exception) -> None:
         message = f"{type(error).__name__} while Firstvalue recorded the result; the result is kept."
         block(run, step, Category.INTERNAL_ERROR, message, fallback=True)
         step.save()
-        run.save()
 
 
 def _still_mine(run: OnboardingTransaction, step: Step, claim: Claim, outcome: Outcome) -> bool:
@@ -313,7 +310,7 @@ def _map_one(run: OnboardingTransaction, step: Step, claim: Claim, item: str, ma
     facts = replace(claim.facts, item=item)
     noted: dict[str, Any] = {"state": state_of(handler, facts), "identity": identity_of(handler, facts)}
     # The caller holds the run locked: nobody maps the item meanwhile, and no savepoint is needed.
-    mapping = step.mappings.filter(item=item).first()
+    mapping = next((each for each in mappings_of(run, step) if each.item == item), None)
     if mapping and mapping.external_id == made.external_id:
         _note_update(run, step, mapping, made, noted)
         return
@@ -325,12 +322,15 @@ def _map_one(run: OnboardingTransaction, step: Step, claim: Claim, item: str, ma
     if mapping and mapping.state is not None and mapping.identity != noted["identity"]:
         created_by_us = _give_way(run, step, mapping, made) or created_by_us
         mapping = None
+    is_new = mapping is None
     mapping = mapping or ObjectMapping(transaction=run, step=step, item=item)
     mapping.connection, mapping.kind, mapping.created_at = claim.connection, handler.kind, now
     mapping.external_id, mapping.url = made.external_id, made.url
     mapping.created_by_us, mapping.how = created_by_us, made.how
     mapping.state, mapping.identity = noted["state"], noted["identity"]
     mapping.save()
+    if is_new:
+        note_mapping(run, step, mapping)
     name = "onboarding.object.created" if made.created_by_us else "onboarding.object.linked"
     audit.record(run, name, data={"step": step.key, "kind": handler.kind, "id": made.external_id, "how": made.how})
 
@@ -355,6 +355,7 @@ def _give_way(run: OnboardingTransaction, step: Step, old: ObjectMapping, made: 
     back = step.mappings.filter(item__startswith=ObjectMapping.FORMER, external_id=made.external_id)
     ours = back.filter(created_by_us=True).exists()
     back.delete()
+    forget_mappings(run)
     return ours
 
 
@@ -409,7 +410,7 @@ def _is_as_asked(claim: Claim, made: Ensured, facts: Facts) -> bool:
 def _lagging(run: OnboardingTransaction, step: Step) -> str | None:
     handler = HANDLERS[step.uses]
     assert isinstance(handler, EnsureHandler)  # noqa: S101  (as above)
-    return lagging(handler, list(step.mappings.all()), facts_of(run, step))
+    return lagging(handler, mappings_of(run, step), facts_of(run, step))
 
 
 def _is_out_of_date(run: OnboardingTransaction, step: Step) -> bool:

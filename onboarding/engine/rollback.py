@@ -16,7 +16,7 @@ from integrations.providers.base import Connector, CreateSafety, MatchKey
 from onboarding import audit
 from onboarding.engine.advance import advance, follow, is_rewritten, make_due
 from onboarding.engine.dispatch import hint_step
-from onboarding.engine.facts import facts_of, match_key_of
+from onboarding.engine.facts import facts_of, forget_mappings, match_key_of
 from onboarding.engine.outcomes import Compensated, Failed, Outcome, TakenBack, UnknownOutcome, Waiting
 from onboarding.engine.upkeep import UNSETTLED, named_then
 from onboarding.models import (
@@ -283,6 +283,7 @@ def record_compensated(run: OnboardingTransaction, step: Step, outcome: Compensa
     """What was taken back is ours no more. The caller holds the run locked, and lets it retreat."""
     for each in outcome.done:
         step.mappings.filter(item=each.item, external_id=each.external_id).delete()
+        forget_mappings(run)
         MatchChoice.objects.filter(connection=step.connection, external_id=each.external_id).delete()
         name = "onboarding.object.kept" if each.kept else "onboarding.object.taken-back"
         audit.record(run, name, data={"step": step.key, "id": each.external_id})

@@ -77,11 +77,13 @@ class OnboardingTransaction(models.Model):
     def __str__(self) -> str:
         return self.onboarding_transaction_id
 
-    def save(self, *args: Any, **kwargs: Any) -> None:
-        """Save all but the audit chain's head, which ``audit.record`` alone moves on the row."""
-        if self.pk and kwargs.get("update_fields") is None and not kwargs.get("force_insert"):
+    def save(self, *args: Any, with_chain: bool = False, **kwargs: Any) -> None:
+        """Save all but the audit chain's head, which the audit trail alone moves (``with_chain``)."""
+        if self.pk and not with_chain and kwargs.get("update_fields") is None and not kwargs.get("force_insert"):
             names = {field.name for field in self._meta.concrete_fields if not field.primary_key}
             kwargs["update_fields"] = names - {"audit_sequence", "audit_head"}
+        elif with_chain:
+            kwargs["force_update"] = True
         super().save(*args, **kwargs)
 
     @property
@@ -105,6 +107,11 @@ class OnboardingTransaction(models.Model):
         if kept is None or kept.version != self.snapshot_version:
             kept = self.__dict__["_snapshot"] = self.snapshots.get(version=self.snapshot_version)
         return kept
+
+    def knows_as(self, other: "OnboardingTransaction") -> None:
+        """Spare reading a version that another instance of the same run has read."""
+        if self.snapshot_version == other.snapshot_version and "_snapshot" in other.__dict__:
+            self.__dict__["_snapshot"] = other.__dict__["_snapshot"]
 
     @property
     def payload(self) -> dict[str, Any]:

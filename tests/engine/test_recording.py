@@ -59,7 +59,7 @@ class Outage:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, failures: int) -> None:
         self.left, self.slept, self.lock_run = failures, 0.0, locks.lock_run
         fake = SimpleNamespace(sleep=self.sleep, monotonic=lambda: time.monotonic() + self.slept)
-        monkeypatch.setattr(locks, "lock_run", self.lock)
+        monkeypatch.setattr(recording, "lock_run", self.lock)
         monkeypatch.setattr(recording, "time", fake)
         monkeypatch.setattr(locks, "time", fake)
 
