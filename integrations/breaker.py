@@ -56,7 +56,8 @@ def failed(seen: Connection, *, subject: str, error: ProviderError) -> None:
     """A 5xx, a timeout or a broken connection met ``subject``, a step that was claimed under ``seen``.
 
     Opens the breaker at the fifth in a row. Where one step alone had them all, that step may be the trouble: then the probe
-    decides. Half-open, one failure is enough.
+    decides. Half-open, one failure is enough, and closes the door to all others. Only one of the step that alone had the
+    failures before says no more than was known: where the probe passes, the next in line is the canary in its place.
     """
     of = Case(When(Q(failures=0) | Q(failures_of=subject), then=Value(subject)), default=Value(""))
     if not as_seen(seen).update(failures=Least(F("failures") + 1, MOST_COUNTED), failures_of=of):
@@ -72,15 +73,17 @@ def failed(seen: Connection, *, subject: str, error: ProviderError) -> None:
         locked = Connection.objects.select_for_update(no_key=True).get(pk=seen.pk)
         if _is_as_seen(locked, seen) and locked.failures >= FAILURES_TO_OPEN:
             again = locked.breaker == Breaker.HALF_OPEN
-            _open(locked, reason=redact_text(str(error)), status=error.http_status, subject=subject, again=again)
+            suspect = subject if again else locked.failures_of
+            _open(locked, reason=redact_text(str(error)), status=error.http_status, suspect=suspect, again=again)
 
 
-def _open(locked: Connection, *, reason: str, status: int | None, subject: str, again: bool) -> None:
+def _open(locked: Connection, *, reason: str, status: int | None, suspect: str, again: bool) -> None:
+    """``suspect``: the one step whose failures opened it; empty where several had them. ``again``: its trial ended badly."""
     now = clock.now()
     locked.failed_probes += again
     due = now + cool_down(locked.failed_probes)
     locked.open_breaker(reason=reason, at=now, cause=BreakerCause.SERVER, probe_at=due)
-    locked.failures, locked.failures_of, locked.probed_at = FAILURES_TO_OPEN, subject, now if again else None
+    locked.failures, locked.failures_of, locked.probed_at = FAILURES_TO_OPEN, suspect, now if again else None
     locked.ramping = False
     locked.save(update_fields=BREAKER_FIELDS)
     signals.breaker_opened.send(Connection, connection=locked, status=status)
@@ -119,7 +122,7 @@ def settle_probe(seen: Connection, result: ProbeResult, *, waiting: bool) -> boo
             locked.save(update_fields=BREAKER_FIELDS)
             signals.breaker_opened.send(Connection, connection=locked, status=result.status)
         elif not result.ok and locked.breaker == Breaker.HALF_OPEN:
-            _open(locked, reason=redact_text(result.message), status=result.status, subject="", again=True)
+            _open(locked, reason=redact_text(result.message), status=result.status, suspect="", again=True)
         elif not result.ok:
             locked.failed_probes += 1
             locked.probe_at = now + cool_down(locked.failed_probes)

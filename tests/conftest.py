@@ -16,10 +16,11 @@ from django.test import TransactionTestCase
 from exceptions_queue import roles, scheduling
 from integrations import clock
 from integrations.connections import set_connection
-from integrations.models import Connection, InboundEvent
+from integrations.models import Connection, ConnectionSlot, InboundEvent
 from integrations.sandbox.asana import TEAM_GID, TEMPLATE_GID
 from integrations.sandbox.control import SandboxControl, SandboxProcess, start_sandbox
 from integrations.words import Breaker
+from onboarding.engine import line
 from onboarding.engine.playbook import playbooks
 from onboarding.models import ApiKey, AuditAnchor, AuditEntry, Step
 from onboarding.words import LEASED, WaitsFor
@@ -252,18 +253,34 @@ def turn_is_over(step: Step) -> bool:
     return step.waits_on is None or step.waits_on.is_done
 
 
+def full_until() -> dict[int, datetime]:
+    """Connections without a free place -> when one is free again at the latest: nobody in their lines is told before."""
+    now = clock.now()
+    found = {}
+    for connection in line.paced():
+        held = ConnectionSlot.objects.filter(connection=connection, leased_until__gte=now).exclude(holder="")
+        told = line.hinted().filter(connection=connection)
+        if not line.room(connection):
+            ends = [*held.values_list("leased_until", flat=True), *told.values_list("hinted_until", flat=True)]
+            found[connection.pk] = min(ends, default=now)
+    return found
+
+
 def next_due(*, turns: bool = False, probes: bool = False) -> datetime | None:
     """When the engine would do something next, by itself; None where it rests.
 
     ``turns``: waits for another run count. ``probes``: so do breakers that will be tried again.
     """
     events = InboundEvent.objects.exclude(due_at=None)
+    full = full_until()
     times = [max(event.due_at, event.hinted_until or event.due_at) for event in events]
     for step in Step.objects.exclude(connection__breaker=Breaker.OPEN).select_related("transaction"):
         if step.state in LEASED and step.lease_until:
             times.append(step.lease_until)
         elif step.waits_for == WaitsFor.EVENT or (step.transaction.held_at and step.uses != "crm.deal-status"):
             continue  # people have the next word
+        elif step.connection_id in full and step.due_at:
+            times.append(max(step.due_at, full[step.connection_id]))
         elif step.due_at and (turns or step.waits_for != WaitsFor.RESERVATION or turn_is_over(step)):
             times.append(max(step.due_at, step.hinted_until) if step.hinted_until else step.due_at)
     if probes:

@@ -4,6 +4,7 @@ A connection with a limit is asked for no more than it takes: hundreds may wait,
 """
 
 from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models.functions import Coalesce
 
 from integrations import breaker, clock, connections, pace
 from integrations.models import Connection
@@ -24,11 +25,14 @@ def on_hold() -> Q:
 
 
 def due() -> QuerySet[Step]:
-    """Due or abandoned steps, the oldest first. Those parked behind an open breaker stay where they are."""
+    """Due or abandoned steps, the oldest first. Those parked behind an open breaker stay where they are.
+
+    One whose hint came to nothing goes to the end: else it would be told again and again, and keep the others from a place.
+    """
     now = clock.now()
     ready = Q(due_at__lte=now) | Q(lease_until__lt=now, state__in=LEASED)
     steps = Step.objects.exclude(connection__breaker=Breaker.OPEN).exclude(on_hold())
-    return steps.filter(ready).order_by("due_at", "pk")
+    return steps.filter(ready).order_by(Coalesce("hinted_until", "due_at", "lease_until"), "pk")
 
 
 def hinted() -> QuerySet[Step]:

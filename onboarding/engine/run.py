@@ -16,13 +16,14 @@ from onboarding.engine.batch import ensure_batch
 from onboarding.engine.claims import Claim, claim
 from onboarding.engine.ensure import ensure
 from onboarding.engine.facts import digest_of
-from onboarding.engine.outcomes import Broken, Failed, LookedUp, Outcome, Written
+from onboarding.engine.outcomes import Broken, Failed, LookedUp, Outcome, UnknownOutcome, Waiting, Written
 from onboarding.engine.record import break_step, record
 from onboarding.engine.rollback import compensate
 from onboarding.payload.enrichment import CRM_PATHS
 from onboarding.payload.plausibility import customer_domain
 from onboarding.steps.base import EnsureHandler, UpdateHandler
 from onboarding.steps.registry import Missing
+from onboarding.words import WaitsFor
 
 ANSWERS = (Kind.FORBIDDEN, Kind.INVALID, Kind.CONFLICT, Kind.NOT_FOUND, Kind.JOB_FAILED)
 """Failures that show a vendor at work."""
@@ -172,8 +173,15 @@ def _check_time(current: Claim) -> None:
 
 
 def _tell_breaker(current: Claim, outcome: Outcome) -> None:
-    """Whether the vendor works: a refusal is an answer, too. What says nothing of that is not counted."""
-    if current.connection is None or isinstance(outcome, Broken):
+    """Whether the vendor works: a refusal is an answer, too. What says nothing of that is not counted.
+
+    Nor is a step that only looked whether an earlier create took effect: reads may pass where writes fail, so that it must
+    neither close a half-open breaker nor end a row of failures.
+    """
+    only_looked = isinstance(outcome, UnknownOutcome) or (
+        isinstance(outcome, Waiting) and outcome.waits_for != WaitsFor.JOB
+    )
+    if current.connection is None or isinstance(outcome, Broken) or only_looked:
         return
     error = outcome.error if isinstance(outcome, Failed) else None
     if error is None or error.kind in ANSWERS:

@@ -13,6 +13,7 @@ from celery import current_app
 from exceptions_queue import alerts, scheduling
 from integrations import clock
 from integrations.models import Connection, InboundEvent
+from onboarding import services
 from onboarding.engine import claims, dispatch, sweep
 from onboarding.models import OnboardingTransaction, Step
 from onboarding.words import Status
@@ -137,6 +138,23 @@ def test_a_run_that_cannot_be_woken_holds_up_no_other(
     drain()
     assert [status_of(run) for run in (stalled, healthy)] == [Status.COMPLETE] * 2, shown(stalled)
     assert status_of(poisoned) == Status.PROVISIONING
+
+
+def test_a_step_that_cannot_be_begun_keeps_no_other_from_the_only_place(
+    connections: Any, accept: Accept, hubspot: Connection
+) -> None:
+    Connection.objects.filter(pk=hubspot.pk).update(max_concurrency=1)
+    given_up = accept()
+    services.cancel(given_up.pk, actor="kim", reason="They withdrew.")
+    # A defect, as there should be none: due, and nobody may claim it.
+    given_up.steps.filter(key="crm.account").update(due_at=clock.now())
+    clock.shift(timedelta(seconds=1))
+    other = accept(**customer("other"))
+    scheduling.one_pass(publish=False)
+    assert not step_of(other, "crm.account").is_done
+    clock.shift(LIFETIME + timedelta(seconds=1))
+    scheduling.one_pass(publish=False)
+    assert step_of(other, "crm.account").is_done
 
 
 def test_a_mail_server_that_hangs_holds_up_no_work(monkeypatch: pytest.MonkeyPatch) -> None:
