@@ -42,7 +42,6 @@ def assert_once(running: Installation, payments: list[dict[str, Any]]) -> None:
     running.manage("audit", "verify")
 
 
-@pytest.mark.skipif("DATABASE_URL" not in os.environ, reason="on SQLite not always within its 90 s; to be looked into")
 def test_workers_killed_again_and_again_lose_and_double_nothing(tmp_path: Path, payload: Payload) -> None:
     with Installation(tmp_path) as running:
         running.sandbox.add_fault("*", "error_after", method="POST", probability=0.15)
