@@ -47,17 +47,18 @@ def services(name: str, sandbox: SandboxControl, _: VendorKind) -> list[Task]:
     """What people do where something is missing, refused, or to be done once more; and what they take back."""
     sandbox.add_fault("hubspot", "error_before", method="POST", path="*/objects/notes", status=400, count=1)
     sandbox.add_fault("zendesk", "error_before", method="POST", path="*/organizations/*", status=400, count=1)
-    sandbox.seed("hubspot", "companies", [{"name": "Somebody else", "domain": f"{name}-works.com"}])
+    sandbox.add_fault("zendesk", "error_before", method="POST", path="*/users/*", status=400, count=1)
+    (other,) = sandbox.seed("zendesk", "organizations", [{"name": f"{name} and sons"}])
     paid = f"pay_{name}"
     return [
         ["accept", payload_of(name, customer={"country": ""}, kickoff={"start_date": "", "urgency": ""})],
         ["act", "fix", paid, {"kickoff.urgency": "normal"}],
         ["drain"],
         ["act on step", "skip_step", paid, "crm.note", {"reason": "chaos", "with_dependents": True}],
-        ["act on step", "choose_match", paid, "support.organization", {"external_id": ""}],
+        ["act on step", "choose_match", paid, "support.organization", {"external_id": other}],
         ["drain"],
         ["act on step", "resend", paid, "welcome.mail", {}],
-        ["act on step", "unlink", paid, "crm.account", {"reason": "chaos"}],
+        ["act on step", "unlink", paid, "support.organization", {"reason": "chaos"}],
         ["drain"],
         ["act", "readmit", paid],
         ["act", "keep", paid],
