@@ -32,16 +32,24 @@ def acquire(connection: Connection, holder: str, until: datetime) -> bool:
     if (limit := connection.limit) is None:
         return True
     slots = ConnectionSlot.objects.filter(connection=connection)
-    if slots.filter(holder=holder).update(leased_until=until):
+    if slots.filter(holder=holder, leased_until__gte=now).update(leased_until=until):
         return True
-    # Places above a limit that was lowered under their holders count until they are given back; nobody takes new ones there.
-    open_to_us = slots.filter(number__lt=limit - _held(slots.filter(number__gte=limit), now).count())
+    open_to_us = slots.filter(number__lt=_open(limit, list(_held(slots, now).values_list("number", flat=True))))
     free = Q(holder="") | Q(leased_until__lt=now)
     _make_rows(connection, limit)
     for pk in open_to_us.filter(free).order_by("number").values_list("pk", flat=True):
         if slots.filter(free, pk=pk).update(holder=holder, leased_until=until):
             return True
     return False
+
+
+def _open(limit: int, held: list[int]) -> int:
+    """So many of the lowest places may be taken: all of them together with those held above them stay within the limit.
+
+    Places above a limit that was lowered under their holders count until they are given back. Told by numbers, as several may
+    take one at the same moment.
+    """
+    return next(n for n in range(limit, -1, -1) if n == 0 or n + sum(number >= n for number in held) <= limit)
 
 
 def places(connection: Connection) -> int | None:

@@ -106,6 +106,25 @@ def test_places_above_a_lowered_limit_count_until_they_are_given_back(connection
     assert pace.acquire(fresh(), "e", later(60))
 
 
+@pytest.mark.parametrize("left", ["ac", "bd", "ad", "cd", "bc"])
+def test_whichever_holders_are_left_no_more_than_the_lowered_limit(connection, left):
+    Connection.objects.update(max_concurrency=4)
+    assert all(pace.acquire(fresh(), holder, later(60)) for holder in "abcd")
+    Connection.objects.update(max_concurrency=2)
+    for holder in set("abcd") - set(left):
+        pace.release(connection.pk, holder)
+    assert not pace.acquire(fresh(), "e", later(60))
+    pace.release(connection.pk, left[0])
+    assert [pace.acquire(fresh(), holder, later(60)) for holder in "ef"] == [True, False]
+
+
+def test_a_place_that_ran_out_above_the_limit_is_not_renewed(connection):
+    assert all(pace.acquire(fresh(), holder, later(60)) for holder in "ab")
+    Connection.objects.update(max_concurrency=1)
+    clock.shift(timedelta(seconds=61))
+    assert [pace.acquire(fresh(), holder, later(60)) for holder in "bc"] == [True, False]
+
+
 @pytest.mark.parametrize(("limit", "halved"), [(None, [4, 2, 1, 1]), (6, [3, 1, 1, 1]), (1, [1, 1, 1, 1])])
 def test_each_429_halves_whatever_rules(connection, limit, halved):
     Connection.objects.update(max_concurrency=limit)

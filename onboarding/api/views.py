@@ -2,6 +2,7 @@
 
 from typing import Any, ClassVar
 
+from django_filters import CharFilter
 from rest_framework.generics import GenericAPIView
 from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.renderers import BaseRenderer
@@ -44,6 +45,9 @@ class ApiView(GenericAPIView[Any]):
                 [{"path": name, "detail": f"is no parameter of this call (known: {listed})"} for name in unknown]
             )
 
+        if empty := [name for name in self._typed() if "" in request.query_params.getlist(name)]:
+            raise Invalid([{"path": name, "detail": "is empty: leave it out, or give a value"} for name in empty])
+
     def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
         answer = super().finalize_response(request, response, *args, **kwargs)
         answer.headers.setdefault("Cache-Control", "no-store")  # it holds customers' data
@@ -52,6 +56,11 @@ class ApiView(GenericAPIView[Any]):
     def known_parameters(self) -> frozenset[str]:
         filters = getattr(self, "filterset_class", None)
         return PAGING | frozenset(filters.base_filters) if filters else frozenset()
+
+    def _typed(self) -> list[str]:
+        """The filters that take more than free text: an empty value of theirs is a wrong one."""
+        filters = getattr(self, "filterset_class", None)
+        return [name for name, one in filters.base_filters.items() if type(one) is not CharFilter] if filters else []
 
     def get_serializer_context(self) -> dict[str, Any]:
         context = super().get_serializer_context()

@@ -5,6 +5,7 @@ from typing import Any
 from django.db import transaction as db
 
 from integrations import clock
+from integrations.failpoints import failpoint
 from onboarding import audit
 from onboarding.engine import entry
 from onboarding.engine.advance import advance, make_due
@@ -94,6 +95,7 @@ def apply_change(request_pk: int, *, actor: str) -> None:
             _set_going(run, each, actor=actor)
         _go_on(run, reopened=bool(again), actor=actor)
         run.save()
+        failpoint("person-acted")
 
 
 @retried
@@ -105,6 +107,7 @@ def reject_change(request_pk: int, *, actor: str, reason: str) -> None:
         request.reject(by=actor, at=clock.now(), reason=text)
         request.save()
         audit.record(run, "onboarding.change.rejected", actor=actor, data={"request": request.pk})
+        failpoint("person-acted")
 
 
 def _wanted(path: str, value: Any) -> Any:

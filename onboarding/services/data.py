@@ -5,6 +5,7 @@ from typing import Any
 from django.db import transaction as db
 from pydantic import ValidationError
 
+from integrations.failpoints import failpoint
 from onboarding import audit
 from onboarding.engine import entry
 from onboarding.engine.advance import follow
@@ -51,6 +52,7 @@ def fix(run_pk: int, fields: dict[str, Any], *, actor: str, step_pk: int | None 
             try_again(run, step, actor=actor, name="onboarding.step.retry-requested")
         follow(run)
         run.save()
+        failpoint("person-acted")
         return problems(run.payload) if run.status == Status.AWAITING_DATA else []
 
 

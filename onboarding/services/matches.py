@@ -5,6 +5,7 @@ from typing import Any
 from django.db import transaction as db
 
 from integrations import clock
+from integrations.failpoints import failpoint
 from onboarding import audit
 from onboarding.engine.facts import match_key_of
 from onboarding.engine.locks import retried
@@ -50,6 +51,7 @@ def choose_match(step_pk: int, *, external_id: str, actor: str) -> None:
         )
         try_again(run, step, actor=actor, name="onboarding.step.retry-requested")
         run.save()
+        failpoint("person-acted")
         siblings = _same_question(step, match_key)
     for sibling in siblings:
         retry_if_possible(sibling, actor=actor)
@@ -122,3 +124,4 @@ def unlink(step_pk: int, *, actor: str, reason: str, item: str = "") -> None:
             data={"step": step.key, "kind": mapping.kind, "id": mapping.external_id},
         )
         run.save()
+        failpoint("person-acted")

@@ -30,6 +30,7 @@ def readmit(run_pk: int, *, actor: str) -> None:
         advance(run)
         audit.record(run, "onboarding.run.readmitted", actor=actor)
         run.save()
+        failpoint("person-acted")
 
 
 @retried
@@ -106,6 +107,7 @@ def rollback(run_pk: int, *, actor: str, reason: str) -> None:
         begin(run, actor=actor, reason=text, changed=changed)
         run_decided.send(OnboardingTransaction, run=run)
         run.save()
+        failpoint("person-acted")
 
 
 @retried
@@ -122,6 +124,7 @@ def keep(run_pk: int, *, actor: str, reason: str) -> None:
         run.save()
         for pk in run.steps.filter(due_at__lte=clock.now()).values_list("pk", flat=True):
             hint_step(pk)
+        failpoint("person-acted")
 
 
 @retried

@@ -90,6 +90,7 @@ def skip_step(step_pk: int, *, actor: str, reason: str, with_dependents: bool = 
         entry.admit(run, actor=actor)  # the look-up at the gate, say: whoever was to be asked after it is asked now
         go_on(run)
         run.save()
+        failpoint("person-acted")
 
 
 def _skip(run: OnboardingTransaction, step: Step, *, actor: str, reason: str) -> None:
@@ -123,6 +124,7 @@ def force_rollback(step_pk: int, *, actor: str) -> None:
         step.forced = True
         try_again(run, step, actor=actor, name="onboarding.step.rollback-forced")
         run.save()
+        failpoint("person-acted")
 
 
 @retried
@@ -151,3 +153,4 @@ def resend(step_pk: int, *, actor: str) -> None:
             run.reopen()
         advance(run)
         run.save()
+        failpoint("person-acted")

@@ -228,6 +228,8 @@ def test_a_run_is_found_by_any_of_its_names(read: APIClient, post: Post, crm: Co
         ("search", "\x00"),
         ("search", "x" * 300),
         ("statsu", "queued"),
+        ("created_after", ""),
+        ("blocked", ""),
     ],
 )
 def test_a_wrong_filter_is_malformed(read: APIClient, name: str, value: str) -> None:

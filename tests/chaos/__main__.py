@@ -9,6 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+EXAMPLES = "10"
+"""How many times as much the generated tests (models, API) try as in ``make test``; FIRSTVALUE_EXAMPLES says otherwise."""
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -16,10 +18,12 @@ def main(arguments: list[str]) -> int:
     os.environ["CHAOS"] = "1"
     from tests.chaos import matrix
 
+    generated = {"FIRSTVALUE_EXAMPLES": EXAMPLES, **os.environ}
+    arguments = [f"--hypothesis-seed={matrix.SEED}", *arguments]
     elsewhere = [row.test for row in matrix.ROWS if row.test and row.is_selected]
     failed = False
     for database in os.environ.get("CHAOS_DATABASES", "sqlite,postgres").split(","):
-        environment = {**os.environ, "FIRSTVALUE_TEST_BACKEND": database, "CHAOS_SEED": str(matrix.SEED)}
+        environment = {**generated, "FIRSTVALUE_TEST_BACKEND": database, "CHAOS_SEED": str(matrix.SEED)}
         command = [sys.executable, "-m", "pytest", "tests/chaos", *elsewhere, *arguments]
         failed |= subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode != 0
     return int(failed)

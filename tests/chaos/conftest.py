@@ -10,9 +10,11 @@ import pytest
 
 from integrations.models import Connection
 from integrations.sandbox.control import SandboxProcess
+from onboarding.engine.playbook import playbooks
 from tests.chaos import matrix
 from tests.chaos.matrix import Row
 from tests.chaos.runner import Workers
+from tests.chaos.vendors import COMPANY, UPSERT, VENDORS, VendorKind
 from tests.conftest import PAYLOAD
 
 
@@ -25,8 +27,17 @@ def process(
 
 
 @pytest.fixture
-def workers(process: Workers, connections: dict[str, Connection], smtp: Connection, whole_playbook: None) -> Workers:
-    """Worker processes on the whole playbook, with all its vendors and nothing done yet."""
+def own_playbooks(settings: Any) -> Iterator[None]:
+    """The built-in playbook with all its steps, and those that a kind of vendor here has for itself."""
+    settings.CONFIG_DIR = COMPANY
+    playbooks.cache_clear()
+    yield
+    playbooks.cache_clear()
+
+
+@pytest.fixture
+def workers(process: Workers, connections: dict[str, Connection], smtp: Connection, own_playbooks: None) -> Workers:
+    """Worker processes on whole playbooks, with all the vendors of the built-in one and nothing done yet."""
     from tests.stripe_events import connect
 
     connect()
@@ -36,19 +47,19 @@ def workers(process: Workers, connections: dict[str, Connection], smtp: Connecti
 
 
 @pytest.fixture
-def vendor(row: Row, workers: Workers) -> matrix.VendorKind:
+def vendor(row: Row, workers: Workers) -> VendorKind:
     """The row's kind of vendor, set up."""
-    kind = matrix.VENDORS.get(row.vendor, matrix.VENDORS[matrix.UPSERT])
-    assert kind.set_up
-    kind.set_up()
+    kind = VENDORS.get(row.vendor, VENDORS[UPSERT])
+    kind.set_up(workers.sandbox.base_url)
     return kind
 
 
-def payload_of(name: str, **changes: Any) -> dict[str, Any]:
-    """The payload of a customer called so, with a second user."""
+def payload_of(name: str, *, plan: str = "pro", **changes: Any) -> dict[str, Any]:
+    """The payload of a customer called so, with a second user, who buys that plan."""
     made = copy.deepcopy(PAYLOAD) | {"onboarding_transaction_id": f"pay_{name}"}
     made["customer"] |= {"legal_name": f"{name.capitalize()} Works", "domain": f"{name}-works.com"}
     made["customer"]["primary_contact"] = {"name": f"Ann {name.capitalize()}", "email": f"ann@{name}-works.com"}
+    made["commercial"]["plan_sku"] = plan
     made["users"] = [{"name": "Sam Roe", "email": f"sam@{name}-works.com", "role": "admin"}]
     for part, values in changes.items():
         made[part] = {**made[part], **values} if isinstance(values, dict) else values

@@ -5,10 +5,11 @@ elsewhere. The quick ones are part of ``make test``; ``make test-chaos`` runs th
 """
 
 import os
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
+
+from tests.chaos.vendors import BUILT_IN, KEYED, MAPPED, NEITHER, UPDATES, VENDORS
 
 SEED = int(os.environ.get("CHAOS_SEED") or int.from_bytes(os.urandom(3)))
 WHOLE = bool(os.environ.get("CHAOS"))
@@ -44,55 +45,19 @@ class Row:
         return WHOLE or self.quick
 
 
-# --- Vendor kinds: what protects a repeated create --------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class VendorKind:
-    """One kind. ``set_up`` makes the CRM one of this kind; ``account`` is where it creates the account."""
-
-    account: str = ""
-    steps: frozenset[str] = frozenset()
-    """The step kinds that are different with it from the first kind of vendor; none for the first kind itself."""
-    set_up: Callable[[], object] | None = None
-    why_not: str = ""
-
-
-def with_reference_property() -> None:
-    """HubSpot with a unique property: creates are upserts on it. The connection's own default."""
-
-
-def without_reference_property() -> None:
-    """Nothing keeps two accounts or deals apart, as with projects, tasks, notes and mails in any case."""
-    from integrations.connections import set_connection  # the table itself is read without Django
-
-    options = {"reference_property": "", "search_lag": "20"}
-    set_connection("hubspot", system="crm", provider="hubspot", options=options, actor="chaos")
-
-
-UPSERT, NEITHER, KEYED = "unique-upsert", "neither", "idempotency-key"
-VENDORS = {
-    UPSERT: VendorKind("*/companies/batch/upsert", set_up=with_reference_property),
-    NEITHER: VendorKind("*/objects/companies", frozenset({"crm.account", "crm.deal"}), without_reference_property),
-    KEYED: VendorKind(why_not="no provider with idempotency keys is built in yet (provider http)"),
-}
-
 # --- Crash points ------------------------------------------------------------------------------------------------------
 
-PROVISIONING = frozenset(
-    {
-        "crm.account", "crm.contact", "crm.deal", "crm.deal-status", "crm.note", "delivery.project", "delivery.tasks",
-        "delivery.handover", "support.organization", "support.users",
-    }
-)  # fmt: skip
-EVERY = PROVISIONING | {"kickoff.task", "welcome.mail"}
-UPDATES = frozenset({"crm.deal-status", "delivery.handover"})
-ENSURES = EVERY - UPDATES
+EVERY = BUILT_IN | MAPPED
+WRITTEN = UPDATES | {"http:workspace.update"}
+ENSURES = EVERY - WRITTEN
+BATCHES = frozenset({"http:task"})
+UNDONE = ENSURES - BATCHES - {"welcome.mail"}
+"""What can be taken back: not a sent mail, nor what a mapping says nothing about."""
 
 
 @dataclass(frozen=True)
 class CrashPoint:
-    """``scenario`` reaches it, at least in these step kinds."""
+    """``scenario`` reaches it, at least in these step kinds; each vendor kind shows it in its own of them."""
 
     scenario: str
     steps: frozenset[str] = field(default=frozenset())
@@ -111,20 +76,28 @@ CRASH_POINTS = {
     "after-answer": CrashPoint("playbook", ENSURES),
     "before-poll": CrashPoint("playbook", frozenset({"delivery.project"})),
     "after-poll": CrashPoint("playbook", frozenset({"delivery.project"})),
-    "before-tie": CrashPoint("playbook", ENSURES),
-    "before-update": CrashPoint("playbook", UPDATES),
-    "after-update": CrashPoint("playbook", UPDATES),
+    "before-tie": CrashPoint("playbook", ENSURES - BATCHES),
+    "before-update": CrashPoint("playbook", WRITTEN),
+    "after-update": CrashPoint("playbook", WRITTEN),
     "before-result": CrashPoint("playbook", EVERY),
     "between-items": CrashPoint("playbook", frozenset({"delivery.tasks", "support.users"})),
-    "opening-exception": CrashPoint("playbook", frozenset({"support.users"})),
-    "exception-opened": CrashPoint("playbook", frozenset({"support.users"})),
+    "opening-exception": CrashPoint("playbook", frozenset({"support.users"}) | BATCHES),
+    "exception-opened": CrashPoint("playbook", frozenset({"support.users"}) | BATCHES),
     "opening-breaker": CrashPoint("people", frozenset({"crm.contact"})),
+    "before-undo": CrashPoint("rollback", UNDONE),
+    "after-undo": CrashPoint("rollback", UNDONE),
     "result-recorded": CrashPoint("playbook", EVERY),
     "before-dispatch": CrashPoint("playbook"),
     "after-result": CrashPoint("playbook", EVERY),
     "person-acted": CrashPoint("people"),
 }
-LOOKUP_POINTS = ("before-intent", "after-intent", "before-result", "result-recorded", "after-result")
+UNDOING = ("before-intent", "after-intent", "after-undo", "result-recorded")
+OTHER_CRASHES = {
+    "crash-lookup": ("lookup", ("before-intent", "after-intent", "before-result", "result-recorded", "after-result")),
+    "crash-rollback": ("rollback-beside", UNDOING),
+    "crash-services": ("services", ("person-acted",)),
+}
+"""By group: the scenario that reaches these points in another way than ``CRASH_POINTS`` has it."""
 
 # --- Vendor faults ------------------------------------------------------------------------------------------------------
 
@@ -154,22 +127,24 @@ QUICK_FAULTS = ("500 with effect", "reset mid-response")
 def _crashes() -> list[Row]:
     rows = []
     for vendor, kind in VENDORS.items():
-        names = [name for name, point in CRASH_POINTS.items() if not kind.steps or kind.steps & point.steps]
-        quick = frozenset(CRASH_POINTS) if vendor == UPSERT else frozenset({"after-intent", "after-send"})
-        rows += [Row("crash", name, vendor, "", kind.why_not, name in quick) for name in names]
-    return [*rows, *(Row("crash-lookup", name, quick=name == "after-intent") for name in LOOKUP_POINTS)]
-
-
-def _faults() -> list[Row]:
-    names = [*FAULTS, *LAGS, "two matches", "unreachable"]
-    return [
-        Row("vendor", name, vendor, "", kind.why_not, name in QUICK_FAULTS)
-        for vendor, kind in VENDORS.items()
+        names = [name for name, point in CRASH_POINTS.items() if kind.every_hit or kind.steps & point.steps]
+        quick = frozenset(CRASH_POINTS) if kind.every_hit else frozenset({"after-intent", "after-send"})
+        rows += [Row("crash", name, vendor, quick=name in quick) for name in names]
+    quick_others = ("crash-lookup/after-intent", "crash-rollback/after-undo", "crash-services/person-acted")
+    return rows + [
+        Row(group, name, quick=f"{group}/{name}" in quick_others)
+        for group, (_, names) in OTHER_CRASHES.items()
         for name in names
     ]
 
 
+def _faults() -> list[Row]:
+    names = [*FAULTS, *LAGS, "two matches", "unreachable"]
+    return [Row("vendor", name, vendor, quick=name in QUICK_FAULTS) for vendor in VENDORS for name in names]
+
+
 WEBHOOK, INTAKE, ENGINE = "tests/test_stripe_webhook.py::", "tests/api/test_intake.py::", "tests/engine/"
+ROLLBACK, MACHINES = f"{ENGINE}test_rollback.py::", "tests/machines/"
 PROCESSES = "tests/processes/test_installation.py::"
 ROWS = [
     *_crashes(),
@@ -184,7 +159,8 @@ ROWS = [
         test="tests/test_stripe_correlation.py::TestOnePayment::test_in_any_order_and_shape_is_one_run"),
     Row("delivery", "same id with another body", test=f"{INTAKE}test_other_content_makes_a_change_request"),
     Row("delivery", "bad signature", test=f"{WEBHOOK}test_a_signature_by_another_secret_is_refused"),
-    Row("delivery", "refund mid-run", why_not="a refund is stored and starts nothing yet: rollback is not built"),
+    Row("delivery", "refund before provisioning", test=f"{ROLLBACK}test_a_refund_holds_the_run_and_asks_finance"),
+    Row("delivery", "refund mid-run", test=f"{ROLLBACK}test_after_a_refund_the_run_is_rolled_back"),
     Row("infrastructure", "workers killed", test=f"{PROCESSES}test_workers_killed_again_and_again_lose_and_double_nothing"),
     Row("infrastructure", "broker absent throughout", test=f"{PROCESSES}test_everything_happens_without_a_broker"),
     Row("infrastructure", "broker flushed, zombie worker",
@@ -195,13 +171,22 @@ ROWS = [
     Row("infrastructure", "two schedulers"),
     Row("operators", "bulk retry against a worker", quick=True),
     Row("operators", "double click on resolve", quick=True),
-    Row("operators", "approval against automatic retry", why_not="approvals are not built yet"),
+    Row("operators", "approval against automatic retry", why_not="no step of a playbook asks for an approval yet"),
     Row("promise", "5 % of writes fail after taking effect", NEITHER, quick=True),
+    Row("promise", "keys are ignored, 5 % fail after taking effect", KEYED, quick=True),
     Row("promise", "a loop of sweeps, no broker"),
     Row("safeguard", "intent", NEITHER, quick=True),
     Row("safeguard", "lease", NEITHER, quick=True),
     Row("safeguard", "reservation", NEITHER, quick=True),
     Row("safeguard", "find-before-recreate", NEITHER, quick=True),
+    Row("safeguard", "find-before-replay", KEYED, quick=True),
+    Row("model", "runs", test=f"{MACHINES}test_runs.py::test_runs_keep_their_promises_in_whatever_order_things_come"),
+    Row("model", "tickets", test=f"{MACHINES}test_tickets.py::test_a_ticket_follows_its_step_and_keeps_what_people_did"),
+    Row("model", "connections: breaker",
+        test=f"{MACHINES}test_connections.py::test_the_breaker_does_what_its_table_says"),
+    Row("model", "connections: pace",
+        test=f"{MACHINES}test_connections.py::test_no_more_calls_at_once_than_the_pace_allows"),
+    Row("model", "api, from its own schema", test="tests/api/test_fuzz.py::test_nothing_that_is_asked_breaks_it"),
 ]  # fmt: skip
 
 

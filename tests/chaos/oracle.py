@@ -3,13 +3,15 @@
 from collections import Counter
 from collections.abc import Iterator
 from datetime import timedelta
+from typing import Any
 
 from exceptions_queue.models import covering
 from integrations.sandbox.control import SandboxControl
 from onboarding import audit
 from onboarding.engine.facts import facts_of
 from onboarding.engine.policy import ATTEMPTS_IN_ALL
-from onboarding.models import Attempt, ObjectMapping, OnboardingTransaction, Step
+from onboarding.engine.rollback import UNSETTLED
+from onboarding.models import Attempt, Intent, ObjectMapping, OnboardingTransaction, Step
 from onboarding.queues import QUEUES
 from onboarding.steps.base import EnsureHandler
 from onboarding.steps.registry import HANDLERS
@@ -25,8 +27,11 @@ VENDOR_KINDS = {
     "organization": "organizations",
     "user": "users",
     "message": "messages",
+    "account": "accounts",
+    "workspace": "workspaces",
 }
 """What the sandbox calls our kinds of object."""
+OVER = (Status.COMPLETE, Status.CANCELLED, Status.ROLLED_BACK)
 IN_TRANSACTION = "inside a database transaction"
 """What the guards say that keep vendor calls out of database transactions."""
 
@@ -36,6 +41,7 @@ def violations(sandbox: SandboxControl, *, log: str = "", lease_seconds: float =
     runs = list(OnboardingTransaction.objects.prefetch_related("steps"))
     return [
         *_doubled(sandbox, runs),
+        *_not_taken_back(sandbox, runs),
         *_in_the_dark(runs),
         *_mapped_twice(),
         *_tried_too_often(),
@@ -55,18 +61,43 @@ def _doubled(sandbox: SandboxControl, runs: list[OnboardingTransaction]) -> Iter
         for step in run.steps.all():
             handler = HANDLERS[step.uses]
             if isinstance(handler, EnsureHandler):
-                wanted[VENDOR_KINDS[handler.kind]] += len(handler.items(facts_of(run, step)))
+                facts = facts_of(run, step)
+                parts = handler.parts(facts)
+                items = len(handler.items(facts) if parts is None else parts)
+                wanted[VENDOR_KINDS[handler.kind]] += items * (1 + step.round)  # each round, a person asked for
     for kinds in counts["vendors"].values():
         for kind, count in kinds.items():
             if count["created"] > wanted[kind]:
                 yield f"{count['created']} {kind} were created for {wanted[kind]} (event, step, item)"
 
 
+def _not_taken_back(sandbox: SandboxControl, runs: list[OnboardingTransaction]) -> Iterator[str]:
+    """After a rollback exactly what that run did not create remains, but for mails and what cannot be taken back."""
+    if all(run.status != Status.ROLLED_BACK for run in runs):
+        return
+    living = ObjectMapping.objects.exclude(transaction__status=Status.ROLLED_BACK).exclude(kind="message")
+    kept = {(VENDOR_KINDS[each.kind], each.external_id) for each in living}
+    objects = [each for each in sandbox.objects() if each["kind"] != "messages"]
+    there = {(each["kind"], each["id"]) for each in objects}
+    for kind, external_id in kept - there:
+        yield f"a run uses {kind} {external_id}, which is gone"
+    if any(run.is_rolling_back for run in runs) or Intent.objects.filter(state__in=UNSETTLED).exists():
+        return
+    made = {(each["kind"], each["id"]) for each in objects if not (each["seeded"] or irreversible(each))}
+    for kind, external_id in made - kept:
+        yield f"{kind} {external_id} was not taken back"
+
+
+def irreversible(made: dict[str, Any]) -> bool:
+    """The mapping of these says nothing of taking one back."""
+    return made["vendor"] == "widgets" and made["kind"] != "workspaces"
+
+
 def _in_the_dark(runs: list[OnboardingTransaction]) -> Iterator[str]:
     """Every event is complete, waits for the kickoff, or is covered by an open ticket that a queue owns."""
     for run in runs:
         tickets = list(covering(run))
-        done = run.status in (Status.COMPLETE, Status.CANCELLED) or bool(run.held_at) or waits_for_people(run)
+        done = run.status in OVER or bool(run.held_at) or waits_for_people(run)
         if not done and not tickets:
             steps = [f"{step.key}: {step.state} {step.waits_for} {step.message}" for step in run.steps.all()]
             yield f"{run.onboarding_transaction_id} is {run.status} and nobody was told: {steps}"

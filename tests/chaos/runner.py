@@ -20,6 +20,7 @@ from onboarding import services
 from onboarding.models import Intent, OnboardingTransaction, Step
 from onboarding.words import Category, Status, StepState
 from tests.chaos import oracle
+from tests.chaos.vendors import SANDBOX_VENDORS
 from tests.chaos.worker import catch_up
 from tests.processes.installation import wait_for
 
@@ -51,6 +52,11 @@ class Died:
         """The kinds of step in hand at each hit of one failpoint."""
         return [step for hit, step in self.hits if hit == name]
 
+    def hits_before(self, end: str, name: str) -> int:
+        """How often ``name`` was hit before the first hit of ``end``."""
+        until = next((at for at, (hit, _) in enumerate(self.hits) if hit == end), 0)
+        return sum(hit == name for hit, _ in self.hits[:until])
+
 
 @dataclass
 class Workers:
@@ -73,7 +79,6 @@ class Workers:
             "DB_BUSY_SECONDS": str(int(DB_BUSY_SECONDS)),
             "KICKOFF_POLL_SECONDS": "1000000",
             "EMAIL_URL": f"smtp://127.0.0.1:{self.sandbox_process.smtp_port}",
-            "CONFIG_DIR": "",
             **self.environment,
         }
         self.log_path = self.folder / "workers.log"
@@ -204,7 +209,8 @@ def _seen_at_the_vendor(sandbox: SandboxControl, step: Step) -> str:
     # An account without our unique property says whose these are in its own words.
     own = {"companies": facts_of(run, step).get("customer.domain"), "deals": run.onboarding_transaction_id}
     text = own.get(kind, intent.reference)
-    found = sandbox.objects(step.connection.slug, kind, text=text)
+    vendor = SANDBOX_VENDORS.get(step.connection.slug, step.connection.slug)
+    found = sandbox.objects(vendor, kind, text=text)
     assert len(found) <= 1, found
     if not found:
         return ""

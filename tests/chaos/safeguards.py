@@ -63,6 +63,7 @@ SAFEGUARDS: dict[str, Callable[[], None]] = {
     "lease": without_lease,
     "reservation": without_reservation,
     "find-before-recreate": without_search,
+    "find-before-replay": without_search,
 }
 
 

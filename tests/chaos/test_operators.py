@@ -14,8 +14,9 @@ from onboarding.services import Refused
 from onboarding.words import Status, StepState
 from tests.chaos import matrix
 from tests.chaos.conftest import payload_of
-from tests.chaos.matrix import Row, VendorKind
+from tests.chaos.matrix import Row
 from tests.chaos.runner import Workers, people_finish
+from tests.chaos.vendors import VendorKind
 from tests.chaos.worker import catch_up
 from tests.threads import together
 

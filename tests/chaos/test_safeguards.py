@@ -6,9 +6,10 @@ import pytest
 
 from tests.chaos import matrix
 from tests.chaos.conftest import payload_of
-from tests.chaos.matrix import Row, VendorKind
+from tests.chaos.matrix import Row
 from tests.chaos.runner import Workers
 from tests.chaos.safeguards import SAFEGUARDS
+from tests.chaos.vendors import VendorKind
 
 pytestmark = pytest.mark.processes
 
@@ -42,13 +43,21 @@ def find_before_recreate(workers: Workers, without: str) -> None:
     workers.give(["accept", payload_of("one")], ["drain"], without=without)
 
 
-SAID = {"lease": "was taken over after"}
+def find_before_replay(workers: Workers, without: str) -> None:
+    """The same at a vendor that says it remembers keys, and does not."""
+    workers.sandbox.configure("widgets", idempotency="ignore")
+    workers.sandbox.add_fault("widgets", "error_after", method="POST", path="*/workspaces", count=1)
+    workers.give(["accept", payload_of("one", plan="keyed")], ["drain"], without=without)
+
+
+SAID = {"lease": "was taken over after", "find-before-replay": "widgets holds workspaces"}
 DOUBLED = "hubspot holds companies"
 SCENARIOS: dict[str, Callable[[Workers, str], None]] = {
     "intent": intent,
     "lease": lease,
     "reservation": reservation,
     "find-before-recreate": find_before_recreate,
+    "find-before-replay": find_before_replay,
 }
 
 

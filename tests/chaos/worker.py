@@ -14,6 +14,8 @@ from typing import Any
 import django
 from django.db import connections
 
+from tests.chaos.vendors import COMPANY
+
 Order = dict[str, Any]
 
 
@@ -85,10 +87,20 @@ def act(name: str, run_id: str, *arguments: Any) -> None:
 
     run = OnboardingTransaction.objects.get(onboarding_transaction_id=run_id)
     with suppress(services.Refused):
-        if name in ("hold", "cancel"):
+        if name in ("hold", "cancel", "rollback", "keep"):
             getattr(services, name)(run.pk, actor="kim", reason="chaos")
         else:
             getattr(services, name)(run.pk, *arguments, actor="kim")
+
+
+def act_on_step(name: str, run_id: str, key: str, more: dict[str, Any]) -> None:
+    """What a person does to one step; what makes no sense (any more) is refused."""
+    from onboarding import services
+    from onboarding.models import Step
+
+    step = Step.objects.get(transaction__onboarding_transaction_id=run_id, key=key)
+    with suppress(services.Refused):
+        getattr(services, name)(step.pk, actor="kim", **more)
 
 
 def retry(run_id: str) -> None:
@@ -118,13 +130,17 @@ TASKS = {
     "drain": drain,
     "pass": one_pass,
     "act": act,
+    "act on step": act_on_step,
     "retry": retry,
     "kickoff": kickoff,
 }
 
 
 def main(database: str) -> None:
+    from django.conf import settings
+
     django.setup()
+    settings.CONFIG_DIR = COMPANY  # mapped providers were read from the tests' company, as in the test process
     connections.settings["default"]["NAME"] = database
     from tests import conftest  # noqa: F401 (imported once, not by every child)
 
