@@ -79,7 +79,8 @@ def mappings_of(run: OnboardingTransaction, step: Step) -> list[ObjectMapping]:
 
 def note_mapping(run: OnboardingTransaction, step: Step, mapping: ObjectMapping) -> None:
     """A new one, saved."""
-    _mapped(run).append((step.uses, mapping))
+    if "_mapped" in run.__dict__:
+        _mapped(run).append((step.uses, mapping))
 
 
 def forget_mappings(run: OnboardingTransaction) -> None:

@@ -5,10 +5,8 @@ import random
 import time
 from collections.abc import Callable
 from copy import copy
-from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any
 
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, OperationalError
@@ -22,8 +20,9 @@ from onboarding.engine import entry, policy, rollback
 from onboarding.engine.advance import advance
 from onboarding.engine.claims import Claim, claim_locked, may_be_done
 from onboarding.engine.dispatch import hint_step
-from onboarding.engine.facts import digest_of, facts_of, forget_mappings, item_after, mappings_of, note_mapping
+from onboarding.engine.facts import digest_of, facts_of, item_after, mappings_of
 from onboarding.engine.locks import changing, lock_run, lock_run_of, retried
+from onboarding.engine.mapping import is_as_asked, map_made
 from onboarding.engine.outcomes import (
     Ambiguous,
     Broken,
@@ -36,11 +35,10 @@ from onboarding.engine.outcomes import (
     Waiting,
     Written,
 )
-from onboarding.engine.upkeep import identity_of, lagging, noted_when_sent, state_of, was_sent_as_asked
+from onboarding.engine.upkeep import lagging
 from onboarding.models import (
     Attempt,
     Intent,
-    ObjectMapping,
     OnboardingTransaction,
     RejectedMatch,
     Reservation,
@@ -52,7 +50,7 @@ from onboarding.payload.schema import get, with_value
 from onboarding.payload.snapshots import write_snapshot
 from onboarding.signals import kickoff_scheduled, step_blocked, step_retrying, step_unblocked
 from onboarding.sla import p1_at_risk_from
-from onboarding.steps.base import EnsureHandler, Facts, StepHandler, UpdateHandler
+from onboarding.steps.base import EnsureHandler, StepHandler, UpdateHandler
 from onboarding.steps.registry import HANDLERS
 from onboarding.words import LEASED, Category, IntentState, RunEventType, StepState, WaitsFor
 
@@ -248,7 +246,7 @@ def _keep_object(run: OnboardingTransaction, step: Step, claim: Claim, outcome: 
     _move_intent(intent, outcome, made, now)
     intent.save()
     if made:
-        _map(run, step, claim, made, now)
+        map_made(run, step, claim, made, now)
     elif intent.state == IntentState.NO_EFFECT:
         Reservation.objects.filter(holder=step, external_id="").delete()
 
@@ -275,94 +273,10 @@ def _move_intent(intent: Intent, outcome: Outcome, made: Ensured | None, now: da
             intent.state = IntentState.NO_EFFECT  # the holder itself says that it sent nothing
 
 
-def _map(run: OnboardingTransaction, step: Step, claim: Claim, made: Ensured, now: datetime) -> None:
-    handler = claim.handler
-    assert isinstance(handler, EnsureHandler)  # noqa: S101  (only these have intents, and only with a connection)
-    of_items = {claim.facts.item: made} if made.items is None else made.items
-    for item, each in of_items.items():
-        _map_one(run, step, claim, item, each, now)
-    if handler.shared:
-        held = Reservation.objects.filter(holder=step)
-        mine = held.filter(kind=handler.kind, match_key=claim.match_key)
-        if _was_made_from_other_data(claim, handler, made):
-            # It was created as the payload called it then: the turn with that key gets its id, and this one is given up.
-            mine = held.filter(kind=handler.kind, external_id="").exclude(match_key=claim.match_key)
-        mine.update(external_id=made.external_id, url=made.url)
-        # Turns with other keys, which the payload had before a person mended it, are over.
-        held.filter(external_id="").delete()
-        for pk in Step.objects.filter(connection=claim.connection, uses=step.uses, waits_for=WaitsFor.RESERVATION)[
-            :50
-        ].values_list("pk", flat=True):
-            hint_step(pk)
-
-
-def _was_made_from_other_data(claim: Claim, handler: EnsureHandler, made: Ensured) -> bool:
-    """A create whose outcome was unknown has carried what the payload said before."""
-    assert claim.intent is not None  # noqa: S101  (as above)
-    return made.created_by_us and claim.intent.reference != handler.reference(claim.facts)
-
-
-def _map_one(run: OnboardingTransaction, step: Step, claim: Claim, item: str, made: Ensured, now: datetime) -> None:
-    handler, intent = claim.handler, claim.intent
-    assert isinstance(handler, EnsureHandler)  # noqa: S101  (as above)
-    assert intent is not None  # noqa: S101
-    assert claim.connection  # noqa: S101
-    facts = replace(claim.facts, item=item)
-    noted: dict[str, Any] = {"state": state_of(handler, facts), "identity": identity_of(handler, facts)}
-    # The caller holds the run locked: nobody maps the item meanwhile, and no savepoint is needed.
-    mapping = next((each for each in mappings_of(run, step) if each.item == item), None)
-    if mapping and mapping.external_id == made.external_id:
-        _note_update(run, step, mapping, made, noted)
-        return
-    if not _is_as_asked(claim, made, facts):
-        # It is as the payload was then; what differs is written next. All of it, where no version of the payload was so.
-        unlike = {"state": {}, "identity": handler.identity(facts, intent.reference)} if made.created_by_us else noted
-        noted = noted_when_sent(run, handler, intent, facts) or unlike
-    created_by_us = made.created_by_us
-    if mapping and mapping.state is not None and mapping.identity != noted["identity"]:
-        created_by_us = _give_way(run, step, mapping, made) or created_by_us
-        mapping = None
-    is_new = mapping is None
-    mapping = mapping or ObjectMapping(transaction=run, step=step, item=item)
-    mapping.connection, mapping.kind, mapping.created_at = claim.connection, handler.kind, now
-    mapping.external_id, mapping.url = made.external_id, made.url
-    mapping.created_by_us, mapping.how = created_by_us, made.how
-    mapping.state, mapping.identity = noted["state"], noted["identity"]
-    mapping.save()
-    if is_new:
-        note_mapping(run, step, mapping)
-    name = "onboarding.object.created" if made.created_by_us else "onboarding.object.linked"
-    audit.record(run, name, data={"step": step.key, "kind": handler.kind, "id": made.external_id, "how": made.how})
-
-
-def _note_update(
-    run: OnboardingTransaction, step: Step, mapping: ObjectMapping, made: Ensured, noted: dict[str, Any]
-) -> None:
-    """It was looked at again, and perhaps brought up to date."""
-    if made.updated:
-        data = {"step": step.key, "kind": mapping.kind, "id": mapping.external_id, "fields": list(made.updated)}
-        audit.record(run, "onboarding.object.updated", data=data)
-    if (mapping.state, mapping.identity) != (noted["state"], noted["identity"]):
-        mapping.state, mapping.identity = noted["state"], noted["identity"]
-        mapping.save()
-
-
-def _give_way(run: OnboardingTransaction, step: Step, old: ObjectMapping, made: Ensured) -> bool:
-    """Keep the object that another takes the place of, as this run may have made it. True where it made the other one, too."""
-    old.item = f"{ObjectMapping.FORMER}{old.pk}"
-    old.save()
-    audit.record(run, "onboarding.object.replaced", data={"step": step.key, "kind": old.kind, "id": old.external_id})
-    back = step.mappings.filter(item__startswith=ObjectMapping.FORMER, external_id=made.external_id)
-    ours = back.filter(created_by_us=True).exists()
-    back.delete()
-    forget_mappings(run)
-    return ours
-
-
 def _have(run: OnboardingTransaction, step: Step, claim: Claim, outcome: Ensured, now: datetime) -> None:
     """The item in hand is there: on with the next one, or the step waits for people, or has passed."""
     following = claim.facts.item if outcome.more else item_after(run, step, claim.facts.item)
-    if _has_moved(run, claim) or not _is_as_asked(claim, outcome, claim.facts):
+    if _has_moved(run, claim) or not is_as_asked(claim, outcome, claim.facts):
         following = _lagging(run, step)
     if following is not None:
         step.item, step.attempts, step.first_failed_at = following, 0, None
@@ -392,19 +306,6 @@ def _await_event(run: OnboardingTransaction, step: Step, now: datetime) -> None:
 def _has_moved(run: OnboardingTransaction, claim: Claim) -> bool:
     """The payload was changed since what the worker has in hand was asked for."""
     return claim.is_past or run.snapshot_version != claim.run.snapshot_version
-
-
-def _is_as_asked(claim: Claim, made: Ensured, facts: Facts) -> bool:
-    """False for what was made by a create with other parameters, as those stay frozen until its outcome is known.
-
-    What is found after a create whose outcome was unknown may be what that made.
-    """
-    handler, intent = claim.handler, claim.intent
-    if intent is None or not isinstance(handler, EnsureHandler):
-        return True
-    if not made.created_by_us and intent.unknown_since is None:
-        return True
-    return was_sent_as_asked(handler, intent, facts)
 
 
 def _lagging(run: OnboardingTransaction, step: Step) -> str | None:

@@ -6,7 +6,7 @@ it needs no intent.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -83,6 +83,15 @@ def match_key_in_hand(run: OnboardingTransaction, step: Step) -> str:
         if then:
             return handler.match_key(then)
     return match_key_of(run, step)
+
+
+def is_unsettled(intents: Iterable[Intent], mapped: Iterable[str]) -> bool:
+    """Whether a create of a step may have worked. One whose object is only looked at again is open, too, in a worker's hands."""
+    known = set(mapped)
+    return any(
+        intent.state in UNSETTLED and (intent.unknown_since is not None or intent.item not in known)
+        for intent in intents
+    )
 
 
 def noted_when_sent(

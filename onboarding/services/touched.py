@@ -6,8 +6,9 @@ from typing import Any
 
 from integrations.words import vendor_name
 from onboarding.engine.facts import digest_of, facts_of
-from onboarding.engine.upkeep import is_another, note_baseline, update_of
-from onboarding.models import ObjectMapping, OnboardingTransaction, Step
+from onboarding.engine.upkeep import is_another, is_unsettled, note_baseline, update_of
+from onboarding.models import Intent, ObjectMapping, OnboardingTransaction, Step
+from onboarding.payload import catalogue
 from onboarding.services.replaying import Effect, Verdict, title_of
 from onboarding.steps.base import EnsureHandler, Facts, StepHandler, UpdateHandler
 from onboarding.steps.registry import HANDLERS
@@ -15,6 +16,15 @@ from onboarding.words import StepState
 
 TO_DO: frozenset[Verdict] = frozenset({"update", "another", "look-up", "send-again"})
 """Verdicts for which a step that has passed is done again."""
+
+
+@dataclass(frozen=True)
+class Changed:
+    """The data as it is and as it would be, and where that differs."""
+
+    before: dict[str, Any]
+    after: dict[str, Any]
+    paths: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -33,10 +43,19 @@ def touched(run: OnboardingTransaction, content: dict[str, Any], changed: Iterab
     """The steps that a change to ``content`` at these paths touches, in playbook order; what people skipped stays so."""
     paths = list(changed)
     steps = [step for step in run.steps.select_related("connection").order_by("position") if _has_object(step)]
-    before, mappings = run.payload, list(run.mappings.all())
-    found = [_Look(run, step, content, [each for each in mappings if each.step_id == step.pk]) for step in steps]
+    before, mappings, intents = run.payload, list(run.mappings.all()), list(run.intents.all())
+    found = [
+        _Look(
+            run,
+            step,
+            Changed(before, content, tuple(paths)),
+            [each for each in mappings if each.step_id == step.pk],
+            [each for each in intents if each.step_id == step.pk],
+        )
+        for step in steps
+    ]
     for look in found:
-        look.note_baselines(before)
+        look.note_baselines()
     replaced = {look.step.uses for look in found if reads(look.handler, paths) and look.speaks_of_another()}
     used = _used_elsewhere(run, mappings)
     made = []
@@ -62,7 +81,7 @@ def _has_object(step: Step) -> bool:
 
 def _used_elsewhere(run: OnboardingTransaction, mappings: list[ObjectMapping]) -> set[str]:
     """Ids of objects that other runs stand on, too."""
-    others = ObjectMapping.objects.exclude(transaction=run)
+    others = ObjectMapping.objects.exclude(transaction=run).exclude(item__startswith=ObjectMapping.FORMER)
     ids = [mapping.external_id for mapping in mappings]
     named = {(mapping.connection_id, mapping.kind, mapping.external_id) for mapping in mappings}
     rows = others.filter(external_id__in=ids).values_list("connection_id", "kind", "external_id").distinct()
@@ -73,18 +92,24 @@ class _Look:
     """One step against the data as it would be."""
 
     def __init__(
-        self, run: OnboardingTransaction, step: Step, content: dict[str, Any], mappings: list[ObjectMapping]
+        self,
+        run: OnboardingTransaction,
+        step: Step,
+        data: Changed,
+        mappings: list[ObjectMapping],
+        intents: list[Intent],
     ) -> None:
-        self.run, self.step, self.mappings = run, step, mappings
+        self.run, self.step, self.data, self.mappings = run, step, data, mappings
         self.handler = HANDLERS[step.uses]
-        self.facts = facts_of(run, step, content=content)
+        self.facts = facts_of(run, step, content=data.after)
+        self.is_unsettled = is_unsettled(intents, (mapping.item for mapping in mappings))
         self.noted: list[ObjectMapping] = []
 
-    def note_baselines(self, before: dict[str, Any]) -> None:
+    def note_baselines(self) -> None:
         handler = self.handler
         unknown = [mapping for mapping in self.mappings if mapping.state is None]
         if unknown and isinstance(handler, EnsureHandler):
-            facts = replace(self.facts, content=before)
+            facts = replace(self.facts, content=self.data.before)
             items = handler.items(facts)
             self.noted = [mapping for mapping in unknown if mapping.item in items]
             for mapping in self.noted:
@@ -102,6 +127,8 @@ class _Look:
 
     def _judged(self, follows: bool, used_elsewhere: set[str]) -> tuple[Verdict, list[str]]:
         handler = self.handler
+        if self.is_unsettled and isinstance(handler, EnsureHandler):
+            return self._of_unsettled(handler)
         if self.step.state != StepState.SUCCEEDED and not self.mappings:
             return "later", ["It is not done yet: it uses the new data."]
         if isinstance(handler, UpdateHandler):
@@ -114,6 +141,19 @@ class _Look:
                 "It was sent and cannot be undone; it is not sent again by itself. Send it again from the step if need be."
             ]
         return self._of_objects(handler, used_elsewhere, follows=follows)
+
+    @staticmethod
+    def _of_unsettled(handler: EnsureHandler) -> tuple[Verdict, list[str]]:
+        """Nothing is made beside what may be there: first it is known how that ended."""
+        if handler.irrevocable:
+            return "cannot-be-undone", [
+                "It may have been sent already, with the data as it was. It is not sent again by itself."
+            ]
+        text = (
+            f"An earlier create may have worked, with the data as it was: that {handler.kind} is looked for first and brought "
+            "up to date then, and no second one is made for it."
+        )
+        return "look-up", [text]
 
     def _of_objects(
         self, handler: EnsureHandler, used_elsewhere: set[str], *, follows: bool
@@ -145,9 +185,14 @@ class _Look:
             said.append(f"{_count(left, handler.kind)} that the data no longer names {_are(left)} left there as it is.")
         if verdict == "nothing" and follows:
             return "look-up", ["It is looked at again, and tied to the other object."]
-        if not handler.updates and there:
-            said.append(self._of_one_without_updates(handler))
-            verdict = "by-hand" if verdict == "nothing" and not self._has_update_step(handler) else verdict
+        if not handler.updates and self._says_something_else(handler, there):
+            unwritten = self._written_by_nobody(handler)
+            said.append(
+                f"No step of this run writes {_quoted(unwritten)} into what is there: change it{self._at_vendor} by hand."
+                if unwritten
+                else "What was made stays; its update step writes what has changed."
+            )
+            verdict = "by-hand" if unwritten and verdict == "nothing" else verdict
         return verdict, said or ["Nothing in it differs."]
 
     def _changes(self, handler: EnsureHandler, updates: dict[ObjectMapping, dict[str, Any]]) -> str:
@@ -155,14 +200,19 @@ class _Look:
         what = f"the {handler.kind}" if len(updates) == 1 else _count(len(updates), handler.kind)
         return f"Changes the {_listed([_spoken(name) for name in names])} of {what}{self._at_vendor}, and nothing else."
 
-    def _of_one_without_updates(self, handler: EnsureHandler) -> str:
-        if self._has_update_step(handler):
-            return "What was made stays; its update step writes what has changed."
-        return "Its mapping does not tell how to change what was made: change it at the vendor by hand."
+    def _says_something_else(self, handler: EnsureHandler, there: list[ObjectMapping]) -> bool:
+        """Whether the object would be created otherwise now, where no update of it is the step's own to do."""
+        before = replace(self.facts, content=self.data.before)
+        return any(handler.says(replace(before, item=each.item)) != handler.says(self._of(each)) for each in there)
 
-    def _has_update_step(self, handler: EnsureHandler) -> bool:
-        targets = (HANDLERS[uses] for uses in self.run.steps.values_list("uses", flat=True))
-        return any(isinstance(other, UpdateHandler) and other.target == handler.name for other in targets)
+    def _written_by_nobody(self, handler: EnsureHandler) -> list[str]:
+        """Changed paths that stand in the object and in no update step of it."""
+        steps = (
+            HANDLERS[uses] for uses in self.run.steps.exclude(state=StepState.SKIPPED).values_list("uses", flat=True)
+        )
+        updates = [other for other in steps if isinstance(other, UpdateHandler) and other.target == handler.name]
+        mine = [path for path in self.data.paths if reads(handler, [path])]
+        return [path for path in mine if not any(reads(update, [path]) for update in updates)]
 
     @property
     def _at_vendor(self) -> str:
@@ -196,6 +246,21 @@ def _are(number: int) -> str:
 
 def _spoken(name: str) -> str:
     return name.removesuffix("_id").replace("_", " ")
+
+
+def _quoted(paths: list[str]) -> str:
+    return _listed([f"“{label}”" for label in dict.fromkeys(map(_label, paths))])
+
+
+def _label(path: str) -> str:
+    """Of the field that the path leads into: keys further down may name people."""
+    while path not in catalogue.BY_PATH and "." in path:
+        shorter = path.rpartition(".")[0]
+        if shorter in catalogue.BY_PATH or "." in shorter:
+            path = shorter
+        else:
+            break
+    return catalogue.label(path)
 
 
 def _listed(words: list[str]) -> str:

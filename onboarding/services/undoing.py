@@ -7,7 +7,7 @@ from typing import Literal
 from integrations import providers
 from integrations.errors import DeadlinePassed, ProviderError
 from onboarding.engine.rollback import SKEW, is_used_elsewhere, last_touched
-from onboarding.engine.upkeep import UNSETTLED
+from onboarding.engine.upkeep import is_unsettled
 from onboarding.models import ObjectMapping, OnboardingTransaction, Step
 from onboarding.services.base import Refused
 from onboarding.steps.base import EnsureHandler
@@ -44,16 +44,10 @@ def rollback_preview(run_pk: int) -> list[Verdict]:
     for step in reversed(list(run.steps.order_by("position"))):
         mappings = step.mappings.select_related("connection").order_by("-pk")
         found += [_verdict(step, mapping, ends) for mapping in mappings]
-        if _is_unsettled(step, {mapping.item for mapping in mappings}):
+        if is_unsettled(step.intents.all(), (mapping.item for mapping in mappings)):
             text = "It may have been made: it is looked for first, and taken back if it is there."
             found.append(_of(step, "", "settle-first", text))
     return found
-
-
-def _is_unsettled(step: Step, mapped: set[str]) -> bool:
-    """A create without a known end. One that is only looked at again is open, too, while a worker has it in hand."""
-    intents = step.intents.filter(state__in=UNSETTLED)
-    return any(intent.unknown_since or intent.item not in mapped for intent in intents)
 
 
 def _verdict(step: Step, mapping: ObjectMapping, ends: float) -> Verdict:

@@ -119,6 +119,10 @@ class EnsureHandler(StepHandler):
     def params(self, facts: Facts) -> dict[str, Any]:
         """What is sent to create it."""
 
+    def says(self, facts: Facts) -> dict[str, Any]:
+        """What its create says of the item in hand alone."""
+        return self.params(facts)
+
     def state(self, facts: Facts) -> dict[str, Any]:
         """What an update can write of it, by parameter. It is kept beside the object's id: only what differs is written."""
         return self.params(facts) if self.updates and not self.irrevocable else {}

@@ -136,6 +136,13 @@ class MappedObject(_Mapped, EnsureHandler):
             ],
         }
 
+    def says(self, facts: Facts) -> dict[str, Any]:
+        params = self.params(facts)
+        of_item: dict[str, Any] = next(
+            (item["values"] for item in params.get("items", ()) if item["key"] == facts.item), {}
+        )
+        return {**params["values"], **of_item}
+
     def _matched(self, facts: Facts) -> dict[str, str]:
         item = self._items(facts).get(facts.item) if self.made.items else None
         found = {}
