@@ -36,9 +36,14 @@ def cool_down(failed_probes: int) -> timedelta:
 
 
 def succeeded(seen: Connection) -> None:
-    """The vendor answered a step that was claimed under ``seen``. Writes nothing where nothing had failed."""
+    """The vendor answered a step that was claimed under ``seen``.
+
+    Costs nothing where nothing had failed by then: what failed meanwhile is not undone by a call that began before.
+    """
+    if not (seen.is_stopped or seen.failures or seen.ramping):
+        return
     there = Connection.objects.get(pk=seen.pk)
-    if not _is_as_seen(there, seen) or not (there.is_stopped or there.failures or there.ramping):
+    if not _is_as_seen(there, seen):
         return
     if there.breaker == Breaker.CLOSED:
         as_seen(seen).update(failures=0, failures_of="", **pace.after_success(clock.now()))
