@@ -108,7 +108,8 @@ def claim_locked(run: OnboardingTransaction, step: Step) -> Claim | None:
             return None
         details = {"plan": plan}
     elif isinstance(handler, EnsureHandler) and step.connection:
-        intent = Intent.objects.filter(step=step, item=facts.item).first()
+        # A step that nobody has claimed yet has none.
+        intent = Intent.objects.filter(step=step, item=facts.item).first() if step.token else None
         past = _as_it_was(run, handler, facts, intent)
         facts = past or facts
         prepared = _prepare(run, step, handler, facts, intent, now, send_by)
