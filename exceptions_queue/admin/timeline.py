@@ -222,6 +222,10 @@ def _fact(key: str, value: Any, facts: dict[str, Any]) -> str:
             return ", ".join(field_label(str(path)) for path in value)
         case "fields", [*_]:
             return ", ".join(map(str, value))
+        case "source", str() if value.startswith("person:"):
+            return f"by {who(value.removeprefix('person:'))}"
+        case "by_hand", [*_]:
+            return f"to be changed by hand: {', '.join(map(str, value))}"
         case "id", _:
             return f"{facts.get('kind', 'id')} {value}"
         case "playbook", _:
