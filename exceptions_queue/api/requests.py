@@ -59,6 +59,10 @@ class SkipSerializer(RequestSerializer):
     with_dependents = StrictFlag(required=False, help_text="Leave out those that need what it would make, too.")
 
 
+class ReasonSerializer(RequestSerializer):
+    reason = StrictText(max_length=500)
+
+
 class OptionalReasonSerializer(RequestSerializer):
     reason = StrictText(max_length=500, required=False)
 

@@ -68,6 +68,7 @@ PREVIEWED = ("retry", "fix", "replay", "skip", "rollback")
 
 VERDICTS = [
     *("skip", "look-up", "create", "send-again", "cannot-be-undone"),
+    *("update", "another", "nothing", "by-hand", "later"),
     *("take-back", "keep", "changed-since", "gone", "settle-first"),
 ]
 

@@ -2,6 +2,7 @@
 
 from django.urls import path, register_converter
 
+from exceptions_queue.api.changes import ApplyChange, ChangeRequestDetail, ChangeRequestList, RejectChange
 from exceptions_queue.api.onboardings import OnboardingDetail, OnboardingList
 from exceptions_queue.api.run_actions import RUN_VIEWS
 from exceptions_queue.api.tickets import ACTION_VIEWS, TicketDetail, TicketList, TicketPreview
@@ -17,7 +18,7 @@ class TransactionId:
         return value
 
 
-class TicketId:
+class RowId:
     """A number that fits into the databases' integers."""
 
     regex = r"[1-9][0-9]{0,17}"
@@ -30,7 +31,10 @@ class TicketId:
 
 
 register_converter(TransactionId, "transaction")
-register_converter(TicketId, "ticket")
+register_converter(RowId, "ticket")
+register_converter(RowId, "change")
+
+CHANGES = "onboardings/<transaction:onboarding_transaction_id>/change-requests"
 
 urlpatterns = [
     path("onboardings/", OnboardingList.as_view(), name="onboardings"),
@@ -39,6 +43,10 @@ urlpatterns = [
         path(f"onboardings/<transaction:onboarding_transaction_id>/{name}/", view.as_view(), name=f"onboarding-{name}")
         for name, view in RUN_VIEWS.items()
     ),
+    path(f"{CHANGES}/", ChangeRequestList.as_view(), name="onboarding-changes"),
+    path(f"{CHANGES}/<change:pk>/", ChangeRequestDetail.as_view(), name="onboarding-change"),
+    path(f"{CHANGES}/<change:pk>/apply/", ApplyChange.as_view(), name="onboarding-change-apply"),
+    path(f"{CHANGES}/<change:pk>/reject/", RejectChange.as_view(), name="onboarding-change-reject"),
     path("exceptions/", TicketList.as_view(), name="exceptions"),
     path("exceptions/<ticket:pk>/", TicketDetail.as_view(), name="exception"),
     path("exceptions/<ticket:pk>/preview/", TicketPreview.as_view(), name="exception-preview"),

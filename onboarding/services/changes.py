@@ -89,7 +89,8 @@ def apply_change(request_pk: int, *, actor: str) -> None:
         request.apply(by=actor, at=clock.now())
         request.save()
         again = [each.step.key for each in found if each.is_done_again]
-        data = {"request": request.pk, "paths": declared(changed), "steps": again}
+        by_hand = [each.step.key for each in found if each.effect.verdict == "by-hand"]
+        data = {"request": request.pk, "paths": declared(changed), "steps": again, "by_hand": by_hand}
         audit.record(run, "onboarding.change.applied", actor=actor, data=data)
         for each in found:
             _set_going(run, each, actor=actor)

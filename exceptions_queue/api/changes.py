@@ -1,0 +1,171 @@
+"""``/api/v1/onboardings/{id}/change-requests/``: changed data, what it would do to each step, and the decision."""
+
+from typing import Any
+
+from django.shortcuts import get_object_or_404
+from django.urls import reverse
+from drf_spectacular.utils import OpenApiExample, extend_schema, extend_schema_field
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from exceptions_queue.api import requests
+from exceptions_queue.api.onboardings import LOCATION, TAGS
+from exceptions_queue.api.tickets import EffectSerializer
+from onboarding import services
+from onboarding.api.authentication import OPERATORS, READERS, caller
+from onboarding.api.openapi import responses
+from onboarding.api.personal import MaskedText, masked
+from onboarding.api.problems import Conflict, Invalid
+from onboarding.api.serializers import ChangeRequestSerializer
+from onboarding.api.views import ApiView
+from onboarding.models import ChangeRequest, OnboardingTransaction
+from onboarding.payload import catalogue
+from onboarding.payload.schema import get, with_value
+from onboarding.services import Refused
+from onboarding.words import ChangeStatus
+
+
+class DifferenceSerializer(serializers.Serializer[Any]):
+    path = serializers.CharField()
+    label = serializers.CharField()  # type: ignore[assignment]  # DRF's metaclass takes it away
+    now = serializers.JSONField(allow_null=True)
+    proposed = serializers.JSONField(allow_null=True, help_text="Null: it would be taken out.")
+
+
+class ChangeRequestDetailSerializer(ChangeRequestSerializer):
+    """A change request with its difference from the data as it is now, and what applying it would do to each step."""
+
+    decided_by = serializers.CharField()
+    reason = MaskedText(help_text="Why it was rejected.")
+    differences = serializers.SerializerMethodField()
+    steps = serializers.SerializerMethodField(help_text="Of an open one. What no change touches is not listed.")
+
+    class Meta(ChangeRequestSerializer.Meta):
+        fields = [*ChangeRequestSerializer.Meta.fields, "decided_by", "reason", "differences", "steps"]
+
+    @extend_schema_field(DifferenceSerializer(many=True))
+    def get_differences(self, change: ChangeRequest) -> list[dict[str, Any]]:
+        current = change.transaction.payload
+        return [
+            {
+                "path": path,
+                "label": catalogue.label(path),
+                "now": self._shown(current, path),
+                "proposed": self._shown(change.proposed, path),
+            }
+            for path in change.paths
+        ]
+
+    @extend_schema_field(EffectSerializer(many=True))
+    def get_steps(self, change: ChangeRequest) -> list[dict[str, Any]]:
+        effects = services.change_preview(change.pk) if change.status == ChangeStatus.OPEN else []
+        return [dict(EffectSerializer(effect).data) for effect in effects]
+
+    def _shown(self, content: dict[str, Any], path: str) -> Any:
+        value = get(content, path, None)
+        if value is None or not self.context.get("masked", True):
+            return value
+        return get(masked(with_value({}, path, value)), path, None)
+
+
+class ChangeView(ApiView):
+    serializer_class: Any = ChangeRequestDetailSerializer
+
+    def find(self, onboarding_transaction_id: str, pk: int) -> ChangeRequest:
+        known = ChangeRequest.objects.select_related("transaction")
+        return get_object_or_404(known, pk=pk, transaction__onboarding_transaction_id=onboarding_transaction_id)
+
+    def shown(self, change: ChangeRequest, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+        data = ChangeRequestDetailSerializer(change, context=self.get_serializer_context()).data
+        return Response(data, status, headers=headers)
+
+    def refused(self, refusal: Refused) -> Exception:
+        if refusal.problems:
+            return Invalid([{"path": each.path, "detail": each.reason} for each in refusal.problems], str(refusal))
+        return Conflict(str(refusal))
+
+
+class ChangeRequestList(ChangeView):
+    serializer_class = requests.FixSerializer
+    scopes = {"POST": OPERATORS}
+
+    @extend_schema(
+        tags=TAGS,
+        summary="Ask for a change of the run's data",
+        request=requests.FixSerializer,
+        parameters=[LOCATION],
+        responses=responses({201: ChangeRequestDetailSerializer}, 404, 409, 413, 415, 503),
+        examples=[
+            OpenApiExample("Another plan", value={"fields": {"commercial.plan_sku": "enterprise"}}, request_only=True)
+        ],
+    )
+    def post(self, request: Request, onboarding_transaction_id: str) -> Response:
+        """Recorded, and shown with what it would do; nothing changes yet. Null takes a field out. Scope: operate."""
+        body = self.get_serializer(data=request.data or {})
+        body.is_valid(raise_exception=True)
+        run = get_object_or_404(OnboardingTransaction, onboarding_transaction_id=onboarding_transaction_id)
+        try:
+            change = services.request_change(run.pk, body.validated_data["fields"], actor=caller(request).actor)
+        except Refused as refusal:
+            raise self.refused(refusal) from None
+        where = reverse("onboarding-change", args=[onboarding_transaction_id, change.pk])
+        return self.shown(change, 201, {"Location": request.build_absolute_uri(where)})
+
+
+class ChangeRequestDetail(ChangeView):
+    scopes = {"GET": READERS}
+
+    @extend_schema(
+        responses=responses({200: ChangeRequestDetailSerializer}, 404),
+        tags=TAGS,
+        summary="One change request, and what applying it would do",
+    )
+    def get(self, request: Request, onboarding_transaction_id: str, pk: int) -> Response:  # noqa: ARG002
+        """Personal data in it is shown to keys with the scope operate. Scopes: read, operate."""
+        return self.shown(self.find(onboarding_transaction_id, pk))
+
+
+class ApplyChange(ChangeView):
+    serializer_class = requests.NothingSerializer
+    scopes = {"POST": OPERATORS}
+
+    @extend_schema(
+        tags=TAGS,
+        summary="Apply a change request",
+        request=requests.NothingSerializer,
+        responses=responses({200: ChangeRequestDetailSerializer}, 404, 409, 413, 415, 503),
+    )
+    def post(self, request: Request, onboarding_transaction_id: str, pk: int) -> Response:
+        """The steps that read what changes bring their objects up to date, in playbook order. Scope: operate."""
+        body = self.get_serializer(data=request.data or {})
+        body.is_valid(raise_exception=True)
+        change = self.find(onboarding_transaction_id, pk)
+        try:
+            services.apply_change(change.pk, actor=caller(request).actor)
+        except Refused as refusal:
+            raise self.refused(refusal) from None
+        return self.shown(self.find(onboarding_transaction_id, pk))
+
+
+class RejectChange(ChangeView):
+    serializer_class = requests.ReasonSerializer
+    scopes = {"POST": OPERATORS}
+
+    @extend_schema(
+        tags=TAGS,
+        summary="Reject a change request",
+        request=requests.ReasonSerializer,
+        responses=responses({200: ChangeRequestDetailSerializer}, 404, 409, 413, 415, 503),
+        examples=[OpenApiExample("A reason", value={"reason": "A mistake in billing."}, request_only=True)],
+    )
+    def post(self, request: Request, onboarding_transaction_id: str, pk: int) -> Response:
+        """The run stays as it is, and the same content told again asks nobody. Scope: operate."""
+        body = self.get_serializer(data=request.data or {})
+        body.is_valid(raise_exception=True)
+        change = self.find(onboarding_transaction_id, pk)
+        try:
+            services.reject_change(change.pk, actor=caller(request).actor, reason=body.validated_data["reason"])
+        except Refused as refusal:
+            raise self.refused(refusal) from None
+        return self.shown(self.find(onboarding_transaction_id, pk))

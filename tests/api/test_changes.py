@@ -1,0 +1,99 @@
+"""Change requests over REST: asked for or told, looked at, applied or rejected, by those who may."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from rest_framework.test import APIClient
+
+from onboarding.models import ChangeRequest, OnboardingTransaction
+from tests.api.conftest import RUNS, Caller
+from tests.conftest import Drain, Payload
+
+pytestmark = pytest.mark.usefixtures("whole_playbook", "connections", "smtp")
+Post = Callable[..., Any]
+CHANGES = f"{RUNS}pay_12345/change-requests/"
+KIM = {"name": "Kim Sato", "email": "kim@acme-logistics.com"}
+
+
+@pytest.fixture
+def told(post: Post, payload: Payload, drain: Drain) -> str:
+    """The address of the request that other content of a known id made."""
+    post(payload())
+    drain()
+    response = post(payload(commercial__plan_sku="enterprise", customer__primary_contact=KIM))
+    assert response.status_code == 202
+    return f"{CHANGES}{response.json()['change_request']['id']}/"
+
+
+def test_a_told_change_shows_its_difference_and_each_touched_step(told: str, operate: APIClient) -> None:
+    shown = operate.get(told).json()
+    assert (shown["status"], shown["source"]) == ("open", "billing")
+    assert {"path": "commercial.plan_sku", "label": "Plan", "now": "pro", "proposed": "enterprise"} in shown[
+        "differences"
+    ]
+    assert {step["step"]: step["verdict"] for step in shown["steps"]} == {
+        "crm.contact": "another", "crm.deal": "update", "crm.note": "update", "delivery.handover": "send-again",
+        "support.users": "look-up", "welcome.mail": "cannot-be-undone",
+    }  # fmt: skip
+
+
+def test_who_may_not_see_personal_data_sees_that_it_differs(told: str, read: APIClient) -> None:
+    response = read.get(told)
+    assert {each["path"] for each in response.json()["differences"]} >= {"customer.primary_contact.email"}
+    assert "kim@" not in response.content.decode()
+    assert "Kim" not in response.content.decode()
+
+
+def test_applying_it_updates_what_was_touched(told: str, operate: APIClient, drain: Drain) -> None:
+    applied = operate.post(f"{told}apply/", {}, format="json")
+    assert (applied.status_code, applied.json()["status"], applied.json()["steps"]) == (200, "applied", [])
+    assert applied.json()["decided_by"].startswith("key:")
+    drain()
+    assert OnboardingTransaction.objects.get().plan_sku == "enterprise"
+    again = operate.post(f"{told}apply/", {}, format="json")
+    assert again.status_code == 409
+    assert "applied already" in again.json()["detail"]
+
+
+def test_a_rejection_needs_a_reason(told: str, operate: APIClient) -> None:
+    assert operate.post(f"{told}reject/", {}, format="json").status_code == 400
+    rejected = operate.post(f"{told}reject/", {"reason": "A mistake in billing."}, format="json")
+    assert (rejected.status_code, rejected.json()["status"]) == (200, "rejected")
+    assert rejected.json()["reason"] == "A mistake in billing."
+    assert OnboardingTransaction.objects.get().plan_sku == "pro"
+
+
+def test_an_operator_asks_for_a_change(told: str, operate: APIClient) -> None:
+    response = operate.post(CHANGES, {"fields": {"customer.country": "AT", "customer.segment": None}}, format="json")
+    assert response.status_code == 201
+    assert [step["step"] for step in response.json()["steps"]] == ["crm.account", "crm.note", "delivery.handover"]
+    assert operate.get(response["Location"]).json()["id"] == response.json()["id"]
+    assert ChangeRequest.objects.filter(status="open").count() == 2
+
+
+@pytest.mark.parametrize(
+    ("fields", "status"),
+    [({"customer.shoe_size": 44}, 400), ({"customer.country": "DE"}, 409), ({}, 400), ({"customer.domain": None}, 400)],
+)
+def test_what_makes_no_sense_is_refused(told: str, operate: APIClient, fields: dict[str, Any], status: int) -> None:
+    assert operate.post(CHANGES, {"fields": fields}, format="json").status_code == status
+    assert ChangeRequest.objects.count() == 1
+
+
+@pytest.mark.parametrize(("scope", "may_look"), [("read", True), ("intake", False)])
+def test_other_scopes_decide_nothing(told: str, caller: Caller, scope: str, may_look: bool) -> None:
+    client = caller(scope)
+    assert client.get(told).status_code == (200 if may_look else 403)
+    assert client.post(f"{told}apply/", {}, format="json").status_code == 403
+    assert client.post(f"{told}reject/", {"reason": "no"}, format="json").status_code == 403
+    assert client.post(CHANGES, {"fields": {"customer.country": "AT"}}, format="json").status_code == 403
+    assert ChangeRequest.objects.get().status == "open"
+
+
+def test_a_request_belongs_to_its_run(told: str, post: Post, payload: Payload, operate: APIClient) -> None:
+    post(payload(onboarding_transaction_id="pay_2"))
+    elsewhere = told.replace("pay_12345", "pay_2")
+    assert operate.get(elsewhere).status_code == 404
+    assert operate.post(f"{elsewhere}apply/", {}, format="json").status_code == 404
+    assert operate.get(f"{CHANGES}999/").status_code == 404
