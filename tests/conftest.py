@@ -257,12 +257,12 @@ def full_until() -> dict[int, datetime]:
     """Connections without a free place -> when one is free again at the latest: nobody in their lines is told before."""
     now = clock.now()
     found = {}
-    for connection in line.paced():
-        held = ConnectionSlot.objects.filter(connection=connection, leased_until__gte=now).exclude(holder="")
-        told = line.hinted().filter(connection=connection)
-        if not line.room(connection):
+    for paced in line.paced():
+        held = ConnectionSlot.objects.filter(connection=paced, leased_until__gte=now).exclude(holder="")
+        told = line.hinted().filter(connection=paced)
+        if not line.room(paced):
             ends = [*held.values_list("leased_until", flat=True), *told.values_list("hinted_until", flat=True)]
-            found[connection.pk] = min(ends, default=now)
+            found[paced.pk] = min(ends, default=now)
     return found
 
 
