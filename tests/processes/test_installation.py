@@ -42,7 +42,6 @@ def assert_once(running: Installation, payments: list[dict[str, Any]]) -> None:
     running.manage("audit", "verify")
 
 
-@pytest.mark.skipif("DATABASE_URL" not in os.environ, reason="on SQLite not always within its 90 s; to be looked into")
 def test_workers_killed_again_and_again_lose_and_double_nothing(tmp_path: Path, payload: Payload) -> None:
     with Installation(tmp_path) as running:
         running.sandbox.add_fault("*", "error_after", method="POST", probability=0.15)
@@ -52,8 +51,28 @@ def test_workers_killed_again_and_again_lose_and_double_nothing(tmp_path: Path, 
             if number % 4 == 3:
                 running.kill("celery")
         running.sandbox.clear_faults()
-        wait_for("every run is complete", all_complete(running, payments), 90)
+        wait_for("every run is complete", with_people(running, all_complete(running, payments)), 90)
         assert_once(running, payments)
+
+
+def with_people(running: Installation, is_over: Callable[[], bool]) -> Callable[[], bool]:
+    """``is_over``, while people look after the tickets that only they can end.
+
+    A worker killed between writing its intent and hearing the answer leaves a create unknown, and Asana recognises none when
+    it is sent again. Where the search does not find it either, a person looks there, then links it or says that it is absent.
+    """
+    asked = "exceptions/?status=open&category=unknown-outcome&system=delivery"
+
+    def check() -> bool:
+        for ticket in running.call("GET", asked).json()["results"]:
+            there = running.sandbox.objects("asana", "projects", text=f"[{ticket['onboarding_transaction_id']}]")
+            action = "link-object" if there else "choose-match"
+            said = {"external_id": there[0]["id"]} if there else {"create": True}
+            answer = running.call("POST", f"exceptions/{ticket['id']}/{action}/", said)
+            assert answer.status_code == 200, answer.text
+        return is_over()
+
+    return check
 
 
 def test_everything_happens_without_a_broker(tmp_path: Path, payload: Payload) -> None:
