@@ -6,7 +6,7 @@ from typing import Any
 from django.db import transaction as db
 
 from exceptions_queue import alerts, routing
-from exceptions_queue.models import UNRESOLVED, SlaClock, Ticket
+from exceptions_queue.models import UNRESOLVED, SlaClock, Ticket, TicketStatus
 from exceptions_queue.roles import LEADS
 from integrations import clock
 from integrations.models import Connection
@@ -45,6 +45,10 @@ def for_step(step: Step, *, fallback: bool = False) -> Ticket:
 
 
 def for_run(run: OnboardingTransaction, *, category: str, message: str, problems: list[dict[str, str]]) -> Ticket:
+    """The run's own ticket. Said again in the same words, as the watchdog does each minute, it is no news."""
+    told = {"category": category, "message": message, "problems": problems, "status": TicketStatus.OPEN}
+    if there := Ticket.objects.filter(transaction=run, step=None, **told).first():
+        return there
     queue = routing.queue_for(category, System.WORKFLOW, problems)
     return _open(
         {"transaction": run, "step": None},

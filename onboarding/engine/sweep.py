@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from django.db import InterfaceError, OperationalError
 from django.db import transaction as db
 from django.db.models import Exists, OuterRef, Q
 
@@ -46,11 +47,7 @@ def sweep() -> Due:
     pace.recover(now)
     _anchor()
     for run_pk in [*_gathered(now), *_stalled(now)]:
-        try:
-            wake(run_pk)
-        except Exception:
-            # One run that cannot be woken must not hold up the others.
-            log.exception("Run %s could not be woken", run_pk)
+        _wake_or_tell(run_pk)
     due = Due(steps=_due_steps(now), events=_due_events(now), probes=breaker.take_due_probes(now))
     if due:
         failpoint("marked-due")
@@ -140,6 +137,20 @@ def _stalled(now: datetime) -> Iterable[int]:
     ).values_list("pk", flat=True)[:50]
 
 
+def _wake_or_tell(run_pk: int) -> None:
+    """One run that cannot be woken must not hold up the others, nor stay unseen itself."""
+    try:
+        wake(run_pk)
+    except (OperationalError, InterfaceError):
+        log.warning("Run %s could not be woken: the database does not answer", run_pk)
+    except Exception as error:
+        log.exception("Run %s could not be woken", run_pk)
+        try:
+            _tell(run_pk, f"{type(error).__name__} while Firstvalue tried to go on with it")
+        except Exception:
+            log.exception("Nobody could be told of run %s", run_pk)
+
+
 @retried
 def wake(run_pk: int) -> None:
     """Let a run that stands still go on; where nothing becomes ready, a person is told."""
@@ -151,7 +162,20 @@ def wake(run_pk: int) -> None:
         moving = run.steps.filter(Q(due_at__isnull=False) | Q(lease_until__isnull=False) | Q(state=StepState.BLOCKED))
         # One that still waits at the gate has its ticket from there (no playbook serves it, say).
         if run.status in UNDER_WAY and run.status != Status.QUEUED and not moving.exists():
-            last = run.steps.exclude(finished_at=None).order_by("-finished_at").first()
-            message = f"Nothing is under way in this run; its last finished step is {last.key if last else 'none'}."
-            run_blocked.send(OnboardingTransaction, run=run, category=Category.STALLED, message=message, problems=[])
+            _block(run, "Nothing is under way in this run")
         run.save()
+
+
+@retried
+def _tell(run_pk: int, why: str) -> None:
+    with db.atomic():
+        run = lock_run(run_pk)
+        run.gathers_until = None  # from now on it is looked at once a minute, as one that stands still
+        _block(run, why)
+        run.save()
+
+
+def _block(run: OnboardingTransaction, why: str) -> None:
+    last = run.steps.exclude(finished_at=None).order_by("-finished_at").first()
+    message = f"{why}; its last finished step is {last.key if last else 'none'}."
+    run_blocked.send(OnboardingTransaction, run=run, category=Category.STALLED, message=message, problems=[])

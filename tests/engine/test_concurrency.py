@@ -19,7 +19,7 @@ from onboarding.engine.claims import Claim
 from onboarding.engine.outcomes import Ensured, Failed
 from onboarding.engine.policy import ATTEMPTS_BEFORE_TICKET
 from onboarding.engine.record import record
-from onboarding.models import Attempt, Intent, OnboardingTransaction, Step
+from onboarding.models import Attempt, AuditEntry, Intent, OnboardingTransaction, Step
 from onboarding.steps.crm import Account
 from onboarding.words import Category, IntentState, Status, StepState, WaitsFor
 from tests.conftest import Drain
@@ -308,6 +308,24 @@ def test_a_run_that_cannot_be_woken_is_shown_to_a_person(
     clock.shift(timedelta(minutes=2))
     drain()
     assert ticket_of(run).category == Category.STALLED
+    settled()
+
+
+def test_the_ticket_of_a_run_that_stands_still_names_its_last_finished_step(
+    run: OnboardingTransaction, account: Step, settled: Settled
+) -> None:
+    current = claimed(account)
+    record(current, engine.perform(current), inline=False)
+    run.steps.exclude(pk=account.pk).filter(due_at__isnull=False).update(state=StepState.WAITING, due_at=None)
+    scheduling.one_pass(publish=False)
+    assert not covering(run).exists(), "it may only just have happened"
+    for _ in range(3):
+        clock.shift(timedelta(minutes=2))
+        scheduling.one_pass(publish=False)
+    ticket = ticket_of(run)
+    assert not AuditEntry.objects.filter(name="exceptions.ticket.renewed").exists(), "that it still stands is no news"
+    assert (ticket.category, ticket.queue) == (Category.STALLED, "revenue-operations")
+    assert ticket.message == "Nothing is under way in this run; its last finished step is crm.account."
     settled()
 
 

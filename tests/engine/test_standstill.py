@@ -7,7 +7,7 @@ import pytest
 from django.test import Client
 
 from integrations import clock
-from integrations.models import Connection
+from integrations.models import Connection, InboundEvent
 from onboarding import services
 from onboarding.engine import claims, sweep
 from onboarding.engine.health import standstill
@@ -50,6 +50,27 @@ def test_an_abandoned_step_counts(accept: Accept, settings: Any) -> None:
     assert claims.claim(step_of(run, "crm.account").pk)
     clock.shift(timedelta(seconds=settings.LEASE_SECONDS + settings.READY_LAG_SECONDS + 1))
     assert "1 due since" in standstill()
+
+
+def test_a_stored_event_that_nobody_processes_counts(hubspot: Connection, client: Client) -> None:
+    now = clock.now()
+    InboundEvent.objects.create(connection=hubspot, external_id="e1", body="", received_at=now, due_at=now)
+    assert client.get("/readyz").status_code == 200
+    clock.shift(timedelta(minutes=2))
+    answer = client.get("/readyz")
+    assert (answer.status_code, answer.json()["work"]) == (503, "standing still")
+    assert "no scheduler sweeps" in answer.json()["detail"]
+
+
+def test_a_line_at_a_connection_that_is_tried_again_counts(
+    waiting: OnboardingTransaction, hubspot: Connection, drain: Drain
+) -> None:
+    hubspot.open_breaker(reason="500", at=clock.now())
+    hubspot.try_one(at=clock.now(), probe_at=clock.now())
+    hubspot.save()
+    assert "1 due since" in standstill()
+    drain()
+    assert standstill() == ""
 
 
 def test_what_is_on_hold_or_parked_is_not_due(waiting: OnboardingTransaction, hubspot: Connection) -> None:

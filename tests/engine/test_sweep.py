@@ -18,7 +18,7 @@ from onboarding.engine import claims, dispatch, sweep
 from onboarding.models import OnboardingTransaction, Step
 from onboarding.words import Status
 from tests.conftest import Drain
-from tests.engine.conftest import Accept, customer, shown, status_of, step_of
+from tests.engine.conftest import Accept, customer, shown, status_of, step_of, ticket_of
 
 LIFETIME = dispatch.HINT_LIFETIME
 Hints = Counter[str]
@@ -138,6 +138,7 @@ def test_a_run_that_cannot_be_woken_holds_up_no_other(
     drain()
     assert [status_of(run) for run in (stalled, healthy)] == [Status.COMPLETE] * 2, shown(stalled)
     assert status_of(poisoned) == Status.PROVISIONING
+    assert "LookupError" in ticket_of(poisoned).message
 
 
 def test_a_step_that_cannot_be_begun_keeps_no_other_from_the_only_place(
