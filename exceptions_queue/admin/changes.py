@@ -30,6 +30,7 @@ from onboarding.services.changes import CHANGEABLE
 from onboarding.words import ChangeStatus
 
 APPLY = "onboarding.apply_change"
+LATEST = 20
 PAGES = "admin/onboarding/onboardingtransaction"
 
 
@@ -49,21 +50,34 @@ def buttons(run: OnboardingTransaction, user: User) -> list[Button]:
     return [Button("Change the data", "edit_note", reverse("admin:onboarding_run_data", args=[run.pk]))]
 
 
-def shown(run: OnboardingTransaction, change: ChangeRequest, *, may_see: bool) -> dict[str, Any]:
-    """For ``changed.html``: who asked, what is different, what became of it."""
+def latest(run: OnboardingTransaction, *, may_see: bool) -> list[dict[str, Any]]:
+    """The run's change requests, newest first; applied ones beside the data as it was before."""
+    found = list(run.change_requests.all()[:LATEST])
+    if not found:
+        return []
+    contents = {snapshot.version: snapshot.content for snapshot in run.snapshots.all()}
+    versions = dict(run.snapshots.filter(source__startswith="change:").values_list("source", "version"))
+    now = contents[run.snapshot_version]
+    before = {source: contents[version - 1] for source, version in versions.items()}
+    return [shown(each, before.get(f"change:{each.pk}", now), may_see=may_see) for each in found]
+
+
+def shown(change: ChangeRequest, content: dict[str, Any], *, may_see: bool) -> dict[str, Any]:
+    """For ``changed.html``: who asked, what is different from ``content``, what became of it."""
     return {
         "change": change,
         "asked": asked_by(change),
         "by_person": change.source.startswith(BY_PERSON),
         "decided_by": timeline.who(change.decided_by) if change.decided_by else "",
         "reason": change.reason if may_see else redact_text(change.reason),
-        "rows": differences(run.payload, change.proposed, change.paths, may_see=may_see),
+        "applied": change.status == ChangeStatus.APPLIED,
+        "rows": differences(content, change.proposed, change.paths, may_see=may_see),
     }
 
 
 def asked_by(change: ChangeRequest) -> str:
     if change.source.startswith(BY_PERSON):
-        return f"{change.source.removeprefix(BY_PERSON)} asked for this change"
+        return f"{timeline.who(change.source.removeprefix(BY_PERSON))} asked for this change"
     return f"Other data arrived from {change.source} under this transaction's id"
 
 
@@ -155,7 +169,7 @@ class Views:
             request,
             title=f"Change the data of {run.customer_name or run.onboarding_transaction_id}?",
             run=run,
-            item=shown(run, change, may_see=_sees(request)),
+            item=shown(change, run.payload, may_see=_sees(request)),
             changeable=run.status in CHANGEABLE,
             begun=run.playbook is not None,
             effects=shown_effects(effects),

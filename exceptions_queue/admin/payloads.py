@@ -122,7 +122,7 @@ def _source(source: str) -> str:
     kind, _, name = source.partition(":")
     match kind:
         case "person":
-            return name
+            return timeline.who(name)
         case "derived":
             return f"worked out from {lowered(field_label(name))}"
         case "default":

@@ -99,7 +99,7 @@ def context(run: OnboardingTransaction, user: User) -> dict[str, Any]:
         "versions": versions(run, may_see=may_see),
         "may_see": may_see,
         "tickets": _tickets(run),
-        "changes": [changes.shown(run, change, may_see=may_see) for change in run.change_requests.all()[:20]],
+        "changes": changes.latest(run, may_see=may_see),
     }
 
 

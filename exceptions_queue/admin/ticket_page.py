@@ -185,7 +185,7 @@ def progress(run: OnboardingTransaction, here: Step | None = None) -> list[Row]:
     done = {step.key for step in steps if step.is_done}
     names = {step.key: words.title(step.uses) for step in steps}
     mappings: dict[int, list[ObjectMapping]] = {}
-    for mapping in run.mappings.order_by("pk"):
+    for mapping in run.mappings.exclude(item__startswith=ObjectMapping.FORMER).order_by("pk"):
         mappings.setdefault(mapping.step_id, []).append(mapping)
     rows = []
     for step in steps:

@@ -101,6 +101,7 @@ HEADINGS = {
 UNTOLD = frozenset({"token", "hash", "step", "steps", "how", "request", "note", "object", "key"})
 """For machines, or said already by the heading and the words."""
 PHRASES = {"source": "from {}", "from": "from {}", "reason": "“{}”", "state": "{}"}
+LISTED = {"by_hand": "to be changed by hand:"}
 EMPTY: tuple[Any, ...] = (None, "", [], {}, False)
 
 
@@ -222,6 +223,8 @@ def _fact(key: str, value: Any, facts: dict[str, Any]) -> str:
             return ", ".join(field_label(str(path)) for path in value)
         case "fields", [*_]:
             return ", ".join(map(str, value))
+        case "source", str() if value.startswith("person:"):
+            return f"by {who(value.removeprefix('person:'))}"
         case "id", _:
             return f"{facts.get('kind', 'id')} {value}"
         case "playbook", _:
@@ -237,5 +240,5 @@ def _fact(key: str, value: Any, facts: dict[str, Any]) -> str:
         case _, True:
             return key
         case _, [*_]:
-            return f"{key} {', '.join(map(str, value))}"
+            return f"{LISTED.get(key, key)} {', '.join(map(str, value))}"
     return PHRASES.get(key, f"{key} {{}}").format(str(value).replace("_", " ") if key == "state" else value)

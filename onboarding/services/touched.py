@@ -180,7 +180,9 @@ class _Look:
         new = len(self._items(handler)) - len(there)
         if new > 0:
             verdict = "look-up" if verdict == "nothing" else verdict
-            said.append(f"{_count(new, handler.kind)} more {_are(new)} looked up, and created where there is none.")
+            count = "One" if new == 1 else str(new)
+            noun = handler.kind if new == 1 else f"{handler.kind}s"
+            said.append(f"{count} more {noun} {_are(new)} looked up, and created where there is none.")
         if left := self._left(handler):
             said.append(f"{_count(left, handler.kind)} that the data no longer names {_are(left)} left there as it is.")
         if verdict == "nothing" and follows:

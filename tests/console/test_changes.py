@@ -74,6 +74,7 @@ def test_the_page_tells_what_it_would_do_and_does_just_that(
     shown = text(sales.get(f"{RUNS}{run.pk}/change/"))
     assert "a change request was applied" in shown
     assert "Applied by sales" in shown
+    assert "Before Since then Country DE AT" in " ".join(shown.split())
 
 
 def test_what_moved_since_it_was_seen_is_not_applied(asked: ChangeRequest, as_: As, drain: Drain) -> None:

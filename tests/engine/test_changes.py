@@ -562,7 +562,7 @@ def test_the_preview_tells_what_each_step_would_do_and_no_personal_data(
         effects["crm.account"].text
         == "Changes the country of the company in HubSpot, and nothing else. Another run uses it, too."
     )
-    assert "One user more is looked up" in effects["support.users"].text
+    assert "One more user is looked up" in effects["support.users"].text
     assert "One user that the data no longer names is left there" in effects["support.users"].text
     assert not any("kim@" in each.text or "jordan@" in each.text for each in effects.values())
 
