@@ -45,9 +45,16 @@ def for_step(step: Step, *, fallback: bool = False) -> Ticket:
 
 
 def for_run(run: OnboardingTransaction, *, category: str, message: str, problems: list[dict[str, str]]) -> Ticket:
-    """The run's own ticket. Said again in the same words, as the watchdog does each minute, it is no news."""
-    told = {"category": category, "message": message, "problems": problems, "status": TicketStatus.OPEN}
-    if there := Ticket.objects.filter(transaction=run, step=None, **told).first():
+    """Open or renew the run's own ticket. Said again in the same words, as the watchdog does each minute, it is no news.
+
+    While a person is to decide about the run nothing else takes its place: whatever else is lacking is asked for again
+    once they have.
+    """
+    there = Ticket.objects.filter(transaction=run, step=None, status__in=UNRESOLVED).first()
+    if there and there.category == Category.APPROVAL_OVERDUE != category:
+        return there
+    told = (category, message, problems, TicketStatus.OPEN)
+    if there and (there.category, there.message, there.problems, there.status) == told:
         return there
     queue = routing.queue_for(category, System.WORKFLOW, problems)
     return _open(
