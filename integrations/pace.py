@@ -32,16 +32,26 @@ def acquire(connection: Connection, holder: str, until: datetime) -> bool:
     if (limit := connection.limit) is None:
         return True
     slots = ConnectionSlot.objects.filter(connection=connection)
-    if slots.filter(holder=holder).update(leased_until=until):
+    # One that has run out may have been counted as free by others: its holder comes anew.
+    if slots.filter(holder=holder, leased_until__gte=now).update(leased_until=until):
         return True
-    # Places above a limit that was lowered under their holders count until they are given back; nobody takes new ones there.
-    open_to_us = slots.filter(number__lt=limit - _held(slots.filter(number__gte=limit), now).count())
     free = Q(holder="") | Q(leased_until__lt=now)
     _make_rows(connection, limit)
-    for pk in open_to_us.filter(free).order_by("number").values_list("pk", flat=True):
+    for pk in slots.filter(free, number__lt=_open_below(slots, limit, now)).order_by("number").values_list("pk", flat=True):
         if slots.filter(free, pk=pk).update(holder=holder, leased_until=until):
             return True
     return False
+
+
+def _open_below(slots: QuerySet[ConnectionSlot], limit: int, now: datetime) -> int:
+    """Places with lower numbers may be taken: so many that with all those held from there on they are the limit.
+
+    Places above a limit that was lowered under their holders count until they are given back; nobody takes new ones there.
+    """
+    below = limit
+    while (fewer := max(0, limit - _held(slots.filter(number__gte=below), now).count())) < below:
+        below = fewer
+    return below
 
 
 def places(connection: Connection) -> int | None:
