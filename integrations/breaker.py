@@ -71,8 +71,8 @@ def failed(seen: Connection, *, subject: str, error: ProviderError) -> None:
     if not _is_as_seen(there, seen) or there.failures < FAILURES_TO_OPEN:
         return
     if there.failures_of == subject and connections.probe(there).ok:
-        spared = FAILURES_TO_OPEN - 1 if there.is_stopped else 0
-        as_seen(seen).filter(failures_of=subject).update(failures=spared)
+        spared = {"failures": FAILURES_TO_OPEN - 1} if there.is_stopped else {"failures": 0, "failures_of": ""}
+        as_seen(seen).filter(failures_of=subject).update(**spared)
         return
     with transaction.atomic():
         locked = Connection.objects.select_for_update(no_key=True).get(pk=seen.pk)

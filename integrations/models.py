@@ -83,7 +83,7 @@ class Connection(models.Model):
     @property
     def limit(self) -> int | None:
         """Calls at once allowed now; None for no limit."""
-        return self.pace if self.pace is not None else self.max_concurrency
+        return min((each for each in (self.pace, self.max_concurrency) if each is not None), default=None)
 
     def secrets(self, name: str) -> list[str]:
         """The active values of one secret, newest first (several during a rotation).

@@ -32,12 +32,13 @@ def acquire(connection: Connection, holder: str, until: datetime) -> bool:
     if (limit := connection.limit) is None:
         return True
     slots = ConnectionSlot.objects.filter(connection=connection)
+    # One that has run out may have been counted as free by others: its holder comes anew.
     if slots.filter(holder=holder, leased_until__gte=now).update(leased_until=until):
         return True
-    open_to_us = slots.filter(number__lt=_open(limit, list(_held(slots, now).values_list("number", flat=True))))
+    open_below = _open(limit, list(_held(slots, now).values_list("number", flat=True)))
     free = Q(holder="") | Q(leased_until__lt=now)
     _make_rows(connection, limit)
-    for pk in open_to_us.filter(free).order_by("number").values_list("pk", flat=True):
+    for pk in slots.filter(free, number__lt=open_below).order_by("number").values_list("pk", flat=True):
         if slots.filter(free, pk=pk).update(holder=holder, leased_until=until):
             return True
     return False

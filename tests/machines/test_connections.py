@@ -1,90 +1,75 @@
 """A connection's breaker and pace against small models: a table for the breaker, a dictionary of places for the pace."""
 
+import time
 from datetime import datetime, timedelta
 from functools import partial
 
+import pytest
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from exceptions_queue.models import UNRESOLVED, Ticket
-from integrations import clock, pace
+from integrations import breaker, clock, pace
 from integrations import connections as service
+from integrations.errors import Kind, ProviderError
 from integrations.models import Connection, ConnectionSlot
-from integrations.words import Breaker
+from integrations.words import Breaker, BreakerCause
 from tests.machines.budget import budget
 from tests.machines.conftest import Afresh
 
 SLUG = "crm"
+IN_A_ROW = 5
 BREAKER = {
     # (state, event) -> state; what is not listed changes nothing.
     (Breaker.CLOSED, "refused"): Breaker.OPEN,
-    (Breaker.OPEN, "probe passes"): Breaker.CLOSED,
+    (Breaker.HALF_OPEN, "refused"): Breaker.OPEN,
+    (Breaker.CLOSED, "fails, the fifth in a row"): Breaker.OPEN,
+    (Breaker.HALF_OPEN, "fails"): Breaker.OPEN,
+    (Breaker.HALF_OPEN, "works"): Breaker.CLOSED,
+    (Breaker.OPEN, "tried: answers"): Breaker.HALF_OPEN,
+    (Breaker.OPEN, "tried: answers, and nobody waits"): Breaker.CLOSED,
+    (Breaker.HALF_OPEN, "tried: answers, and nobody waits"): Breaker.CLOSED,
+    (Breaker.HALF_OPEN, "tried: is down"): Breaker.OPEN,
+    (Breaker.HALF_OPEN, "tried: refuses"): Breaker.OPEN,
+    (Breaker.OPEN, "a person tries: answers"): Breaker.CLOSED,
+    (Breaker.HALF_OPEN, "a person tries: answers"): Breaker.CLOSED,
 }
-EVENTS = ["refused", "refused before the credentials changed", "probe passes", "probe fails", "new credentials"]
 
 
 def fresh() -> Connection:
     return Connection.objects.get(slug=SLUG)
 
 
-class TheBreaker(RuleBasedStateMachine):
+class ThePace(RuleBasedStateMachine):
+    """``places``: who has which one, until when. One above a limit that was lowered meanwhile counts while it is held."""
+
     def __init__(self, afresh: Afresh) -> None:
         super().__init__()
         self.world = afresh()
-        self.state, self.version = Breaker.CLOSED, fresh().credentials_version
-
-    @rule(event=st.sampled_from(EVENTS))
-    def happens(self, event: str) -> None:
-        getattr(self, event.replace(" ", "_"))()
-        self.state = BREAKER.get((self.state, event), self.state)
-
-    def refused(self, version: int = 0) -> None:
-        was = self.state
-        opened = service.record_auth_failure(
-            fresh().pk, credentials_version=version or self.version, status=401, reason="refused"
-        )
-        assert opened == (was == Breaker.CLOSED and not version)
-
-    def refused_before_the_credentials_changed(self) -> None:
-        self.new_credentials()
-        self.refused(self.version - 1)
-
-    def probe_passes(self) -> None:
-        self.world.credentials = True
-        assert service.close_after_probe(fresh().pk, actor="kim").ok
-
-    def probe_fails(self) -> None:
-        self.world.credentials = False
-        assert not service.close_after_probe(fresh().pk, actor="kim").ok
-
-    def new_credentials(self) -> None:
-        self.version += 1
-        token = [f"t{self.version}"]
-        service.set_connection(SLUG, system="crm", provider="model", secrets={"token": token}, actor="kim")
-
-    @invariant()
-    def holds(self) -> None:
-        connection = fresh()
-        assert (connection.breaker, connection.credentials_version) == (self.state, self.version)
-        assert bool(connection.breaker_reason) == (self.state != Breaker.CLOSED)
-        told = Ticket.objects.filter(connection=connection, status__in=UNRESOLVED).count()
-        assert told == (self.state != Breaker.CLOSED), "one open ticket while it is open, and none else"
-
-
-class ThePace(RuleBasedStateMachine):
-    """``places``: who has which one, until when. One that lies above a limit lowered meanwhile counts until it is over."""
-
-    def __init__(self, afresh: Afresh) -> None:
-        super().__init__()
-        afresh()
         self.most: int | None = None
         self.pace: int | None = None
+        self.ramping = False
         self.changed = self.paused = clock.now()
         self.places: dict[str, tuple[int, datetime]] = {}
 
     @property
     def limit(self) -> int | None:
-        return self.most if self.pace is None else self.pace
+        return min((each for each in (self.most, self.pace) if each is not None), default=None)
+
+    @property
+    def top(self) -> int:
+        """Where a pace that rises ends, and the limit itself rules again."""
+        return self.most or pace.UNLIMITED
+
+    def may_recover(self) -> bool:
+        return self.pace is not None and self.changed <= clock.now() - pace.RAISE_EVERY and self.paused <= clock.now()
 
     def taken(self) -> dict[str, int]:
         """The numbers of the places that are taken now, by holder."""
@@ -108,8 +93,10 @@ class ThePace(RuleBasedStateMachine):
         else:
             assert got == (holder in before or len(before) < self.limit), "as many as the limit, and no more"
             if got:
-                slot = ConnectionSlot.objects.get(holder=holder, leased_until=until)
-                self.places[holder] = (slot.number, until)
+                self.places[holder] = (self._place_of(holder), until)
+
+    def _place_of(self, holder: str) -> int:
+        return ConnectionSlot.objects.get(holder=holder, leased_until__gte=clock.now()).number
 
     @rule(holder=st.sampled_from("abcdefg"))
     def release(self, holder: str) -> None:
@@ -123,24 +110,29 @@ class ThePace(RuleBasedStateMachine):
         if self.paused <= now or self.pace is None:
             self.pace = max(1, (self.limit or pace.UNLIMITED) // 2)
         seconds = pace.PAUSE_SECONDS if retry_after is None else retry_after
-        self.paused, self.changed = max(self.paused, now + timedelta(seconds=seconds)), now
+        self.paused, self.changed, self.ramping = max(self.paused, now + timedelta(seconds=seconds)), now, False
 
     @rule(seconds=st.sampled_from([1, 10, 61]))
     def wait(self, seconds: int) -> None:
         clock.shift(timedelta(seconds=seconds))
+        self.recover()
 
-    @rule()
     def recover(self) -> None:
-        now = clock.now()
-        pace.recover(now)
-        if self.pace is not None and self.changed <= now - pace.RAISE_EVERY and self.paused <= now:
-            raised = self.pace + 1
-            self.pace, self.changed = (None if raised >= (self.most or pace.UNLIMITED) else raised), now
+        rises = self.may_recover()
+        pace.recover(clock.now())
+        if rises:
+            self.rise()
+
+    def rise(self) -> None:
+        raised = (self.pace or 0) + 1
+        self.pace, self.changed = (None if raised >= self.top else raised), clock.now()
+        self.ramping = self.ramping and self.pace is not None
 
     @invariant()
     def holds(self) -> None:
+        clock.shift(timedelta(milliseconds=1))  # no two things happen at the same moment
         connection = fresh()
-        assert (connection.max_concurrency, connection.pace) == (self.most, self.pace)
+        assert (connection.max_concurrency, connection.pace, connection.ramping) == (self.most, self.pace, self.ramping)
         assert connection.pace is None or connection.pace >= 1
         rows = ConnectionSlot.objects.filter(leased_until__gte=clock.now()).values_list("holder", "number")
         assert set(rows) == set(self.taken().items())
@@ -149,8 +141,192 @@ class ThePace(RuleBasedStateMachine):
         clock.reset()
 
 
+class TheBreaker(ThePace):
+    """The pace above, stopped and let go on slowly.
+
+    ``row``: failures in a row; ``of``: who had them all; ``vain``: tries in vain.
+    """
+
+    def __init__(self, afresh: Afresh) -> None:
+        super().__init__(afresh)
+        self.state, self.version = Breaker.CLOSED, fresh().credentials_version
+        self.cause, self.row, self.of, self.vain = "", 0, "", 0
+        self.last = self.early = fresh()
+
+    @property
+    def stopped(self) -> bool:
+        return self.state != Breaker.CLOSED
+
+    @property
+    def tries_by_itself(self) -> bool:
+        return self.stopped and self.cause == BreakerCause.SERVER
+
+    def may_recover(self) -> bool:
+        return super().may_recover() and not self.stopped
+
+    def moves(self, event: str) -> None:
+        """As the table says, with what each state brings along."""
+        was, self.state = self.state, BREAKER.get((self.state, event), self.state)
+        if self.state == was:
+            return
+        if self.state == Breaker.CLOSED:
+            self.pace, self.changed, self.ramping, self.vain = 1, clock.now(), True, 0
+        elif self.state == Breaker.HALF_OPEN:
+            self.pace, self.changed, self.ramping = 1, clock.now(), False
+
+    @initialize(begun=st.sampled_from(["well", "stopped", "tried", "tried"]))
+    def begins(self, begun: str) -> None:
+        """Not always at the far end of a long row of rules."""
+        if begun != "well":
+            self._fails_in_a_row("abcde", down=True)
+        if begun == "tried":
+            self._is_tried("answers")
+
+    # --- What steps meet ---
+
+    @precondition(lambda self: self.state != Breaker.OPEN or self.tries_by_itself)
+    @rule()
+    def is_refused(self) -> None:
+        known = self.state == Breaker.OPEN and self.cause == BreakerCause.AUTH
+        opened = service.record_auth_failure(fresh().pk, credentials_version=self.version, status=401, reason="refused")
+        assert opened == (not known)
+        self.moves("refused")
+        self.cause = BreakerCause.AUTH
+
+    @precondition(lambda self: self.state != Breaker.OPEN)
+    @rule(steps=st.sampled_from(["a", "b", "aaaaa", "abcde"]), down=st.booleans())
+    def fails(self, steps: str, down: bool) -> None:
+        self._fails_in_a_row(steps, down=down)
+
+    def _fails_in_a_row(self, steps: str, *, down: bool) -> None:
+        for step in steps:
+            if self.state != Breaker.OPEN:
+                self._fails(step, down=down)
+
+    def _fails(self, step: str, *, down: bool) -> None:
+        self.world.answers, self.world.credentials = not down, True
+        breaker.failed(fresh(), subject=step, error=ProviderError(Kind.SERVER, "It fails.", http_status=500))
+        self.of = step if self.row == 0 or self.of == step else ""
+        self.row += 1
+        if self.row < IN_A_ROW:
+            return
+        if self.of == step and not down:
+            # Its own trouble; to the next one, half-open, it is left to show whether the vendor works.
+            self.row, self.of = (IN_A_ROW - 1, step) if self.stopped else (0, "")
+            return
+        if self.state == Breaker.HALF_OPEN:
+            self.vain, self.of = self.vain + 1, step
+        self.opens("fails" if self.stopped else "fails, the fifth in a row")
+
+    def opens(self, event: str) -> None:
+        self.moves(event)
+        self.cause, self.row, self.ramping = BreakerCause.SERVER, IN_A_ROW, False
+        opened = fresh()
+        assert opened.probe_at == (opened.breaker_changed_at or clock.now()) + self.wait_for_a_try()
+
+    def wait_for_a_try(self) -> timedelta:
+        return timedelta(seconds=min(10 * 2**self.vain, 300))
+
+    @precondition(lambda self: self.state != Breaker.OPEN)
+    @rule()
+    def works(self) -> None:
+        breaker.succeeded(fresh())
+        self.row, self.of = 0, ""
+        self.moves("works")
+        if self.ramping:
+            self.rise()
+
+    @precondition(lambda self: self.early.breaker_changed_at != fresh().breaker_changed_at)
+    @rule(fails=st.booleans())
+    def a_late_answer_comes(self, fails: bool) -> None:
+        """From before it last opened, closed or was tried: it changes nothing."""
+        if fails:
+            breaker.failed(self.early, subject="late", error=ProviderError(Kind.SERVER, "It failed.", http_status=500))
+        else:
+            breaker.succeeded(self.early)
+
+    # --- Trying again ---
+
+    @precondition(lambda self: self.tries_by_itself)
+    @rule(answer=st.sampled_from(["answers", "answers, and nobody waits", "is down", "refuses"]))
+    def is_tried(self, answer: str) -> None:
+        self._is_tried(answer)
+
+    def _is_tried(self, answer: str) -> None:
+        seen = fresh()
+        assert seen.probe_at
+        clock.shift(max(seen.probe_at - clock.now(), timedelta(0)) + timedelta(milliseconds=1))
+        assert breaker.take_due_probes(clock.now()) == [seen.pk]
+        assert breaker.take_due_probes(clock.now()) == [], "handed out once"
+        self.world.answers, self.world.credentials = answer != "is down", answer != "refuses"
+        goes_on = breaker.settle_probe(seen, service.probe(seen), waiting="nobody" not in answer)
+        assert goes_on == answer.startswith("answers")
+        was = self.state
+        if answer == "is down":
+            self.vain += 1
+        if answer == "is down" and was == Breaker.HALF_OPEN:
+            self.of = ""
+            self.opens(f"tried: {answer}")
+            return
+        self.moves(f"tried: {answer}")
+        if answer == "refuses":
+            self.cause = BreakerCause.AUTH
+        elif answer == "is down":
+            tried = fresh()
+            assert tried.probe_at == (tried.probed_at or clock.now()) + self.wait_for_a_try()
+        elif self.state == Breaker.CLOSED:
+            self.row = IN_A_ROW - 1
+
+    @precondition(lambda self: self.stopped)
+    @rule(answer=st.sampled_from(["answers", "is down", "refuses"]))
+    def a_person_tries(self, answer: str) -> None:
+        self.world.answers, self.world.credentials = answer != "is down", answer != "refuses"
+        assert service.close_after_probe(fresh().pk, actor="kim").ok == (answer == "answers")
+        if answer == "answers":
+            self.moves("a person tries: answers")
+
+    @rule()
+    def new_credentials(self) -> None:
+        """With them, what the former ones met is past."""
+        self.version += 1
+        token = [f"t{self.version}"]
+        service.set_connection(SLUG, system="crm", provider="model", secrets={"token": token}, actor="kim")
+        assert not service.record_auth_failure(
+            fresh().pk, credentials_version=self.version - 1, status=401, reason="refused"
+        )
+
+    # --- Always ---
+
+    @invariant()
+    def is_as_the_table_says(self) -> None:
+        connection = fresh()
+        if connection.breaker_changed_at != self.last.breaker_changed_at:
+            self.early = self.last
+        self.last = connection
+        assert (connection.breaker, connection.credentials_version) == (self.state, self.version)
+        assert (connection.breaker_cause, connection.failures, connection.failures_of) == (
+            self.cause,
+            self.row,
+            self.of,
+        )
+        assert connection.failed_probes == self.vain
+        assert bool(connection.breaker_reason) == self.stopped
+        assert (connection.probe_at is not None) == self.tries_by_itself
+        told = Ticket.objects.filter(connection=connection, status__in=UNRESOLVED)
+        assert [ticket.category for ticket in told] == [self.cause] * self.stopped, (
+            "one while it is stopped, and none else"
+        )
+
+
+@pytest.fixture(autouse=True)
+def standing_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Time passes where the machine says so: a slow computer must not outlast a pause meanwhile."""
+    at = time.time()
+    monkeypatch.setattr(clock, "_carried", lambda: at)
+
+
 def test_the_breaker_does_what_its_table_says(afresh: Afresh) -> None:
-    run_state_machine_as_test(partial(TheBreaker, afresh), settings=budget(10, steps=15))
+    run_state_machine_as_test(partial(TheBreaker, afresh), settings=budget(40, steps=25))
 
 
 def test_no_more_calls_at_once_than_the_pace_allows(afresh: Afresh) -> None:

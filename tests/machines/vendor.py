@@ -114,11 +114,15 @@ class Thing:
 
 @dataclass
 class World:
-    """Everything at the vendor. ``credentials``: whether it takes our token; ``fault`` strikes once."""
+    """Everything at the vendor. ``answers``: whether a probe gets any; ``credentials``: whether it takes our token.
+
+    ``fault`` strikes once.
+    """
 
     things: dict[str, Thing] = field(default_factory=dict)
     jobs: dict[str, str] = field(default_factory=dict)
     fault: Fault | None = None
+    answers: bool = True
     credentials: bool = True
     created: Counter[tuple[str, str]] = field(default_factory=Counter)
     gone: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -276,6 +280,8 @@ class Vendor(CrmConnector):
         return OwnerFacts("u_1", "", "crm:company")
 
     def probe(self) -> str:
+        if not world.answers:
+            raise ProviderError(Kind.SERVER, "The vendor does not answer.", http_status=503)
         if not world.credentials:
             raise ProviderError(Kind.AUTH, "The vendor refuses our token.", http_status=401)
         return "well"
