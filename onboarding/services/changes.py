@@ -35,10 +35,10 @@ def request_change(run_pk: int, fields: dict[str, Any], *, actor: str) -> Change
 
     Raises ``Refused`` for unknown fields, values that would count as missing, and what changes nothing.
     """
-    values = {path: _wanted(path, value) for path, value in fields.items()}
     with db.atomic():
         run = lock_run(run_pk)
         _check_changeable(run)
+        values = {path: _wanted(path, value) for path, value in fields.items()}
         content = run.payload
         proposed = content
         for path, value in values.items():

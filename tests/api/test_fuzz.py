@@ -19,13 +19,15 @@ from schemathesis.specs.openapi.checks import ignored_auth, positive_data_accept
 from config.wsgi import application
 from exceptions_queue.models import Ticket
 from integrations.problems import CONTENT_TYPE
+from onboarding import services
 from onboarding.api.authentication import new_key
+from onboarding.models import ChangeRequest, OnboardingTransaction
 from onboarding.words import Category, Scope
 from tests.api.conftest import Blocked
 from tests.machines.budget import budget
 
 BLOCKED = ("pay_server", "pay_match", "pay_field", "pay_unknown")
-GAP = "pay_gap"
+GAP, CHANGED, OVER = "pay_gap", "pay_changed", "pay_over"
 EXAMPLES, EXAMPLES_REFUSED = 12, 3
 """For each call and each kind of data: with a key that may make the call, and with one that may not."""
 NO_KEYS = ("none", "unknown")
@@ -53,10 +55,20 @@ def tickets(blocked: Blocked, post: Callable[..., Any], payload: Callable[..., d
 
 
 @pytest.fixture
-def in_process(tickets: list[int]) -> Iterator[None]:
+def changes(tickets: list[int], post: Callable[..., Any], payload: Callable[..., dict[str, Any]]) -> list[int]:
+    """An open change request of one run; another run is over, and not changed any more."""
+    post(payload(onboarding_transaction_id=CHANGED))
+    post(payload(onboarding_transaction_id=CHANGED, customer__country="AT"))
+    over = post(payload(onboarding_transaction_id=OVER)).json()["onboarding_transaction_id"]
+    services.cancel(OnboardingTransaction.objects.get(onboarding_transaction_id=over).pk, actor="kim", reason="Over")
+    return list(ChangeRequest.objects.values_list("pk", flat=True))
+
+
+@pytest.fixture
+def in_process(tickets: list[int], changes: list[int]) -> Iterator[None]:
     """As Django's own test client has it: the end of a request does not close the connection that the test is on.
 
-    After ``tickets``, as that client connects the signals anew whenever it has been used.
+    After ``tickets`` and ``changes``, as that client connects the signals anew whenever it has been used.
     """
     ends = (request_started, request_finished)
     for signal in ends:
@@ -84,8 +96,12 @@ def refused(operation: Any, scope: str) -> HTTPStatus | None:
     return None if scope in allowed else HTTPStatus.FORBIDDEN
 
 
-def known(operation: Any, tickets: list[int]) -> st.SearchStrategy[dict[str, Any]]:
+def known(operation: Any, tickets: list[int], changes: list[int]) -> st.SearchStrategy[dict[str, Any]]:
     """The parts of a path that lead to something."""
+    if "/change-requests/{id}" in operation.path:
+        return st.sampled_from([{"onboarding_transaction_id": CHANGED, "id": pk} for pk in changes])
+    if "/change-requests/" in operation.path:
+        return st.sampled_from([{"onboarding_transaction_id": name} for name in (CHANGED, OVER)])
     if "{id}" in operation.path:
         return st.sampled_from([{"id": pk} for pk in tickets])
     if "{onboarding_transaction_id}" in operation.path:
@@ -93,8 +109,8 @@ def known(operation: Any, tickets: list[int]) -> st.SearchStrategy[dict[str, Any
     return st.just({})
 
 
-def cases(operation: Any, mode: GenerationMode, tickets: list[int]) -> st.SearchStrategy[Case]:
-    found = known(operation, tickets).flatmap(lambda parts: operation.as_strategy(mode, path_parameters=parts))
+def cases(operation: Any, mode: GenerationMode, tickets: list[int], changes: list[int]) -> st.SearchStrategy[Case]:
+    found = known(operation, tickets, changes).flatmap(lambda parts: operation.as_strategy(mode, path_parameters=parts))
     return st.one_of(found, operation.as_strategy(mode)) if mode is GenerationMode.POSITIVE else found
 
 
@@ -116,7 +132,7 @@ def ask(case: Case, headers: dict[str, str], refusal: HTTPStatus | None) -> int:
 @pytest.mark.parametrize("scope", [*NO_KEYS, *Scope.values])
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE], ids=["right", "wrong"])
 def test_nothing_that_is_asked_breaks_it(
-    scope: str, mode: GenerationMode, tickets: list[int], in_process: None
+    scope: str, mode: GenerationMode, tickets: list[int], changes: list[int], in_process: None
 ) -> None:
     headers, reached = header(scope), set()
     schema = schemathesis.openapi.from_wsgi("/api/schema/?format=json", application)
@@ -128,7 +144,7 @@ def test_nothing_that_is_asked_breaks_it(
             continue  # nothing in it could be wrong
 
         @budget(EXAMPLES_REFUSED if refusal else EXAMPLES)
-        @given(case=cases(operation, mode, tickets), refusal=st.just(refusal))
+        @given(case=cases(operation, mode, tickets, changes), refusal=st.just(refusal))
         def fuzz(case: Case, refusal: HTTPStatus | None) -> None:
             if ask(case, headers, refusal) in DONE_OR_TOLD_WHY:
                 reached.add(case.operation.label)
