@@ -71,9 +71,9 @@ class ThePace(RuleBasedStateMachine):
     def may_recover(self) -> bool:
         return self.pace is not None and self.changed <= clock.now() - pace.RAISE_EVERY and self.paused <= clock.now()
 
-    def taken(self) -> dict[str, int]:
+    def taken(self, now: datetime | None = None) -> dict[str, int]:
         """The numbers of the places that are taken now, by holder."""
-        now = clock.now()
+        now = now or clock.now()
         return {holder: number for holder, (number, until) in self.places.items() if until >= now}
 
     @rule(most=st.sampled_from([0, 1, 2, 3, 6]))
@@ -134,8 +134,9 @@ class ThePace(RuleBasedStateMachine):
         connection = fresh()
         assert (connection.max_concurrency, connection.pace, connection.ramping) == (self.most, self.pace, self.ramping)
         assert connection.pace is None or connection.pace >= 1
-        rows = ConnectionSlot.objects.filter(leased_until__gte=clock.now()).values_list("holder", "number")
-        assert set(rows) == set(self.taken().items())
+        now = clock.now()
+        rows = ConnectionSlot.objects.filter(leased_until__gte=now).values_list("holder", "number")
+        assert set(rows) == set(self.taken(now).items())
 
     def teardown(self) -> None:
         clock.reset()
