@@ -37,7 +37,9 @@ def acquire(connection: Connection, holder: str, until: datetime) -> bool:
         return True
     free = Q(holder="") | Q(leased_until__lt=now)
     _make_rows(connection, limit)
-    for pk in slots.filter(free, number__lt=_open_below(slots, limit, now)).order_by("number").values_list("pk", flat=True):
+    for pk in (
+        slots.filter(free, number__lt=_open_below(slots, limit, now)).order_by("number").values_list("pk", flat=True)
+    ):
         if slots.filter(free, pk=pk).update(holder=holder, leased_until=until):
             return True
     return False
