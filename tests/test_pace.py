@@ -142,3 +142,19 @@ def test_a_retry_after_holds_all_workers_without_a_limit_too(connection):
     assert not any(pace.acquire(fresh(), f"w{number}", later(60)) for number in range(8))
     clock.shift(timedelta(seconds=31))
     assert [pace.acquire(fresh(), f"w{number}", later(60)) for number in range(8)] == [True] * 4 + [False] * 4
+
+
+def test_those_left_after_it_was_lowered_count_wherever_their_places_are(connection):
+    Connection.objects.update(max_concurrency=4)
+    assert all(pace.acquire(fresh(), holder, later(60)) for holder in "abcd")
+    for holder in "ac":
+        pace.release(connection.pk, holder)
+    Connection.objects.update(max_concurrency=2)
+    assert not pace.acquire(fresh(), "e", later(60))  # b and d have the second and the fourth place
+    pace.release(connection.pk, "b")
+    assert pace.acquire(fresh(), "e", later(60))
+
+
+def test_a_pace_above_a_limit_that_was_set_since_does_not_rule(connection):
+    Connection.objects.update(max_concurrency=2, pace=6)
+    assert [pace.acquire(fresh(), holder, later(60)) for holder in "abc"] == [True, True, False]
