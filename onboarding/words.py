@@ -27,6 +27,8 @@ class StepState(TextChoices):
 
 LEASED = (StepState.RUNNING, StepState.COMPENSATING)
 """States in which a worker may hold the step."""
+OVER = (StepState.SUCCEEDED, StepState.SKIPPED, StepState.COMPENSATED)
+"""States in which nothing is left to do for the step."""
 
 
 class Category(TextChoices):

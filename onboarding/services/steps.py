@@ -20,7 +20,7 @@ from onboarding.services.base import Refused, given_reason, locked, try_again
 from onboarding.signals import step_unblocked
 from onboarding.steps.base import EnsureHandler
 from onboarding.steps.registry import HANDLERS
-from onboarding.words import Category, IntentState, Status, StepState
+from onboarding.words import OVER, Category, IntentState, Status, StepState
 
 
 @retried
@@ -77,8 +77,7 @@ def skip_step(step_pk: int, *, actor: str, reason: str, with_dependents: bool = 
     text = given_reason(reason)
     with db.atomic():
         run, step = locked(step_pk)
-        may_be_left = not run.is_over or (follows_run(step) and step.state != StepState.COMPENSATED)
-        if step.is_done or not may_be_left:
+        if step.state in OVER or (run.is_over and not follows_run(step)):
             raise Refused(f"The step {step.key} is {step.get_state_display().lower()}; there is nothing to skip.")
         needing = dependents(run, step)
         if needing and not with_dependents:
