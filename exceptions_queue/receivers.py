@@ -76,7 +76,8 @@ def open_run_ticket(
 
 @receiver(signals.run_unblocked)
 def resolve_run_ticket(run: OnboardingTransaction, **_: Any) -> None:
-    tickets.resolve(Ticket.objects.filter(transaction=run, step=None), resolution="The data is complete.")
+    about_data = Ticket.objects.filter(transaction=run, step=None).exclude(category=Category.APPROVAL_OVERDUE)
+    tickets.resolve(about_data, resolution="The data is complete.")
 
 
 @receiver(signals.run_decided)

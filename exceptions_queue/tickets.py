@@ -45,6 +45,12 @@ def for_step(step: Step, *, fallback: bool = False) -> Ticket:
 
 
 def for_run(run: OnboardingTransaction, *, category: str, message: str, problems: list[dict[str, str]]) -> Ticket:
+    """Open or renew the run's own ticket. While a person is to decide about the run nothing else takes its place: whatever
+    else is lacking is asked for again once they have.
+    """
+    asked = Ticket.objects.filter(transaction=run, step=None, category=Category.APPROVAL_OVERDUE, status__in=UNRESOLVED)
+    if category != Category.APPROVAL_OVERDUE and (decision := asked.first()):
+        return decision
     queue = routing.queue_for(category, System.WORKFLOW, problems)
     return _open(
         {"transaction": run, "step": None},
