@@ -33,10 +33,15 @@ def advance(run: OnboardingTransaction, *, inline: bool = False) -> Step | None:
     now = clock.now()
     steps = list(run.steps.all())
     done = {step.key for step in steps if step.is_done or is_rewritten(step)}
+    # Where a step between the two was skipped, only this keeps one from beginning before what it needs is there.
+    lacking = {step.uses for step in steps if step.key not in done}
     ready = [
         step
         for step in steps
-        if step.state == StepState.PENDING and step.due_at is None and done.issuperset(step.after)
+        if step.state == StepState.PENDING
+        and step.due_at is None
+        and done.issuperset(step.after)
+        and lacking.isdisjoint(HANDLERS[step.uses].needs)
     ]
     for step in ready:
         step.connection = step.connection or default_connection(System(step.system), HANDLERS[step.uses].provider)

@@ -272,3 +272,19 @@ def test_a_preview_reaches_users_that_are_not_made_yet(accept: Accept, drain: Dr
     drain()
     told = {effect.step: effect for effect in services.replay_preview(run.pk, "support.organization")}
     assert told["support.users"].text == "2 are looked up; what is found is linked, what is not is created."
+
+
+def test_a_skipped_step_between_them_lets_none_begin_before_what_it_needs(
+    accept: Accept, drain: Drain, sandbox: SandboxControl
+) -> None:
+    sandbox.add_fault("asana", "error_before", method="POST", path="*/instantiateProject", status=422, count=1)
+    run = accept()
+    drain()
+    services.skip_step(step_of(run, "delivery.tasks").pk, actor="kim", reason="By hand.")
+    services.skip_step(step_of(run, "delivery.handover").pk, actor="kim", reason="By hand.")
+    drain()
+    assert step_of(run, "delivery.project").state == StepState.BLOCKED
+    assert step_of(run, "kickoff.task").state == StepState.PENDING
+    services.retry_step(step_of(run, "delivery.project").pk, actor="kim")
+    drain()
+    assert status_of(run) == Status.READY_FOR_KICKOFF, shown(run)
