@@ -31,9 +31,8 @@ from onboarding.models import (
 from onboarding.signals import step_blocked
 from onboarding.steps.base import EnsureHandler, Facts, StepHandler, UpdateHandler
 from onboarding.steps.registry import HANDLERS
-from onboarding.words import LEASED, Category, IntentState, Status, StepState, WaitsFor
+from onboarding.words import LEASED, OVER, Category, IntentState, Status, StepState, WaitsFor
 
-OVER = (StepState.SUCCEEDED, StepState.SKIPPED, StepState.COMPENSATED)
 SLOT_WAIT = timedelta(seconds=1)
 RESERVATION_WAIT = timedelta(seconds=3)
 
@@ -99,8 +98,8 @@ def claim_locked(run: OnboardingTransaction, step: Step) -> Claim | None:
     details: dict[str, Any] = {}
     if compensates:
         plan = rollback.prepare(run, step, now)
-        if isinstance(plan, datetime):
-            _wait(run, step, WaitsFor.RESERVATION, plan)
+        if isinstance(plan, rollback.OthersTurn):
+            _wait(run, step, WaitsFor.RESERVATION, plan.until, plan.holder)
             return None
         details = {"plan": plan}
     elif isinstance(handler, EnsureHandler) and step.connection:

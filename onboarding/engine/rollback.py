@@ -8,13 +8,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from django.db.models import QuerySet
+
 from integrations import clock
 from integrations.errors import Kind, ProviderError
 from integrations.failpoints import failpoint
 from integrations.models import Connection
 from integrations.providers.base import Connector, CreateSafety, MatchKey
 from onboarding import audit
-from onboarding.engine.advance import advance, follow, is_rewritten, make_due
+from onboarding.engine.advance import advance, follow, is_rewritten, make_due, tell_end
 from onboarding.engine.dispatch import hint_step
 from onboarding.engine.facts import facts_of, match_key_of
 from onboarding.engine.outcomes import Compensated, Failed, Outcome, TakenBack, UnknownOutcome, Waiting
@@ -29,7 +31,7 @@ from onboarding.models import (
 from onboarding.signals import run_cancelled, step_unblocked
 from onboarding.steps.base import EnsureHandler, Facts
 from onboarding.steps.registry import HANDLERS
-from onboarding.words import IntentState, StepState, WaitsFor
+from onboarding.words import OVER, IntentState, StepState, WaitsFor
 
 SKEW = timedelta(seconds=10)
 """Between the vendor's clock and ours, before a change counts as somebody else's."""
@@ -61,6 +63,14 @@ class Plan:
     force: bool = False
 
 
+@dataclass(frozen=True)
+class OthersTurn:
+    """Another run has one of the objects in hand: not before ``until``. ``holder``: its step, where that is known."""
+
+    until: datetime
+    holder: int | None = None
+
+
 # --- Beginning, and moving on -----------------------------------------------------------------------------------------
 
 
@@ -75,7 +85,8 @@ def begin(run: OnboardingTransaction, *, actor: str, reason: str, changed: Itera
     run.roll_back(at=now, reason=reason)
     audit.record(run, "onboarding.run.rolling-back", actor=actor)
     for step in run.steps.all():
-        if step.is_done and is_rewritten(step) and not _goes(run, step):
+        stays = is_rewritten(step) and not _goes(run, step)
+        if stays and (step.is_done or tell_end(run, step)):
             continue  # what it writes into stays, and is told how the run ends
         if may_have_made(step):
             step.retract()
@@ -145,17 +156,20 @@ def _descendants(steps: list[Step], first: Step) -> set[str]:
 # --- One compensation -------------------------------------------------------------------------------------------------
 
 
-def prepare(run: OnboardingTransaction, step: Step, now: datetime) -> Plan | datetime:
-    """What to take back, or until when to wait as another run is about to link one of the objects. Under the run's lock."""
+def prepare(run: OnboardingTransaction, step: Step, now: datetime) -> Plan | OthersTurn:
+    """What to take back, or whom to wait for as another run is about to link one of the objects. Under the run's lock."""
     handler, facts = HANDLERS[step.uses], facts_of(run, step)
     assert isinstance(handler, EnsureHandler)  # noqa: S101  (only these are retracted)
     mine = [mapping for mapping in step.mappings.filter(created_by_us=True) if not is_used_elsewhere(mapping)]
     for mapping in mine:
         if not _take_turn(step, mapping):
-            return now + TURN_WAIT
+            return OthersTurn(now + TURN_WAIT)
+    doubts = list(step.intents.filter(state__in=UNSETTLED))
+    if doubts and handler.shared and (holder := _holder(step, handler, facts, now)):
+        return OthersTurn(now + TURN_WAIT, holder)
     known = {mapping.item for mapping in step.mappings.all()}
     doomed = [Doomed(mapping.item, mapping.external_id, mapping.changed_since) for mapping in mine]
-    for intent in step.intents.filter(state__in=UNSETTLED):
+    for intent in doubts:
         doomed += _unsettled(step, handler, replace(facts, item=intent.item), intent, known)
     return Plan(run.pk, tuple(doomed), step.forced)
 
@@ -166,8 +180,35 @@ def is_used_elsewhere(mapping: ObjectMapping) -> bool:
 
 
 def _mapped_elsewhere(connection: Connection, kind: str, external_id: str, run_pk: int) -> bool:
-    same = ObjectMapping.objects.filter(connection=connection, kind=kind, external_id=external_id)
-    return same.exclude(transaction_id=run_pk).exists()
+    return _mappings_of(connection, kind, external_id).exclude(transaction_id=run_pk).exists()
+
+
+def _stays(connection: Connection, kind: str, external_id: str, run_pk: int) -> bool:
+    """Another run maps the object, or this one only matched it: whatever led to it, also a person's word, it stays."""
+    return _mappings_of(connection, kind, external_id).exclude(transaction_id=run_pk, created_by_us=True).exists()
+
+
+def _mappings_of(connection: Connection, kind: str, external_id: str) -> QuerySet[ObjectMapping]:
+    return ObjectMapping.objects.filter(connection=connection, kind=kind, external_id=external_id)
+
+
+def _holder(step: Step, handler: EnsureHandler, facts: Facts, now: datetime) -> int | None:
+    """The step of another run that has taken over this one's turn, and its doubt: it is about to find what was made.
+
+    None where nobody has: the turn is ours then, and nobody finds it while we take it back.
+    """
+    turn, _ = Reservation.objects.select_related("holder").get_or_create(
+        connection=step.connection,
+        kind=handler.kind,
+        match_key=handler.match_key(facts),
+        defaults={"holder": step, "created_at": now},
+    )
+    if turn.external_id or turn.holder_id == step.pk:
+        return None
+    if turn.holder is None or turn.holder.state in OVER:
+        taken = Reservation.objects.filter(pk=turn.pk, holder=turn.holder, external_id="").update(holder=step)
+        return None if taken else step.pk
+    return turn.holder_id
 
 
 def _take_turn(step: Step, mapping: ObjectMapping) -> bool:
@@ -175,7 +216,10 @@ def _take_turn(step: Step, mapping: ObjectMapping) -> bool:
     held = Reservation.objects.filter(
         connection_id=mapping.connection_id, kind=mapping.kind, external_id=mapping.external_id
     )
-    keys = list(held.values_list("match_key", flat=True))
+    chosen = MatchChoice.objects.filter(
+        connection_id=mapping.connection_id, kind=mapping.kind, external_id=mapping.external_id
+    )
+    keys = [*held.values_list("match_key", flat=True), *chosen.values_list("match_key", flat=True)]
     if keys and _in_other_hands(step, mapping.connection, keys):
         return False
     held.update(external_id="", url="", holder=step)
@@ -196,7 +240,10 @@ def _unsettled(step: Step, handler: EnsureHandler, facts: Facts, intent: Intent,
     choice = MatchChoice.objects.filter(connection=step.connection, kind=handler.kind, match_key=key).first()
     since = intent.unknown_since or intent.send_by
     if choice and choice.chosen_at >= since:  # a person has looked
-        return [Doomed(intent.item, choice.external_id)] if choice.external_id else []
+        # Linked before the rollback it was the customer's object; since then it is what that create made.
+        asked = step.transaction.rollback_at
+        is_ours = bool(choice.external_id) and asked is not None and choice.chosen_at >= asked
+        return [Doomed(intent.item, choice.external_id)] if is_ours else []
     if parts is None:
         return [Doomed(intent.item, "", False, since, intent.job_id, facts if named else None, intent.reference)]
     of_items = (replace(facts, item=item) for item in parts if item not in known)
@@ -212,9 +259,7 @@ def compensate(plan: Plan, handler: EnsureHandler, connector: Connector) -> Outc
             return settled
         if settled is None:
             continue
-        if not each.external_id and _mapped_elsewhere(
-            connector.connection, handler.kind, settled.external_id, plan.run_pk
-        ):
+        if _stays(connector.connection, handler.kind, settled.external_id, plan.run_pk):
             done.append(TakenBack(each.item, settled.external_id, kept=True))
             continue
         found = connector.get(handler.kind, settled.external_id)
@@ -244,14 +289,14 @@ def _settle(each: Doomed, handler: EnsureHandler, connector: Connector) -> Doome
             made = None
         if made:
             return replace(each, external_id=made.external_id)
-    kind = connector.kind(handler.kind)
-    caught_up = (each.unknown_since or clock.now()) + timedelta(seconds=kind.search_lag)
+    kind, asked_at = connector.kind(handler.kind), clock.now()
+    caught_up = (each.unknown_since or asked_at) + timedelta(seconds=kind.search_lag)
     # Of an item that the payload does not name any more only the reference is known.
     keys = handler.keys(each.facts, each.reference) if each.facts else [MatchKey("reference", each.reference)]
     for key in keys:
         if key.name in OURS and (found := connector.find(handler.kind, key)):
             return replace(each, external_id=found[0].external_id)
-    if clock.now() <= caught_up:
+    if asked_at <= caught_up:
         return Waiting(WaitsFor.HOLD_OFF, caught_up + timedelta(milliseconds=50))
     if kind.safety is not CreateSafety.NEITHER and each.facts:
         return None

@@ -15,9 +15,10 @@ from integrations.sandbox.control import SandboxControl
 from onboarding import audit, services
 from onboarding.engine import claims
 from onboarding.engine import run as engine
+from onboarding.engine.record import record
 from onboarding.models import ObjectMapping, OnboardingTransaction
 from onboarding.services import Refused
-from onboarding.words import Category, RunEventType, Status, StepState
+from onboarding.words import Category, RunEventType, Status, StepState, WaitsFor
 from tests.conftest import Drain
 from tests.engine.conftest import Accept, customer, shown, status_of, step_of, ticket_of
 
@@ -85,6 +86,21 @@ def test_a_matched_deal_is_told_how_it_ended(accept: Accept, drain: Drain, sandb
     roll_back(run, drain)
     (kept,) = sandbox.objects("hubspot", "deals")
     assert (kept["id"], kept["body"]["firstvalue_onboarding_status"]) == (deal, "rolled-back")
+
+
+def test_a_matched_deal_is_told_though_it_could_not_be_reached_just_before(
+    accept: Accept, drain: Drain, sandbox: SandboxControl
+) -> None:
+    (deal,) = sandbox.seed("hubspot", "deals", [{"dealname": "Acme"}])
+    run = accept(commercial__deal_id=deal)
+    drain()
+    sandbox.add_fault("hubspot", "error_before", method="PATCH", count=1)
+    services.hold(run.pk, **BY)
+    engine.run_step(step_of(run, "crm.deal-status").pk)
+    assert step_of(run, "crm.deal-status").state == StepState.WAITING
+    roll_back(run, drain)
+    (kept,) = sandbox.objects("hubspot", "deals")
+    assert kept["body"]["firstvalue_onboarding_status"] == "rolled-back"
 
 
 def test_a_run_after_it_starts_afresh(accept: Accept, drain: Drain, sandbox: SandboxControl) -> None:
@@ -186,6 +202,60 @@ def test_what_cannot_be_found_is_a_persons_to_judge(accept: Accept, drain: Drain
     assert left(sandbox) == {}
 
 
+def test_a_person_cannot_name_what_another_run_uses(accept: Accept, drain: Drain, sandbox: SandboxControl) -> None:
+    other, run = accept(**customer("other")), accept()
+    sandbox.configure("asana", search_lag="never")
+    drain()
+    project = ObjectMapping.objects.get(transaction=other, kind="project").external_id
+    lose_project(run)
+    services.rollback(run.pk, **BY)
+    drain()
+    services.choose_match(step_of(run, "delivery.project").pk, external_id=project, actor="kim")
+    drain()
+    assert status_of(run) == Status.ROLLED_BACK, shown(run)
+    assert project in {found["id"] for found in sandbox.objects("asana", "projects")}
+
+
+def lose_project(run: OnboardingTransaction) -> None:
+    """As if its create's answer had been lost."""
+    run.mappings.filter(kind="project").delete()
+    run.intents.filter(step__key="delivery.project").update(state="open", job_id="", unknown_since=clock.now())
+
+
+def test_what_a_person_linked_before_it_stays(accept: Accept, drain: Drain, sandbox: SandboxControl) -> None:
+    """Linked while the run went on it is the customer's object, also where the step did not come to it any more."""
+    (theirs,) = sandbox.seed("asana", "projects", [{"name": "Acme, by hand"}])
+    run = accept()
+    sandbox.configure("asana", search_lag="never")
+    sandbox.add_fault("asana", "error_after", method="POST", path="*/instantiateProject", count=1)
+    drain()
+    services.choose_match(step_of(run, "delivery.project").pk, external_id=theirs, actor="kim")
+    roll_back(run, drain)
+    assert theirs in {found["id"] for found in sandbox.objects("asana", "projects")}
+
+
+def test_the_doubt_that_another_run_took_over_is_left_to_it(
+    accept: Accept, drain: Drain, sandbox: SandboxControl
+) -> None:
+    """The given-up create made the account, and the customer's next run has just found it when the first is rolled back."""
+    sandbox.add_fault("hubspot", "error_after", method="POST", path="*/companies/batch/upsert", count=1)
+    first, second = accept(), accept(onboarding_transaction_id="pay_2")
+    engine.run_step(step_of(first, "crm.account").pk)
+    services.cancel(first.pk, **BY)
+    claim = claims.claim(step_of(second, "crm.account").pk)
+    assert claim
+    found = engine.perform(claim)
+    services.rollback(first.pk, **BY)
+    clock.shift(timedelta(seconds=30))
+    engine.run_step(step_of(first, "crm.account").pk)
+    waiting = step_of(first, "crm.account")
+    assert (waiting.waits_for, waiting.waits_on) == (WaitsFor.RESERVATION, step_of(second, "crm.account"))
+    record(claim, found, inline=False)
+    drain()
+    assert (status_of(first), status_of(second)) == (Status.ROLLED_BACK, Status.READY_FOR_KICKOFF), shown(second)
+    assert left(sandbox)["companies"] == 1
+
+
 def test_what_was_changed_since_is_asked_about(accept: Accept, drain: Drain, sandbox: SandboxControl) -> None:
     run = accept()
     drain()
@@ -220,6 +290,8 @@ def test_a_refused_delete_is_a_ticket_of_its_own_and_may_be_left(
     sandbox.add_fault("zendesk", "error_before", method="DELETE", path="*/organizations/*", status=422)
     roll_back(run, drain)
     assert ticket_of(run, "support.organization").category == Category.ROLLBACK_FAILED
+    with pytest.raises(Refused):
+        services.skip_step(step_of(run, "welcome.mail").pk, **BY)  # nothing of it is left
     services.skip_step(step_of(run, "support.organization").pk, **BY)
     drain()
     assert status_of(run) == Status.ROLLED_BACK, shown(run)
@@ -240,11 +312,11 @@ def test_a_connection_that_refuses_us_parks_the_rollback(
 # --- Refunds -----------------------------------------------------------------------------------------------------------
 
 
-def refunded(run: OnboardingTransaction) -> None:
+def refunded(run: OnboardingTransaction, event_id: str = "re_1") -> None:
     services.receive_event(
         run.pk,
         kind=RunEventType.PAYMENT_REFUNDED,
-        event_id="re_1",
+        event_id=event_id,
         occurred_at=clock.now(),
         data={},
         actor="billing",
@@ -262,6 +334,18 @@ def test_a_refund_holds_the_run_and_asks_finance(accept: Accept, drain: Drain, s
     drain()
     assert status_of(run) == Status.READY_FOR_KICKOFF
     assert not Ticket.objects.filter(resolved_at=None).exists()
+
+
+def test_what_is_asked_after_a_refund_outlives_the_missing_data(accept: Accept, drain: Drain) -> None:
+    run = accept(commercial__plan_sku="", customer__legal_name="")
+    refunded(run)
+    services.fix(run.pk, {"customer.legal_name": "Acme Logistics"}, actor="kim")
+    assert ticket_of(run).category == Category.APPROVAL_OVERDUE
+    perform(ticket_of(run).pk, "skip", Actor("fay"), reason="A mistake of the bank")
+    assert ticket_of(run).category == Category.MISSING_DATA
+    refunded(run, "re_2")
+    services.fix(run.pk, {"commercial.plan_sku": "pro"}, actor="kim")
+    assert ticket_of(run).category == Category.APPROVAL_OVERDUE
 
 
 @pytest.mark.parametrize("finished", [True, False])
