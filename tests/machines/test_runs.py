@@ -5,11 +5,17 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 
-import pytest
 from django.conf import settings
 from django.db.models import Q
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from exceptions_queue import sla
 from exceptions_queue.models import UNRESOLVED, SlaClock, Ticket
@@ -20,21 +26,22 @@ from integrations.words import Breaker
 from onboarding import audit, services
 from onboarding.engine import claims, sweep
 from onboarding.engine import run as engine
-from onboarding.engine.advance import is_rewritten
+from onboarding.engine.advance import follows_run, is_rewritten
 from onboarding.engine.claims import Claim
 from onboarding.engine.outcomes import Outcome
 from onboarding.engine.policy import ATTEMPTS_IN_ALL
 from onboarding.engine.record import record
+from onboarding.engine.rollback import SKEW
 from onboarding.intake import service
 from onboarding.models import ObjectMapping, OnboardingTransaction, Reservation, Step
 from onboarding.queues import QUEUES
 from onboarding.services import Refused
 from onboarding.steps.registry import HANDLERS
-from onboarding.words import Category, RunEventType, Status, StepState, WaitsFor
+from onboarding.words import LEASED, Category, RunEventType, Status, StepState, WaitsFor
 from tests.conftest import next_due
 from tests.machines.budget import budget
 from tests.machines.conftest import Afresh, payment
-from tests.machines.vendor import FAULTS, Fault, World
+from tests.machines.vendor import FAULTS, Fault, Thing, World
 
 UNDER_WAY = (Status.PROVISIONING, Status.READY_FOR_KICKOFF)
 GATE = (Status.QUEUED, Status.AWAITING_DATA)
@@ -44,10 +51,16 @@ LEGAL = {
     Status.PROVISIONING: set(Status) - set(GATE),
     Status.READY_FOR_KICKOFF: set(Status) - set(GATE),
     Status.COMPLETE: set(Status) - {*GATE, Status.CANCELLED},
-    Status.CANCELLED: {Status.CANCELLED},
+    Status.CANCELLED: {Status.CANCELLED, Status.ROLLING_BACK, Status.ROLLED_BACK},
+    Status.ROLLING_BACK: {Status.ROLLING_BACK, Status.ROLLED_BACK},
+    Status.ROLLED_BACK: {Status.ROLLED_BACK},
 }
 """From where a run was before one rule to where it may be after it."""
+OVER = (Status.COMPLETE, Status.CANCELLED, Status.ROLLED_BACK)
+BACK = (Status.ROLLING_BACK, Status.ROLLED_BACK)
+PASSED = (StepState.SUCCEEDED, StepState.SKIPPED, StepState.COMPENSATED)
 MOST_RUNS = 3
+CUSTOMER = st.sampled_from("aab")
 PICK = st.integers(0, 40)
 LOST = [fault for fault in FAULTS if fault.after]
 FAULT = st.one_of(st.none(), st.sampled_from(LOST), st.sampled_from(FAULTS))
@@ -67,12 +80,18 @@ class Runs(RuleBasedStateMachine):
         super().__init__()
         self.world: World = afresh()
         self.held: list[Held] = []
-        # The model: what no later step of an example may contradict.
+        # The model: what no later step of an example may contradict. ``refunded``: runs about which a person is to decide;
+        # ``left_to_people``: of which run what kind of object is a person's word; ``named``: ids linked in a rollback.
         self.tokens: dict[int, int] = {}
         self.leases: dict[int, datetime] = {}
         self.status: dict[int, Status] = {}
         self.done: dict[int, set[str]] = {}
         self.on_hold: set[int] = set()
+        self.refunded: set[int] = set()
+        self.left_to_people: set[tuple[int, str]] = set()
+        self.named: set[str] = set()
+        self.seen_changed: set[str] = set()
+        self.undone: set[str] = set()
         self.may_reopen: set[str] = set()
         self.wanted_anew: set[tuple[str, str]] = set()
         self.events = 0
@@ -92,8 +111,25 @@ class Runs(RuleBasedStateMachine):
 
     # --- Work -----------------------------------------------------------------------------------------------------------
 
+    @initialize(
+        customers=st.lists(CUSTOMER, min_size=1, max_size=2),
+        ways=st.lists(FAULT, max_size=16),
+        pick=PICK,
+        back=st.booleans(),
+        meddle=st.booleans(),
+    )
+    def begin(self, customers: str, ways: list[Fault | None], pick: int, back: bool, meddle: bool) -> None:
+        """Examples differ in how far their first runs have come, as most rules need something to act on."""
+        for customer in customers:
+            self.accept(customer, "nothing")
+        for way in ways:
+            self.work(pick, [way])
+            self.wait_until_due()
+        if back:
+            self._roll_back(self.run_at(pick), meddled_with=pick if meddle else None)
+
     @precondition(lambda self: len(self.status) < MOST_RUNS)
-    @rule(customer=st.sampled_from("aab"), lacks=st.sampled_from(["nothing", "nothing", "plan", "owner"]))
+    @rule(customer=CUSTOMER, lacks=st.sampled_from(["nothing", "nothing", "plan", "owner"]))
     def accept(self, customer: str, lacks: str) -> None:
         name = f"pay_{len(self.status)}"
         content = payment(name, customer)
@@ -108,7 +144,7 @@ class Runs(RuleBasedStateMachine):
     @rule(pick=PICK)
     def claim(self, pick: int) -> None:
         """A worker takes what is due, or what another has in hand."""
-        due = Q(due_at__lte=clock.now()) | Q(state=StepState.RUNNING)
+        due = Q(due_at__lte=clock.now()) | Q(state__in=LEASED)
         if steps := list(Step.objects.filter(due).order_by("pk").values_list("pk", flat=True)):
             self._claim(steps[pick % len(steps)])
 
@@ -120,6 +156,18 @@ class Runs(RuleBasedStateMachine):
             if held := self._take(pick):
                 self._perform(held, fault)
                 self._record(held, inline=False)
+
+    @precondition(lambda self: Status.ROLLING_BACK in self.status.values())
+    @rule(faults=st.lists(FAULT, min_size=1, max_size=6))
+    def unwind(self, faults: list[Fault | None]) -> None:
+        """Workers take back what is next, one thing after another."""
+        for fault in faults:
+            back = Step.objects.filter(transaction__status=Status.ROLLING_BACK).exclude(due_at=None)
+            if due := back.order_by("due_at").values_list("pk", "due_at").first():
+                clock.shift(max(due[1] - clock.now(), timedelta(0)))
+                if held := self._claim(due[0]):
+                    self._perform(held, fault)
+                    self._record(held, inline=False)
 
     @precondition(has_runs)
     @rule(fault=FAULT, others=FAULT, pick=PICK)
@@ -158,7 +206,14 @@ class Runs(RuleBasedStateMachine):
         del self.held[pick % len(self.held)]
 
     def _claim(self, step_pk: int) -> Held | None:
-        return self._hold(claims.claim(step_pk))
+        due = Step.objects.values_list("due_at", flat=True).get(pk=step_pk)
+        claimed = claims.claim(step_pk)
+        step = Step.objects.select_related("waits_on").get(pk=step_pk)
+        if step.waits_for == WaitsFor.RESERVATION and step.waits_on and step.due_at != due:  # it asked just now
+            kept = Reservation.objects.filter(holder=step.waits_on, external_id="", kind=_kind(step)).exists()
+            over = step.waits_on.state in PASSED
+            assert not (kept and over), f"{step} waits for a turn that a step which is done will never end"
+        return self._hold(claimed)
 
     def _hold(self, claimed: Claim | None) -> Held | None:
         if claimed is None:
@@ -172,10 +227,20 @@ class Runs(RuleBasedStateMachine):
         return self.held[-1]
 
     def may_begin(self, claimed: Claim) -> bool:
+        if claimed.plan is not None:
+            return claimed.run.status == Status.ROLLING_BACK and not self.builds_on(claimed.step)
         if is_rewritten(claimed.step):
             return True
         run = claimed.run.pk
-        return run not in self.on_hold and self.status[run] not in (Status.COMPLETE, Status.CANCELLED)
+        return run not in self.on_hold and self.status[run] not in (*OVER, *BACK)
+
+    def builds_on(self, step: Step) -> set[str]:
+        """What comes after the step and is not taken back yet."""
+        steps = list(step.transaction.steps.all())
+        after = {step.key}
+        for _ in steps:
+            after |= {other.key for other in steps if after.intersection(other.after)}
+        return {o.key for o in steps if o.key in after - {step.key} and o.state not in PASSED and not is_rewritten(o)}
 
     def _perform(self, held: Held, fault: Fault | None) -> None:
         passed = (clock.now() - held.at).total_seconds()  # the test's clock moves faster than the monotonic one
@@ -189,7 +254,7 @@ class Runs(RuleBasedStateMachine):
         if self.tokens[held.claim.step.pk] == held.claim.token:
             self.leases.pop(held.claim.step.pk, None)
         before = Step.objects.get(pk=held.claim.step.pk)
-        late = before.token != held.claim.token or before.state != StepState.RUNNING
+        late = before.token != held.claim.token or before.state not in LEASED
         self._hold(record(held.claim, held.outcome, inline=inline))
         if late:
             after = Step.objects.get(pk=before.pk)
@@ -236,7 +301,7 @@ class Runs(RuleBasedStateMachine):
     @rule(pick=PICK)
     def hold(self, pick: int) -> None:
         run = self.run_at(pick)
-        over = run.status in (Status.COMPLETE, Status.CANCELLED)
+        over = run.status in (*OVER, *BACK)
         if self.ask(
             partial(services.hold, run.pk, actor="kim", reason="Wait."), refused=over or run.pk in self.on_hold
         ):
@@ -248,14 +313,60 @@ class Runs(RuleBasedStateMachine):
         run = self.run_at(pick)
         if self.ask(partial(services.resume, run.pk, actor="kim"), refused=run.pk not in self.on_hold):
             self.on_hold.remove(run.pk)
+            self.refunded.discard(run.pk)
 
     @precondition(has_runs)
     @rule(pick=PICK, sure=st.sampled_from([False, False, False, True]))
     def cancel(self, pick: int, sure: bool) -> None:
         run = self.run_at(pick)
-        over = run.status in (Status.COMPLETE, Status.CANCELLED)
+        over = run.status in (*OVER, *BACK)
         if (sure or over) and self.ask(partial(services.cancel, run.pk, actor="kim", reason="No."), refused=over):
             self.on_hold.discard(run.pk)
+            self.refunded.discard(run.pk)
+
+    @precondition(has_runs)
+    @rule(pick=PICK, sure=st.sampled_from([False, False, True]), meddle=st.booleans())
+    def rollback(self, pick: int, sure: bool, meddle: bool) -> None:
+        run = self.run_at(pick)
+        if sure or run.status in BACK:
+            self._roll_back(run, meddled_with=pick if meddle else None)
+
+    def _roll_back(self, run: OnboardingTransaction, *, meddled_with: int | None) -> None:
+        begun = run.status in BACK
+        if meddled_with is not None and self.world.things:
+            self.change(meddled_with)
+        verdicts = [] if begun else services.rollback_preview(run.pk)
+        if self.ask(partial(services.rollback, run.pk, actor="kim", reason="They withdrew."), refused=begun):
+            for pk in run.steps.values_list("pk", flat=True):
+                self.leases.pop(pk, None)  # fenced off; what its holder may still send is settled first
+            self.seen_changed |= {one.external_id for one in verdicts if one.verdict == "changed-since"}
+            self.on_hold.discard(run.pk)
+            self.refunded.discard(run.pk)
+
+    @precondition(has_runs)
+    @rule(pick=PICK)
+    def keep(self, pick: int) -> None:
+        run = self.run_at(pick)
+        self.ask(partial(services.keep, run.pk, actor="kim", reason="A mistake."), refused=False)
+        self.on_hold.discard(run.pk)
+        self.refunded.discard(run.pk)
+
+    @precondition(has_runs)
+    @rule(pick=PICK)
+    def force(self, pick: int) -> None:
+        if step := self.step_at(pick, state=StepState.BLOCKED):
+            refused = step.transaction.status != Status.ROLLING_BACK
+            self.ask(partial(services.force_rollback, step.pk, actor="kim"), refused=refused)
+
+    @precondition(has_runs)
+    @rule(pick=PICK)
+    def refund(self, pick: int) -> None:
+        run = self.run_at(pick)
+        self._report(run, RunEventType.PAYMENT_REFUNDED)
+        if run.status not in (Status.CANCELLED, *BACK):
+            self.refunded.add(run.pk)
+            if run.status != Status.COMPLETE:
+                self.on_hold.add(run.pk)
 
     @precondition(has_runs)
     @rule(pick=PICK)
@@ -268,7 +379,7 @@ class Runs(RuleBasedStateMachine):
     def replay(self, pick: int) -> None:
         if step := self.step_at(pick):
             running = step.transaction.steps.filter(state=StepState.RUNNING).exists()
-            none = step.transaction.status in (*GATE, Status.CANCELLED)
+            none = step.transaction.status in (*GATE, Status.CANCELLED, *BACK)
             refused = True if none else None if running else False
             self.may_reopen = set(step.transaction.steps.values_list("key", flat=True))
             self.ask(partial(services.replay, step.transaction_id, step.key, actor="kim"), refused=refused)
@@ -277,11 +388,13 @@ class Runs(RuleBasedStateMachine):
     @rule(pick=PICK)
     def skip(self, pick: int) -> None:
         if step := self.step_at(pick):
-            refused = True if step.is_done or step.transaction.is_over else None
+            over = step.transaction.is_over and not follows_run(step)
+            refused = True if step.state in PASSED or over else None
             if self.ask(partial(services.skip_step, step.pk, actor="kim", reason="By hand."), refused=refused):
-                self.leases.pop(
-                    step.pk, None
-                )  # replayed, it may be claimed again; its last holder's send_by is waited for
+                # Replayed, it may be claimed again; its last holder's send_by is waited for.
+                self.leases.pop(step.pk, None)
+                if step.transaction.status == Status.ROLLING_BACK:
+                    self.left_to_people.add((step.transaction_id, _kind(step)))
 
     @precondition(has_runs)
     @rule(pick=PICK)
@@ -299,7 +412,7 @@ class Runs(RuleBasedStateMachine):
     def resend(self, pick: int) -> None:
         if step := self.step_at(pick, key="welcome.mail"):
             sent = step.state == StepState.SUCCEEDED
-            stopped = step.transaction.status == Status.CANCELLED or step.transaction_id in self.on_hold
+            stopped = step.transaction.status in (Status.CANCELLED, *BACK) or step.transaction_id in self.on_hold
             self.may_reopen = {step.key}
             self.ask(partial(services.resend, step.pk, actor="kim"), refused=not sent or stopped)
 
@@ -311,12 +424,15 @@ class Runs(RuleBasedStateMachine):
             self._choose(step, create=create)
 
     def _choose(self, step: Step, *, create: bool) -> None:
-        kind = HANDLERS[step.uses].kind
+        kind = _kind(step)
         there = [thing.external_id for thing in self.world.things.values() if thing.kind == kind]
         create = create or not there
         if create:
             self.wanted_anew |= {key for key in self.world.created if key[0] == kind}
         chosen = "" if create else there[-1]
+        self.left_to_people.add((step.transaction_id, kind))
+        if step.transaction.status == Status.ROLLING_BACK:
+            self.named.add(chosen)
         self.ask(partial(services.choose_match, step.pk, external_id=chosen, actor="kim"), refused=False)
 
     @precondition(has_runs)
@@ -324,7 +440,9 @@ class Runs(RuleBasedStateMachine):
     def fix(self, pick: int) -> None:
         run = self.run_at(pick)
         fields = {"commercial.plan_sku": "pro", "ownership.crm_owner_id": "u_1"}
-        self.ask(partial(services.fix, run.pk, fields, actor="kim"), refused=run.status == Status.COMPLETE)
+        before = run.snapshot_version
+        if not self.ask(partial(services.fix, run.pk, fields, actor="kim"), refused=run.status in (*OVER, *BACK)):
+            assert OnboardingTransaction.objects.get(pk=run.pk).snapshot_version == before
 
     @precondition(has_runs)
     @rule(pick=PICK)
@@ -332,11 +450,28 @@ class Runs(RuleBasedStateMachine):
         self._kickoff(self.run_at(pick))
 
     def _kickoff(self, run: OnboardingTransaction) -> None:
+        self._report(run, RunEventType.KICKOFF_SCHEDULED)
+
+    def _report(self, run: OnboardingTransaction, kind: RunEventType) -> None:
         self.events += 1
-        kind, now = RunEventType.KICKOFF_SCHEDULED, clock.now()
-        services.receive_event(
-            run.pk, kind=kind, event_id=f"e{self.events}", occurred_at=now, data={}, actor="scheduler"
-        )
+        about = {"event_id": f"e{self.events}", "occurred_at": clock.now(), "data": {}, "actor": "another system"}
+        assert services.receive_event(run.pk, kind=kind, **about)
+
+    # --- Others at the vendor -------------------------------------------------------------------------------------------
+
+    @precondition(lambda self: not self.world.seeds)
+    @rule(customer=CUSTOMER)
+    def sell(self, customer: str) -> None:
+        """Somebody in sales has made the account by hand."""
+        self.world.seed("company", {"name": "Made by hand", "domain": f"{customer}-works.com"})
+
+    @precondition(lambda self: bool(self.world.things))
+    @rule(pick=PICK)
+    def change(self, pick: int) -> None:
+        """Somebody works with an object, some time after we have."""
+        clock.shift(SKEW + timedelta(seconds=1))
+        things = list(self.world.things.values())
+        things[pick % len(things)].changed_at = clock.now()
 
     @rule()
     def lose_credentials(self) -> None:
@@ -368,7 +503,9 @@ class Runs(RuleBasedStateMachine):
         steps = list(run.steps.select_related("connection"))
         status, was = Status(run.status), self.status[run.pk]
         assert status in LEGAL[was], f"{was} became {status}"
-        done = {step.key for step in steps if step.is_done}
+        done = {step.key for step in steps if step.state in PASSED}
+        if was not in BACK and status in BACK:
+            self.done[run.pk] = set()
         lost = {step.key for step in steps if step.key in self.done[run.pk] - done and not is_rewritten(step)}
         assert lost <= self.may_reopen, f"{lost} is not done any more"
         assert bool(run.held_at) == (run.pk in self.on_hold)
@@ -376,47 +513,83 @@ class Runs(RuleBasedStateMachine):
         open_tickets = list(Ticket.objects.filter(transaction=run, status__in=UNRESOLVED))
         assert all(ticket.queue in QUEUES for ticket in open_tickets)
         covered = {ticket.step_id for ticket in open_tickets}
+        passed = {step.key for step in steps if step.is_done or is_rewritten(step)}
         for step in steps:
-            self._check_step(run, step, {other.key for other in steps if other.is_done or is_rewritten(other)}, covered)
+            needed = {other.key for other in steps if other.uses in HANDLERS[step.uses].needs}
+            self._check_step(run, step, waits=bool((set(step.after) | needed) - passed), covered=covered)
+        assert run.pk not in self.refunded or None in covered, f"{run} was refunded, and nobody is asked any more"
         if status in GATE:
             asked = None in covered
             looked_up = any(step.due_at or step.lease_until or step.pk in covered for step in steps)
             assert asked or looked_up or run.held_at, f"{run} waits at the gate, and nobody was asked"
-        if status == Status.CANCELLED:
+        if status in (Status.CANCELLED, Status.ROLLED_BACK):
             assert not open_tickets or all(ticket.step and is_rewritten(ticket.step) for ticket in open_tickets)
         if status == Status.COMPLETE:
             assert all(step.is_done or is_rewritten(step) for step in steps)
             assert not SlaClock.objects.filter(transaction=run, ended_at=None).exists()
 
-    def _check_step(self, run: OnboardingTransaction, step: Step, passed: set[str], covered: set[int | None]) -> None:
+    def _check_step(self, run: OnboardingTransaction, step: Step, *, waits: bool, covered: set[int | None]) -> None:
+        """``waits``: for other steps of its run."""
         name = f"{run} {step.key} ({run.status}, {step.state} {step.waits_for})"
         assert step.attempts <= ATTEMPTS_IN_ALL, name
-        assert (step.state == StepState.RUNNING) == (step.lease_until is not None), name
-        if step.is_done:
+        assert step.state in LEASED if step.lease_until else step.state != StepState.RUNNING, name
+        if step.state in PASSED:
             assert step.due_at is None, f"{name} is done and due"
             assert step.pk not in covered, f"{name} is done and has an open ticket"
         if step.state == StepState.BLOCKED:
             assert step.pk in covered, f"{name} has no open ticket"
         if run.is_over and not is_rewritten(step):
-            assert step.is_done, f"{name} is left in a run that is over"
-        if step.is_done or run.held_at or (run.is_over and not is_rewritten(step)):
+            assert step.state in PASSED, f"{name} is left in a run that is over"
+        if step.state in PASSED or run.held_at or (run.is_over and not is_rewritten(step)):
             return
-        if not passed.issuperset(step.after) and step.state == StepState.PENDING:
+        if waits and step.state == StepState.PENDING:
+            return
+        if step.state == StepState.COMPENSATING and self.builds_on(step):
             return
         alive = step.due_at or step.lease_until or step.state == StepState.BLOCKED
         assert alive, f"{name} stalls silently"
         if step.connection and step.connection.breaker == Breaker.OPEN:
             parked = Ticket.objects.filter(connection=step.connection, status__in=UNRESOLVED)
             assert parked.exists(), f"{name} is parked and nobody was told"
-        if step.waits_for == WaitsFor.RESERVATION and step.waits_on_id and step.waits_on.is_done:
-            kept = Reservation.objects.filter(holder=step.waits_on_id, external_id="", kind=HANDLERS[step.uses].kind)
-            assert not kept.exists(), f"{name} waits for a turn that a step which is done will never end"
 
     def _check_vendor(self) -> None:
         for key, number in self.world.created.items():
             if key in self.wanted_anew:
                 continue
             assert number - self.world.gone[key] <= 1, f"{key} was made {number} times"
+        for external_id in self.world.undone.keys() - self.undone:
+            self._check_undone(*self.world.undone[external_id])
+        self.undone = set(self.world.undone)
+        undoers = {self.run_of(by) for _, by in self.world.undone.values()}
+        lost = ObjectMapping.objects.filter(external_id__in=self.world.undone).exclude(transaction__in=undoers)
+        assert not lost.exists(), f"{lost} is mapped by another run and was taken back"
+        for run in OnboardingTransaction.objects.filter(status=Status.ROLLED_BACK):
+            self._check_left(run)
+
+    def run_of(self, subject: str) -> int:
+        return int(Step.objects.values_list("transaction", flat=True).get(pk=subject.removeprefix("step:")))
+
+    def _check_undone(self, thing: Thing, by: str) -> None:
+        """Taken back was what this run had made, or what a person said that it had."""
+        name = f"{thing.kind} {thing.external_id} {thing.reference}"
+        step = Step.objects.get(pk=by.removeprefix("step:"))
+        if thing.external_id in self.named:
+            return
+        assert thing.maker, f"{name} was not ours"
+        # Who takes a turn over takes the doubt over too: the account that another run may have made is its own then.
+        assert thing.kind == "company" or self.run_of(thing.maker) == step.transaction_id, f"{name} is another run's"
+        assert thing.external_id not in self.seen_changed or step.forced, f"{name} was changed, and nobody was asked"
+
+    def _check_left(self, run: OnboardingTransaction) -> None:
+        """Nothing that it made is left, but for what cannot be undone, what others use, and what people decided on."""
+        for thing in self.world.things.values():
+            mine = thing.maker and self.run_of(thing.maker) == run.pk and thing.kind != "message"
+            if not mine or (run.pk, thing.kind) in self.left_to_people:
+                continue
+            used = ObjectMapping.objects.filter(external_id=thing.external_id).exclude(transaction=run)
+            assert used.exists(), (
+                f"{run} is rolled back and left the {thing.kind} {thing.external_id} {thing.reference}"
+            )
 
     # --- The end --------------------------------------------------------------------------------------------------------
 
@@ -431,26 +604,25 @@ class Runs(RuleBasedStateMachine):
         """Everything is mended and everybody answers: then every run comes to its end, and nothing is left over."""
         assert list(audit.broken_links()) == []
         self.held.clear()
+        clock.shift(timedelta(seconds=settings.LEASE_SECONDS + 1))  # the places of lost workers are free again
         self.mend_credentials()
         for run in OnboardingTransaction.objects.exclude(held_at=None):
             services.resume(run.pk, actor="kim")
             self.on_hold.discard(run.pk)
+            self.refunded.discard(run.pk)
         for _ in range(60):
             self.sweep(do=True)
             self.holds()
-            if not OnboardingTransaction.objects.exclude(status__in=(Status.COMPLETE, Status.CANCELLED)).exists():
+            if not OnboardingTransaction.objects.exclude(status__in=OVER).exists():
                 break
             self.answer()
             self.wait_until_due()
         left = [
             f"{step.transaction}: {step.key} {step.state} {step.waits_for} {step.message} {step.waits_on}"
             for step in Step.objects.select_related("transaction")
-            if not step.is_done
+            if step.state not in PASSED
         ]
-        assert set(OnboardingTransaction.objects.values_list("status", flat=True)) <= {
-            Status.COMPLETE,
-            Status.CANCELLED,
-        }, left
+        assert set(OnboardingTransaction.objects.values_list("status", flat=True)) <= set(OVER), left
         assert list(audit.broken_links()) == []
 
     def answer(self) -> None:
@@ -463,10 +635,15 @@ class Runs(RuleBasedStateMachine):
         for step in Step.objects.filter(state=StepState.BLOCKED):
             if step.category in (Category.AMBIGUOUS_MATCH, Category.UNKNOWN_OUTCOME):
                 self._choose(step, create=False)
+            elif step.mappings.filter(changed_since=True).exists() and step.transaction.status == Status.ROLLING_BACK:
+                services.force_rollback(step.pk, actor="kim")
             elif step.due_at is None:
                 services.retry_step(step.pk, actor="kim")
 
 
-@pytest.mark.skip(reason="its model does not know yet that a cancelled run takes no data, nor rollbacks; to be taught")
+def _kind(step: Step) -> str:
+    return str(getattr(HANDLERS[step.uses], "kind", ""))
+
+
 def test_runs_keep_their_promises_in_whatever_order_things_come(afresh: Afresh, quiet: None) -> None:
     run_state_machine_as_test(partial(Runs, afresh), settings=budget(20, steps=40))

@@ -32,7 +32,9 @@ KINDS = {
     "task": ObjectKind(CreateSafety.UNIQUE_UPSERT, LAG),
     "message": ObjectKind(CreateSafety.NEITHER),
 }
-WRITES = frozenset({"create", "update", "associate"})
+BROUGHT = "Prepare"
+"""The task that each new project has already, from its template."""
+WRITES = frozenset({"create", "update", "associate", "undo"})
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,7 @@ class Fault:
 
 ANY = frozenset({"find", "get", "poll", *WRITES})
 CREATE, READ, TIE = frozenset({"create"}), frozenset({"find", "get"}), frozenset({"associate", "update"})
+UNDO = frozenset({"undo"})
 FAULTS = [
     Fault("lost before", CREATE, Kind.SERVER),
     Fault("lost after", CREATE, Kind.SERVER, after=True),
@@ -81,18 +84,29 @@ FAULTS = [
     Fault("job unknown", frozenset({"poll"}), Kind.NOT_FOUND),
     Fault("several", frozenset({"find"})),
     Fault("gone", frozenset({"get"})),
+    Fault("undo lost before", UNDO, Kind.SERVER),
+    Fault("undo lost after", UNDO, Kind.SERVER, after=True),
+    Fault("undo refused", UNDO, Kind.INVALID),
+    Fault("defect after undo", UNDO, after=True),
 ]
 
 
 @dataclass
 class Thing:
+    """``maker``: the step that made it, as ``step:KEY``; empty for what is not ours. ``told``: what was last written into it."""
+
     external_id: str
     kind: str
     reference: str
     params: dict[str, Any]
     at: datetime
+    maker: str
+    changed_at: datetime | None = None
+    told: dict[str, Any] = field(default_factory=dict)
 
     def has(self, key: MatchKey) -> bool:
+        if key.within and self.params.get("project_id") != key.within:
+            return False
         if key.name == "reference":
             return self.reference == key.value
         return key.name in ("domain", "name") and self.params.get(key.name) == key.value
@@ -110,6 +124,9 @@ class World:
     gone: Counter[tuple[str, str]] = field(default_factory=Counter)
     unsettled: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
     """Parameters of creates whose answer was lost: until that is settled only the same may be sent again."""
+    undone: dict[str, tuple[Thing, str]] = field(default_factory=dict)
+    """What we took back, and the step that did, by id."""
+    seeds: int = 0
     broken: list[str] = field(default_factory=list)
     """What we did that no vendor should see; an exception here would only be one more failure to our engine."""
 
@@ -120,11 +137,17 @@ class World:
         struck, self.fault = self.fault, None
         return struck
 
-    def add(self, kind: str, reference: str, params: dict[str, Any]) -> Thing:
-        thing = Thing(str(1000 + sum(self.created.values())), kind, reference, params, clock.now())
+    def add(self, kind: str, reference: str, params: dict[str, Any], maker: str) -> Thing:
+        thing = Thing(str(1000 + sum(self.created.values())), kind, reference, params, clock.now(), maker)
         self.things[thing.external_id] = thing
         self.created[kind, reference] += 1
         return thing
+
+    def seed(self, kind: str, params: dict[str, Any]) -> None:
+        """Something that is there without us."""
+        self.seeds += 1
+        thing = Thing(f"there-{self.seeds}", kind, "", params, clock.now(), "")
+        self.things[thing.external_id] = thing
 
     def remove(self, thing: Thing) -> None:
         del self.things[thing.external_id]
@@ -145,15 +168,16 @@ class Vendor(CrmConnector):
     systems = frozenset({"crm", "delivery", "email"})
     secret_names = ("token",)
 
-    def __init__(self, connection: Connection, before_write: Callable[[], None] | None) -> None:
+    def __init__(self, connection: Connection, subject: str, before_write: Callable[[], None] | None) -> None:
         Connector.__init__(self, connection)
+        self.subject = subject
         self.before_write = before_write or (lambda: None)
 
     @classmethod
     def on(
         cls, connection: Connection, *, subject: str, deadline: float, before_write: Callable[[], None] | None = None
     ) -> Self:
-        return cls(connection, before_write)
+        return cls(connection, subject, before_write)
 
     def kind(self, name: str) -> ObjectKind:
         return KINDS[name]
@@ -188,7 +212,7 @@ class Vendor(CrmConnector):
         if gone and thing and kind != "message":
             world.remove(thing)
             return None
-        return Found(external_id, kind) if thing else None
+        return Found(external_id, kind, changed_at=thing.changed_at) if thing else None
 
     def create(self, kind: str, params: dict[str, Any], reference: str) -> Created | JobAccepted:
         self.before_write()
@@ -208,7 +232,9 @@ class Vendor(CrmConnector):
         job = self._begin("create")
         same = [thing for thing in world.things.values() if (thing.kind, thing.reference) == (kind, reference)]
         recognised = bool(same) and KINDS[kind].safety is not CreateSafety.NEITHER
-        thing = same[0] if recognised else world.add(kind, reference, params)
+        thing = same[0] if recognised else world.add(kind, reference, params, self.subject)
+        if kind == "project" and not recognised:
+            world.seed("task", {"name": BROUGHT, "project_id": thing.external_id})
         if lost := world.strikes("create", after=True):
             raise lost.error()
         if job and kind == "project":
@@ -219,6 +245,8 @@ class Vendor(CrmConnector):
 
     def update(self, kind: str, external_id: str, params: dict[str, Any]) -> None:
         self._begin("update")
+        if thing := world.things.get(external_id):
+            thing.told = params
 
     def associate(self, kind: str, external_id: str, to_kind: str, to_id: str) -> None:
         self._begin("associate")
@@ -231,6 +259,17 @@ class Vendor(CrmConnector):
                 world.remove(thing)  # then there is nothing, as it says
             raise
         return Created(world.jobs[job_id])
+
+    def reversible(self, kind: str) -> bool:
+        return kind != "message"
+
+    def undo(self, kind: str, external_id: str) -> None:
+        self._begin("undo")
+        if thing := world.things.get(external_id):
+            world.remove(thing)
+            world.undone[external_id] = (thing, self.subject)
+        if lost := world.strikes("undo", after=True):
+            raise lost.error()
 
     def lookup_owner(self, *, domain: str, deal_id: str) -> OwnerFacts:
         self._begin("find")
