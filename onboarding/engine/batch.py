@@ -6,6 +6,7 @@ outcome each item is looked up, and only what was frozen before it is ever sent 
 
 from dataclasses import replace
 
+from integrations import clock
 from integrations.errors import Kind
 from integrations.providers.base import Connector, Created, Found, JobAccepted
 from onboarding.engine.claims import Claim, forget, narrow
@@ -25,6 +26,7 @@ def ensure_batch(claim: Claim, handler: EnsureHandler, connector: Connector, ite
     if not items:
         return _all({})
     chosen = _chosen(claim, handler, connector)
+    asked_at = clock.now()
     found = _found(claim, handler, connector, intent, items, chosen)
     if isinstance(found, Ambiguous):
         return found
@@ -34,7 +36,7 @@ def ensure_batch(claim: Claim, handler: EnsureHandler, connector: Connector, ite
     if not lacking:
         return _all(found)
     create_anyway = claim.choice is not None and not claim.choice.external_id and not is_stale(claim.choice, intent)
-    if not create_anyway and (outcome := settle_unknown(handler, connector, intent)):
+    if not create_anyway and (outcome := settle_unknown(handler, connector, intent, asked_at)):
         return _with_names(outcome, claim, handler, lacking)
     if intent.unknown_since is None or create_anyway:
         _freeze(claim, handler, intent, lacking)

@@ -66,9 +66,10 @@ def _find_or_create(claim: Claim, handler: EnsureHandler, connector: Connector) 
     keys = handler.keys(claim.facts, intent.reference)
     if create_anyway:
         keys = [key for key in keys if key.name == "reference"]
+    asked_at = clock.now()
     outcome = seek(keys)
     if outcome is None and not create_anyway:
-        outcome = settle_unknown(handler, connector, intent)
+        outcome = settle_unknown(handler, connector, intent, asked_at)
     if isinstance(outcome, Ambiguous | UnknownOutcome):
         outcome = replace(outcome, message=note + outcome.message)
     if outcome:
@@ -152,22 +153,23 @@ def _judge(found: list[Found], key: MatchKey, *, ours: bool, wary: bool) -> Outc
     return Ambiguous(found, f"{len(found)} objects have the same {key.name} “{key.value}”.")
 
 
-def settle_unknown(handler: EnsureHandler, connector: Connector, intent: Intent) -> Outcome | None:
+def settle_unknown(handler: EnsureHandler, connector: Connector, intent: Intent, asked_at: datetime) -> Outcome | None:
     """An earlier create may have been carried out and nothing was found: wait out the vendor's lag, then decide.
+
+    ``asked_at``: when the search began, which alone says what it can have seen, however long its answer took.
 
     None: the same create may be sent again, as the vendor recognises it by its key.
     """
     if intent.unknown_since is None:
         return None
     kind = connector.kind(handler.kind)
-    now = clock.now()
     caught_up: datetime = intent.unknown_since + timedelta(seconds=kind.search_lag)
     # What this holder sends, it sends before its send_by; parameters and key are as old as created_at.
     forgotten = intent.created_at + timedelta(seconds=kind.key_lifetime)
     replayable = kind.safety is CreateSafety.IDEMPOTENCY_KEY and intent.send_by <= forgotten
     if replayable and caught_up + timedelta(seconds=settings.STEP_SECONDS) > forgotten:
         return None  # the key would be forgotten before the search has caught up
-    if now <= caught_up:
+    if asked_at <= caught_up:
         return Waiting(WaitsFor.HOLD_OFF, caught_up + timedelta(milliseconds=50))
     if kind.safety is CreateSafety.UNIQUE_UPSERT or replayable:
         return None

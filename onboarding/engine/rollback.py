@@ -73,6 +73,14 @@ class OthersTurn:
     holder: int | None = None
 
 
+@dataclass(frozen=True)
+class OthersTurn:
+    """Another run has one of the objects in hand: not before ``until``. ``holder``: its step, where that is known."""
+
+    until: datetime
+    holder: int | None = None
+
+
 # --- Beginning, and moving on -----------------------------------------------------------------------------------------
 
 
@@ -311,14 +319,14 @@ def _settle(each: Doomed, handler: EnsureHandler, connector: Connector) -> Doome
             made = None
         if made:
             return replace(each, external_id=made.external_id)
-    kind = connector.kind(handler.kind)
-    caught_up = (each.unknown_since or clock.now()) + timedelta(seconds=kind.search_lag)
+    kind, asked_at = connector.kind(handler.kind), clock.now()
+    caught_up = (each.unknown_since or asked_at) + timedelta(seconds=kind.search_lag)
     # Of an item that the payload does not name any more only the reference is known.
     keys = handler.keys(each.facts, each.reference) if each.facts else [MatchKey("reference", each.reference)]
     for key in keys:
         if key.name in OURS and (found := connector.find(handler.kind, key)):
             return replace(each, external_id=found[0].external_id)
-    if clock.now() <= caught_up:
+    if asked_at <= caught_up:
         return Waiting(WaitsFor.HOLD_OFF, caught_up + timedelta(milliseconds=50))
     if kind.safety is not CreateSafety.NEITHER and each.facts:
         return None

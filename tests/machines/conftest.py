@@ -44,6 +44,8 @@ def afresh(transactional_db: None, settings: Any, monkeypatch: pytest.MonkeyPatc
     settings.CONFIG_DIR = Path(__file__).parent
     playbooks.cache_clear()
 
+    real = clock._carried
+
     def begin() -> World:
         _empty_database(TransactionTestCase())
         clock.reset()
