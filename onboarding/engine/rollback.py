@@ -73,14 +73,6 @@ class OthersTurn:
     holder: int | None = None
 
 
-@dataclass(frozen=True)
-class OthersTurn:
-    """Another run has one of the objects in hand: not before ``until``. ``holder``: its step, where that is known."""
-
-    until: datetime
-    holder: int | None = None
-
-
 # --- Beginning, and moving on -----------------------------------------------------------------------------------------
 
 

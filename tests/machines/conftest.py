@@ -49,7 +49,7 @@ def afresh(transactional_db: None, settings: Any, monkeypatch: pytest.MonkeyPatc
     def begin() -> World:
         _empty_database(TransactionTestCase())
         clock.reset()
-        ticks = count(clock.now().timestamp(), 0.001)
+        ticks = count(real(), 0.001)
         monkeypatch.setattr(clock, "_carried", lambda: next(ticks))
         for system in ("crm", "delivery", "email"):
             set_connection(system, system=system, provider="model", secrets={"token": ["t"]}, actor="tests")
