@@ -26,11 +26,13 @@ demo: $(RUNTIME) ## Show the whole thing running (ONCE=1: check each row's outco
 run: $(RUNTIME) ## Migrate, then keep web (PORT), worker and scheduler running
 	@exec $(BIN)/python -m config.run
 
+# At once, one core each: what SQLite's part says is kept back and shown at the end.
 test: $(DEV) ## All tests, on SQLite and on a real PostgreSQL and Redis
-	@status=0; \
-	FIRSTVALUE_TEST_BACKEND=sqlite $(PYTEST) || status=1; \
+	@log=$$(mktemp); trap 'rm -f "$$log"' EXIT; trap 'kill "$$embedded"; exit 130' INT TERM; status=0; \
+	FIRSTVALUE_TEST_BACKEND=sqlite $(PYTEST) > "$$log" 2>&1 & embedded=$$!; \
 	FIRSTVALUE_TEST_BACKEND=postgres $(PYTEST) || status=1; \
-	exit $$status
+	wait "$$embedded" || status=1; \
+	cat "$$log"; exit $$status
 
 test-fast: $(DEV) ## The tests on SQLite, without browser and worker processes
 	@FIRSTVALUE_TEST_BACKEND=sqlite $(PYTEST) -m "not browser and not processes"
