@@ -34,7 +34,7 @@ def advance(run: OnboardingTransaction, *, inline: bool = False) -> Step | None:
     steps = list(run.steps.all())
     done = _done(steps)
     # Where a step between the two was skipped, only this keeps one from beginning before what it needs is there.
-    lacking = {step.uses for step in steps if step.key not in done}
+    lacking = {step.uses for step in steps} - {step.uses for step in steps if step.key in done}
     ready = [
         step
         for step in steps

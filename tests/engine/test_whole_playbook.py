@@ -1,6 +1,7 @@
 """The built-in playbook from the payment to the kickoff: every step once, whatever is lost or repeated."""
 
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from integrations.connections import set_connection
 from integrations.models import Connection
 from integrations.sandbox.control import SandboxControl
 from onboarding import services
+from onboarding.engine.playbook import playbooks
 from onboarding.models import Attempt, ImplementationOwner, ObjectMapping, OnboardingTransaction
 from onboarding.words import Category, RunEventType, Status, StepState, WaitsFor
 from tests.conftest import Drain
@@ -288,3 +290,22 @@ def test_a_skipped_step_between_them_lets_none_begin_before_what_it_needs(
     services.retry_step(step_of(run, "delivery.project").pk, actor="kim")
     drain()
     assert status_of(run) == Status.READY_FOR_KICKOFF, shown(run)
+
+
+def test_what_is_done_again_later_holds_nobody_up_that_needs_it(
+    accept: Accept, drain: Drain, settings: Any, tmp_path: Path
+) -> None:
+    head, later = 'name = "standard"\nversion = "1"\nowner = "tests"\n', 'after = ["contact"]\n'
+    steps = [
+        ("first", "crm.account", ""),
+        ("contact", "crm.contact", 'after = ["first"]\n'),
+        ("last", "crm.account", later),
+    ]
+    (tmp_path / "playbooks").mkdir()
+    texts = [f'[[steps]]\nkey = "{key}"\nuses = "{uses}"\n{after}' for key, uses, after in steps]
+    (tmp_path / "playbooks" / "standard.toml").write_text(head + "".join(texts))
+    settings.CONFIG_DIR = tmp_path
+    playbooks.cache_clear()
+    run = accept()
+    drain()
+    assert status_of(run) == Status.COMPLETE, shown(run)
