@@ -13,6 +13,7 @@ from integrations import clock
 from integrations.errors import DeadlinePassed, ProviderError
 from integrations.models import ApiCall, Connection
 from integrations.redact import redact, redact_text
+from integrations.words import vendor_name
 
 log = logging.getLogger(__name__)
 _reads: ContextVar[list[ApiCall] | None] = ContextVar("reads", default=None)
@@ -62,7 +63,7 @@ class Outbound:
 
     @property
     def _vendor(self) -> str:
-        return self.connection.provider.capitalize()
+        return vendor_name(self.connection.provider)
 
     def _refuse_in_transaction(self) -> None:
         """Raises ``RuntimeError`` inside a database transaction: a vendor's slowness must never hold our locks."""

@@ -7,7 +7,7 @@ without a limit writes nothing.
 from datetime import datetime, timedelta
 
 from django.db import transaction
-from django.db.models import BooleanField, Case, F, Q, QuerySet, Value, When
+from django.db.models import BooleanField, Case, F, Q, Value, When
 from django.db.models.functions import Coalesce
 
 from integrations import clock
@@ -35,11 +35,14 @@ def acquire(connection: Connection, holder: str, until: datetime) -> bool:
     # One that has run out may have been counted as free by others: its holder comes anew.
     if slots.filter(holder=holder, leased_until__gte=now).update(leased_until=until):
         return True
-    open_below = _open(limit, list(_held(slots, now).values_list("number", flat=True)))
-    free = Q(holder="") | Q(leased_until__lt=now)
-    _make_rows(connection, limit)
-    for pk in slots.filter(free, number__lt=open_below).order_by("number").values_list("pk", flat=True):
-        if slots.filter(free, pk=pk).update(holder=holder, leased_until=until):
+    free = _free(now)
+    is_free = dict(slots.annotate(is_free=Case(When(free, then=True), default=False)).values_list("number", "is_free"))
+    if missing := set(range(limit)) - is_free.keys():
+        rows = [ConnectionSlot(connection=connection, number=number) for number in sorted(missing)]
+        ConnectionSlot.objects.bulk_create(rows, ignore_conflicts=True)
+    held = [number for number, one in is_free.items() if not one]
+    for number in range(_open(limit, held)):
+        if number not in held and slots.filter(free, number=number).update(holder=holder, leased_until=until):
             return True
     return False
 
@@ -58,11 +61,11 @@ def places(connection: Connection) -> int | None:
     if connection.limit is None:
         return None
     slots = ConnectionSlot.objects.filter(connection=connection)
-    return max(0, connection.limit - _held(slots, clock.now()).count())
+    return max(0, connection.limit - slots.exclude(_free(clock.now())).count())
 
 
-def _held(slots: QuerySet[ConnectionSlot], now: datetime) -> QuerySet[ConnectionSlot]:
-    return slots.exclude(holder="").exclude(leased_until__lt=now)
+def _free(now: datetime) -> Q:
+    return Q(holder="") | Q(leased_until__lt=now)
 
 
 def release(connection_id: int, holder: str) -> None:
@@ -121,10 +124,3 @@ def after_success(now: datetime) -> dict[str, Case]:
             When(ramping=False, then=False), When(last, then=False), default=True, output_field=BooleanField()
         ),
     }
-
-
-def _make_rows(connection: Connection, limit: int) -> None:
-    there = set(ConnectionSlot.objects.filter(connection=connection, number__lt=limit).values_list("number", flat=True))
-    missing = [ConnectionSlot(connection=connection, number=number) for number in range(limit) if number not in there]
-    if missing:
-        ConnectionSlot.objects.bulk_create(missing, ignore_conflicts=True)

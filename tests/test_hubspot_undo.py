@@ -66,9 +66,9 @@ def test_undo_under_the_dated_prefix(hubspot, sandbox, made):
 @pytest.mark.parametrize(
     ("status", "kind", "words"),
     [
-        (403, Kind.FORBIDDEN, "Hubspot does not allow this: This app hasn't been granted all required scopes"),
-        (409, Kind.CONFLICT, "Hubspot says that this conflicts with what it has: Something went wrong"),
-        (422, Kind.INVALID, "Hubspot did not accept the request: Something went wrong"),
+        (403, Kind.FORBIDDEN, "HubSpot does not allow this: This app hasn't been granted all required scopes"),
+        (409, Kind.CONFLICT, "HubSpot says that this conflicts with what it has: Something went wrong"),
+        (422, Kind.INVALID, "HubSpot did not accept the request: Something went wrong"),
     ],
 )
 def test_a_refused_undo_says_what_stays_and_why(hubspot, sandbox, made, status, kind, words):

@@ -16,9 +16,7 @@ from integrations import clock
 from onboarding import services
 from onboarding.api.authentication import OPERATORS, SENDERS, caller
 from onboarding.api.openapi import responses
-from onboarding.api.problems import Conflict, Invalid
 from onboarding.models import OnboardingTransaction
-from onboarding.services import Refused
 from onboarding.words import RunEventType
 
 Do = Callable[[int, str, dict[str, Any]], None]
@@ -30,16 +28,9 @@ class RunAction(Representation):
     do: Do
 
     def post(self, request: Request, onboarding_transaction_id: str) -> Response:
-        body = self.get_serializer(data=request.data or {})
-        body.is_valid(raise_exception=True)
+        body = self.body(request)
         run = get_object_or_404(OnboardingTransaction, onboarding_transaction_id=onboarding_transaction_id)
-        try:
-            self.do(run.pk, caller(request).actor, body.validated_data)
-        except Refused as refusal:
-            if refusal.problems:
-                named = [{"path": problem.path, "detail": problem.reason} for problem in refusal.problems]
-                raise Invalid(named, str(refusal)) from None
-            raise Conflict(str(refusal)) from None
+        self.do(run.pk, caller(request).actor, body)
         return Response(self.detail(onboarding_transaction_id))
 
 

@@ -19,9 +19,8 @@ from exceptions_queue.api.serializers import TicketSerializer
 from exceptions_queue.models import Ticket, tries_counted
 from onboarding.api.authentication import OPERATORS, READERS, caller
 from onboarding.api.openapi import responses
-from onboarding.api.problems import Conflict, Invalid
+from onboarding.api.problems import Invalid
 from onboarding.api.views import ApiView
-from onboarding.services import Refused
 
 TAGS = ["Exceptions"]
 
@@ -105,10 +104,7 @@ class TicketPreview(TicketView):
         if name not in PREVIEWED:
             raise Invalid([{"path": "action", "detail": f"must be one of {', '.join(PREVIEWED)}"}])
         ticket = get_object_or_404(Ticket.objects.select_related("transaction", "step"), pk=pk)
-        try:
-            effects = actions.preview(ticket, name, from_step=request.query_params.get("from_step", ""))
-        except Refused as refusal:
-            raise Conflict(str(refusal)) from None
+        effects = actions.preview(ticket, name, from_step=request.query_params.get("from_step", ""))
         return Response([dict(EffectSerializer(effect).data) for effect in effects])
 
 
@@ -119,17 +115,11 @@ class TicketAction(TicketView):
     scopes = {"POST": OPERATORS}
 
     def post(self, request: Request, pk: int) -> Response:
-        body = self.get_serializer(data=request.data or {})
-        body.is_valid(raise_exception=True)
+        body = self.prepared(pk, self.body(request))
         try:
-            actions.perform(pk, self.action, Actor(caller(request).actor), **self.prepared(pk, body.validated_data))
+            actions.perform(pk, self.action, Actor(caller(request).actor), **body)
         except actions.NotAllowed as refusal:
             raise PermissionDenied(str(refusal)) from None
-        except Refused as refusal:
-            if refusal.problems:
-                named = [{"path": problem.path, "detail": problem.reason} for problem in refusal.problems]
-                raise Invalid(named, str(refusal)) from None
-            raise Conflict(str(refusal)) from None
         return self.shown(pk)
 
     def prepared(self, pk: int, data: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002

@@ -21,6 +21,7 @@ from rest_framework.exceptions import APIException, MethodNotAllowed, Throttled,
 from rest_framework.response import Response
 
 from integrations.problems import CONTENT_TYPE, document, problem
+from onboarding.services import Refused
 
 API_PATHS = ("/api/", "/webhooks/", "/healthz", "/readyz")
 RETRY_SECONDS = 2
@@ -72,6 +73,11 @@ def problem_handler(error: Exception, context: dict[str, Any]) -> Response | Non
             # A value that fits the rules and not its column: the sender can mend it, and we should hear of it.
             log.error("The database refused a value.", exc_info=error)
             return _answer(400, "A value is too long or out of range.")
+        case Refused(problems=[]):
+            return _answer(409, str(error))
+        case Refused():
+            named = [{"path": each.path, "detail": each.reason} for each in error.problems[:MOST_ERRORS]]
+            return _answer(400, str(error), errors=named)
         case Invalid():
             return _answer(400, str(error.detail), errors=error.errors)
         case ValidationError():

@@ -57,6 +57,13 @@ class ApiView(GenericAPIView[Any]):
         filters = getattr(self, "filterset_class", None)
         return PAGING | frozenset(filters.base_filters) if filters else frozenset()
 
+    def body(self, request: Request) -> dict[str, Any]:
+        """The request's body as ``serializer_class`` takes it. Raises DRF's ``ValidationError``."""
+        given = self.get_serializer(data=request.data or {})
+        given.is_valid(raise_exception=True)
+        data: dict[str, Any] = given.validated_data
+        return data
+
     def _typed(self) -> list[str]:
         """The filters that take more than free text: an empty value of theirs is a wrong one."""
         filters = getattr(self, "filterset_class", None)

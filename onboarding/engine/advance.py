@@ -7,7 +7,7 @@ from integrations.connections import default_connections
 from onboarding import audit
 from onboarding.engine import dispatch
 from onboarding.engine.dispatch import hint_step
-from onboarding.engine.facts import digest_of, facts_of
+from onboarding.engine.upkeep import is_out_of_date
 from onboarding.models import OnboardingTransaction, Step
 from onboarding.signals import run_provisioned
 from onboarding.steps.base import UpdateHandler
@@ -125,7 +125,7 @@ def follow(run: OnboardingTransaction, steps: list[Step] | None = None) -> None:
         put_off = bool(run.held_at) and step.state == StepState.PENDING and step.due_at is None
         if not (step.state == StepState.SUCCEEDED or (put_off and _has_target(run, handler))):
             continue
-        if digest_of(handler.params(facts_of(run, step))) != step.written:
+        if is_out_of_date(run, step):
             step.reopen()
             make_due(step, clock.now())
             step.save()

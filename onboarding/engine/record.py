@@ -20,7 +20,7 @@ from onboarding.engine import entry, policy, rollback
 from onboarding.engine.advance import advance
 from onboarding.engine.claims import Claim, claim_locked, may_be_done
 from onboarding.engine.dispatch import hint_step
-from onboarding.engine.facts import digest_of, facts_of, item_after, mappings_of
+from onboarding.engine.facts import facts_of, item_after, mappings_of
 from onboarding.engine.locks import changing, lock_run, lock_run_of, retried
 from onboarding.engine.mapping import is_as_asked, map_made
 from onboarding.engine.outcomes import (
@@ -35,7 +35,7 @@ from onboarding.engine.outcomes import (
     Waiting,
     Written,
 )
-from onboarding.engine.upkeep import lagging
+from onboarding.engine.upkeep import is_out_of_date, lagging
 from onboarding.models import (
     Attempt,
     Intent,
@@ -50,7 +50,7 @@ from onboarding.payload.schema import get, with_value
 from onboarding.payload.snapshots import write_snapshot
 from onboarding.signals import kickoff_scheduled, step_blocked, step_retrying, step_unblocked
 from onboarding.sla import p1_at_risk_from
-from onboarding.steps.base import EnsureHandler, StepHandler, UpdateHandler
+from onboarding.steps.base import EnsureHandler, StepHandler
 from onboarding.steps.registry import HANDLERS
 from onboarding.words import LEASED, Category, IntentState, RunEventType, StepState, WaitsFor
 
@@ -118,7 +118,7 @@ def _settle_pace(claim: Claim, outcome: Outcome) -> None:
 @retried
 def _record(claim: Claim, outcome: Outcome, *, inline: bool) -> Claim | None:
     with changing(lock_run, claim.run.pk) as run:
-        run.knows_as(claim.run)
+        run.adopt_snapshot(claim.run)
         step = Step.objects.select_related("connection").get(pk=claim.step.pk)
         if not _still_mine(run, step, claim, outcome):
             return None
@@ -163,7 +163,7 @@ def _claim_next(run: OnboardingTransaction, ready: Step) -> Claim | None:
 @retried
 def _keep(claim: Claim, outcome: Outcome, error: Exception) -> None:
     with changing(lock_run, claim.run.pk) as run:
-        run.knows_as(claim.run)
+        run.adopt_snapshot(claim.run)
         step = Step.objects.select_related("connection").get(pk=claim.step.pk)
         if not _still_mine(run, step, claim, outcome):
             return
@@ -208,7 +208,7 @@ def _apply(run: OnboardingTransaction, step: Step, claim: Claim, outcome: Outcom
             rollback.record_compensated(run, step, outcome, now)
         case Written(digest=digest):
             step.written = digest
-            if _has_moved(run, claim) and _is_out_of_date(run, step):
+            if _has_moved(run, claim) and is_out_of_date(run, step):
                 step.wait(waits_for=WaitsFor.NOTHING, due_at=now)
             else:
                 succeed(run, step, now)
@@ -312,11 +312,6 @@ def _lagging(run: OnboardingTransaction, step: Step) -> str | None:
     handler = HANDLERS[step.uses]
     assert isinstance(handler, EnsureHandler)  # noqa: S101  (as above)
     return lagging(handler, mappings_of(run, step), facts_of(run, step))
-
-
-def _is_out_of_date(run: OnboardingTransaction, step: Step) -> bool:
-    handler = HANDLERS[step.uses]
-    return isinstance(handler, UpdateHandler) and digest_of(handler.params(facts_of(run, step))) != step.written
 
 
 def await_people(step: Step, now: datetime) -> None:

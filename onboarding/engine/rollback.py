@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 
 from integrations import clock
 from integrations.errors import Kind, ProviderError
@@ -61,8 +61,6 @@ class Plan:
     run_pk: int
     doomed: tuple[Doomed, ...]
     force: bool = False
-    linked: frozenset[str] = frozenset()
-    """Ids of what the step only found: it stays, by whatever it is met again."""
 
 
 @dataclass(frozen=True)
@@ -167,37 +165,33 @@ def prepare(run: OnboardingTransaction, step: Step, now: datetime) -> Plan | Oth
         if not _take_turn(step, mapping):
             return OthersTurn(now + TURN_WAIT)
     doubts = list(step.intents.filter(state__in=UNSETTLED))
-    for intent in doubts:
+    for intent in doubts if handler.shared else ():
         then = named_then(run, handler, facts, intent.item, intent.reference) or facts
-        if handler.shared and (holder := _holder(step, handler, then, now)):
+        if holder := _holder(step, handler, then, now):
             return OthersTurn(now + TURN_WAIT, holder)
-    mapped = list(step.mappings.all())
-    known = {mapping.item for mapping in mapped}
-    linked = frozenset(mapping.external_id for mapping in mapped if not mapping.created_by_us)
+    known = set(step.mappings.values_list("item", flat=True))
     doomed = [Doomed(mapping.item, mapping.external_id, mapping.changed_since) for mapping in mine]
     for intent in doubts:
         doomed += _unsettled(run, step, handler, facts, intent, known)
-    return Plan(run.pk, tuple(doomed), step.forced, linked)
+    return Plan(run.pk, tuple(doomed), step.forced)
 
 
 def is_used_elsewhere(mapping: ObjectMapping) -> bool:
     """Another run maps the object too, and not as one that gave way to another there: it stays."""
-    return _mapped_elsewhere(mapping.connection, mapping.kind, mapping.external_id, mapping.transaction_id)
-
-
-def _mapped_elsewhere(connection: Connection, kind: str, external_id: str, run_pk: int) -> bool:
-    return _mappings_of(connection, kind, external_id).exclude(transaction_id=run_pk).exists()
+    same = _mappings_of(mapping.connection, mapping.kind, mapping.external_id, mapping.transaction_id)
+    return same.exclude(transaction_id=mapping.transaction_id).exists()
 
 
 def _stays(connection: Connection, kind: str, external_id: str, run_pk: int) -> bool:
     """Another run maps the object, or this one only matched it: whatever led to it, also a person's word, it stays."""
-    return _mappings_of(connection, kind, external_id).exclude(transaction_id=run_pk, created_by_us=True).exists()
+    same = _mappings_of(connection, kind, external_id, run_pk)
+    return same.exclude(transaction_id=run_pk, created_by_us=True).exists()
 
 
-def _mappings_of(connection: Connection, kind: str, external_id: str) -> QuerySet[ObjectMapping]:
-    """All that stand for the object, but for those that gave way to another."""
+def _mappings_of(connection: Connection, kind: str, external_id: str, run_pk: int) -> QuerySet[ObjectMapping]:
+    """All that stand for the object; of other runs not those that gave way to another."""
     same = ObjectMapping.objects.filter(connection=connection, kind=kind, external_id=external_id)
-    return same.exclude(item__startswith=ObjectMapping.FORMER)
+    return same.filter(Q(transaction_id=run_pk) | ~Q(item__startswith=ObjectMapping.FORMER))
 
 
 def _holder(step: Step, handler: EnsureHandler, facts: Facts, now: datetime) -> int | None:
@@ -279,7 +273,7 @@ def compensate(plan: Plan, handler: EnsureHandler, connector: Connector) -> Outc
         settled = each if each.external_id else _settle(each, handler, connector)
         if isinstance(settled, Waiting | UnknownOutcome):
             return settled
-        if settled is None or (not each.external_id and settled.external_id in plan.linked):
+        if settled is None:
             continue
         if _stays(connector.connection, handler.kind, settled.external_id, plan.run_pk):
             done.append(TakenBack(each.item, settled.external_id, kept=True))

@@ -129,10 +129,10 @@ def _perform(current: Claim) -> Outcome:
             Kind.SERVER, f"The credentials could not be read ({type(error).__name__}).", ours=True
         ) from error
     with outbound.reads_together():
-        return _with(connector, current)
+        return _perform_with(connector, current)
 
 
-def _with(connector: Connector, current: Claim) -> Outcome:
+def _perform_with(connector: Connector, current: Claim) -> Outcome:
     if current.plan is not None and isinstance(current.handler, EnsureHandler):
         return compensate(current.plan, current.handler, connector)
     if isinstance(current.handler, EnsureHandler):

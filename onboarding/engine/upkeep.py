@@ -12,7 +12,7 @@ from typing import Any
 
 from onboarding.engine.facts import digest_of, facts_of, match_key_of
 from onboarding.models import Intent, ObjectMapping, OnboardingTransaction, Step
-from onboarding.steps.base import EnsureHandler, Facts
+from onboarding.steps.base import EnsureHandler, Facts, UpdateHandler
 from onboarding.steps.registry import HANDLERS
 from onboarding.words import IntentState
 
@@ -38,6 +38,12 @@ def update_of(handler: EnsureHandler, mapping: ObjectMapping, facts: Facts) -> d
     if not mapping.created_by_us:
         now = {name: value for name, value in now.items() if name not in handler.own_words}
     return handler.changes(mapping.state, now)
+
+
+def is_out_of_date(run: OnboardingTransaction, step: Step) -> bool:
+    """Whether an updating step would write something else now than it has written."""
+    handler = HANDLERS[step.uses]
+    return isinstance(handler, UpdateHandler) and digest_of(handler.params(facts_of(run, step))) != step.written
 
 
 def is_another(handler: EnsureHandler, mapping: ObjectMapping, facts: Facts) -> bool:

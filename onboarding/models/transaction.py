@@ -108,7 +108,7 @@ class OnboardingTransaction(models.Model):
             kept = self.__dict__["_snapshot"] = self.snapshots.get(version=self.snapshot_version)
         return kept
 
-    def knows_as(self, other: "OnboardingTransaction") -> None:
+    def adopt_snapshot(self, other: "OnboardingTransaction") -> None:
         """Spare reading a version that another instance of the same run has read."""
         if self.snapshot_version == other.snapshot_version and "_snapshot" in other.__dict__:
             self.__dict__["_snapshot"] = other.__dict__["_snapshot"]

@@ -229,7 +229,7 @@ def test_a_step_that_only_looks_closes_nothing(accept: Accept, sandbox: SandboxC
 
 
 def test_with_nothing_in_line_a_passing_probe_is_enough(hubspot: Connection, sandbox: SandboxControl) -> None:
-    error = breaker.ProviderError(breaker.Kind.SERVER, "Hubspot failed", 503)
+    error = breaker.ProviderError(breaker.Kind.SERVER, "HubSpot failed", 503)
     for number in range(5):
         breaker.failed(hubspot, subject=f"step:{number}", error=error)
     assert fresh(hubspot).breaker == Breaker.OPEN

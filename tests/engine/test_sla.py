@@ -251,7 +251,7 @@ def test_a_parked_runs_mail_names_the_connection(
     one_pass()
     assert Ticket.objects.count() == 1
     assert sorted(mail.to[0] for mail in mailoutbox) == ["engineer@firstvalue.example"] * len(runs)
-    assert all(Ticket.objects.get().message in mail.body and "Hubspot" in mail.body for mail in mailoutbox)
+    assert all(Ticket.objects.get().message in mail.body and "HubSpot" in mail.body for mail in mailoutbox)
     settled()
 
 

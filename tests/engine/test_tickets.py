@@ -333,6 +333,6 @@ def test_tickets_of_one_cause_have_one_fingerprint() -> None:
     def of(message: str, status: int = 500) -> str:
         return routing.fingerprint("crm", "crm.account", "server-error", status, message)
 
-    assert of("Hubspot failed: “Acme” (id 12)") == of("Hubspot failed: “Beta” (id 99)")
-    assert of("Hubspot failed") != of("Hubspot failed", 502)
-    assert of("Hubspot failed") != of("Hubspot did not answer in time")
+    assert of("HubSpot failed: “Acme” (id 12)") == of("HubSpot failed: “Beta” (id 99)")
+    assert of("HubSpot failed") != of("HubSpot failed", 502)
+    assert of("HubSpot failed") != of("HubSpot did not answer in time")
