@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
 
 import pytest
 
@@ -21,7 +20,7 @@ from tests.conftest import Drain
 from tests.engine.conftest import Accept, Settled, shown, status_of, step_of, ticket_of
 from tests.engine.test_changes import KIM, Tell, applied, complete, one, tell, writes
 from tests.engine.test_flow import created
-from tests.engine.test_rollback import BY, left, roll_back
+from tests.engine.test_rollback import BY, left, lose_a_worker, roll_back
 
 __all__ = ["complete", "tell", "writes"]  # fixtures
 pytestmark = pytest.mark.usefixtures("whole_playbook", "connections", "smtp")
@@ -77,28 +76,7 @@ def test_a_crash_at_any_compensation_of_a_changed_run_changes_nothing(
     drain()
     applied(tell(customer__primary_contact=KIM))
     drain()
-    hits, perform = 0, engine.perform
-
-    class Lost(BaseException):
-        pass
-
-    def crash(claim: Any) -> Any:
-        nonlocal hits
-        outcome = perform(claim)
-        hits += claim.plan is not None
-        if hits == moment:
-            raise Lost
-        return outcome
-
-    monkeypatch.setattr(engine, "perform", crash)
-    services.rollback(run.pk, **BY)
-    while run.steps.filter(due_at__isnull=False).exists() and hits < moment:
-        for step in run.steps.filter(due_at__isnull=False):
-            try:
-                engine.run_step(step.pk)
-            except Lost:
-                break
-    monkeypatch.undo()
+    lose_a_worker(run, moment, monkeypatch)
     drain()
     assert status_of(run) == Status.ROLLED_BACK, shown(run)
     assert left(sandbox) == {}

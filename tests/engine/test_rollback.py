@@ -111,22 +111,16 @@ def test_a_run_after_it_starts_afresh(accept: Accept, drain: Drain, sandbox: San
     assert left(sandbox)["companies"] == 1
 
 
-@pytest.mark.parametrize("moment", range(1, 14))
-def test_a_crash_at_any_compensation_changes_nothing(
-    accept: Accept, drain: Drain, sandbox: SandboxControl, monkeypatch: pytest.MonkeyPatch, moment: int
-) -> None:
-    """The worker is lost after the vendor took the object back and before we know it."""
-    run = accept(users=USERS)
-    drain()
-    hits = 0
-    perform_step = engine.perform
+def lose_a_worker(run: OnboardingTransaction, moment: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Roll back, up to where a worker is lost after the so-manieth compensation, before we know that it was done."""
+    hits, perform = 0, engine.perform
 
     class Lost(BaseException):
         pass
 
     def crash(claim: Any) -> Any:
         nonlocal hits
-        outcome = perform_step(claim)
+        outcome = perform(claim)
         hits += claim.plan is not None
         if hits == moment:
             raise Lost
@@ -141,6 +135,16 @@ def test_a_crash_at_any_compensation_changes_nothing(
             except Lost:
                 break
     monkeypatch.undo()
+
+
+@pytest.mark.parametrize("moment", range(1, 14))
+def test_a_crash_at_any_compensation_changes_nothing(
+    accept: Accept, drain: Drain, sandbox: SandboxControl, monkeypatch: pytest.MonkeyPatch, moment: int
+) -> None:
+    """The worker is lost after the vendor took the object back and before we know it."""
+    run = accept(users=USERS)
+    drain()
+    lose_a_worker(run, moment, monkeypatch)
     drain()
     assert status_of(run) == Status.ROLLED_BACK, shown(run)
     assert left(sandbox) == {}

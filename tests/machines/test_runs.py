@@ -1,24 +1,21 @@
 """Runs and their steps, in whatever order claims, answers, late answers, people and time may come."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import timedelta
 from functools import partial
 
 from django.conf import settings
 from django.db.models import Q
 from hypothesis import strategies as st
 from hypothesis.stateful import (
-    RuleBasedStateMachine,
     initialize,
-    invariant,
     precondition,
     rule,
     run_state_machine_as_test,
 )
 
 from exceptions_queue import sla
-from exceptions_queue.models import UNRESOLVED, SlaClock, Ticket
 from integrations import clock
 from integrations import connections as connection_services
 from integrations.models import Connection
@@ -28,37 +25,19 @@ from onboarding.engine import claims, sweep
 from onboarding.engine import run as engine
 from onboarding.engine.advance import follows_run, is_rewritten
 from onboarding.engine.claims import Claim
-from onboarding.engine.outcomes import Outcome
-from onboarding.engine.policy import ATTEMPTS_IN_ALL
 from onboarding.engine.record import record
 from onboarding.engine.rollback import SKEW
 from onboarding.intake import service
 from onboarding.models import ObjectMapping, OnboardingTransaction, Reservation, Step
-from onboarding.queues import QUEUES
 from onboarding.services import Refused
 from onboarding.steps.registry import HANDLERS
 from onboarding.words import LEASED, Category, RunEventType, Status, StepState, WaitsFor
 from tests.conftest import next_due
 from tests.machines.budget import budget
 from tests.machines.conftest import Afresh, payment
-from tests.machines.vendor import FAULTS, Fault, Thing, World
+from tests.machines.promises import BACK, GATE, OVER, PASSED, UNDER_WAY, Held, Promises, has_runs
+from tests.machines.vendor import FAULTS, Fault
 
-UNDER_WAY = (Status.PROVISIONING, Status.READY_FOR_KICKOFF)
-GATE = (Status.QUEUED, Status.AWAITING_DATA)
-LEGAL = {
-    Status.QUEUED: set(Status),
-    Status.AWAITING_DATA: set(Status) - {Status.QUEUED},
-    Status.PROVISIONING: set(Status) - set(GATE),
-    Status.READY_FOR_KICKOFF: set(Status) - set(GATE),
-    Status.COMPLETE: set(Status) - {*GATE, Status.CANCELLED},
-    Status.CANCELLED: {Status.CANCELLED, Status.ROLLING_BACK, Status.ROLLED_BACK},
-    Status.ROLLING_BACK: {Status.ROLLING_BACK, Status.ROLLED_BACK},
-    Status.ROLLED_BACK: {Status.ROLLED_BACK},
-}
-"""From where a run was before one rule to where it may be after it."""
-OVER = (Status.COMPLETE, Status.CANCELLED, Status.ROLLED_BACK)
-BACK = (Status.ROLLING_BACK, Status.ROLLED_BACK)
-PASSED = (StepState.SUCCEEDED, StepState.SKIPPED, StepState.COMPENSATED)
 MOST_RUNS = 3
 CUSTOMER = st.sampled_from("aab")
 PICK = st.integers(0, 40)
@@ -66,49 +45,7 @@ LOST = [fault for fault in FAULTS if fault.after]
 FAULT = st.one_of(st.none(), st.sampled_from(LOST), st.sampled_from(FAULTS))
 
 
-@dataclass
-class Held:
-    """A claim in some worker's hands: not performed yet, or with its outcome not recorded yet."""
-
-    claim: Claim
-    at: datetime
-    outcome: Outcome | None = None
-
-
-class Runs(RuleBasedStateMachine):
-    def __init__(self, afresh: Afresh) -> None:
-        super().__init__()
-        self.world: World = afresh()
-        self.held: list[Held] = []
-        # The model: what no later step of an example may contradict. ``refunded``: runs about which a person is to decide;
-        # ``left_to_people``: of which run what kind of object is a person's word; ``named``: ids linked in a rollback.
-        self.tokens: dict[int, int] = {}
-        self.leases: dict[int, datetime] = {}
-        self.status: dict[int, Status] = {}
-        self.done: dict[int, set[str]] = {}
-        self.on_hold: set[int] = set()
-        self.refunded: set[int] = set()
-        self.left_to_people: set[tuple[int, str]] = set()
-        self.named: set[str] = set()
-        self.seen_changed: set[str] = set()
-        self.undone: set[str] = set()
-        self.may_reopen: set[str] = set()
-        self.wanted_anew: set[tuple[str, str]] = set()
-        self.events = 0
-
-    # --- Choosing -------------------------------------------------------------------------------------------------------
-
-    def run_at(self, pick: int) -> OnboardingTransaction:
-        runs = list(OnboardingTransaction.objects.order_by("pk"))
-        return runs[pick % len(runs)]
-
-    def step_at(self, pick: int, **where: object) -> Step | None:
-        steps = list(Step.objects.filter(**where).select_related("transaction").order_by("pk"))
-        return steps[pick % len(steps)] if steps else None
-
-    def has_runs(self) -> bool:
-        return bool(self.status)
-
+class Runs(Promises):
     # --- Work -----------------------------------------------------------------------------------------------------------
 
     @initialize(
@@ -482,114 +419,6 @@ class Runs(RuleBasedStateMachine):
         self.world.credentials = True
         for connection in Connection.objects.exclude(breaker=Breaker.CLOSED):
             assert connection_services.close_after_probe(connection.pk, actor="kim").ok
-
-    # --- What must hold --------------------------------------------------------------------------------------------------
-
-    @invariant()
-    def holds(self) -> None:
-        assert self.world.broken == []
-        for run in OnboardingTransaction.objects.order_by("pk"):
-            self._check(run)
-        self.may_reopen = set()
-        mine = [
-            (held.claim.step.pk, held.claim.token)
-            for held in self.held
-            if Step.objects.filter(pk=held.claim.step.pk, token=held.claim.token, state=StepState.RUNNING).exists()
-        ]
-        assert len(mine) == len(set(mine)), "two hold one claim"
-        self._check_vendor()
-
-    def _check(self, run: OnboardingTransaction) -> None:
-        steps = list(run.steps.select_related("connection"))
-        status, was = Status(run.status), self.status[run.pk]
-        assert status in LEGAL[was], f"{was} became {status}"
-        done = {step.key for step in steps if step.state in PASSED}
-        if was not in BACK and status in BACK:
-            self.done[run.pk] = set()
-        lost = {step.key for step in steps if step.key in self.done[run.pk] - done and not is_rewritten(step)}
-        assert lost <= self.may_reopen, f"{lost} is not done any more"
-        assert bool(run.held_at) == (run.pk in self.on_hold)
-        self.status[run.pk], self.done[run.pk] = status, done
-        open_tickets = list(Ticket.objects.filter(transaction=run, status__in=UNRESOLVED))
-        assert all(ticket.queue in QUEUES for ticket in open_tickets)
-        covered = {ticket.step_id for ticket in open_tickets}
-        passed = {step.key for step in steps if step.is_done or is_rewritten(step)}
-        for step in steps:
-            needed = {other.key for other in steps if other.uses in HANDLERS[step.uses].needs}
-            self._check_step(run, step, waits=bool((set(step.after) | needed) - passed), covered=covered)
-        assert run.pk not in self.refunded or None in covered, f"{run} was refunded, and nobody is asked any more"
-        if status in GATE:
-            asked = None in covered
-            looked_up = any(step.due_at or step.lease_until or step.pk in covered for step in steps)
-            assert asked or looked_up or run.held_at, f"{run} waits at the gate, and nobody was asked"
-        if status in (Status.CANCELLED, Status.ROLLED_BACK):
-            assert not open_tickets or all(ticket.step and is_rewritten(ticket.step) for ticket in open_tickets)
-        if status == Status.COMPLETE:
-            assert all(step.is_done or is_rewritten(step) for step in steps)
-            assert not SlaClock.objects.filter(transaction=run, ended_at=None).exists()
-
-    def _check_step(self, run: OnboardingTransaction, step: Step, *, waits: bool, covered: set[int | None]) -> None:
-        """``waits``: for other steps of its run."""
-        name = f"{run} {step.key} ({run.status}, {step.state} {step.waits_for})"
-        assert step.attempts <= ATTEMPTS_IN_ALL, name
-        assert step.state in LEASED if step.lease_until else step.state != StepState.RUNNING, name
-        if step.state in PASSED:
-            assert step.due_at is None, f"{name} is done and due"
-            assert step.pk not in covered, f"{name} is done and has an open ticket"
-        if step.state == StepState.BLOCKED:
-            assert step.pk in covered, f"{name} has no open ticket"
-        if run.is_over and not is_rewritten(step):
-            assert step.state in PASSED, f"{name} is left in a run that is over"
-        if step.state in PASSED or run.held_at or (run.is_over and not is_rewritten(step)):
-            return
-        if waits and step.state == StepState.PENDING:
-            return
-        if step.state == StepState.COMPENSATING and self.builds_on(step):
-            return
-        alive = step.due_at or step.lease_until or step.state == StepState.BLOCKED
-        assert alive, f"{name} stalls silently"
-        if step.connection and step.connection.breaker == Breaker.OPEN:
-            parked = Ticket.objects.filter(connection=step.connection, status__in=UNRESOLVED)
-            assert parked.exists(), f"{name} is parked and nobody was told"
-
-    def _check_vendor(self) -> None:
-        for key, number in self.world.created.items():
-            if key in self.wanted_anew:
-                continue
-            assert number - self.world.gone[key] <= 1, f"{key} was made {number} times"
-        for external_id in self.world.undone.keys() - self.undone:
-            self._check_undone(*self.world.undone[external_id])
-        self.undone = set(self.world.undone)
-        undoers = {self.run_of(by) for _, by in self.world.undone.values()}
-        lost = ObjectMapping.objects.filter(external_id__in=self.world.undone).exclude(transaction__in=undoers)
-        assert not lost.exists(), f"{lost} is mapped by another run and was taken back"
-        for run in OnboardingTransaction.objects.filter(status=Status.ROLLED_BACK):
-            self._check_left(run)
-
-    def run_of(self, subject: str) -> int:
-        return int(Step.objects.values_list("transaction", flat=True).get(pk=subject.removeprefix("step:")))
-
-    def _check_undone(self, thing: Thing, by: str) -> None:
-        """Taken back was what this run had made, or what a person said that it had."""
-        name = f"{thing.kind} {thing.external_id} {thing.reference}"
-        step = Step.objects.get(pk=by.removeprefix("step:"))
-        if thing.external_id in self.named:
-            return
-        assert thing.maker, f"{name} was not ours"
-        # Who takes a turn over takes the doubt over too: the account that another run may have made is its own then.
-        assert thing.kind == "company" or self.run_of(thing.maker) == step.transaction_id, f"{name} is another run's"
-        assert thing.external_id not in self.seen_changed or step.forced, f"{name} was changed, and nobody was asked"
-
-    def _check_left(self, run: OnboardingTransaction) -> None:
-        """Nothing that it made is left, but for what cannot be undone, what others use, and what people decided on."""
-        for thing in self.world.things.values():
-            mine = thing.maker and self.run_of(thing.maker) == run.pk and thing.kind != "message"
-            if not mine or (run.pk, thing.kind) in self.left_to_people:
-                continue
-            used = ObjectMapping.objects.filter(external_id=thing.external_id).exclude(transaction=run)
-            assert used.exists(), (
-                f"{run} is rolled back and left the {thing.kind} {thing.external_id} {thing.reference}"
-            )
 
     # --- The end --------------------------------------------------------------------------------------------------------
 
