@@ -11,6 +11,7 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
+from config.startup import require_settings
 from config.supervisor import Child, Supervisor
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
@@ -151,14 +152,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--sandbox", action="store_true", help="also run the vendors' local stand-ins")
     options = parser.parse_args(arguments)
 
+    require_settings()
     from django.conf import settings
-    from django.core.exceptions import ImproperlyConfigured
 
-    try:
-        address = settings.PUBLIC_URL
-    except ImproperlyConfigured as error:
-        print(f"Not started: {error}", file=sys.stderr)
-        return 1
+    address = settings.PUBLIC_URL
     if busy := busy_ports(sandbox=options.sandbox):
         print("\n".join(busy), file=sys.stderr)
         return 2

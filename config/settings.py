@@ -14,6 +14,7 @@ from environs import Env
 
 from config import embedded
 from config.filesystem_broker import transport_options
+from config.startup import checked_scheme
 
 env = Env()
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -130,7 +131,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # --- Broker: a message is a hint, truth is in the database ----------------------------------------------------------------
 
-REDIS_URL = env.str("REDIS_URL", "")
+REDIS_URL = checked_scheme("REDIS_URL", env.str("REDIS_URL", ""), ("redis", "rediss", "redis+socket"))
 WORKER_CONCURRENCY = env.int("WORKER_CONCURRENCY", 16)
 SWEEP_SECONDS = env.float("SWEEP_SECONDS", 2.0)
 BROKER_PUBLISH = env.bool("BROKER_PUBLISH", True)
@@ -196,7 +197,8 @@ SANDBOX_URL = env.str("SANDBOX_URL", "").rstrip("/")
 
 DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", "firstvalue@localhost")
 SERVER_EMAIL = DEFAULT_FROM_EMAIL
-if email_url := env.str("EMAIL_URL", ""):
+_MAIL_SCHEMES = ("smtp", "submission", "submit", "smtps", "file", "console", "memory", "dummy")
+if email_url := checked_scheme("EMAIL_URL", env.str("EMAIL_URL", ""), _MAIL_SCHEMES):
     vars().update(env.dj_email_url("EMAIL_URL", email_url))
 else:
     EMAIL_BACKEND = "django.core.mail.backends.filebased.EmailBackend"

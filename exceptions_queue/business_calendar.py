@@ -7,7 +7,6 @@ lies between is counted as it really passes: a shift over the autumn change is a
 import hashlib
 import json
 import re
-import tomllib
 from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,6 +18,9 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from django.conf import settings
+
+from integrations import config_files
+from integrations.config_files import nearest
 
 BUILT_IN = Path(__file__).resolve().parent / "calendar.toml"
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
@@ -116,15 +118,17 @@ def configured() -> Calendar:
 def load(path: Path) -> Calendar:
     """Raises ``CalendarInvalid``."""
     try:
-        return parse(tomllib.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, CalendarInvalid) as error:
-        raise CalendarInvalid(f"{path}: {error}") from None
+        return parse(config_files.read(path))
+    except config_files.FileInvalid as error:
+        raise CalendarInvalid(str(error)) from None
+    except CalendarInvalid as error:
+        raise CalendarInvalid(f"{path.name}: {error}") from None
 
 
 def parse(content: dict[str, Any]) -> Calendar:
     """A calendar from what its file says. Raises ``CalendarInvalid`` naming the key."""
     if unknown := sorted(set(content) - {"zone", "hours", "holidays"}):
-        raise CalendarInvalid(f"{unknown[0]} is not known; there are zone, hours and holidays")
+        raise CalendarInvalid(f"{unknown[0]} is not known here{nearest(unknown[0], ['zone', 'hours', 'holidays'])}")
     return Calendar(_zone(content.get("zone")), _week(content.get("hours")), _holidays(content.get("holidays", [])))
 
 
@@ -132,14 +136,14 @@ def _zone(name: Any) -> str:
     try:
         return ZoneInfo(name).key
     except (KeyError, ValueError, TypeError, AttributeError, OSError):
-        raise CalendarInvalid(f'zone must be an IANA time zone such as "Europe/Berlin", not {name!r}') from None
+        raise CalendarInvalid(f'zone must be an IANA time zone such as "Europe/Berlin", not {_shown(name)}') from None
 
 
 def _week(hours: Any) -> tuple[tuple[Interval, ...], ...]:
     if not isinstance(hours, dict):
         raise CalendarInvalid('hours must be a table such as monday = ["09:00-17:00"]')
     if unknown := sorted(set(hours) - set(WEEKDAYS)):
-        raise CalendarInvalid(f"hours.{unknown[0]} is not a weekday; they are {', '.join(WEEKDAYS)}")
+        raise CalendarInvalid(f"hours.{unknown[0]} is not a weekday{nearest(unknown[0], WEEKDAYS)}")
     week = tuple(_intervals(name, hours.get(name, [])) for name in WEEKDAYS)
     if not any(week):
         raise CalendarInvalid("hours must have at least one interval in the week")
@@ -159,11 +163,11 @@ def _intervals(weekday: str, texts: Any) -> tuple[Interval, ...]:
 def _interval(weekday: str, text: Any) -> Interval:
     found = INTERVAL.fullmatch(text) if isinstance(text, str) else None
     if not found:
-        raise CalendarInvalid(f'hours.{weekday}: {text!r} must be like "09:00-17:00"')
+        raise CalendarInvalid(f'hours.{weekday}: {_shown(text)} must be like "09:00-17:00"')
     first_hour, first_minute, last_hour, last_minute = map(int, found.groups())
     opens, closes = first_hour * 60 + first_minute, last_hour * 60 + last_minute
     if not opens < closes <= MIDNIGHT:
-        raise CalendarInvalid(f"hours.{weekday}: {text!r} must end after it begins, at 24:00 at the latest")
+        raise CalendarInvalid(f"hours.{weekday}: {_shown(text)} must end after it begins, at 24:00 at the latest")
     return opens, closes
 
 
@@ -172,5 +176,9 @@ def _holidays(days: Any) -> frozenset[date]:
         raise CalendarInvalid("holidays must be a list of dates such as [2026-12-25]")
     for day in days:
         if not isinstance(day, date) or isinstance(day, datetime):
-            raise CalendarInvalid(f"holidays: {day!r} must be a date such as 2026-12-25, without quotes")
+            raise CalendarInvalid(f"holidays: {_shown(day)} must be a date such as 2026-12-25, without quotes")
     return frozenset(days)
+
+
+def _shown(value: Any) -> str:
+    return f"“{value}”" if isinstance(value, str) else "nothing" if value is None else str(value)

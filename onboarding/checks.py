@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django.conf import settings
 from django.core.checks import CheckMessage, Error, register
 
 from integrations.providers.http_mapping import MappingError, mappings
@@ -11,12 +12,22 @@ from onboarding.steps import http
 
 
 @register
+def the_folder_of_a_companys_own_files_is_there(**_: Any) -> list[CheckMessage]:
+    """Without it everything in it would silently not count."""
+    folder = settings.CONFIG_DIR
+    if folder and not folder.is_dir():
+        what = "is not a folder" if folder.exists() else "does not exist"
+        return [Error(f"CONFIG_DIR: {folder} {what}.", hint="Make it, or unset CONFIG_DIR.", id="onboarding.E005")]
+    return []
+
+
+@register
 def playbooks_are_sound(**_: Any) -> list[CheckMessage]:
     try:
         if not playbooks():
             return [Error("There is no playbook.", id="onboarding.E002")]
     except PlaybookError as error:
-        return [Error(str(error), id="onboarding.E001")]
+        return [Error(message, id="onboarding.E001") for message in error.each]
     return []
 
 

@@ -271,4 +271,11 @@ def _facts(run: OnboardingTransaction, *, may_see: bool) -> list[tuple[str, Any]
         *((each.get_milestone_display(), looks.clock_sla(each, named=False).html) for each in run.clocks.all()),
         ("Implementation owner", run.implementation_owner_id or "—"),
         ("Playbook", str(run.playbook) if run.playbook else "—"),
+        *((("Why this playbook", reason),) if (reason := _why_this_playbook(run)) else ()),
     ]
+
+
+def _why_this_playbook(run: OnboardingTransaction) -> str:
+    """As it was chosen; empty before that."""
+    entry = run.audit.filter(name="onboarding.run.provisioning").order_by("-pk").first()
+    return str(entry.data.get("reason", "")) if entry else ""

@@ -4,7 +4,6 @@ Files stand in ``CONFIG_DIR/providers/`` beside the built-in ones, and win over 
 with a file is found when it is read, with the file's name and the key; ``docs/provider-example.toml`` shows every key.
 """
 
-import tomllib
 from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
@@ -14,6 +13,8 @@ import pydantic
 from django.conf import settings
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from integrations import config_files
+from integrations.config_files import worded
 from integrations.errors import Kind
 from integrations.providers import mapping_checks as checks
 from integrations.providers import templates
@@ -31,18 +32,17 @@ MEANINGS = {
     "validation-error": Kind.INVALID,
 }
 
-Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,31}$")]
+Name = Annotated[
+    str,
+    worded(r"[a-z][a-z0-9_-]{0,31}", "1 to 32 lower-case letters, digits, hyphens and underscores, a letter first"),
+]
 AnswerPath = Annotated[str, AfterValidator(templates.check_answer_path)]
 Status = Annotated[int, Field(ge=200, le=599)]
 Plain = str | int | float | bool
 
 
-class MappingError(Exception):
+class MappingError(config_files.FileInvalid):
     """Mapping files that cannot be used; each message names the file and the key."""
-
-    def __init__(self, each: Iterable[str]) -> None:
-        self.each = list(each)
-        super().__init__("; ".join(self.each))
 
 
 class _Strict(BaseModel):
@@ -178,8 +178,8 @@ class Object(_Strict):
 
 class Auth(_Strict):
     style: Literal["bearer", "header", "basic"] = "bearer"
-    header: Annotated[str, Field(pattern=r"^[A-Za-z0-9-]{1,64}$")] = "Authorization"
-    prefix: Annotated[str, Field(pattern=r"^[ -~]{0,32}$")] = ""
+    header: Annotated[str, worded(r"[A-Za-z0-9-]{1,64}", "a header's name such as X-Api-Key")] = "Authorization"
+    prefix: Annotated[str, worded(r"[ -~]{0,32}", "at most 32 printable ASCII characters")] = ""
     user_option: str = ""
     """Of ``basic``: the connection option that holds the user's name; the token is the password."""
 
@@ -188,7 +188,9 @@ class VendorMapping(_Strict):
     """One vendor. ``file`` is where it was read from."""
 
     file: str
-    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,31}$")]
+    name: Annotated[
+        str, worded(r"[a-z][a-z0-9-]{0,31}", "1 to 32 lower-case letters, digits and hyphens, a letter first")
+    ]
     system: System
     hosts: Annotated[tuple[str, ...], Field(min_length=1)]
     default_base_url: str = ""
@@ -209,20 +211,27 @@ class VendorMapping(_Strict):
 def load(path: Path) -> VendorMapping:
     """Read and check one file. Raises ``MappingError``."""
     try:
-        given = tomllib.loads(path.read_text())
+        given = config_files.read(path)
+    except config_files.FileInvalid as error:
+        raise MappingError(error.each) from None
+    try:
         made = VendorMapping.model_validate({**given, "file": path.name})
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise MappingError([f"{path.name}: {error}"]) from None
     except pydantic.ValidationError as error:
-        found = [(".".join(map(str, each["loc"])), each["msg"]) for each in error.errors(include_url=False)]
-        raise MappingError(_listed(path.name, found)) from None
-    if found := [*([("file", "is no key")] if "file" in given else []), *checks.problems(made)]:
+        raise MappingError(_listed(path.name, config_files.in_words(error, VendorMapping, given))) from None
+    found = [(config_files.key_of(_parts(key), given), message) for key, message in checks.problems(made)]
+    if "file" in given:
+        found.insert(0, ("file", "is not known here"))
+    if found:
         raise MappingError(_listed(path.name, found))
     return made
 
 
+def _parts(key: str) -> list[int | str]:
+    return [int(part) if part.isdigit() else part for part in key.split(".")]
+
+
 def _listed(file: str, found: Iterable[tuple[str, str]]) -> list[str]:
-    return [f"{file}: {key}: {message}" for key, message in found]
+    return [f"{file}: {f'{key}: ' if key else ''}{message}" for key, message in found]
 
 
 @cache

@@ -73,8 +73,8 @@ def _may_look_up(run: OnboardingTransaction) -> bool:
 
 
 def _start(run: OnboardingTransaction, *, actor: str) -> None:
-    playbook = playbooks.choose(run.payload)
-    if playbook is None:
+    choice = playbooks.choose(run.payload)
+    if choice is None:
         run_blocked.send(
             OnboardingTransaction,
             run=run,
@@ -83,13 +83,19 @@ def _start(run: OnboardingTransaction, *, actor: str) -> None:
             problems=[Problem("commercial.plan_sku", "no playbook serves it").as_dict()],
         )
         return
+    playbook = choice.playbook
     assignment.assign(run)
     run.start_provisioning(playbook=playbooks.pin(playbook))
     audit.record(
         run,
         "onboarding.run.provisioning",
         actor=actor,
-        data={"playbook": playbook.name, "version": playbook.version, "hash": playbook.content_hash},
+        data={
+            "playbook": playbook.name,
+            "version": playbook.version,
+            "hash": playbook.content_hash,
+            "reason": choice.reason,
+        },
     )
     for step in run.steps.filter(key=LOOKUP):
         if not step.is_done:

@@ -2,26 +2,39 @@
 
 import hashlib
 import json
-import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Annotated, Any, Self
 
 from django.conf import settings
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from integrations import config_files
+from integrations.config_files import nearest, worded
+from integrations.providers.http_mapping import MappingError, mappings
 from onboarding.models import PinnedPlaybook
 from onboarding.payload.schema import get
 from onboarding.queues import QUEUES
-from onboarding.steps import registry
+from onboarding.steps import http, registry
 
 BUILT_IN = Path(__file__).resolve().parent.parent / "playbooks"
-Key = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
+Key = Annotated[
+    str,
+    worded(
+        r"[a-z0-9][a-z0-9._-]{0,63}",
+        "1 to 64 lower-case letters, digits, dots, hyphens and underscores, beginning with a letter or digit",
+    ),
+]
+ANY = ""
+"""Stands for every plan, or segment, that no playbook names."""
 
 
-class PlaybookError(Exception):
-    """A playbook file that cannot be used; the message names the file and what is wrong."""
+class PlaybookError(config_files.FileInvalid):
+    """Playbook files that cannot be used; each message names the file and what is wrong."""
 
 
 class _Strict(BaseModel):
@@ -39,14 +52,20 @@ class StepSpec(_Strict):
 
     @model_validator(mode="after")
     def _is_known(self) -> Self:
+        if _is_undecided(self.uses):
+            return self
         if self.uses not in registry.HANDLERS:
-            raise ValueError(f"step {self.key} uses {self.uses}, which no handler is called")
+            raise ValueError(
+                f"step {self.key} uses {self.uses}, which no handler is called{nearest(self.uses, registry.HANDLERS)}"
+            )
         try:
             registry.HANDLERS[self.uses].check_options(self.options)
         except ValueError as error:
             raise ValueError(f"step {self.key}: {error}") from None
         if self.queue and self.queue not in QUEUES:
-            raise ValueError(f"step {self.key} names the queue {self.queue}, which does not exist")
+            raise ValueError(
+                f"step {self.key} names the queue {self.queue}, which does not exist{nearest(self.queue, QUEUES)}"
+            )
         return self
 
 
@@ -67,7 +86,9 @@ class Playbook(_Strict):
             raise ValueError(f"step {twice[0]} stands twice")
         for step in self.steps:
             if unknown := sorted(set(step.after) - set(keys)):
-                raise ValueError(f"step {step.key} comes after {unknown[0]}, which is not a step")
+                raise ValueError(
+                    f"step {step.key} comes after {unknown[0]}, which is not a step{nearest(unknown[0], keys)}"
+                )
         try:
             TopologicalSorter({step.key: step.after for step in self.steps}).prepare()
         except CycleError as error:
@@ -78,6 +99,8 @@ class Playbook(_Strict):
     def _needs_are_met(self) -> Self:
         """What a handler needs (a delivery project needs a CRM account) must be done before it."""
         for step in self.steps:
+            if _is_undecided(step.uses):
+                continue
             before = {spec.uses for spec in self.steps if spec.key in self.ancestors(step.key)}
             if lacking := sorted(set(registry.HANDLERS[step.uses].needs) - before):
                 raise ValueError(f"step {step.key} needs {lacking[0]} before it")
@@ -93,9 +116,19 @@ class Playbook(_Strict):
             queue.extend(new)
         return found
 
-    def serves(self, content: dict[str, Any]) -> bool:
-        plan, segment = get(content, "commercial.plan_sku"), get(content, "customer.segment")
-        return (not self.plans or plan in self.plans) and (not self.segments or segment in self.segments)
+    def serves(self, plan: str, segment: str) -> bool:
+        """Names are compared without regard to case and to spaces around them: people type them."""
+        return _holds(self.plans, plan) and _holds(self.segments, segment)
+
+    @property
+    def rank(self) -> int:
+        """Of two that serve a payload, the one that names more of plan and segment goes first."""
+        return bool(self.plans) + bool(self.segments)
+
+    @property
+    def scope(self) -> str:
+        """Whom it serves, in words."""
+        return _scope(self.plans, self.segments)
 
     @property
     def definition(self) -> dict[str, Any]:
@@ -107,37 +140,111 @@ class Playbook(_Strict):
         return hashlib.sha256(json.dumps(self.definition, sort_keys=True).encode()).hexdigest()
 
 
+@dataclass(frozen=True)
+class Choice:
+    """The playbook that serves a payload, and why it was this one, for people."""
+
+    playbook: Playbook
+    reason: str
+
+
 def load(path: Path) -> Playbook:
-    """Read and check one file. Raises ``PlaybookError``."""
+    """Read and check one file. Raises ``PlaybookError``, which says in the words of the file's author what is wrong."""
     try:
-        return Playbook.model_validate(tomllib.loads(path.read_text()))
-    except (OSError, tomllib.TOMLDecodeError) as error:
-        raise PlaybookError(f"{path.name}: {error}") from None
+        given = config_files.read(path)
+    except config_files.FileInvalid as error:
+        raise PlaybookError(error.each) from None
+    try:
+        return Playbook.model_validate(given)
     except ValidationError as error:
-        details = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'playbook'}: {e['msg']}" for e in error.errors())
-        raise PlaybookError(f"{path.name}: {details}") from None
+        found = config_files.in_words(error, Playbook, given)
+        raise PlaybookError([f"{path.name}: {f'{key}: ' if key else ''}{what}" for key, what in found]) from None
 
 
 @cache
 def playbooks() -> dict[str, Playbook]:
-    """All playbooks by name; a company's own (``CONFIG_DIR``) win over built-in ones. Raises ``PlaybookError``."""
+    """All playbooks by name; a company's own (``CONFIG_DIR``) win over built-in ones of their name.
+
+    Raises ``PlaybookError``, also where it would depend on chance which of two serves a customer.
+    """
     folders = [BUILT_IN, *([settings.CONFIG_DIR / "playbooks"] if settings.CONFIG_DIR else [])]
     found: dict[str, Playbook] = {}
+    files: dict[str, str] = {}
+    wrong: list[str] = []
     for folder in folders:
         names: dict[str, str] = {}
         for path in sorted(folder.glob("*.toml")):
-            playbook = load(path)
+            try:
+                playbook = load(path)
+            except PlaybookError as error:
+                wrong += error.each
+                continue
             if playbook.name in names:
-                raise PlaybookError(f"{path.name}: {names[playbook.name]} is called {playbook.name} too")
+                wrong.append(f"{path.name}: name: {names[playbook.name]} is called {playbook.name} too")
             names[playbook.name] = path.name
             found[playbook.name] = playbook
+            files[playbook.name] = f"{path.name} (built in)" if folder == BUILT_IN else path.name
+    if wrong := wrong or _ties(found.values(), files):
+        raise PlaybookError(wrong)
     return found
 
 
-def choose(content: dict[str, Any]) -> Playbook | None:
-    """The playbook that serves this payload: one that names the plan or segment goes before one that serves all."""
-    serving = [playbook for playbook in playbooks().values() if playbook.serves(content)]
-    return max(serving, key=lambda playbook: bool(playbook.plans) + bool(playbook.segments), default=None)
+def choose(content: dict[str, Any]) -> Choice | None:
+    """The playbook that serves this payload: one that names plan and segment goes before one that names less."""
+    plan, segment = (get(content, path) or "" for path in ("commercial.plan_sku", "customer.segment"))
+    serving = [playbook for playbook in playbooks().values() if playbook.serves(plan, segment)]
+    if not serving:
+        return None
+    chosen = max(serving, key=lambda playbook: playbook.rank)
+    reason = f"It serves {chosen.scope}."
+    would = [each for each in playbooks().values() if each.rank > chosen.rank and _holds(each.plans, plan)]
+    if not segment and would:
+        others = ", ".join(f"{each.name} (segment {_either(each.segments)})" for each in would)
+        reason += f" The payload names no segment; with one it might have been {others}."
+    return Choice(chosen, reason)
+
+
+def _ties(among: Iterable[Playbook], files: Mapping[str, str]) -> list[str]:
+    """Pairs of which neither goes before the other, where both serve some plan and segment and no better one does."""
+    books = list(among)
+    plans = [*sorted({plan.casefold() for book in books for plan in book.plans}), ANY]
+    segments = [*sorted({segment.casefold() for book in books for segment in book.segments}), ANY]
+    tied: dict[tuple[str, str], str] = {}
+    for plan, segment in product(plans, segments):
+        serving = [book for book in books if book.serves(plan, segment)]
+        best = [book for book in serving if book.rank == max(each.rank for each in serving)]
+        for first, second in pairwise(best):
+            tied.setdefault(
+                (first.name, second.name),
+                f"{files[second.name]}: serves {_scope([plan] if plan else [], [segment] if segment else [])}, and so does "
+                f"{files[first.name]}: name plans or segments so that one of them does, or call this one {first.name} "
+                "to replace that one",
+            )
+    return list(tied.values())
+
+
+def _holds(named: tuple[str, ...], value: str) -> bool:
+    return not named or value.strip().casefold() in {each.strip().casefold() for each in named}
+
+
+def _scope(plans: Sequence[str], segments: Sequence[str]) -> str:
+    of_plan = f"the plan {_either(plans)}" if plans else "every plan"
+    return f"{of_plan} and {f'the segment {_either(segments)}' if segments else 'every segment'}"
+
+
+def _either(names: Iterable[str]) -> str:
+    return " or ".join(f"“{name}”" for name in names)
+
+
+def _is_undecided(uses: str) -> bool:
+    """Whether the handler may stand in a mapping that is refused: that is said already, and nothing that follows from it."""
+    if not uses.startswith(http.PREFIX):
+        return False
+    try:
+        mappings()
+    except MappingError:
+        return True
+    return False
 
 
 def pin(playbook: Playbook) -> PinnedPlaybook:

@@ -1,12 +1,12 @@
 """Which plan and term was bought: price -> plan, from the admin, ``CONFIG_DIR/prices.toml`` and the built-in table."""
 
-import tomllib
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
 from django.conf import settings
 
+from integrations import config_files
 from onboarding.models import PlanPrice
 
 BUILT_IN = Path(__file__).resolve().parent.parent / "prices.toml"
@@ -44,11 +44,16 @@ def table() -> dict[str, tuple[str, str]]:
 @lru_cache(maxsize=4)
 def _read(path: Path, _version: int) -> dict[str, tuple[str, str]]:
     try:
-        prices = tomllib.loads(path.read_text(encoding="utf-8")).get("prices", {})
-    except (OSError, ValueError) as error:
-        raise PricesInvalid(f"{path}: {error}") from None
+        content = config_files.read(path)
+    except config_files.FileInvalid as error:
+        raise PricesInvalid(str(error)) from None
+    if unknown := sorted(set(content) - {"prices"}):
+        raise PricesInvalid(
+            f"{path.name}: {unknown[0]}: is not known here{config_files.nearest(unknown[0], ['prices'])}"
+        )
+    prices = content.get("prices", {})
     if not isinstance(prices, dict):
-        raise PricesInvalid(f"{path}: prices must be a table")
+        raise PricesInvalid(f"{path.name}: prices: must be a table")
     return {price_id: _entry(path, price_id, entry) for price_id, entry in prices.items()}
 
 
@@ -56,5 +61,8 @@ def _entry(path: Path, price_id: str, entry: object) -> tuple[str, str]:
     plan = entry.get("plan_sku") if isinstance(entry, dict) else None
     term = entry.get("term", "") if isinstance(entry, dict) else None
     if not isinstance(plan, str) or not plan or not isinstance(term, str):
-        raise PricesInvalid(f'{path}: {price_id} must be like {{ plan_sku = "pro", term = "annual" }}')
+        raise PricesInvalid(f'{path.name}: prices.{price_id}: must be like {{ plan_sku = "pro", term = "annual" }}')
+    if isinstance(entry, dict) and (unknown := sorted(set(entry) - {"plan_sku", "term"})):
+        near = config_files.nearest(unknown[0], ["plan_sku", "term"])
+        raise PricesInvalid(f"{path.name}: prices.{price_id}.{unknown[0]}: is not known here{near}")
     return plan, term

@@ -281,11 +281,11 @@ def _check_items(listed: Any, key: str) -> None:
     if not isinstance(listed, list) or not 1 <= len(listed) <= MOST_ITEMS:
         raise ValueError(f"must list 1 to {MOST_ITEMS} items")
     texts = [_identity(each, key) for each in listed]
-    for position, text in enumerate(texts):
+    for position, text in enumerate(texts, start=1):
         if not 1 <= len(text) <= LONGEST_ITEM:
             what = f"a {key}" if key else "a text"
             raise ValueError(f"item {position} needs {what} of 1 to {LONGEST_ITEM} characters")
-        if text in texts[:position]:
+        if text in texts[: position - 1]:
             raise ValueError(f"the item “{text}” stands twice")
 
 

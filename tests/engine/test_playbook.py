@@ -52,7 +52,10 @@ def test_a_sound_file_is_read(tmp_path: Path) -> None:
         ([ACCOUNT, PROJECT.replace('after = ["account"]\n', "")], "step project needs crm.account before it"),
         ([PROJECT.replace('after = ["account"]\n', "")], "step project needs crm.account before it"),
         ([ACCOUNT + 'queue = "nobody"\n'], "names the queue nobody, which does not exist"),
-        ([ACCOUNT + 'colour = "red"\n'], "colour: Extra inputs are not permitted"),
+        (
+            [ACCOUNT + 'colour = "red"\n'],
+            "steps #1 (account).colour: is not known here; known are after, key, queue, uses, with",
+        ),
         (["steps = []\n"], "steps: "),
         (["nonsense"], "mine.toml: "),
     ],
@@ -81,7 +84,7 @@ def test_two_files_of_one_name_are_refused(tmp_path: Path, settings: Any) -> Non
     settings.CONFIG_DIR = tmp_path
     write(tmp_path / "playbooks", ACCOUNT)
     write(tmp_path / "playbooks", ACCOUNT, file="other.toml")
-    with pytest.raises(PlaybookError, match=r"mine\.toml is called mine too"):
+    with pytest.raises(PlaybookError, match=r"other\.toml: name: mine\.toml is called mine too"):
         playbooks()
 
 
@@ -89,9 +92,9 @@ def test_the_one_that_names_the_plan_goes_before_the_one_for_all(tmp_path: Path,
     settings.CONFIG_DIR = tmp_path
     write(tmp_path / "playbooks", 'plans = ["pro"]', ACCOUNT)
     assert (chosen := choose({"commercial": {"plan_sku": "pro"}})) is not None
-    assert chosen.name == "mine"
+    assert chosen.playbook.name == "mine"
     assert (other := choose({"commercial": {"plan_sku": "basic"}})) is not None
-    assert other.name == "standard"
+    assert other.playbook.name == "standard"
 
 
 def test_a_changed_file_pins_a_new_row(db: None, tmp_path: Path) -> None:
@@ -106,3 +109,22 @@ def test_each_handler_is_used_by_its_own_name() -> None:
     assert all(name == handler.name for name, handler in playbook.registry.HANDLERS.items())
     with pytest.raises(ValueError, match=r"two step handlers are called crm\.account"):
         playbook.registry.register(type(playbook.registry.HANDLERS["crm.account"]))
+
+
+@pytest.mark.parametrize("segment", ["Enterprise", "ENTERPRISE ", "enterprise"])
+def test_names_that_people_type_are_compared_without_regard_to_case(
+    tmp_path: Path, settings: Any, segment: str
+) -> None:
+    settings.CONFIG_DIR = tmp_path
+    write(tmp_path / "playbooks", 'segments = ["enterprise"]', ACCOUNT)
+    assert (chosen := choose({"customer": {"segment": segment}})) is not None
+    assert chosen.playbook.name == "mine"
+    assert chosen.reason == "It serves every plan and the segment “enterprise”."
+
+
+def test_a_missing_segment_is_named_where_it_decided_the_playbook(tmp_path: Path, settings: Any) -> None:
+    settings.CONFIG_DIR = tmp_path
+    write(tmp_path / "playbooks", 'segments = ["enterprise"]', ACCOUNT)
+    assert (chosen := choose({"customer": {"segment": ""}})) is not None
+    assert chosen.playbook.name == "standard"
+    assert "The payload names no segment; with one it might have been mine (segment “enterprise”)." in chosen.reason
