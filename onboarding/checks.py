@@ -8,7 +8,7 @@ from django.core.checks import CheckMessage, Error, register
 from integrations.providers.http_mapping import MappingError, mappings
 from onboarding.engine.playbook import PlaybookError, playbooks
 from onboarding.intake import prices
-from onboarding.steps import http
+from onboarding.steps import http, kickoff
 
 
 @register
@@ -52,3 +52,9 @@ def prices_are_sound(**_: Any) -> list[CheckMessage]:
     except prices.PricesInvalid as error:
         return [Error(str(error), id="onboarding.E003")]
     return []
+
+
+@register
+def the_welcome_mail_can_be_written(**_: Any) -> list[CheckMessage]:
+    """A template that fails would only show once a customer is to be written to."""
+    return [Error(message, id="onboarding.E006") for message in kickoff.welcome_problems()]

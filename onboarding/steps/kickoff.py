@@ -1,5 +1,6 @@
 """After provisioning: the kickoff, and the welcome."""
 
+import re
 from collections.abc import Mapping
 from datetime import date
 from typing import Any
@@ -9,10 +10,15 @@ from django.template.loader import render_to_string
 from integrations.providers.base import MatchKey
 from integrations.words import System
 from onboarding.models import ImplementationOwner
-from onboarding.payload.schema import is_date
-from onboarding.steps.base import Facts, RunHandler
+from onboarding.payload.schema import get, is_date
+from onboarding.steps import mail_texts
+from onboarding.steps.base import Content, Facts, RunHandler
 from onboarding.steps.registry import register
 from onboarding.words import RunEventType
+
+TEMPLATE = "onboarding/welcome.txt"
+SUBJECT = "Welcome, {customer}: your onboarding has begun"
+_IN_BRACES = re.compile(r"\{([^{}]*)\}")
 
 
 @register
@@ -73,6 +79,8 @@ class WelcomeMail(RunHandler):
         subject = options.get("subject", "")
         if not isinstance(subject, str) or "\n" in subject or "\r" in subject:
             raise ValueError("subject must be one line of text")
+        if wrong := sorted(set(_IN_BRACES.findall(subject)) - {"customer"}):
+            raise ValueError(f"subject: {{{wrong[0]}}} is not known; known is {{customer}}")
 
     def reference(self, facts: Facts) -> str:
         again = f"/{facts.round}" if facts.round else ""
@@ -82,24 +90,41 @@ class WelcomeMail(RunHandler):
         return []  # what was sent cannot be looked up
 
     def params(self, facts: Facts) -> dict[str, Any]:
-        name = facts.get("customer.primary_contact.name")
-        start = facts.get("kickoff.start_date")
-        told = {
-            "first_name": name.partition(" ")[0],
-            "customer": facts.get("customer.legal_name"),
-            "kickoff": date.fromisoformat(start) if is_date(start) else None,
-            "milestone": facts.get("first_value_target.milestone"),
-            "owner": self._owner(facts),
-        }
-        subject = facts.options.get("subject") or "Welcome, {customer}: your onboarding has begun"
+        told = welcome_context(facts.content, self._owner(facts))
+        subject = facts.options.get("subject") or SUBJECT
         return {
             "to": facts.get("customer.primary_contact.email"),
-            "to_name": name,
+            "to_name": facts.get("customer.primary_contact.name"),
             "subject": " ".join(subject.replace("{customer}", str(told["customer"])).split()),
-            "text": render_to_string("onboarding/welcome.txt", told).strip() + "\n",
+            "text": render_to_string(TEMPLATE, told).strip() + "\n",
         }
 
     @staticmethod
     def _owner(facts: Facts) -> ImplementationOwner | None:
         external_id = facts.get("ownership.implementation_owner_id")
         return ImplementationOwner.objects.filter(external_id=external_id).first() if external_id else None
+
+
+def welcome_context(content: Content, owner: ImplementationOwner | None) -> dict[str, Any]:
+    """What the welcome's text may name."""
+    start = get(content, "kickoff.start_date")
+    return {
+        "first_name": get(content, "customer.primary_contact.name").partition(" ")[0],
+        "customer": get(content, "customer.legal_name"),
+        "kickoff": date.fromisoformat(start) if is_date(start) else None,
+        "milestone": get(content, "first_value_target.milestone"),
+        "owner": owner,
+    }
+
+
+def welcome_problems() -> list[str]:
+    """What is wrong with the welcome's text, each with file and line; for a customer with everything, and for one with little."""
+    contact = {"name": "Kim Lee", "email": "kim@example.com"}
+    little: Content = {"customer": {"legal_name": "Example Ltd", "primary_contact": contact}}
+    everything = {
+        **little,
+        "kickoff": {"start_date": "2026-12-01"},
+        "first_value_target": {"milestone": "first report"},
+    }
+    owner = ImplementationOwner(external_id="1", name="Sam Example", email="sam@example.com")
+    return mail_texts.problems(TEMPLATE, [welcome_context(everything, owner), welcome_context(little, None)])

@@ -1,0 +1,56 @@
+"""The welcome's text is a company's own file: what is wrong with it is an error at start-up, with file and line."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from onboarding import checks
+from onboarding.steps.registry import HANDLERS
+
+
+def wrong_with(folder: Path, settings: Any, text: str) -> list[str]:
+    path = folder / "onboarding" / "welcome.txt"
+    path.parent.mkdir()
+    path.write_text(text)
+    settings.TEMPLATES = [{**settings.TEMPLATES[0], "DIRS": [folder, *settings.TEMPLATES[0]["DIRS"]]}]
+    return [str(message.msg).replace(f"{path}", "welcome.txt") for message in checks.the_welcome_mail_can_be_written()]
+
+
+def test_the_built_in_text_is_sound() -> None:
+    assert checks.the_welcome_mail_can_be_written() == []
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Hello\n{{ custmer }}", "welcome.txt, line 2: {{ custmer }} is not known; did you mean “customer”?"),
+        ("{{ owner.nane }}", "welcome.txt, line 1: {{ owner.nane }} is not known; did you mean “name”?"),
+        ("{% if ownr and kickoff %}x{% endif %}", "line 1: {{ ownr }} is not known; did you mean “owner”?"),
+        ("a\n{% if kickoff %}\n{% for x in stakeholders %}{{ x }}{% endfor %}{% endif %}", "line 3: {{ stakeholders }} is not"),
+        ('{{ milestone|default:nothing }}', "{{ nothing }} is not known"),
+        ("a\nb\n{% if customer %}", "line 3: Unclosed tag on line 3"),
+        ("a\n{{ customer|shout }}", "line 2: Invalid filter: 'shout'"),
+        ("{{ kickoff|date:'j'|add:customer|divisibleby:customer }}", "line 1: "),
+    ],
+)  # fmt: skip
+def test_a_text_that_cannot_be_sent_is_refused_with_file_and_line(
+    tmp_path: Path, settings: Any, text: str, expected: str
+) -> None:
+    found = wrong_with(tmp_path, settings, text)
+    assert len(found) == 1
+    assert expected in found[0]
+
+
+def test_a_text_may_use_every_variable_loops_and_names_of_its_own(tmp_path: Path, settings: Any) -> None:
+    text = (
+        "{{ first_name }} {{ customer }} {{ kickoff|date:'j F' }} {{ milestone|default:customer }} {{ owner.name }}"
+        "{% with short=customer %}{{ short }}{% endwith %}{% for letter in customer %}{{ forloop.counter }}{{ letter }}{% endfor %}"
+        "{% if owner %}{{ owner.email }}{% elif kickoff %}x{% else %}{{ customer }}{% endif %}"
+    )
+    assert wrong_with(tmp_path, settings, text) == []
+
+
+def test_a_subject_that_names_what_is_not_there_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"subject: \{custmer\} is not known; known is \{customer\}"):
+        HANDLERS["welcome.mail"].check_options({"subject": "Welcome, {custmer}"})
