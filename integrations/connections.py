@@ -133,6 +133,16 @@ def record_auth_failure(connection_pk: int, *, credentials_version: int, status:
     return True
 
 
+def record_unreadable(connection: Connection) -> bool:
+    """A secret that no configured key decrypts stops the connection until a person mends it. True if this is news."""
+    return record_auth_failure(
+        connection.pk,
+        credentials_version=connection.credentials_version,
+        status=None,
+        reason=f"A secret of {connection.slug} cannot be read: {crypto.KEY_IS_MISSING}.",
+    )
+
+
 def close_after_probe(connection_pk: int, actor: str) -> ProbeResult:
     """Probes and, where that passes, closes the breaker. Credentials changed during the probe leave it open."""
     connection = Connection.objects.get(pk=connection_pk)
@@ -217,7 +227,7 @@ def _store_secrets(connection: Connection, entered: dict[str, list[str]], *, voi
     changed = False
     for name, values in entered.items():
         keep = max(ACTIVE_WEBHOOK_SECRETS, len(values)) if name == WEBHOOK_SECRET else 1
-        new = [value for value in values if value not in _readable(connection, name)]
+        new = [value for value in values if value not in connection.readable_secrets(name)[0]]
         for value in new:
             ConnectionSecret.objects.create(connection=connection, name=name, ciphertext=crypto.encrypt(value))
         newest = list(
@@ -228,23 +238,15 @@ def _store_secrets(connection: Connection, entered: dict[str, list[str]], *, voi
     return changed
 
 
-def _readable(connection: Connection, name: str) -> list[str]:
-    try:
-        return connection.secrets(name)
-    except crypto.SecretUnreadable:
-        return []
-
-
 def _advice(info: ProviderInfo | None, kind: Kind) -> str:
     own = info.connector.advice if info is not None and info.connector is not None else {}
     return own.get(kind) or _ADVICE.get(kind, "")
 
 
 def _receiver(connection: Connection) -> ProbeResult:
-    try:
-        count = len(connection.secrets(WEBHOOK_SECRET))
-    except crypto.SecretUnreadable as problem:
-        return ProbeResult(False, f"{problem}: enter it again")
-    if not count:
+    readable, some_are_not = connection.readable_secrets(WEBHOOK_SECRET)
+    if some_are_not:
+        return ProbeResult(False, f"{crypto.KEY_IS_MISSING}: add the key again, or enter the secret anew")
+    if not readable:
         return ProbeResult(False, f"The secret {WEBHOOK_SECRET!r} is missing: no event can be verified")
     return ProbeResult(True, "Receives events; nothing to call")

@@ -3,6 +3,8 @@
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from django.conf import settings
 
+KEY_IS_MISSING = "FIELD_ENCRYPTION_KEYS does not hold the key it was stored with"
+
 
 class SecretUnreadable(Exception):
     """None of the configured keys decrypts this secret."""
@@ -16,7 +18,21 @@ def decrypt(ciphertext: str) -> str:
     try:
         return _fernet().decrypt(ciphertext.encode()).decode()
     except InvalidToken:
-        raise SecretUnreadable("FIELD_ENCRYPTION_KEYS does not hold the key this secret was stored with") from None
+        raise SecretUnreadable(KEY_IS_MISSING) from None
+
+
+def is_current(ciphertext: str) -> bool:
+    """Whether the first key encrypted it."""
+    try:
+        Fernet(settings.FIELD_ENCRYPTION_KEYS[0]).decrypt(ciphertext.encode())
+    except InvalidToken:
+        return False
+    return True
+
+
+def reencrypt(ciphertext: str) -> str:
+    """The same secret under the first key. Raises ``SecretUnreadable``."""
+    return encrypt(decrypt(ciphertext))
 
 
 def _fernet() -> MultiFernet:

@@ -1,5 +1,6 @@
 """What we know of the outside world: accounts at vendors, what they sent us, and every call that we made."""
 
+from contextlib import suppress
 from datetime import datetime
 
 from django.core.validators import RegexValidator
@@ -92,6 +93,15 @@ class Connection(models.Model):
         """
         rows = self.secret_rows.filter(name=name, active=True).order_by("-pk")
         return [crypto.decrypt(row.ciphertext) for row in rows]
+
+    def readable_secrets(self, name: str) -> tuple[list[str], bool]:
+        """(the active values that a configured key decrypts, newest first; whether there are others)."""
+        found: list[str] = []
+        rows = list(self.secret_rows.filter(name=name, active=True).order_by("-pk"))
+        for row in rows:
+            with suppress(crypto.SecretUnreadable):
+                found.append(crypto.decrypt(row.ciphertext))
+        return found, len(found) < len(rows)
 
     @property
     def is_stopped(self) -> bool:

@@ -187,7 +187,8 @@ class HttpConnector(Connector):
         try:
             tokens = connection.secrets(TOKEN)
         except SecretUnreadable as problem:
-            raise ProviderError(Kind.NOT_CONFIGURED, f"{connection.slug}: {problem}") from None
+            # As refused credentials: one ticket on the connection, and what needs it is parked until a person mends it.
+            raise ProviderError(Kind.AUTH, f"A secret of {connection.slug} cannot be read: {problem}.") from None
         if not tokens:
             raise ProviderError(Kind.NOT_CONFIGURED, f"{connection.slug}: the secret {TOKEN!r} is missing")
         headers = cls.auth_headers(connection, tokens[0])

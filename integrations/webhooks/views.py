@@ -11,6 +11,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse, UnreadablePostE
 from django.views.decorators.csrf import csrf_exempt
 
 from integrations import clock, crypto
+from integrations.connections import record_unreadable
 from integrations.models import Connection, InboundEvent
 from integrations.problems import problem
 from integrations.signals import inbound_event_received
@@ -18,6 +19,8 @@ from integrations.strict_json import BadJson
 from integrations.webhooks import SECRET, VERIFIERS, NotVerified
 
 MAX_ID, MAX_TYPE = 255, 100
+UNREADABLE_RETRY_SECONDS = 300
+"""A person must bring the key back, or enter the secret anew."""
 
 log = logging.getLogger(__name__)
 
@@ -71,9 +74,15 @@ def _body(request: HttpRequest) -> bytes:
 
 
 def _verified(request: HttpRequest, sender: Connection, raw: bytes) -> dict[str, Any]:
+    secrets, some_are_unreadable = sender.readable_secrets(SECRET)
     try:
-        return VERIFIERS[sender.provider](request, raw, sender.secrets(SECRET), clock.now())
+        return VERIFIERS[sender.provider](request, raw, secrets, clock.now())
     except NotVerified as failure:
+        if some_are_unreadable:  # it may be signed with that one: the sender is to deliver it again
+            record_unreadable(sender)
+            wait = {"Retry-After": str(UNREADABLE_RETRY_SECONDS)}
+            detail = "The event cannot be verified now; deliver it again later."
+            raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, detail, wait) from None
         log.warning("A webhook for %s was refused: %s", sender.slug, failure)
         raise Refused(HTTPStatus.BAD_REQUEST, str(failure)) from None
     except BadJson as failure:

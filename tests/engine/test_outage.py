@@ -4,6 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from cryptography.fernet import Fernet
 
 from exceptions_queue import actions, scheduling
 from exceptions_queue.models import Ticket, TicketStatus, covering
@@ -61,6 +62,24 @@ def test_five_failures_in_a_row_stop_the_connection_behind_one_ticket(
     assert all(list(covering(run)) == [ticket] for run in runs)
     assert all(step_of(run, "crm.account").attempts <= 1 for run in runs)
     assert ticket.next_retry == stopped.probe_at
+    settled()
+
+
+def test_a_token_that_no_key_reads_stops_its_connection_behind_one_ticket(
+    accept: Accept, drain: Drain, hubspot: Connection, settings: Any, settled: Settled
+) -> None:
+    runs = accept_many(accept, 3)
+    kept, settings.FIELD_ENCRYPTION_KEYS = settings.FIELD_ENCRYPTION_KEYS, [Fernet.generate_key().decode()]
+    drain()
+    ticket = Ticket.objects.get()
+    assert (ticket.connection, ticket.category) == (hubspot, Category.AUTH_ERROR)
+    assert "FIELD_ENCRYPTION_KEYS does not hold the key" in ticket.message
+    assert all(list(covering(run)) == [ticket] for run in runs)
+    settings.FIELD_ENCRYPTION_KEYS = kept
+    assert service.close_after_probe(hubspot.pk, "kim").ok
+    drain()
+    assert not Ticket.objects.get().is_open
+    assert all(step_of(run, "crm.account").state == StepState.SUCCEEDED for run in runs)
     settled()
 
 
