@@ -1,5 +1,6 @@
 """Prices, API keys and the audit trail. Runs are shown where their tickets are known."""
 
+from functools import partial
 from typing import Any
 
 from django.contrib import admin, messages
@@ -16,9 +17,12 @@ from unfold.admin import ModelAdmin
 
 from integrations import clock
 from integrations.admin import ReadOnlyAdmin, json_block, stamp
+from integrations.words import System
 from onboarding import audit
 from onboarding.audited_admin import AuditedAdmin
 from onboarding.models import ApiKey, AuditEntry, ImplementationOwner, OnboardingTransaction, PlanPrice
+from onboarding.person_admin import PersonAdmin
+from onboarding.services import correct_owner
 from onboarding.words import Status
 
 
@@ -31,10 +35,11 @@ class PlanPriceAdmin(AuditedAdmin, ModelAdmin):
 
 
 @admin.register(ImplementationOwner)
-class ImplementationOwnerAdmin(AuditedAdmin, ModelAdmin):
-    """Who gets new runs. Changing a row changes no run that has its owner already."""
+class ImplementationOwnerAdmin(AuditedAdmin, PersonAdmin, ModelAdmin):
+    """Who gets new runs. Correcting an id gives it to the open runs that have the wrong one; nothing else changes a run."""
 
     audited_as = "onboarding.implementation-owner"
+    person_system, person_field = System.DELIVERY, "external_id"
     list_display = ("name", "external_id", "territories", "segments", "load", "active")
     list_filter = ("active",)
     search_fields = ("name__icontains", "external_id__startswith")
@@ -48,9 +53,23 @@ class ImplementationOwnerAdmin(AuditedAdmin, ModelAdmin):
         owners: QuerySet[ImplementationOwner] = super().get_queryset(request)
         return owners.annotate(open_runs=Coalesce(Subquery(counted, output_field=IntegerField()), 0))
 
+    def save_model(self, request: HttpRequest, obj: ImplementationOwner, form: Any, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        former = form.initial.get("external_id")
+        if change and former and former != obj.external_id:
+            db.on_commit(partial(_correct, request, former, obj.external_id), robust=True)
+
     @admin.display(description="Onboardings now", ordering="open_runs")
     def load(self, owner: ImplementationOwner) -> str:
         return f"{getattr(owner, 'open_runs', 0)} of {owner.capacity}"
+
+
+def _correct(request: HttpRequest, former_id: str, right_id: str) -> None:
+    """After the form's transaction: one run is locked at a time."""
+    corrected = correct_owner(former_id, right_id, actor=request.user.get_username())
+    if corrected:
+        runs = "1 open run has" if corrected == 1 else f"{corrected} open runs have"
+        messages.success(request, f"{runs} the corrected owner; what was refused is tried again.")
 
 
 @admin.register(ApiKey)

@@ -1,13 +1,17 @@
 """Start-up checks: a playbook that cannot run is found before a customer is."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, register
 
+from integrations.people import Listed, lists_people
 from integrations.providers.http_mapping import MappingError, mappings
+from integrations.words import System
 from onboarding.engine.playbook import PlaybookError, playbooks
 from onboarding.intake import prices
+from onboarding.models import ImplementationOwner
 from onboarding.steps import http, kickoff
 
 
@@ -58,3 +62,10 @@ def prices_are_sound(**_: Any) -> list[CheckMessage]:
 def the_welcome_mail_can_be_written(**_: Any) -> list[CheckMessage]:
     """A template that fails would only show once a customer is to be written to."""
     return [Error(message, id="onboarding.E006") for message in kickoff.welcome_problems()]
+
+
+@lists_people
+def implementation_owners() -> Iterator[Listed]:
+    """For ``manage.py doctor``."""
+    for owner in ImplementationOwner.objects.filter(active=True):
+        yield f"Implementation owner {owner.name}", System.DELIVERY, owner.external_id

@@ -9,12 +9,15 @@ from unfold.admin import ModelAdmin
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
 from exceptions_queue.models import CrmOwner, Queue
+from integrations.words import System
 from onboarding.audited_admin import AuditedAdmin
+from onboarding.person_admin import PersonAdmin
 
 
 @admin.register(CrmOwner)
-class CrmOwnerAdmin(AuditedAdmin, ModelAdmin):
+class CrmOwnerAdmin(AuditedAdmin, PersonAdmin, ModelAdmin):
     audited_as = "exceptions.crm-owner"
+    person_system, person_field = System.CRM, "crm_owner_id"
     list_display = ("crm_owner_id", "user")
     list_select_related = ("user",)
     search_fields = ("crm_owner_id__startswith", "user__username__startswith")

@@ -130,6 +130,7 @@ class Asana(HttpConnector):
     systems = frozenset({"delivery"})
     hosts = ("app.asana.com",)
     default_base_url = "https://app.asana.com/api/1.0"
+    knows_people = True
     option_names = ("template_gid", "team_gid", "workspace_gid", "start_date_gid", "search_lag")
     required_options = ("template_gid", "team_gid")
 
@@ -233,6 +234,11 @@ class Asana(HttpConnector):
                 Kind.MALFORMED, "Asana's job succeeded without naming its project", effect_possible=True
             )
         return Created(job.new_project.gid, _url(job.new_project))
+
+    def person(self, external_id: str) -> str | None:
+        """By gid or email address. https://developers.asana.com/reference/getuser"""
+        found = self.read(f"/users/{segment(external_id)}", _OneNamed)
+        return found.data.name if found else None
 
     def probe(self) -> str:
         who = self.http.request("GET", "/users/me", expect=_OneNamed).data.data

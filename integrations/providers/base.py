@@ -99,6 +99,8 @@ class Connector(ABC):
     secret_names: ClassVar[tuple[str, ...]] = ()
     option_names: ClassVar[tuple[str, ...]] = ()
     required_options: ClassVar[tuple[str, ...]] = ()
+    knows_people: ClassVar[bool] = False
+    """Whether ``person`` tells who is a user there."""
     advice: ClassVar[Mapping[Kind, str]] = {}
     """What to do about a probe's failure, where it differs from the advice for a vendor's API."""
 
@@ -162,6 +164,13 @@ class Connector(ABC):
         kind that is not ``reversible``.
         """
         raise TypeError(f"{self.provider} cannot take back a {kind}")
+
+    def person(self, external_id: str) -> str | None:
+        """The name of that user, where they may be given work; None where the vendor knows no such active user.
+
+        Raises ``ProviderError``; ``TypeError`` where this vendor is not asked for people (``knows_people``).
+        """
+        raise TypeError(f"{self.provider} is not asked for people: {external_id}")
 
     @abstractmethod
     def probe(self) -> str:

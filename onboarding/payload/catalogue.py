@@ -76,7 +76,9 @@ FIELDS: tuple[Field, ...] = (
     Field("commercial.payment_terms", "Payment terms", truth=System.ERP, queue="finance"),
     Field("commercial.cost_centre", "Cost centre", truth=System.ERP, queue="finance"),
     Field("ownership.crm_owner_id", "CRM owner", required=True, truth=System.CRM, help="The owner's id in the CRM."),
-    Field("ownership.implementation_owner_id", "Implementation owner", truth=System.DELIVERY),
+    Field(
+        "ownership.implementation_owner_id", "Implementation owner", truth=System.DELIVERY, queue="revenue-operations"
+    ),
     Field("kickoff.start_date", "Kickoff date", Type.DATE, truth=System.CRM, help="YYYY-MM-DD; or give an urgency."),
     Field("kickoff.urgency", "Urgency", truth=System.CRM, choices=("low", "normal", "high")),
     Field("first_value_target.milestone", "First value", truth=System.CRM),

@@ -4,6 +4,7 @@ from onboarding.services.base import Refused
 from onboarding.services.changes import apply_change, change_preview, reject_change, request_change
 from onboarding.services.data import fix
 from onboarding.services.matches import also_linked, choose_match, unlink
+from onboarding.services.owners import correct_owner
 from onboarding.services.replaying import Effect, replay, replay_preview, retry_preview, skip_preview
 from onboarding.services.runs import cancel, hold, keep, readmit, receive_event, resume, rollback
 from onboarding.services.steps import (
@@ -26,6 +27,7 @@ __all__ = [
     "change_preview",
     "choose_match",
     "connection_restored",
+    "correct_owner",
     "fix",
     "flag_slow_step",
     "force_rollback",

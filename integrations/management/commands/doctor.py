@@ -1,4 +1,4 @@
-"""``manage.py doctor``: tries every enabled connection and says in plain words what is wrong."""
+"""``manage.py doctor``: tries every enabled connection, asks for the people who are listed, and says what is wrong."""
 
 from typing import Any
 
@@ -7,6 +7,7 @@ from django.core.management.base import BaseCommand, CommandError
 from integrations.connections import probe
 from integrations.management.plain import without_call_logs
 from integrations.models import Connection
+from integrations.people import Standing, check_everybody
 from integrations.words import Breaker
 
 
@@ -28,5 +29,20 @@ class Command(BaseCommand):
             mark = self.style.SUCCESS("ok   ") if well else self.style.ERROR("wrong")
             self.stdout.write(f"{mark}  {connection.slug} ({connection.system}): {message}")
             wrong += not well
+        strangers = self._people()
         if wrong:
             raise CommandError(f"{wrong} of {len(connections)} connections need attention.")
+        if strangers:
+            raise CommandError(f"{strangers} people need attention: correct their ids in the console.")
+
+    def _people(self) -> int:
+        """How many listed people their system does not know."""
+        strangers = 0
+        with without_call_logs():
+            for where, check in check_everybody():
+                unknown = check.standing is Standing.UNKNOWN
+                if check.standing is not Standing.UNCHECKED:
+                    mark = self.style.ERROR("wrong") if unknown else self.style.SUCCESS("ok   ")
+                    self.stdout.write(f"{mark}  {where}: {check.message}")
+                strangers += unknown
+        return strangers

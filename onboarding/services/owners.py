@@ -1,0 +1,35 @@
+"""Correcting who implements: what waits for the right person goes on."""
+
+from onboarding.models import OnboardingTransaction, Step
+from onboarding.payload.schema import get
+from onboarding.services.base import Refused
+from onboarding.services.data import fix
+from onboarding.words import Status, StepState
+
+PATH = "ownership.implementation_owner_id"
+
+
+def correct_owner(former_id: str, right_id: str, *, actor: str) -> int:
+    """Give the open runs of one implementation owner's id the other one; steps that were refused for it are tried again.
+
+    Returns how many runs have the right id now. One run a transaction: a run that takes no data any more is left alone.
+    """
+    runs = OnboardingTransaction.objects.filter(implementation_owner_id=former_id).exclude(
+        status__in=(Status.COMPLETE, Status.CANCELLED, Status.ROLLING_BACK, Status.ROLLED_BACK)
+    )
+    corrected = 0
+    for run in runs.order_by("pk"):
+        if get(run.payload, PATH) != former_id:
+            continue
+        refused = _refused_step(run)
+        try:
+            fix(run.pk, {PATH: right_id}, actor=actor, step_pk=refused.pk if refused else None)
+        except Refused:  # ended meanwhile, or it lacks something else: its own ticket asks for that
+            continue
+        corrected += 1
+    return corrected
+
+
+def _refused_step(run: OnboardingTransaction) -> Step | None:
+    blocked = run.steps.filter(state=StepState.BLOCKED).order_by("position")
+    return next((step for step in blocked if any(each.get("path") == PATH for each in step.problems)), None)

@@ -1,0 +1,70 @@
+"""Ids of people at vendors are checked when they are entered; correcting a wrong one lets the open runs go on."""
+
+from io import StringIO
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.test import Client
+from django.urls import reverse
+
+from exceptions_queue.models import UNRESOLVED, Ticket
+from integrations.models import Connection
+from integrations.sandbox.control import SandboxControl
+from onboarding.models import ImplementationOwner, OnboardingTransaction
+from onboarding.words import Category, StepState
+from tests.conftest import Drain
+from tests.console.conftest import As, Pay, text
+
+WRONG, RIGHT = "u_999", "u_456"
+
+
+def save(client: Client, external_id: str, owner: ImplementationOwner | None = None) -> str:
+    name = "onboarding_implementationowner"
+    url = reverse(f"admin:{name}_change", args=[owner.pk]) if owner else reverse(f"admin:{name}_add")
+    form = {"external_id": external_id, "name": "Kim Sato", "email": "", "territories": "", "segments": ""}
+    return text(client.post(url, {**form, "capacity": "5", "active": "on"}, follow=True))
+
+
+def test_an_owner_whom_the_vendor_does_not_know_is_refused_at_once(as_: As, connections: dict[str, Connection]) -> None:
+    shown = save(as_("engineer"), WRONG)
+    assert f"asana knows no active user {WRONG}." in shown
+    assert not ImplementationOwner.objects.exists()
+    assert "added successfully" in save(as_("engineer"), RIGHT)
+
+
+def test_an_owner_who_cannot_be_checked_now_is_saved_and_said_to_be_unchecked(
+    as_: As, connections: dict[str, Connection], sandbox: SandboxControl
+) -> None:
+    sandbox.add_fault(vendor="asana", kind="error_before")
+    shown = save(as_("engineer"), RIGHT)
+    assert "Saved without a check." in shown
+    assert ImplementationOwner.objects.get().external_id == RIGHT
+
+
+def test_correcting_an_owner_lets_every_open_run_go_on(
+    as_: As, pay: Pay, drain: Drain, connections: dict[str, Connection], whole_playbook: None, smtp: Connection
+) -> None:
+    owner = ImplementationOwner.objects.create(external_id=WRONG, name="Kim Sato", capacity=9)
+    runs = [pay(name, ownership__implementation_owner_id="") for name in ("beta", "gamma")]
+    drain()
+    tickets = Ticket.objects.filter(status__in=UNRESOLVED)
+    assert {(each.category, each.step.key, each.queue) for each in tickets} == {
+        (Category.VALIDATION_ERROR, "kickoff.task", "revenue-operations")
+    }, "the queue whose people may correct the table"
+    assert "2 open runs have the corrected owner" in save(as_("engineer"), RIGHT, owner)
+    drain()
+    assert not Ticket.objects.filter(status__in=UNRESOLVED).exists()
+    for run in runs:
+        assert OnboardingTransaction.objects.get(pk=run.pk).implementation_owner_id == RIGHT
+        assert run.steps.get(key="kickoff.task").state == StepState.WAITING
+
+
+def test_the_doctor_names_people_whom_their_system_does_not_know(connections: dict[str, Connection]) -> None:
+    owner = ImplementationOwner.objects.create(external_id=RIGHT, name="Kim Sato")
+    out = StringIO()
+    call_command("doctor", stdout=out, no_color=True)
+    assert f"ok     Implementation owner Kim Sato: {RIGHT} is Kim Sato at asana." in out.getvalue()
+    ImplementationOwner.objects.filter(pk=owner.pk).update(external_id=WRONG)
+    with pytest.raises(CommandError, match="1 people need attention"):
+        call_command("doctor", stdout=out, no_color=True)
+    assert f"wrong  Implementation owner Kim Sato: asana knows no active user {WRONG}." in out.getvalue()
