@@ -108,7 +108,14 @@ def build_children(*, sandbox: bool) -> list[Child]:
     bind = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
     web = [
         *(sys.executable, "-m", "gunicorn", "config.wsgi:application", "--bind", bind),
-        *("--worker-class", "gthread", "--threads", str(WEB_THREADS), "--workers", "1" if settings.EMBEDDED else "2"),
+        *(
+            "--worker-class",
+            "config.buffered_worker.BufferedWorker",
+            "--threads",
+            str(WEB_THREADS),
+            "--workers",
+            "1" if settings.EMBEDDED else "2",
+        ),
         *("--graceful-timeout", "10", "--timeout", "60", "--no-control-socket", "--log-level", "warning"),
     ]
     children = [child("web", web, ready=partial(web_answers, address, port))]

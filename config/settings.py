@@ -75,6 +75,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "axes.middleware.AxesMiddleware",
+    "onboarding.unavailable.DatabaseUnavailableMiddleware",
 ]
 
 ROOT_URLCONF = "config.urls"
@@ -233,6 +234,8 @@ STORAGES = {
 }
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
 MAX_BODY_BYTES = 1024 * 1024
+REQUEST_SECONDS = env.float("REQUEST_SECONDS", 20.0)
+"""How long a request, head and body, may take to arrive; then it is answered with 408 (``config.buffered_worker``)."""
 
 HTTPS = env.bool("HTTPS", not (EMBEDDED or DEBUG))
 """Whether people and senders reach us over TLS (a proxy ends it and sets X-Forwarded-Proto)."""

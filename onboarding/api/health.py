@@ -3,7 +3,7 @@
 import logging
 from typing import Any
 
-from django.db import DatabaseError, connection
+from django.db import DatabaseError, InterfaceError, connection
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.cache import never_cache
@@ -12,6 +12,7 @@ from django.views.decorators.csrf import csrf_exempt
 from integrations.problems import problem
 from onboarding.engine import dispatch
 from onboarding.engine.health import standstill
+from onboarding.unavailable import RETRY_AFTER
 
 log = logging.getLogger(__name__)
 _migrated = False
@@ -42,11 +43,12 @@ def ready(request: HttpRequest) -> HttpResponse:
             return problem(503, "Some migrations are not applied.", **facts | {"migrations": "not applied"})
         if reason := standstill():
             return problem(503, f"Due work is not being taken: {reason}", **facts | {"work": "standing still"})
-    except DatabaseError as error:
+    except (DatabaseError, InterfaceError) as error:
         log.warning("Not ready: the database does not answer (%s).", type(error).__name__)
         return problem(
             503,
             "The database does not answer.",
+            headers=RETRY_AFTER,
             **facts | {"database": "down", "migrations": "unknown", "work": "unknown"},
         )
     return JsonResponse({"status": "ready", **facts})
