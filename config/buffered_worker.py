@@ -25,7 +25,7 @@ from integrations.problems import CONTENT_TYPE, document
 
 ANSWER_SECONDS = 60.0
 LINGER_SECONDS = 2.0
-"""How long the other side's remaining bytes are read after our last one: closing at once could destroy our answer (RFC 9112, 9.6)."""
+"""How long the other side's bytes are read after our last one: closing at once could destroy our answer (RFC 9112, 9.6)."""
 MOST_LINGERING_BYTES = 16 * 1024 * 1024
 MOST_HEAD_BYTES = 64 * 1024
 MOST_WAITING = 400

@@ -17,6 +17,8 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
 ROOT = Path(__file__).resolve().parent.parent
 WEB_THREADS = 8
+WEB_STALL_SECONDS = 300
+"""A web process whose loop does not turn for so long is replaced. Loading the application takes a minute on a busy machine."""
 MOST_WORKER_THREADS = 64
 """Over all worker processes of one machine: with the web's, below PostgreSQL's default limit of 100 connections."""
 
@@ -108,15 +110,17 @@ def build_children(*, sandbox: bool) -> list[Child]:
     bind = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
     web = [
         *(sys.executable, "-m", "gunicorn", "config.wsgi:application", "--bind", bind),
+        *("--worker-class", "config.buffered_worker.BufferedWorker", "--threads", str(WEB_THREADS)),
+        *("--workers", "1" if settings.EMBEDDED else "2"),
         *(
-            "--worker-class",
-            "config.buffered_worker.BufferedWorker",
-            "--threads",
-            str(WEB_THREADS),
-            "--workers",
-            "1" if settings.EMBEDDED else "2",
+            "--graceful-timeout",
+            "10",
+            "--timeout",
+            str(WEB_STALL_SECONDS),
+            "--no-control-socket",
+            "--log-level",
+            "warning",
         ),
-        *("--graceful-timeout", "10", "--timeout", "60", "--no-control-socket", "--log-level", "warning"),
     ]
     children = [child("web", web, ready=partial(web_answers, address, port))]
 
