@@ -137,6 +137,10 @@ class BufferedWorker(ThreadWorker):
         if conn.received:
             self._advance(conn, len(conn.received))
 
+    def _keepalive_after(self, conn: Connection, keepalive: bool) -> bool:  # noqa: ARG002  (gthread's signature)
+        """All of the request is out of the socket: no unread body needs draining."""
+        return keepalive
+
     def murder_keepalived(self, force: bool = False) -> None:
         """gthread asks for this after each turn of its loop, and with ``force`` at the very end."""
         now = time.monotonic()
