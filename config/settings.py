@@ -194,6 +194,8 @@ PUBLIC_URL = env.str("PUBLIC_URL", f"http://127.0.0.1:{PORT}").rstrip("/")
 
 SANDBOX_URL = env.str("SANDBOX_URL", "").rstrip("/")
 """Where the vendors' stand-ins answer; set by ``make demo`` and ``config.run --sandbox``. Empty: there is no sandbox page."""
+SANDBOX_ORIGINS = env.list("SANDBOX_ORIGINS", [SANDBOX_URL or f"http://127.0.0.1:{PORT + 1}"])
+"""What a sandbox connection may reach on this machine: the sandbox alone. ``*`` stands for any text."""
 
 DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", "firstvalue@localhost")
 SERVER_EMAIL = DEFAULT_FROM_EMAIL
