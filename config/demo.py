@@ -30,7 +30,6 @@ DEFAULTS = {
 LIMITS = {"STEP_SECONDS": 8, "CALL_SECONDS": 4, "DB_BUSY_SECONDS": 10, "LEASE_MARGIN_SECONDS": 1, "HOLD_SECONDS": 5}
 """Seconds on a machine with nothing else to do; a busy one gets more (``slowdown``). Shorter than in a deployment, so that a killed
 worker or a lost answer is seen to heal while somebody watches."""
-START_SECONDS = 60
 MOST_SLOWDOWN = 60.0
 NOTICEABLE_SLOWDOWN = 2.0
 MARK = ".firstvalue-demo"
@@ -110,12 +109,12 @@ def play(*, once: bool) -> int:
     began = time.monotonic()
     # The children's output goes to DATA_DIR/logs alone: the rows are what one wants to see here.
     with run.build_supervisor(run.build_children(sandbox=True), echo=False) as supervisor:
-        late = supervisor.wait_ready(START_SECONDS * slow, ["web"])
+        late = supervisor.wait_ready(run.START_SECONDS * slow, ["web"])
         if not late:
             stage.say_where()
             if not once:
                 open_browser(f"{settings.PUBLIC_URL}{QUEUE}")
-            late = supervisor.wait_ready(START_SECONDS * slow)
+            late = supervisor.wait_ready(run.START_SECONDS * slow)
         if late:
             print(f"{', '.join(late)} did not start; see {settings.DATA_DIR / 'logs'}", file=sys.stderr)
             return 2

@@ -3,6 +3,7 @@
 import logging
 from typing import Any
 
+from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, HttpResponse, JsonResponse
@@ -34,8 +35,7 @@ def ready(request: HttpRequest) -> HttpResponse:
     """
     if refusal := _wrong_method(request):
         return refusal
-    broker = "ok" if dispatch.takes_hints() else "not used now; the scheduler does its work"
-    facts: dict[str, Any] = {"database": "ok", "migrations": "applied", "broker": broker, "work": "taken"}
+    facts: dict[str, Any] = {"database": "ok", "migrations": "applied", "broker": _broker(), "work": "taken"}
     try:
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1")
@@ -52,6 +52,13 @@ def ready(request: HttpRequest) -> HttpResponse:
             **facts | {"database": "down", "migrations": "unknown", "work": "unknown"},
         )
     return JsonResponse({"status": "ready", **facts})
+
+
+def _broker() -> str:
+    if not settings.BROKER_PUBLISH:
+        return "not used now; the scheduler does its work"
+    fault = dispatch.broker_fault()
+    return f"does not answer ({fault}); the scheduler does its work" if fault else "ok"
 
 
 def _is_migrated() -> bool:
