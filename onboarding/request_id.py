@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 from django.http import HttpRequest, HttpResponseBase
 
-from onboarding.log_context import about_run
-from onboarding.log_context import request_id as current
+from onboarding import log_context
 
+current = log_context.request_id
 _ACCEPTABLE = re.compile(r"^[A-Za-z0-9._-]{8,64}$")
 
 
@@ -22,7 +22,7 @@ class RequestIdMiddleware:
         request.logged_as = known  # type: ignore[attr-defined]
         token = current.set(known)
         try:
-            with about_run():
+            with log_context.about_run():
                 response = self.get_response(request)
             response["X-Request-ID"] = current.get()
             return response

@@ -54,7 +54,7 @@ def broker_fault() -> str:
     try:
         with current_app.connection_for_write() as asked:
             asked.transport.close_connection(asked.transport.establish_connection())
-            folder = asked.transport_options.get("data_folder_out")
+            folder = (asked.transport_options or {}).get("data_folder_out")
     except Exception as error:  # noqa: BLE001  (whatever the broker's client raises)
         return type(error).__name__
     return "" if folder is None or os.access(folder, os.W_OK) else "its folder cannot be written"
