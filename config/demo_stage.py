@@ -3,8 +3,11 @@
 import secrets
 import sys
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from http import HTTPStatus
 from typing import Any
 
 import requests
@@ -25,7 +28,9 @@ from onboarding.words import Status, WaitsFor
 
 QUEUE = "/admin/exceptions_queue/ticket/"
 PATIENCE = 100.0
-"""Seconds in all until a row that has not ended counts as not as expected."""
+"""Seconds in all until a row that has not ended counts as not as expected; more where the machine is busy."""
+ANSWER_SECONDS = 15.0
+DELIVER_AGAIN_SECONDS = 1.0
 LOOK_EVERY = 0.25
 TEMPLATE, TEAM = "1200000000000001", "1100000000000001"
 LETTERS = {
@@ -44,10 +49,17 @@ class Row:
     objects: str = ""
 
 
+class Undelivered(Exception):
+    """The front door did not take what a vendor told it."""
+
+
 class Stage:
-    def __init__(self) -> None:
+    def __init__(self, slow: float = 1.0) -> None:
+        """``slow``: how many times longer than usual everything may take."""
+        self.slow = slow
+        self.ends = time.monotonic() + PATIENCE * slow
         self.secret = f"whsec_{secrets.token_hex(16)}"
-        self.sandbox = SandboxControl(f"http://127.0.0.1:{sandbox_port(settings.PORT)}")
+        self.sandbox = SandboxControl(f"http://127.0.0.1:{sandbox_port(settings.PORT)}", timeout=ANSWER_SECONDS * slow)
         self.waves = cast.waves()
         self.rows = [Row(customer) for wave in self.waves for customer in wave]
         self.key = ""
@@ -113,7 +125,7 @@ class Stage:
 
     def play(self) -> bool:
         """Let every wave pay and come to rest; True if each row ended as expected and the vendors count no duplicates."""
-        ends = time.monotonic() + PATIENCE
+        self.ends = time.monotonic() + PATIENCE * self.slow
         shown = 0
         for wave in self.waves:
             for customer in wave:
@@ -123,7 +135,7 @@ class Stage:
             with ThreadPoolExecutor(len(wave)) as paying:
                 list(paying.map(self._deliver, wave))
             shown += len(wave)
-            while not self._at_rest(self.rows[:shown]) and time.monotonic() < ends:
+            while not self._at_rest(self.rows[:shown]) and time.monotonic() < self.ends:
                 time.sleep(LOOK_EVERY)
         return self._judge()
 
@@ -134,16 +146,34 @@ class Stage:
                 time.sleep(cast.PAUSE_SECONDS)
                 continue
             raw = encode(getattr(payment, name)())
-            answer = requests.post(
-                f"{settings.PUBLIC_URL}/webhooks/stripe/",
-                data=raw,
-                headers={
-                    "Content-Type": "application/json",
-                    "Stripe-Signature": sign(raw, self.secret, int(time.time())),
-                },
-                timeout=10,
-            )
-            answer.raise_for_status()
+            self._post("/webhooks/stripe/", partial(self._signed, raw))
+
+    def _signed(self, raw: bytes) -> dict[str, Any]:
+        """Each delivery is signed when it is sent, as Stripe does."""
+        signature = sign(raw, self.secret, int(time.time()))
+        return {"data": raw, "headers": {"Content-Type": "application/json", "Stripe-Signature": signature}}
+
+    def _post(self, path: str, request: Callable[[], dict[str, Any]]) -> None:
+        """Deliver until it is taken, as a vendor does: again after 429, 5xx, or no answer. Raises ``Undelivered``."""
+        while True:
+            pause = DELIVER_AGAIN_SECONDS
+            try:
+                answer = requests.post(f"{settings.PUBLIC_URL}{path}", timeout=ANSWER_SECONDS * self.slow, **request())
+            except requests.RequestException as error:
+                reason = f"no answer ({type(error).__name__})"
+            else:
+                if answer.ok:
+                    return
+                reason = f"{answer.status_code} {answer.text[:200]}"
+                if (
+                    answer.status_code < HTTPStatus.INTERNAL_SERVER_ERROR
+                    and answer.status_code != HTTPStatus.TOO_MANY_REQUESTS
+                ):
+                    raise Undelivered(f"{path} refused what it was sent: {reason}")
+                pause = max(pause, float(answer.headers.get("Retry-After", 0)))
+            if time.monotonic() + pause > self.ends:
+                raise Undelivered(f"{path} did not take what it was sent, again and again: {reason}")
+            time.sleep(pause)
 
     def _at_rest(self, rows: list[Row]) -> bool:
         for row in rows:
@@ -175,12 +205,13 @@ class Stage:
 
     def _book_kickoff(self, run: OnboardingTransaction) -> None:
         """The customer has chosen a date, and the scheduling tool tells us so. Told twice, it is one event."""
-        requests.post(
-            f"{settings.PUBLIC_URL}/api/v1/onboardings/{run.onboarding_transaction_id}/events/",
-            json={"type": "kickoff.scheduled", "event_id": f"booking_{run.pk}"},
-            headers={"Authorization": f"Bearer {self.key}"},
-            timeout=10,
-        ).raise_for_status()
+        self._post(
+            f"/api/v1/onboardings/{run.onboarding_transaction_id}/events/",
+            lambda: {
+                "json": {"type": "kickoff.scheduled", "event_id": f"booking_{run.pk}"},
+                "headers": {"Authorization": f"Bearer {self.key}"},
+            },
+        )
 
     def _others_under_way(self, run: OnboardingTransaction) -> bool:
         """Branches fail alone: the others first go as far as they can."""
@@ -213,6 +244,13 @@ class Stage:
         mapped = all(_mappings_exist(self._run(row.customer), objects) for row in self.rows)
         print(f"\n{paid} paid · {complete} complete · {owned} owned tickets · {duplicates} duplicates", flush=True)
         as_expected = all(row.actual == row.customer.expected for row in self.rows)
+        for row in self.rows:
+            if row.actual != row.customer.expected:
+                ended = f"ended as {row.actual}" if row.actual else "is still under way"
+                print(
+                    f"{row.customer.name} {ended}, not as {row.customer.expected}: {row.link or 'no run'}",
+                    file=sys.stderr,
+                )
         if not mapped:
             print("An object that a run points at is not there at its vendor.", file=sys.stderr)
         if runs != paid:

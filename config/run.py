@@ -10,6 +10,7 @@ import sys
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from config.startup import require_settings
 from config.supervisor import Child, Supervisor
@@ -18,6 +19,9 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
 ROOT = Path(__file__).resolve().parent.parent
 WEB_THREADS = 8
+START_SECONDS = 60
+WEB_STALL_SECONDS = 300
+"""A web process whose loop does not turn for so long is replaced. Loading the application takes a minute on a busy machine."""
 MOST_WORKER_THREADS = 64
 """Over all worker processes of one machine: with the web's, below PostgreSQL's default limit of 100 connections."""
 
@@ -109,8 +113,17 @@ def build_children(*, sandbox: bool) -> list[Child]:
     bind = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
     web = [
         *(sys.executable, "-m", "gunicorn", "config.wsgi:application", "--bind", bind),
-        *("--worker-class", "gthread", "--threads", str(WEB_THREADS), "--workers", "1" if settings.EMBEDDED else "2"),
-        *("--graceful-timeout", "10", "--timeout", "60", "--no-control-socket", "--log-level", "warning"),
+        *("--worker-class", "config.buffered_worker.BufferedWorker", "--threads", str(WEB_THREADS)),
+        *("--workers", "1" if settings.EMBEDDED else "2"),
+        *(
+            "--graceful-timeout",
+            "10",
+            "--timeout",
+            str(WEB_STALL_SECONDS),
+            "--no-control-socket",
+            "--log-level",
+            "warning",
+        ),
     ]
     children = [child("web", web, ready=partial(web_answers, address, port))]
 
@@ -140,6 +153,38 @@ def migrate() -> int:
     return subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode  # noqa: S603 (fixed)
 
 
+def guide(address: str, *, sandbox: bool) -> str:
+    """What runs here and where, and what to do first. Names no secret: passwords stand in ``DATABASE_URL`` and ``REDIS_URL``."""
+    from django.conf import settings
+
+    database = settings.DATABASES["default"]
+    where = database["NAME"] if settings.EMBEDDED else f"{database['NAME']} on {database.get('HOST') or 'this machine'}"
+    redis = urlsplit(settings.REDIS_URL)
+    lines = [
+        "Firstvalue runs (Ctrl-C stops all of it):",
+        f"  console    {address}/admin/",
+        f"  REST       {address}/api/v1/onboardings/ and more: {address}/api/docs/",
+        f"  webhooks   {address}/webhooks/CONNECTION/",
+        f"  health     {address}/healthz and {address}/readyz",
+        f"  database   {where} ({'SQLite' if settings.EMBEDDED else database['ENGINE'].rpartition('.')[2]})",
+        f"  broker     {f'Redis on {redis.hostname or redis.path}' if redis.scheme else settings.DATA_DIR / 'broker'}",
+        f"  logs       {settings.DATA_DIR / 'logs'}",
+    ]
+    if sandbox:
+        port = sandbox_port(settings.PORT)
+        lines.append(
+            f"  sandbox    http://127.0.0.1:{port} (its tokens and ids are above; {settings.DATA_DIR / 'logs' / 'sandbox.log'})"
+        )
+    command = os.path.relpath(sys.executable)
+    lines += [
+        "First:",
+        f"  {command} manage.py createsuperuser                        your login",
+        f"  {command} manage.py connection set --help                  accounts at vendors; `doctor` checks them",
+        f"  {command} manage.py create_api_key NAME --scope intake     a key for what posts payments",
+    ]
+    return "\n".join(lines)
+
+
 def build_supervisor(children: list[Child], *, echo: bool = True) -> Supervisor:
     from django.conf import settings
 
@@ -165,8 +210,13 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
 
     with suppress(KeyboardInterrupt), build_supervisor(build_children(sandbox=options.sandbox)) as supervisor:
-        if not supervisor.wait_ready(60):
-            print(f"Firstvalue answers at {address}  (Ctrl-C stops it)", flush=True)
+        late = supervisor.wait_ready(START_SECONDS)
+        if late:
+            print(
+                f"Not ready after {START_SECONDS} s: {', '.join(late)}. What each says is above, and in the logs.",
+                flush=True,
+            )
+        print(guide(address, sandbox=options.sandbox), flush=True)
         supervisor.wait()
     print("Stopped.", flush=True)
     return 0

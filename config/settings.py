@@ -76,6 +76,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "axes.middleware.AxesMiddleware",
+    "onboarding.unavailable.DatabaseUnavailableMiddleware",
 ]
 
 ROOT_URLCONF = "config.urls"
@@ -194,6 +195,8 @@ PUBLIC_URL = env.str("PUBLIC_URL", f"http://127.0.0.1:{PORT}").rstrip("/")
 
 SANDBOX_URL = env.str("SANDBOX_URL", "").rstrip("/")
 """Where the vendors' stand-ins answer; set by ``make demo`` and ``config.run --sandbox``. Empty: there is no sandbox page."""
+SANDBOX_ORIGINS = env.list("SANDBOX_ORIGINS", [SANDBOX_URL or f"http://127.0.0.1:{PORT + 1}"])
+"""What a sandbox connection may reach on this machine: the sandbox alone. ``*`` stands for any text."""
 
 DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", "firstvalue@localhost")
 SERVER_EMAIL = DEFAULT_FROM_EMAIL
@@ -209,7 +212,9 @@ AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contri
 AXES_FAILURE_LIMIT = 8
 AXES_COOLOFF_TIME = 0.25  # hours
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
-AXES_IPWARE_PROXY_COUNT = env.int("PROXY_COUNT", 0) or None
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
+AXES_CLIENT_IP_CALLABLE = "config.client_address.client_address"
+AXES_LOCKOUT_TEMPLATE = "locked_out.html"
 AXES_VERBOSE = False
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
@@ -221,6 +226,7 @@ AUTH_PASSWORD_VALIDATORS = [
     )
 ]
 LOGIN_URL = reverse_lazy("admin:login")
+LOGIN_REDIRECT_URL = reverse_lazy("admin:index")
 
 # --- Web ------------------------------------------------------------------------------------------------------------------
 
@@ -235,10 +241,14 @@ STORAGES = {
 }
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
 MAX_BODY_BYTES = 1024 * 1024
+REQUEST_SECONDS = env.float("REQUEST_SECONDS", 20.0)
+"""How long a request, head and body, may take to arrive; then it is answered with 408 (``config.buffered_worker``)."""
 
 HTTPS = env.bool("HTTPS", not (EMBEDDED or DEBUG))
 """Whether people and senders reach us over TLS (a proxy ends it and sets X-Forwarded-Proto)."""
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
+PROXY_COUNT = env.int("PROXY_COUNT", 1 if HTTPS else 0)
+"""How many proxies of ours append to X-Forwarded-For, which says whom a login is counted against."""
 SECURE_SSL_REDIRECT = HTTPS
 SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]
 SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
@@ -316,8 +326,9 @@ UNFOLD = {
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "filters": {"context": {"()": "onboarding.log_context.ContextFilter"}},
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s%(context)s"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["context"]}},
     "root": {"handlers": ["console"], "level": "INFO"},
     "loggers": {"axes": {"level": "WARNING"}, "celery": {"level": env.str("CELERY_LOG_LEVEL", "INFO")}},
 }

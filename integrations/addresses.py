@@ -3,14 +3,18 @@
 import ipaddress
 import re
 from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urlsplit
 
+from django.conf import settings
 from urllib3.exceptions import LocationParseError
 from urllib3.util import parse_url
 
-from integrations.providers import ProviderInfo
 from integrations.transport import is_public
 from integrations.words import Environment
+
+if TYPE_CHECKING:  # providers import the HTTP client, which asks here where a connection leads
+    from integrations.providers import ProviderInfo
 
 _HOST = re.compile(r"(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
 _PATH = re.compile(r"[A-Za-z0-9._~/%-]*")
@@ -24,10 +28,10 @@ def urllib3_host(url: str) -> str:
         return ""
 
 
-def checked_base_url(url: str, info: ProviderInfo, environment: str) -> str:
+def checked_base_url(url: str, info: "ProviderInfo", environment: str) -> str:
     """The address without a trailing slash. Raises ``ValueError`` saying what is wrong with it.
 
-    Https to one of the provider's hosts; a sandbox connection may also lead to this machine. Where names resolve to is
+    Https to one of the provider's hosts; a sandbox connection may also lead to the sandbox. Where names resolve to is
     checked again for each call (``transport``): what a name points to can change.
     """
     if not url:
@@ -46,8 +50,12 @@ def checked_base_url(url: str, info: ProviderInfo, environment: str) -> str:
     if not _HOST.fullmatch(parts.netloc.lower()) or urllib3_host(url) != (parts.hostname or ""):
         # Parsers differ over a backslash, a blank or an escape: what is allowed here must be what is called.
         raise ValueError("the base URL must name a plain host, such as https://host/path")
-    if environment == Environment.SANDBOX and _is_loopback(host):
+    if is_sandbox(url, environment):
         return url.rstrip("/")
+    if environment == Environment.SANDBOX and _is_loopback(host):
+        raise ValueError(
+            f"on this machine a sandbox connection may lead to {' or '.join(settings.SANDBOX_ORIGINS)} only"
+        )
     if parts.scheme != "https":
         raise ValueError("the base URL must start with https:// (http:// is only for a sandbox on this machine)")
     address = _address(host)
@@ -56,6 +64,17 @@ def checked_base_url(url: str, info: ProviderInfo, environment: str) -> str:
     if not any(fnmatchcase(host, pattern) for pattern in info.hosts):
         raise ValueError(f"{host} is no host of {info.name}: allowed are {', '.join(info.hosts)}")
     return url.rstrip("/")
+
+
+def is_sandbox(url: str, environment: str) -> bool:
+    """Whether a connection with this address leads to the sandbox: nothing else on this machine may be reached through one."""
+    parts = urlsplit(url)
+    origin = f"{parts.scheme}://{parts.netloc.lower()}"
+    return (
+        environment == Environment.SANDBOX
+        and _is_loopback(parts.hostname or "")
+        and any(fnmatchcase(origin, pattern) for pattern in settings.SANDBOX_ORIGINS)
+    )
 
 
 def _check_shape(parts: SplitResult, host: str) -> None:

@@ -20,11 +20,11 @@ from django.conf import settings
 from urllib3.exceptions import HTTPError
 
 from integrations import clock, transport
+from integrations.addresses import is_sandbox
 from integrations.errors import Kind, ProviderError
 from integrations.models import Connection
 from integrations.outbound import Outbound
 from integrations.redact import redact, redact_text
-from integrations.words import Environment
 
 M = TypeVar("M", bound=pydantic.BaseModel)
 MAX_ANSWER_BYTES = 5 * 1024 * 1024
@@ -169,7 +169,7 @@ class VendorHttp(Outbound):
         if writes:
             self._before_write()
         left = self._seconds_left(settings.CALL_SECONDS)
-        public_only = self.connection.environment == Environment.PRODUCTION
+        public_only = not is_sandbox(self.connection.base_url, self.connection.environment)
         with transport.call(time.monotonic() + left, public_only=public_only, writes=writes) as call:
             try:
                 return self._exchange(prepared, left)

@@ -124,7 +124,7 @@ class _Guarded(HTTPConnection):
             self.connect()
         if current.public_only and not is_public(self.sock.getpeername()[0]):
             self.close()
-            raise NewConnectionError(self, "a production connection leads to a private address")
+            raise NewConnectionError(self, "the connection leads to a private address")
         if time.monotonic() >= current.deadline:
             self.close()
             raise ConnectTimeoutError(self, "connected too late to send")
@@ -157,9 +157,32 @@ class _Adapter(HTTPAdapter):
         self.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": _TLSPool}
 
 
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+"""RFC 6052; its local-use sibling 64:ff9b:1::/48 (RFC 8215) may translate into anything."""
+_NEVER_PUBLIC = (ipaddress.IPv6Network("64:ff9b:1::/48"), ipaddress.IPv6Network("fec0::/10"))
+_COMPATIBLE = ipaddress.IPv6Network("::/96")
+_ISATAP = (0x00005EFE, 0x02005EFE)
+"""The third quarter of an address whose last one is an IPv4 address (RFC 5214)."""
+_LOW_32 = 0xFFFFFFFF
+
+
 def is_public(address: str) -> bool:
-    """Whether an IP address is reachable on the open internet (an IPv4 one inside IPv6 counts as itself)."""
+    """Whether an IP address is reachable on the open internet. An IPv6 address that maps to an IPv4 one is so where both are."""
     parsed = ipaddress.ip_address(address.partition("%")[0])
-    if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped:
-        parsed = parsed.ipv4_mapped
-    return parsed.is_global and not parsed.is_multicast
+    if isinstance(parsed, ipaddress.IPv4Address):
+        return parsed.is_global and not parsed.is_multicast
+    if parsed.ipv4_mapped:
+        return is_public(str(parsed.ipv4_mapped))
+    if not all(is_public(str(inner)) for inner in _mapped_to(parsed)):
+        return False
+    return parsed.is_global and not parsed.is_multicast and not any(parsed in each for each in _NEVER_PUBLIC)
+
+
+def _mapped_to(address: ipaddress.IPv6Address) -> list[ipaddress.IPv4Address]:
+    """The IPv4 addresses to which a gateway or this machine may translate it: NAT64, 6to4, Teredo, ISATAP, IPv4-compatible."""
+    found = [address.sixtofour] if address.sixtofour else []
+    found += address.teredo or ()
+    number = int(address)
+    if address in _NAT64 or address in _COMPATIBLE or (number >> 32) & _LOW_32 in _ISATAP:
+        found.append(ipaddress.IPv4Address(number & _LOW_32))
+    return found

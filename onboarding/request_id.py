@@ -3,11 +3,12 @@
 import re
 import uuid
 from collections.abc import Callable
-from contextvars import ContextVar
 
 from django.http import HttpRequest, HttpResponseBase
 
-current: ContextVar[str] = ContextVar("request_id", default="")
+from onboarding import log_context
+
+current = log_context.request_id
 _ACCEPTABLE = re.compile(r"^[A-Za-z0-9._-]{8,64}$")
 
 
@@ -17,9 +18,12 @@ class RequestIdMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         given = request.headers.get("X-Request-ID", "")
-        token = current.set(given if _ACCEPTABLE.match(given) else uuid.uuid4().hex)
+        known = given if _ACCEPTABLE.match(given) else uuid.uuid4().hex
+        request.logged_as = known  # type: ignore[attr-defined]
+        token = current.set(known)
         try:
-            response = self.get_response(request)
+            with log_context.about_run():
+                response = self.get_response(request)
             response["X-Request-ID"] = current.get()
             return response
         finally:

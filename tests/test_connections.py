@@ -133,8 +133,28 @@ def test_a_host_that_parsers_could_read_in_two_ways_is_refused(host, environment
         checked_base_url(f"https://{host}", PROVIDERS["zendesk"], environment)
 
 
-def test_a_sandbox_may_be_on_this_machine():
-    assert crm("http://127.0.0.1:9/hubspot", "sandbox").base_url == "http://127.0.0.1:9/hubspot"
+def test_a_sandbox_connection_leads_to_the_sandbox(settings):
+    settings.SANDBOX_ORIGINS = ["http://127.0.0.1:8001"]
+    assert crm("http://127.0.0.1:8001/hubspot", "sandbox").base_url == "http://127.0.0.1:8001/hubspot"
+
+
+@pytest.mark.parametrize(
+    ("base_url", "environment"),
+    [
+        ("http://127.0.0.1:9/hubspot", "sandbox"),
+        ("http://127.0.0.1/hubspot", "sandbox"),
+        ("https://127.0.0.1:8001/hubspot", "sandbox"),
+        ("http://127.0.0.2:8001/hubspot", "sandbox"),
+        ("http://[::1]:8001/hubspot", "sandbox"),
+        ("http://localhost:8001/hubspot", "sandbox"),
+        ("http://127.0.0.1:8001/hubspot", "production"),
+    ],
+)
+def test_nothing_else_on_this_machine_can_be_connected(settings, base_url, environment):
+    settings.SANDBOX_ORIGINS = ["http://127.0.0.1:8001"]
+    with pytest.raises(ValueError, match=r"http://127\.0\.0\.1:8001 only|must start with https"):
+        crm(base_url, environment)
+    assert not Connection.objects.exists()
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from integrations import clock
 from integrations.errors import DeadlinePassed, Kind, ProviderError
 from integrations.http import MAX_ANSWER_BYTES, VendorHttp, retry_after
 from integrations.models import ApiCall, Connection
+from integrations.transport import is_public
 
 pytestmark = pytest.mark.django_db(transaction=True)
 PATH = "/crm/v3/objects/companies"
@@ -205,3 +206,49 @@ def test_errors_and_log_lines_are_redacted(http, sandbox, caplog):
     assert "jordan@" not in str(stored) + caplog.text
     assert "+49 1" not in str(stored)
     assert "j***@acme.com" in caplog.text
+
+
+def test_a_sandbox_connection_sends_nothing_elsewhere_on_this_machine(http, hubspot, settings, sandbox):
+    settings.SANDBOX_ORIGINS = [sandbox.base_url]
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(0.2)
+        hubspot.base_url = f"http://127.0.0.1:{server.getsockname()[1]}"
+        error = failure(lambda: http().request("POST", PATH, json=COMPANY))
+        peer, _ = server.accept()
+        with peer:
+            assert peer.recv(1) == b""
+    assert (error.kind, error.effect_possible) == (Kind.SERVER, False)
+
+
+@pytest.mark.parametrize(
+    "address", ["8.8.8.8", "2606:4700::1111", "::ffff:8.8.8.8", "64:ff9b::8.8.8.8", "2002:808:808::1"]
+)
+def test_an_address_of_the_internet_is_public(address):
+    assert is_public(address)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        *("127.0.0.1", "10.0.0.1", "100.64.0.1", "169.254.169.254", "0.0.0.0", "224.0.0.1", "255.255.255.255"),
+        *("::1", "::", "fe80::1%eth0", "fc00::1", "fec0::1", "ff02::1", "ff0e::1"),
+        *(
+            "::ffff:127.0.0.1",
+            "::127.0.0.1",
+            "::a00:1",
+            "64:ff9b::127.0.0.1",
+            "64:ff9b::a9fe:a9fe",
+            "64:ff9b:1::808:808",
+        ),
+        *(
+            "2002:7f00:1::",
+            "2002:a00:1::1",
+            "2001:0:808:808::f5ff:fffe",
+            "2001:0:a00:1::",
+            "2600::5efe:a00:1",
+            "2600::200:5efe:127.0.0.1",
+        ),
+    ],
+)
+def test_an_address_that_is_private_or_maps_to_a_private_one_is_not_public(address):
+    assert not is_public(address)

@@ -23,6 +23,7 @@ from . import admin, faults, pages
 from .asana import Asana
 from .dialect import Answer, Call, Dialect, Refused
 from .faults import Fault
+from .guide import guide
 from .hubspot import HubSpot
 from .mail import Mail, MailServer
 from .store import Json, Store, Tx
@@ -286,6 +287,9 @@ def serve(port: int, data: Path, smtp_port: int = 0) -> int:
     listener.start()
     web, catcher = f"http://127.0.0.1:{server.server_port}", f"smtp://127.0.0.1:{mail.port}"
     print(f"sandbox: {web} with {catcher} keeps its data in {data}", flush=True)
+    with server.store.transaction() as tx:
+        print(guide(tx, server.dialects, web, catcher), flush=True)
+    server.store.close_thread()
     server.stopping.wait()
     server.shutdown()
     server.server_close()

@@ -3,7 +3,8 @@
 import logging
 from typing import Any
 
-from django.db import DatabaseError, connection
+from django.conf import settings
+from django.db import DatabaseError, InterfaceError, connection
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.cache import never_cache
@@ -12,6 +13,7 @@ from django.views.decorators.csrf import csrf_exempt
 from integrations.problems import problem
 from onboarding.engine import dispatch
 from onboarding.engine.health import standstill
+from onboarding.unavailable import RETRY_AFTER
 
 log = logging.getLogger(__name__)
 _migrated = False
@@ -33,8 +35,7 @@ def ready(request: HttpRequest) -> HttpResponse:
     """
     if refusal := _wrong_method(request):
         return refusal
-    broker = "ok" if dispatch.takes_hints() else "not used now; the scheduler does its work"
-    facts: dict[str, Any] = {"database": "ok", "migrations": "applied", "broker": broker, "work": "taken"}
+    facts: dict[str, Any] = {"database": "ok", "migrations": "applied", "broker": _broker(), "work": "taken"}
     try:
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1")
@@ -42,14 +43,22 @@ def ready(request: HttpRequest) -> HttpResponse:
             return problem(503, "Some migrations are not applied.", **facts | {"migrations": "not applied"})
         if reason := standstill():
             return problem(503, f"Due work is not being taken: {reason}", **facts | {"work": "standing still"})
-    except DatabaseError as error:
+    except (DatabaseError, InterfaceError) as error:
         log.warning("Not ready: the database does not answer (%s).", type(error).__name__)
         return problem(
             503,
             "The database does not answer.",
+            headers=RETRY_AFTER,
             **facts | {"database": "down", "migrations": "unknown", "work": "unknown"},
         )
     return JsonResponse({"status": "ready", **facts})
+
+
+def _broker() -> str:
+    if not settings.BROKER_PUBLISH:
+        return "not used now; the scheduler does its work"
+    fault = dispatch.broker_fault()
+    return f"does not answer ({fault}); the scheduler does its work" if fault else "ok"
 
 
 def _is_migrated() -> bool:

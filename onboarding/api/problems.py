@@ -12,7 +12,7 @@ from django.core.exceptions import (
     RequestDataTooBig,
     SuspiciousOperation,
 )
-from django.db import DataError, InterfaceError, OperationalError
+from django.db import DataError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import Resolver404, resolve
 from django.views import defaults
@@ -22,9 +22,8 @@ from rest_framework.response import Response
 
 from integrations.problems import CONTENT_TYPE, document, problem
 from onboarding.services import Refused
+from onboarding.unavailable import MACHINE_PATHS
 
-API_PATHS = ("/api/", "/webhooks/", "/healthz", "/readyz")
-RETRY_SECONDS = 2
 MOST_ERRORS = 100
 
 log = logging.getLogger(__name__)
@@ -55,7 +54,7 @@ class Conflict(APIException):
 
 
 def problem_handler(error: Exception, context: dict[str, Any]) -> Response | None:  # noqa: ARG001  (DRF's signature)
-    """DRF's exception handler. None (a 500) for what nobody foresaw."""
+    """DRF's exception handler. None for what nobody foresaw (a 500), and for the database's absence (``unavailable``)."""
     match error:
         case Http404() | ObjectDoesNotExist():
             return _answer(404, "There is nothing here by that name.")
@@ -65,10 +64,6 @@ def problem_handler(error: Exception, context: dict[str, Any]) -> Response | Non
             return _answer(413, "The body is too large.")
         case SuspiciousOperation():
             return _answer(400, "The request is malformed.")
-        case OperationalError() | InterfaceError():
-            # Locks that were held too long, or a database that restarts: the same request may simply be sent again.
-            detail = "The database did not answer in time. Send the same request again."
-            return _answer(503, detail, headers={"Retry-After": str(RETRY_SECONDS)})
         case DataError():
             # A value that fits the rules and not its column: the sender can mend it, and we should hear of it.
             log.error("The database refused a value.", exc_info=error)
@@ -104,14 +99,14 @@ not_found.csrf_exempt = True  # type: ignore[attr-defined]  # a POST to an unkno
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     """``handler400``: problem details for the API, Django's page for people."""
-    if request.path.startswith(API_PATHS):
+    if request.path.startswith(MACHINE_PATHS):
         return problem(400, "The request is malformed.")
     return defaults.bad_request(request, exception)
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
     """``handler500``."""
-    if request.path.startswith(API_PATHS):
+    if request.path.startswith(MACHINE_PATHS):
         return problem(500, "Something went wrong on our side; it has been logged.")
     return defaults.server_error(request)
 

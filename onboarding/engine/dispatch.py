@@ -2,6 +2,7 @@
 
 import functools
 import logging
+import os
 import time
 from datetime import timedelta
 from threading import Lock
@@ -46,6 +47,17 @@ def _hint_step(step_pk: int) -> None:
 def takes_hints() -> bool:
     """Whether a hint published now would be tried: there is a broker, and it did not just fail."""
     return bool(settings.BROKER_PUBLISH) and time.monotonic() >= _paused_until
+
+
+def broker_fault() -> str:
+    """Asks the broker now, on a connection of its own and without retries. Why it takes no messages; empty where it does."""
+    try:
+        with current_app.connection_for_write() as asked:
+            asked.transport.close_connection(asked.transport.establish_connection())
+            folder = (asked.transport_options or {}).get("data_folder_out")
+    except Exception as error:  # noqa: BLE001  (whatever the broker's client raises)
+        return type(error).__name__
+    return "" if folder is None or os.access(folder, os.W_OK) else "its folder cannot be written"
 
 
 def publish(task: str, pk: int) -> bool:

@@ -13,6 +13,7 @@ from django.db import IntegrityError, InterfaceError, OperationalError, close_ol
 from django.db import transaction as db
 
 from onboarding import audit
+from onboarding.log_context import about_run, set_run
 from onboarding.models import OnboardingTransaction
 
 
@@ -32,12 +33,15 @@ log = logging.getLogger(__name__)
 
 def lock_run(pk: int) -> OnboardingTransaction:
     """The run, locked until the transaction ends. ``no_key``: children may be inserted meanwhile by others."""
+    set_run(pk)
     return OnboardingTransaction.objects.select_for_update(no_key=True).get(pk=pk)
 
 
 def lock_run_of(step_pk: int) -> OnboardingTransaction:
     """As ``lock_run``, for the run of a step. Raises ``OnboardingTransaction.DoesNotExist`` where there is no such step."""
-    return OnboardingTransaction.objects.select_for_update(no_key=True, of=("self",)).get(steps=step_pk)
+    run = OnboardingTransaction.objects.select_for_update(no_key=True, of=("self",)).get(steps=step_pk)
+    set_run(run.pk)
+    return run
 
 
 @contextmanager
@@ -62,7 +66,8 @@ def retried(function: Callable[P, R]) -> Callable[P, R]:
         for attempt in range(1, TRIES):
             _close_if_dead()
             try:
-                return function(*args, **kwargs)
+                with about_run():
+                    return function(*args, **kwargs)
             except (OperationalError, InterfaceError, IntegrityError, TryAgain) as error:
                 log.info(
                     "%s: trying the transaction again (%d) after %s",
@@ -72,7 +77,8 @@ def retried(function: Callable[P, R]) -> Callable[P, R]:
                 )
                 time.sleep(random.uniform(0, 0.05 * 2**attempt))  # noqa: S311  (jitter)
         _close_if_dead()
-        return function(*args, **kwargs)
+        with about_run():
+            return function(*args, **kwargs)
 
     return wrapper
 

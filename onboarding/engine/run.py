@@ -19,6 +19,7 @@ from onboarding.engine.facts import digest_of
 from onboarding.engine.outcomes import Broken, Failed, LookedUp, Outcome, UnknownOutcome, Waiting, Written
 from onboarding.engine.record import break_step, record
 from onboarding.engine.rollback import compensate
+from onboarding.log_context import about_run
 from onboarding.payload.enrichment import CRM_PATHS
 from onboarding.payload.plausibility import customer_domain
 from onboarding.steps.base import EnsureHandler, UpdateHandler
@@ -43,10 +44,11 @@ def run_step(step_pk: int) -> None:
     current = _claim(step_pk)
     while current is not None:
         failpoint("after-intent", current.step.uses)
-        outcome = perform(current)
-        failpoint("before-result")
-        may_go_on = not stopping.is_set() and time.monotonic() - started < CHAIN_SECONDS
-        following = record(current, outcome, inline=may_go_on)
+        with about_run(current.run.pk):
+            outcome = perform(current)
+            failpoint("before-result")
+            may_go_on = not stopping.is_set() and time.monotonic() - started < CHAIN_SECONDS
+            following = record(current, outcome, inline=may_go_on)
         failpoint("after-result", current.step.uses)
         current = following or _next_in_line(current, started)
 

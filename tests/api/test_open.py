@@ -1,12 +1,12 @@
 """What needs no key: health, the payload's schema, OpenAPI and its docs; and the audit command."""
 
 import io
-import sys
 from functools import cache
 from typing import Any
 
 import jsonschema
 import pytest
+from celery import current_app
 from django.core.management import CommandError, call_command
 from django.db import OperationalError, connection
 from django.test import Client
@@ -46,11 +46,28 @@ def test_readyz_says_that_all_is_there(client: Client, db: None) -> None:
     }
 
 
-def test_readyz_needs_no_broker(client: Client, db: None, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def no_broker(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody listens there, or the folder is gone; nothing was published that could have noticed."""
     settings.BROKER_PUBLISH = True
-    monkeypatch.setattr(dispatch, "_paused_until", sys.maxsize)
+    monkeypatch.setattr(dispatch, "_paused_until", 0.0)
+    if settings.REDIS_URL:
+        monkeypatch.setattr(current_app.conf, "broker_url", "redis://127.0.0.1:1/0")
+    else:
+        monkeypatch.setitem(current_app.conf.broker_transport_options, "data_folder_out", "/nowhere/queue")
 
-    assert client.get("/readyz").status_code == 200
+
+def test_readyz_asks_the_broker(client: Client, db: None, settings: Any) -> None:
+    settings.BROKER_PUBLISH = True
+
+    assert client.get("/readyz").json()["broker"] == "ok"
+
+
+def test_readyz_names_a_broker_that_is_gone_and_needs_none(client: Client, db: None, no_broker: None) -> None:
+    answer = client.get("/readyz")
+
+    assert answer.status_code == 200
+    assert answer.json()["broker"].startswith("does not answer (")
 
 
 def test_readyz_is_503_without_a_migration(client: Client, db: None) -> None:

@@ -61,7 +61,8 @@ class Installation:
         self.sandbox = SandboxControl(f"http://127.0.0.1:{self.port + 1}")
         own = {"DATA_DIR": str(folder), "PORT": str(self.port), "PUBLIC_URL": self.url, "HTTPS": "0", **QUICK}
         self.environment = {**os.environ, **_database(folder), **own, **environment}
-        self.environment.pop("BROKER_PUBLISH", None)
+        for name in ("BROKER_PUBLISH", "SANDBOX_ORIGINS"):
+            self.environment.pop(name, None)
         self.environment |= environment
         self.process: subprocess.Popen[bytes] | None = None
 
