@@ -19,7 +19,7 @@ from integrations.models import ApiCall, Connection
 
 pytestmark = pytest.mark.django_db(transaction=True)
 PATH = "/crm/v3/objects/companies"
-COMPANY = {"properties": {"name": "Acme", "domain": "acme.com"}}
+COMPANY = {"properties": {"name": "Acme", "domain": "acme.com"}, "associations": []}
 Made = Callable[..., VendorHttp]
 
 
@@ -198,7 +198,7 @@ def test_a_production_connection_never_sends_to_a_private_address(http, hubspot,
 
 def test_errors_and_log_lines_are_redacted(http, sandbox, caplog):
     sandbox.seed("hubspot", "contacts", [{"email": "jordan@acme.com"}])
-    contact = {"properties": {"email": "jordan@acme.com", "phone": "+49 1"}}
+    contact = {"properties": {"email": "jordan@acme.com", "phone": "+49 1"}, "associations": []}
     failure(lambda: http().request("POST", "/crm/v3/objects/contacts", json=contact))
     http().request("GET", "/crm/v3/objects/contacts/jordan%40acme.com", params={"idProperty": "email"})
     stored = list(ApiCall.objects.values("path", "error", "request", "response"))

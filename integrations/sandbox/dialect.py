@@ -25,6 +25,8 @@ class Answer:
     headers: dict[str, str] = field(default_factory=dict)
     #: sent as it is instead of ``body``
     raw: tuple[str, bytes] | None = None
+    #: whether it tells the rate limit
+    tells_pace: bool = True
 
     def payload(self) -> tuple[str, bytes]:
         if self.raw is not None:

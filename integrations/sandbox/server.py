@@ -134,7 +134,8 @@ class SandboxServer(ThreadingHTTPServer):
                 fault = faults.take(tx, dialect.name, asked.method, (path, asked.path))
                 truth = None if fault and not fault.takes_effect else self._effect(tx, dialect, settings, path, asked)
                 answer = fault.disguise(dialect, truth) if fault else truth or Answer(HTTPStatus.NO_CONTENT)
-        answer.headers = {**dialect.pace_headers(limit, remaining, seconds), **answer.headers}
+        if answer.tells_pace:
+            answer.headers = {**dialect.pace_headers(limit, remaining, seconds), **answer.headers}
         tx.record(
             {
                 "vendor": dialect.name,

@@ -214,7 +214,7 @@ def made_twice(sandbox: SandboxControl) -> None:
     for _ in range(2):
         answer = requests.post(
             f"{sandbox.base_url}/hubspot/crm/v3/objects/companies",
-            json={"properties": {"name": "Twice", "domain": "twice-works.com"}},
+            json={"properties": {"name": "Twice", "domain": "twice-works.com"}, "associations": []},
             headers={"Authorization": "Bearer sandbox-hubspot-token"},
             timeout=10,
         )
