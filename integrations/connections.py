@@ -36,6 +36,7 @@ _ADVICE = {
     Kind.SERVER: "The vendor does not answer: check the base URL and the network, or try later.",
     Kind.MALFORMED: "Something else answers at this address: check the base URL.",
     Kind.RATE_LIMIT: "The vendor asks for fewer calls: try later.",
+    Kind.TEMPORARY: "The vendor refuses for now: try later.",
     Kind.NOT_FOUND: "The vendor does not know this address: check the base URL.",
 }
 
@@ -48,6 +49,8 @@ class ProbeResult:
     status: int | None = None
     kind: Kind | None = None
     """Of the failure; None where it passed, or where it says nothing of the vendor."""
+    retry_after: float | None = None
+    """Seconds, as the vendor asked."""
 
 
 def set_connection(
@@ -111,7 +114,8 @@ def probe(connection: Connection) -> ProbeResult:
         return ProbeResult(True, made.probe())
     except ProviderError as error:
         advice = _advice(info, error.kind)
-        return ProbeResult(False, f"{error}. {advice}" if advice else str(error), error.http_status, error.kind)
+        told = f"{error}. {advice}" if advice else str(error)
+        return ProbeResult(False, told, error.http_status, error.kind, error.retry_after)
     except DeadlinePassed:
         return ProbeResult(False, f"The vendor answers too slowly. {_advice(info, Kind.SERVER)}", kind=Kind.SERVER)
 

@@ -13,7 +13,7 @@ import pytest
 from django.db import transaction
 
 from integrations import clock
-from integrations.errors import DeadlinePassed, Kind, ProviderError
+from integrations.errors import DeadlinePassed, Kind, ProviderError, TemporaryRefusal
 from integrations.http import MAX_ANSWER_BYTES, VendorHttp, retry_after
 from integrations.models import ApiCall, Connection
 
@@ -162,6 +162,49 @@ def test_a_rate_limit_says_how_long_to_wait(http, sandbox):
     sandbox.add_fault("hubspot", "rate_limit", retry_after=7)
     error = failure(lambda: http().request("POST", PATH, json=COMPANY))
     assert (error.kind, error.retry_after, error.effect_possible) == (Kind.RATE_LIMIT, 7.0, False)
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "whole"),
+    [
+        (503, Kind.SERVER, True),
+        (500, Kind.SERVER, False),
+        (423, Kind.TEMPORARY, False),
+        (409, Kind.TEMPORARY, False),
+        (403, Kind.TEMPORARY, False),
+        (404, Kind.TEMPORARY, False),
+        (413, Kind.TEMPORARY, False),
+        (401, Kind.AUTH, False),
+    ],
+)
+def test_whatever_status_asks_for_patience_is_heard(http, sandbox, status, kind, whole):
+    sandbox.add_fault("hubspot", "error_before", status=status, retry_after=7)
+    error = failure(lambda: http().request("POST", PATH, json=COMPANY))
+    assert (error.kind, error.retry_after, error.whole_account) == (kind, 7.0, whole)
+    assert error.effect_possible == (status >= 500)
+
+
+def test_a_refusal_that_the_vendor_documents_as_passing_has_its_own_wait(http, sandbox):
+    made = http()
+    made.temporary = (TemporaryRefusal(477, wait=60.0, whole_account=True), TemporaryRefusal(423, wait=2.0))
+    seen = []
+    for status, asked in ((477, None), (477, 90), (423, 1)):
+        sandbox.add_fault("hubspot", "error_before", status=status, retry_after=asked, count=1)
+        error = failure(lambda: made.request("POST", PATH, json=COMPANY))
+        seen.append((error.kind, error.http_status, error.retry_after, error.whole_account, error.effect_possible))
+    assert seen == [
+        (Kind.TEMPORARY, 477, 60.0, True, False),
+        (Kind.TEMPORARY, 477, 90.0, True, False),
+        (Kind.TEMPORARY, 423, 2.0, False, False),
+    ]
+
+
+def test_a_passing_refusal_is_told_from_others_of_its_status_by_its_code():
+    conflict = TemporaryRefusal(409, code="DatabaseConflict")
+    assert conflict.covers(409, {"error": "DatabaseConflict", "description": "A write at the same moment"})
+    assert not conflict.covers(409, {"error": "RecordInvalid"})
+    assert not conflict.covers(409, "DatabaseConflict")
+    assert not conflict.covers(422, {"error": "DatabaseConflict"})
 
 
 def test_retry_after_is_read_as_seconds_or_as_a_date():

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Self, TypeVar
 import pydantic
 
 from integrations.crypto import SecretUnreadable
-from integrations.errors import Kind, ProviderError
+from integrations.errors import Kind, ProviderError, TemporaryRefusal
 from integrations.http import VendorHttp
 from integrations.models import Connection
 
@@ -172,11 +172,13 @@ class HttpConnector(Connector):
     """A vendor with an HTTP API: it has an address and a token."""
 
     secret_names = (TOKEN, WEBHOOK_SECRET)
+    temporary: ClassVar[tuple[TemporaryRefusal, ...]] = ()
+    """Refusals that pass by themselves, from the vendor's documentation. They come before ``translate``."""
 
     def __init__(self, connection: Connection, http: VendorHttp) -> None:
         super().__init__(connection)
         self.http = http
-        http.translate = self.translate
+        http.temporary, http.translate = self.temporary, self.translate
 
     @classmethod
     def on(
