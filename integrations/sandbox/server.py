@@ -119,7 +119,7 @@ class SandboxServer(ThreadingHTTPServer):
         headers = asked.handler.headers
         fault: Fault | None = None
         limit, remaining, seconds = 0, -1, 0.0
-        if headers.get("Authorization", "").partition("Bearer ")[2].strip() not in settings["tokens"]:
+        if not dialect.accepts(tx, headers.get("Authorization", ""), settings["tokens"]):
             answer = dialect.refusal(HTTPStatus.UNAUTHORIZED, "")
         else:
             if pace := settings["rate_limit"]:

@@ -106,7 +106,9 @@ def test_everything_survives_kill_9(tmp_path: Path):
         first.control.set_tokens("zendesk", ["other"])
         made = company(hubspot, domain="acme.com")
         start = "/project_templates/1200000000000001/instantiateProject"
-        job = asana.post(start, {"data": {"name": "Acme", "team": "1100000000000001"}}).json()["data"]["gid"]
+        dates = [{"gid": "1", "value": "2026-12-01"}]
+        body = {"name": "Acme", "team": "1100000000000001", "requested_dates": dates}
+        job = asana.post(start, {"data": body}).json()["data"]["gid"]
         first.control.add_fault("hubspot", "error_after", count=2, method="POST")
         assert hubspot.post(COMPANIES, {"properties": {"domain": "other.com"}, "associations": []}).status_code == 500
         before = first.control.counts(), first.control.faults(), first.control.requests(), first.control.settings()
