@@ -104,6 +104,8 @@ class Connector(ABC):
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
+        self.learned: dict[str, str] = {}
+        """Options that a probe was told by the vendor itself; empty values say nothing."""
 
     @classmethod
     @abstractmethod
@@ -133,7 +135,11 @@ class Connector(ABC):
 
     @abstractmethod
     def get(self, kind: str, external_id: str) -> Found | None:
-        """The object of that id, or None where it does not exist."""
+        """The object of that id, or None where it does not exist. One with another id: the vendor has merged the two."""
+
+    def archived(self, kind: str, external_id: str) -> Found | None:  # noqa: ARG002
+        """The object of that id where the vendor has put it away and can bring it back, so that ``get`` does not show it."""
+        return None
 
     @abstractmethod
     def create(self, kind: str, params: dict[str, Any], reference: str) -> Created | JobAccepted:
@@ -252,6 +258,8 @@ class OwnerFacts:
     owner_id: str = ""
     deal_id: str = ""
     source: str = ""
+    note: str = ""
+    """Why nobody is named, as a sentence, where there is more to say than that the CRM does not know."""
 
 
 class CrmConnector(HttpConnector):

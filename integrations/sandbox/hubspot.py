@@ -47,6 +47,8 @@ _OWNERS_PAGE, _LARGEST_OWNERS_PAGE = 100, 500
 _LARGEST_BATCH = 100
 _POLICY_REQUESTS, _POLICY_SECONDS = 190, 10.0
 _USER_IDS = 9_000_000
+#: the owners of a new account. HubSpot's ids are numbers; these are the ones of the sample customers.
+_OWNERS = (("u_789", "Sam", "Sales"), ("u_1", "Noor", "Haddad"))
 
 
 class HubSpot(Dialect):
@@ -58,6 +60,7 @@ class HubSpot(Dialect):
     #: ``search_limit``: HubSpot allows five searches a second, whatever else is allowed
     defaults = {"search_lag": 2.0, "search_limit": None}
     sends_retry_after = False
+    passing_refusals = (423, 477)
 
     def handle(self, call: Call) -> Answer:
         # The dated prefix beside which v3 is filed as legacy.
@@ -90,6 +93,16 @@ class HubSpot(Dialect):
                 return closing_reference(_TAG.sub(" ", str(body.get("hs_note_body") or "")))
 
     def preseed(self, tx: Tx) -> None:
+        for owner_id, first, last in _OWNERS:
+            email = f"{first}.{last}@firstvalue.example".lower()
+            tx.insert(
+                self.name,
+                "owners",
+                owner_id,
+                {"email": email, "firstName": first, "lastName": last},
+                lag=0,
+                seeded=True,
+            )
         for kind in ("companies", "deals"):
             properties.register(tx, kind, {"name": "firstvalue_reference", "hasUniqueValue": True})
         for name in _DEAL_PROPERTIES:
@@ -212,7 +225,7 @@ class HubSpot(Dialect):
         results = []
         for each in inputs:
             given = {**each["properties"], each["idProperty"]: each["id"]}
-            found = next(iter(call.tx.find(self.name, kind, each["idProperty"], each["id"])), None)
+            found = next(iter(properties.holders(call.tx, kind, each["idProperty"], each["id"])), None)
             row = self._rewrite(call, found, given) if found else self._create(call, kind, given)
             results.append({**self._written(call.tx, row, given), "new": found is None})
         return Answer(200, _batch(call.tx, results))
@@ -353,7 +366,7 @@ class HubSpot(Dialect):
         else:
             if by not in properties.unique_names(call.tx, kind):
                 raise self.refuse(400, f"{by} is not a unique identifier property")
-            row = next(iter(call.tx.find(self.name, kind, by, row_id)), None)
+            row = next(iter(properties.holders(call.tx, kind, by, row_id)), None)
         if row is None:
             raise self.refuse(404, "resource not found")
         return row

@@ -139,9 +139,18 @@ def conflicts(tx: Tx, kind: str, properties: Json, own: Row | None) -> Iterator[
     """(property, the other object that holds this value) for each unique property."""
     for name in unique_names(tx, kind) & set(properties):
         value = properties[name]
-        for row in tx.find("hubspot", kind, name, value) if value is not None and term(value) else []:
+        for row in holders(tx, kind, name, value) if value is not None and term(value) else []:
             if own is None or row.seq != own.seq:
                 yield name, row
+
+
+def holders(tx: Tx, kind: str, name: str, value: object) -> list[Row]:
+    """Who has this value of a unique property; a contact's secondary addresses are theirs alone as well."""
+    found = tx.find("hubspot", kind, name, value)
+    if (kind, name) != ("contacts", "email"):
+        return found
+    secondary = tx.holders("hubspot", kind, "hs_additional_emails")
+    return found + [row for row in secondary if term(value) in term(row.body.get("hs_additional_emails")).split(";")]
 
 
 def stored(given: Json) -> Json:

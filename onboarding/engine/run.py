@@ -164,7 +164,7 @@ def _look_up(current: Claim, connector: CrmConnector) -> LookedUp:
         deal_id=current.facts.get("commercial.deal_id"),
     )
     if not facts.owner_id:
-        return LookedUp({}, "The CRM was asked and does not tell.")
+        return LookedUp({}, facts.note or "The CRM was asked and does not tell.")
     return LookedUp(dict.fromkeys(CRM_PATHS, (facts.owner_id, facts.source)))
 
 
