@@ -14,7 +14,7 @@ from django.db import transaction
 
 from integrations import clock
 from integrations.errors import DeadlinePassed, Kind, ProviderError, TemporaryRefusal
-from integrations.http import MAX_ANSWER_BYTES, VendorHttp, retry_after
+from integrations.http import MAX_ANSWER_BYTES, VendorHttp, retry_after, segment
 from integrations.models import ApiCall, Connection
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -43,14 +43,16 @@ def failure(call: Callable[[], object]) -> ProviderError:
 
 
 @contextmanager
-def answering(answer: bytes, hold: threading.Event | None = None) -> Iterator[str]:
-    """A server that gives one answer, whatever it is asked."""
+def answering(answer: bytes, hold: threading.Event | None = None, heard: list[bytes] | None = None) -> Iterator[str]:
+    """A server that gives one answer, whatever it is asked, and keeps what it was asked in ``heard``."""
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def serve() -> None:
             peer, _ = server.accept()
             with peer:
-                peer.recv(65_536)
+                asked = peer.recv(65_536)
+                if heard is not None:
+                    heard.append(asked)
                 try:
                     peer.sendall(answer)
                     if hold:
@@ -248,3 +250,41 @@ def test_errors_and_log_lines_are_redacted(http, sandbox, caplog):
     assert "jordan@" not in str(stored) + caplog.text
     assert "+49 1" not in str(stored)
     assert "j***@acme.com" in caplog.text
+
+
+# --- What is sent ---------------------------------------------------------------------------------------------------
+
+WELL = b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 10\r\n\r\n{"id":"1"}'
+
+
+def sent(http: Made, hubspot: Connection, method: str, path: str, **options) -> str:
+    heard: list[bytes] = []
+    with answering(WELL, heard=heard) as address:
+        hubspot.base_url = address
+        http(hubspot).request(method, path, expect=Anything, **options)
+    return heard[0].decode().lower()
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE"])
+def test_a_request_without_a_body_declares_no_content_type(http, hubspot, method):
+    assert "content-type" not in sent(http, hubspot, method, "/accounts")
+
+
+def test_a_body_declares_json_and_a_vendor_may_want_it_declared_without_one(http, hubspot):
+    assert "content-type: application/json" in sent(http, hubspot, "POST", "/accounts", json=COMPANY)
+    declared = {"Content-Type": "application/json"}
+    assert "content-type: application/json" in sent(http, hubspot, "DELETE", "/accounts/1", headers=declared)
+
+
+@pytest.mark.parametrize(
+    ("name", "escaped"),
+    [
+        ("Novo Nordisk A/S", "novo%20nordisk%20a%2fs"),
+        ("100 % Öko?", "100%20%25%20%c3%96ko%3f"),
+        ("a%2Fb", "a%252fb"),
+        ("../admin", "..%2fadmin"),
+    ],
+)
+def test_a_name_in_a_path_is_one_segment_on_the_wire(http, hubspot, name, escaped):
+    asked = sent(http, hubspot, "GET", f"/accounts/{segment(name)}/notes")
+    assert asked.startswith(f"get /accounts/{escaped}/notes http/1.1")

@@ -120,7 +120,9 @@ def test_too_many_jobs_are_not_waited_for(zendesk):
 
 
 def test_what_is_not_there_is_none(zendesk):
-    assert support(zendesk).get("organization", "404") is None
+    for name in ("404", "Novo Nordisk A/S", ".."):
+        assert support(zendesk).get("organization", name) is None
+        assert support(zendesk).get("user", name) is None
 
 
 def test_an_api_token_goes_with_its_users_email(zendesk):

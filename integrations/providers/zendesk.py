@@ -137,6 +137,8 @@ class Zendesk(HttpConnector):
         return []
 
     def get(self, kind: str, external_id: str) -> Found | None:
+        if not external_id.strip().isdecimal():
+            return None  # Zendesk's ids are numbers
         if kind == "user":
             user = self.read(f"/api/v2/users/{segment(external_id)}", _OneUser)
             if user is None or user.user.active is False:

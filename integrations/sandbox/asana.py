@@ -367,7 +367,7 @@ class Asana(Dialect):
             user = self._known_user(call, str(data["assignee"]))
             if user is None:
                 raise self.refuse(400, f"assignee: Not a recognized ID: {data['assignee']}")
-            data["assignee"] = {"gid": user.id}
+            data["assignee"] = {"gid": user.id, "name": user.body.get("name", "")}
         if "completed" in data:
             data["completed_at"] = iso(call.tx.now) if data["completed"] else None
         return data
