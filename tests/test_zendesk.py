@@ -270,6 +270,18 @@ def test_a_refused_user_is_mended_among_the_users(zendesk, acme, given):
     assert (error.kind, [each.path for each in error.fields]) == (Kind.INVALID, ["users"])
 
 
+def test_a_merged_organization_answers_with_the_one_that_is_left(zendesk, sandbox, acme):
+    winner, gone = sandbox.seed("zendesk", "organizations", [{"name": "Acme Group"}, {"name": "Acme Old"}])
+    somebody(sandbox, "POST", f"/organizations/{acme}/merge", {"organization_merge": {"winner_id": int(winner)}})
+    somebody(sandbox, "DELETE", f"/organizations/{gone}")
+    left = support(zendesk).get("organization", acme)
+    assert (left.external_id, left.label, left.evidence["domains"]) == (winner, "Acme Group", "acme.com")
+    assert support(zendesk).get("organization", winner) == left
+    assert support(zendesk).get("organization", gone) is None
+    sandbox.add_fault("zendesk", "forbidden", path="*/merges")
+    assert support(zendesk).get("organization", acme) is None
+
+
 # --- Undo -----------------------------------------------------------------------------------------------------------
 
 

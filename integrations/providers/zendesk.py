@@ -10,6 +10,9 @@ introduction/requests wants ``Content-Type: application/json`` on DELETEs too, w
 There is no lookup by domain. A namesake counts as this customer's only if it lists the customer's domain. A user of
 another organization, or one who is an agent, is left for a person to decide on: create or update would move or demote them.
 
+Of two merged organizations the loser is deleted (organizations/organizations, "Merge Organization"); its merges say which one
+has won ("List Organization Merges"). Whether they are still listed for the loser is not documented: where not, it is gone.
+
 A user is deleted softly (users/users, "Delete User"; support.zendesk.com/hc/en-us/articles/4408821737498): still readable,
 with ``active`` false, for 30 days, then gone for good, and "not recoverable" from the first moment. Zendesk refuses while
 the user is the requester of a ticket that is not closed.
@@ -51,6 +54,19 @@ class _OneOrganization(BaseModel):
 
 class _Organizations(BaseModel):
     organizations: list[_Organization]
+
+
+class _Merge(BaseModel):
+    loser_id: int
+    winner_id: int
+    status: str = ""
+
+    def is_of(self, loser: str) -> bool:
+        return str(self.loser_id) == loser.strip() and self.status == "complete"
+
+
+class _Merges(BaseModel):
+    organization_merges: list[_Merge]
 
 
 class _Counts(BaseModel):
@@ -144,8 +160,20 @@ class Zendesk(HttpConnector):
             if user is None or user.user.active is False:
                 return None
             return self._found_user(user.user, str(user.user.organization_id or ""))
-        found = self.read(f"/api/v2/organizations/{segment(external_id)}", _OneOrganization)
+        path = f"/api/v2/organizations/{segment(external_id)}"
+        found = self.read(path, _OneOrganization) or self._survivor(path, external_id)
         return self._found(found.organization) if found else None
+
+    def _survivor(self, path: str, external_id: str) -> _OneOrganization | None:
+        """The organization that the one at ``path`` was merged into, where we may know: merges are shown to admins alone."""
+        try:
+            listed = self.read(f"{path}/merges", _Merges)
+        except ProviderError as error:
+            if error.kind is not Kind.FORBIDDEN:
+                raise
+            return None
+        won = [each.winner_id for each in listed.organization_merges if each.is_of(external_id)] if listed else []
+        return self.read(f"/api/v2/organizations/{won[-1]}", _OneOrganization) if won else None
 
     def archived(self, kind: str, external_id: str) -> Found | None:
         """A user who is deleted can still be read; an organization that is gone is one that never was."""

@@ -204,7 +204,7 @@ class Asana(Dialect):
     @route("GET", "/project_templates/{gid}")
     def template(self, call: Call, gid: str) -> Answer:
         self._takes(call)
-        record = {"requested_dates": [], "requested_roles": []}
+        record: Json = {"requested_dates": [], "requested_roles": []}
         return self._one(call, 200, record | self._record(call, self._row(call, "project_templates", gid)))
 
     # -- projects ------------------------------------------------------------------------------------------------

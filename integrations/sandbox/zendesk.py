@@ -273,6 +273,27 @@ class Zendesk(Dialect):
             call.tx.update(user, {**user.body, "organization_id": None}, lag=call.lag)
         return Answer(204)
 
+    @route("POST", "/organizations/{id}/merge")
+    def merge_organization(self, call: Call, row_id: str) -> Answer:
+        """The loser's users and tickets go to the winner, and the loser is deleted."""
+        loser = self._row(call, "organizations", row_id)
+        winner = self._row(call, "organizations", str(call.body["organization_merge"]["winner_id"]))
+        for kind in ("users", "tickets"):
+            for held in call.tx.find(self.name, kind, "organization_id", row_id):
+                call.tx.update(held, {**held.body, "organization_id": int(winner.id)}, lag=call.lag)
+        names = [*winner.body.get("domain_names", []), *loser.body.get("domain_names", [])]
+        call.tx.update(winner, {**winner.body, "domain_names": names}, lag=call.lag)
+        call.tx.archive(loser)
+        body = {"loser_id": int(loser.id), "winner_id": int(winner.id), "status": "complete"}
+        made = self.add(call.tx, "organization_merges", body)
+        return Answer(200, {"organization_merge": {"id": made.id, **body}})
+
+    @route("GET", "/organizations/{id}/merges")
+    def merges(self, call: Call, row_id: str) -> Answer:
+        rows = call.tx.rows(self.name, "organization_merges")
+        of_it = [row for row in rows if int(row_id) in (row.body["loser_id"], row.body["winner_id"])]
+        return Answer(200, {"organization_merges": [{"id": row.id, **row.body} for row in of_it]})
+
     # -- users ---------------------------------------------------------------------------------------------------
 
     @route("GET", "/users/me")

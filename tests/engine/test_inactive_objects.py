@@ -135,6 +135,27 @@ def test_a_project_that_is_archived_later_is_no_success_of_a_replay(
     settled()
 
 
+def test_an_organization_that_was_merged_is_made_no_second_time_by_a_replay(
+    accept: Accept, drain: Drain, sandbox: SandboxControl, settled: Settled
+) -> None:
+    run = accept()
+    drain()
+    loser = run.mappings.get(kind="organization").external_id
+    (winner,) = sandbox.seed("zendesk", "organizations", [{"name": "Acme Group"}])
+    body = {"organization_merge": {"winner_id": int(winner)}}
+    at_vendor(sandbox, "POST", "zendesk", f"/organizations/{loser}/merge", body)
+    services.replay(run.pk, "support.organization", actor="kim")
+    drain()
+    ticket = ticket_of(run, "support.organization")
+    assert f"Zendesk has merged the organization {loser} into “Acme Group” ({winner})" in ticket.message
+    assert len(sandbox.objects("zendesk", "organizations")) == 1
+    actions.perform(ticket.pk, "choose-match", KIM, external_id=winner)
+    drain()
+    assert status_of(run) == Status.COMPLETE, shown(run)
+    assert run.mappings.get(kind="organization").external_id == winner
+    settled()
+
+
 def test_a_conflict_in_the_help_desks_database_needs_nobody(
     accept: Accept, drain: Drain, sandbox: SandboxControl, settled: Settled
 ) -> None:
