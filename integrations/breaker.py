@@ -35,6 +35,11 @@ def cool_down(failed_probes: int) -> timedelta:
     return min(COOL_DOWN * 2.0 ** min(failed_probes, 10), LONGEST_COOL_DOWN)
 
 
+def _try_again(now: datetime, failed_probes: int, retry_after: float | None) -> datetime:
+    """Never before the time that the vendor asked for."""
+    return now + max(cool_down(failed_probes), timedelta(seconds=retry_after or 0.0))
+
+
 def succeeded(seen: Connection) -> None:
     """The vendor answered a step that was claimed under ``seen``.
 
@@ -79,19 +84,20 @@ def failed(seen: Connection, *, subject: str, error: ProviderError) -> None:
         if _is_as_seen(locked, seen) and locked.failures >= FAILURES_TO_OPEN:
             again = locked.breaker == Breaker.HALF_OPEN
             suspect = subject if again else locked.failures_of
-            _open(locked, reason=redact_text(str(error)), status=error.http_status, suspect=suspect, again=again)
+            met = ProbeResult(False, str(error), error.http_status, error.kind, error.retry_after)
+            _open(locked, met, suspect=suspect, again=again)
 
 
-def _open(locked: Connection, *, reason: str, status: int | None, suspect: str, again: bool) -> None:
+def _open(locked: Connection, met: ProbeResult, *, suspect: str, again: bool) -> None:
     """``suspect``: the one step whose failures opened it; empty where several had them. ``again``: its trial ended badly."""
     now = clock.now()
     locked.failed_probes += again
-    due = now + cool_down(locked.failed_probes)
-    locked.open_breaker(reason=reason, at=now, cause=BreakerCause.SERVER, probe_at=due)
+    due = _try_again(now, locked.failed_probes, met.retry_after)
+    locked.open_breaker(reason=redact_text(met.message), at=now, cause=BreakerCause.SERVER, probe_at=due)
     locked.failures, locked.failures_of, locked.probed_at = FAILURES_TO_OPEN, suspect, now if again else None
     locked.ramping = False
     locked.save(update_fields=BREAKER_FIELDS)
-    signals.breaker_opened.send(Connection, connection=locked, status=status)
+    signals.breaker_opened.send(Connection, connection=locked, status=met.status)
 
 
 def take_due_probes(now: datetime) -> list[int]:
@@ -127,10 +133,10 @@ def settle_probe(seen: Connection, result: ProbeResult, *, waiting: bool) -> boo
             locked.save(update_fields=BREAKER_FIELDS)
             signals.breaker_opened.send(Connection, connection=locked, status=result.status)
         elif not result.ok and locked.breaker == Breaker.HALF_OPEN:
-            _open(locked, reason=redact_text(result.message), status=result.status, suspect="", again=True)
+            _open(locked, result, suspect="", again=True)
         elif not result.ok:
             locked.failed_probes += 1
-            locked.probe_at = now + cool_down(locked.failed_probes)
+            locked.probe_at = _try_again(now, locked.failed_probes, result.retry_after)
             locked.save(update_fields=BREAKER_FIELDS)
         elif not waiting:
             # Nothing was shown but that the probe passes: the first failure opens it again.

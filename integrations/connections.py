@@ -27,6 +27,7 @@ BREAKER_FIELDS = (
     *("probe_at", "probed_at", "failed_probes", "pace", "pace_changed_at", "ramping", "released_at", "updated_at"),
 )
 """Whatever a transition of the breaker changes, and nothing that another lever owns."""
+ACTOR = "system"
 ACTIVE_WEBHOOK_SECRETS = 2
 """During a rotation the vendor still signs with the older one."""
 _ASCII = re.compile(r"[\x21-\x7e]+")
@@ -36,6 +37,7 @@ _ADVICE = {
     Kind.SERVER: "The vendor does not answer: check the base URL and the network, or try later.",
     Kind.MALFORMED: "Something else answers at this address: check the base URL.",
     Kind.RATE_LIMIT: "The vendor asks for fewer calls: try later.",
+    Kind.TEMPORARY: "The vendor refuses for now: try later.",
     Kind.NOT_FOUND: "The vendor does not know this address: check the base URL.",
 }
 
@@ -48,6 +50,8 @@ class ProbeResult:
     status: int | None = None
     kind: Kind | None = None
     """Of the failure; None where it passed, or where it says nothing of the vendor."""
+    retry_after: float | None = None
+    """Seconds, as the vendor asked."""
 
 
 def set_connection(
@@ -108,12 +112,30 @@ def probe(connection: Connection) -> ProbeResult:
         return _receiver(connection)
     try:
         made = connector(connection, subject="probe", deadline=time.monotonic() + settings.CALL_SECONDS)
-        return ProbeResult(True, made.probe())
+        label = made.probe()
+        _keep(connection, made.learned)
+        return ProbeResult(True, label)
     except ProviderError as error:
         advice = _advice(info, error.kind)
-        return ProbeResult(False, f"{error}. {advice}" if advice else str(error), error.http_status, error.kind)
+        told = f"{error}. {advice}" if advice else str(error)
+        return ProbeResult(False, told, error.http_status, error.kind, error.retry_after)
     except DeadlinePassed:
         return ProbeResult(False, f"The vendor answers too slowly. {_advice(info, Kind.SERVER)}", kind=Kind.SERVER)
+
+
+def _keep(seen: Connection, learned: Mapping[str, str]) -> None:
+    """Options that the vendor told of the account to which ``seen`` leads; whoever typed others was wrong."""
+    told = {name: value for name, value in learned.items() if value and seen.options.get(name) != value}
+    if not told:
+        return
+    seen.options = {**seen.options, **told}
+    with transaction.atomic():
+        there = Connection.objects.select_for_update(no_key=True).filter(pk=seen.pk)
+        locked = there.filter(base_url=seen.base_url, credentials_version=seen.credentials_version).first()
+        if locked is not None:
+            locked.options = {**locked.options, **told}
+            locked.save(update_fields=["options", "updated_at"])
+            signals.connection_set.send(Connection, connection=locked, actor=ACTOR, secrets=[], voided=False)
 
 
 def record_auth_failure(connection_pk: int, *, credentials_version: int, status: int | None, reason: str) -> bool:

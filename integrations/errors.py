@@ -10,6 +10,8 @@ class Kind(Enum):
     AUTH = "auth-error"
     FORBIDDEN = "forbidden"
     INVALID = "validation-error"
+    TEMPORARY = "temporary"
+    """Refused for now and nothing done, such as a locked record: the same request may be sent again later."""
     CONFLICT = "conflict"
     NOT_FOUND = "not-found"
     NOT_CONFIGURED = "not-configured"
@@ -28,6 +30,26 @@ class FieldProblem:
     path: str = ""
 
 
+@dataclass(frozen=True)
+class TemporaryRefusal:
+    """An answer by which a vendor refuses for now, as its documentation says. Nothing was done.
+
+    ``wait``: seconds before the next try, at least; a longer ``Retry-After`` rules. ``code``: only where the body's ``error``,
+    ``code`` or ``category`` says so. ``whole_account``: see ``ProviderError``.
+    """
+
+    status: int
+    wait: float = 0.0
+    code: str = ""
+    whole_account: bool = False
+
+    def covers(self, status: int, body: object) -> bool:
+        if status != self.status:
+            return False
+        said = [body.get(name) for name in ("error", "code", "category")] if isinstance(body, dict) else []
+        return not self.code or self.code in said
+
+
 @dataclass
 class ProviderError(Exception):
     """A vendor call that did not do what was asked.
@@ -39,7 +61,9 @@ class ProviderError(Exception):
     message: str
     http_status: int | None = None
     retry_after: float | None = None
-    """Seconds, as the vendor asked."""
+    """Seconds, as the vendor asked, on whichever status: the next try is never before it."""
+    whole_account: bool = False
+    """It is not about this object: until ``retry_after`` has passed, nothing at all is sent on the connection."""
     effect_possible: bool = False
     stop_and_queue: bool = False
     """The vendor documents that retrying is no use (Zendesk's TooManyJobs)."""

@@ -6,7 +6,7 @@ Nothing is retried here: whether a POST may be sent again is the engine's decisi
 import json as jsonlib
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -21,7 +21,7 @@ from urllib3.exceptions import HTTPError
 
 from integrations import clock, transport
 from integrations.addresses import is_sandbox
-from integrations.errors import Kind, ProviderError
+from integrations.errors import Kind, ProviderError, TemporaryRefusal
 from integrations.models import Connection
 from integrations.outbound import Outbound
 from integrations.redact import redact, redact_text
@@ -39,9 +39,13 @@ _WORDS = {
     Kind.NOT_FOUND: "does not have this",
     Kind.CONFLICT: "says that this conflicts with what it has",
     Kind.RATE_LIMIT: "asks us to slow down",
+    Kind.TEMPORARY: "asks us to try again later",
     Kind.INVALID: "did not accept the request",
     Kind.SERVER: "failed",
 }
+
+_PASSING = frozenset({Kind.FORBIDDEN, Kind.NOT_FOUND, Kind.CONFLICT, Kind.INVALID})
+"""With ``Retry-After`` such a refusal says itself that it will pass (RFC 9110, 10.2.3, and 15.5.14 of a 413)."""
 
 Translate = Callable[[int, Mapping[str, str], Any], ProviderError | None]
 
@@ -74,7 +78,9 @@ def segment(value: object) -> str:
 
 
 class VendorHttp(Outbound):
-    """HTTP calls. A provider refines errors through ``translate``, and through ``denies`` finds them in a success."""
+    """HTTP calls. A provider refines errors through ``temporary`` and ``translate``, and through ``denies`` finds them in a
+    success.
+    """
 
     def __init__(
         self,
@@ -86,6 +92,7 @@ class VendorHttp(Outbound):
         before_write: Callable[[], None] | None = None,
     ) -> None:
         super().__init__(connection, subject=subject, deadline=deadline, before_write=before_write)
+        self.temporary: Sequence[TemporaryRefusal] = ()
         self.translate: Translate = lambda _status, _headers, _body: None
         self.denies: Translate = lambda _status, _headers, _body: None
         self._headers = headers
@@ -198,7 +205,7 @@ class VendorHttp(Outbound):
             raise self._refused(raw, writes)
         if denied := self.denies(raw.status, raw.headers, raw.body):
             denied.message = redact_text(denied.message)
-            raise denied
+            raise _never_before(denied, raw)
         if expect is None:
             return None
         if not raw.is_json:
@@ -213,13 +220,23 @@ class VendorHttp(Outbound):
         return ProviderError(Kind.MALFORMED, f"{self._vendor} gave {what}", raw.status, effect_possible=writes)
 
     def _refused(self, raw: _Raw, writes: bool) -> ProviderError:
-        error = self.translate(raw.status, raw.headers, raw.body) or self._default_error(raw, writes)
+        error = (
+            self._temporary(raw)
+            or self.translate(raw.status, raw.headers, raw.body)
+            or self._default_error(raw, writes)
+        )
         error.http_status = error.http_status or raw.status
         error.message = redact_text(error.message)
-        if raw.status == HTTPStatus.TOO_MANY_REQUESTS and error.retry_after is None:
-            error.retry_after = retry_after(raw.headers)
         if raw.status >= HTTPStatus.INTERNAL_SERVER_ERROR or raw.status in _TRY_LATER:
             error.effect_possible = writes
+        return _never_before(error, raw)
+
+    def _temporary(self, raw: _Raw) -> ProviderError | None:
+        case = next((each for each in self.temporary if each.covers(raw.status, raw.body)), None)
+        if case is None:
+            return None
+        error = self._error(Kind.TEMPORARY, raw)
+        error.retry_after, error.whole_account = case.wait, case.whole_account
         return error
 
     def _default_error(self, raw: _Raw, writes: bool) -> ProviderError:
@@ -239,8 +256,11 @@ class VendorHttp(Outbound):
             )
         later = status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _TRY_LATER
         kind = Kind.SERVER if later else _KINDS.get(status, Kind.INVALID)
+        return self._error(Kind.TEMPORARY if kind in _PASSING and retry_after(raw.headers) else kind, raw)
+
+    def _error(self, kind: Kind, raw: _Raw) -> ProviderError:
         detail = "" if kind is Kind.SERVER or not raw.body else f": {_words(raw.body)}"
-        return ProviderError(kind, f"{self._vendor} {_WORDS[kind]}{detail}", status)
+        return ProviderError(kind, f"{self._vendor} {_WORDS[kind]}{detail}", raw.status)
 
     def _no_answer(self, problem: Exception, sent: bool) -> str:
         if not sent:
@@ -268,6 +288,15 @@ class VendorHttp(Outbound):
             error=error,
             writes=writes,
         )
+
+
+def _never_before(error: ProviderError, raw: _Raw) -> ProviderError:
+    """With the longer of what the provider knows and what the answer asks for. A 503 is about the whole service."""
+    asked = retry_after(raw.headers)
+    if asked is not None:
+        error.retry_after = max(asked, error.retry_after or 0.0)
+        error.whole_account = error.whole_account or raw.status == HTTPStatus.SERVICE_UNAVAILABLE
+    return error
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:

@@ -90,6 +90,15 @@ def slow_down(connection_pk: int, retry_after: float | None) -> None:
         connection.save(update_fields=["pace", "pace_changed_at", "paused_until", "ramping"])
 
 
+def hold(connection_pk: int, seconds: float) -> None:
+    """Pauses the connection at least that long, and leaves its pace: the vendor says that it is away, not that it is asked
+    too often.
+    """
+    until = clock.now() + timedelta(seconds=seconds)
+    sooner = Connection.objects.filter(Q(paused_until=None) | Q(paused_until__lt=until), pk=connection_pk)
+    sooner.update(paused_until=until)
+
+
 def recover(now: datetime) -> None:
     """For the sweep: raises each lowered pace by one for a minute without a 429, until the limit itself rules again."""
     lowered = Connection.objects.filter(pace__isnull=False, pace_changed_at__lte=now - RAISE_EVERY)

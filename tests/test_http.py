@@ -13,14 +13,14 @@ import pytest
 from django.db import transaction
 
 from integrations import clock
-from integrations.errors import DeadlinePassed, Kind, ProviderError
-from integrations.http import MAX_ANSWER_BYTES, VendorHttp, retry_after
+from integrations.errors import DeadlinePassed, Kind, ProviderError, TemporaryRefusal
+from integrations.http import MAX_ANSWER_BYTES, VendorHttp, retry_after, segment
 from integrations.models import ApiCall, Connection
 from integrations.transport import is_public
 
 pytestmark = pytest.mark.django_db(transaction=True)
 PATH = "/crm/v3/objects/companies"
-COMPANY = {"properties": {"name": "Acme", "domain": "acme.com"}}
+COMPANY = {"properties": {"name": "Acme", "domain": "acme.com"}, "associations": []}
 Made = Callable[..., VendorHttp]
 
 
@@ -44,14 +44,16 @@ def failure(call: Callable[[], object]) -> ProviderError:
 
 
 @contextmanager
-def answering(answer: bytes, hold: threading.Event | None = None) -> Iterator[str]:
-    """A server that gives one answer, whatever it is asked."""
+def answering(answer: bytes, hold: threading.Event | None = None, heard: list[bytes] | None = None) -> Iterator[str]:
+    """A server that gives one answer, whatever it is asked, and keeps what it was asked in ``heard``."""
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def serve() -> None:
             peer, _ = server.accept()
             with peer:
-                peer.recv(65_536)
+                asked = peer.recv(65_536)
+                if heard is not None:
+                    heard.append(asked)
                 try:
                     peer.sendall(answer)
                     if hold:
@@ -165,6 +167,49 @@ def test_a_rate_limit_says_how_long_to_wait(http, sandbox):
     assert (error.kind, error.retry_after, error.effect_possible) == (Kind.RATE_LIMIT, 7.0, False)
 
 
+@pytest.mark.parametrize(
+    ("status", "kind", "whole"),
+    [
+        (503, Kind.SERVER, True),
+        (500, Kind.SERVER, False),
+        (423, Kind.TEMPORARY, False),
+        (409, Kind.TEMPORARY, False),
+        (403, Kind.TEMPORARY, False),
+        (404, Kind.TEMPORARY, False),
+        (413, Kind.TEMPORARY, False),
+        (401, Kind.AUTH, False),
+    ],
+)
+def test_whatever_status_asks_for_patience_is_heard(http, sandbox, status, kind, whole):
+    sandbox.add_fault("hubspot", "error_before", status=status, retry_after=7)
+    error = failure(lambda: http().request("POST", PATH, json=COMPANY))
+    assert (error.kind, error.retry_after, error.whole_account) == (kind, 7.0, whole)
+    assert error.effect_possible == (status >= 500)
+
+
+def test_a_refusal_that_the_vendor_documents_as_passing_has_its_own_wait(http, sandbox):
+    made = http()
+    made.temporary = (TemporaryRefusal(477, wait=60.0, whole_account=True), TemporaryRefusal(423, wait=2.0))
+    seen = []
+    for status, asked in ((477, None), (477, 90), (423, 1)):
+        sandbox.add_fault("hubspot", "error_before", status=status, retry_after=asked, count=1)
+        error = failure(lambda: made.request("POST", PATH, json=COMPANY))
+        seen.append((error.kind, error.http_status, error.retry_after, error.whole_account, error.effect_possible))
+    assert seen == [
+        (Kind.TEMPORARY, 477, 60.0, True, False),
+        (Kind.TEMPORARY, 477, 90.0, True, False),
+        (Kind.TEMPORARY, 423, 2.0, False, False),
+    ]
+
+
+def test_a_passing_refusal_is_told_from_others_of_its_status_by_its_code():
+    conflict = TemporaryRefusal(409, code="DatabaseConflict")
+    assert conflict.covers(409, {"error": "DatabaseConflict", "description": "A write at the same moment"})
+    assert not conflict.covers(409, {"error": "RecordInvalid"})
+    assert not conflict.covers(409, "DatabaseConflict")
+    assert not conflict.covers(422, {"error": "DatabaseConflict"})
+
+
 def test_retry_after_is_read_as_seconds_or_as_a_date():
     date = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
     headers = {"Retry-After": format_datetime(date + timedelta(seconds=90), usegmt=True)}
@@ -199,7 +244,7 @@ def test_a_production_connection_never_sends_to_a_private_address(http, hubspot,
 
 def test_errors_and_log_lines_are_redacted(http, sandbox, caplog):
     sandbox.seed("hubspot", "contacts", [{"email": "jordan@acme.com"}])
-    contact = {"properties": {"email": "jordan@acme.com", "phone": "+49 1"}}
+    contact = {"properties": {"email": "jordan@acme.com", "phone": "+49 1"}, "associations": []}
     failure(lambda: http().request("POST", "/crm/v3/objects/contacts", json=contact))
     http().request("GET", "/crm/v3/objects/contacts/jordan%40acme.com", params={"idProperty": "email"})
     stored = list(ApiCall.objects.values("path", "error", "request", "response"))
@@ -252,3 +297,41 @@ def test_an_address_of_the_internet_is_public(address):
 )
 def test_an_address_that_is_private_or_maps_to_a_private_one_is_not_public(address):
     assert not is_public(address)
+
+
+# --- What is sent ---------------------------------------------------------------------------------------------------
+
+WELL = b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 10\r\n\r\n{"id":"1"}'
+
+
+def sent(http: Made, hubspot: Connection, method: str, path: str, **options) -> str:
+    heard: list[bytes] = []
+    with answering(WELL, heard=heard) as address:
+        hubspot.base_url = address
+        http(hubspot).request(method, path, expect=Anything, **options)
+    return heard[0].decode().lower()
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE"])
+def test_a_request_without_a_body_declares_no_content_type(http, hubspot, method):
+    assert "content-type" not in sent(http, hubspot, method, "/accounts")
+
+
+def test_a_body_declares_json_and_a_vendor_may_want_it_declared_without_one(http, hubspot):
+    assert "content-type: application/json" in sent(http, hubspot, "POST", "/accounts", json=COMPANY)
+    declared = {"Content-Type": "application/json"}
+    assert "content-type: application/json" in sent(http, hubspot, "DELETE", "/accounts/1", headers=declared)
+
+
+@pytest.mark.parametrize(
+    ("name", "escaped"),
+    [
+        ("Novo Nordisk A/S", "novo%20nordisk%20a%2fs"),
+        ("100 % Öko?", "100%20%25%20%c3%96ko%3f"),
+        ("a%2Fb", "a%252fb"),
+        ("../admin", "..%2fadmin"),
+    ],
+)
+def test_a_name_in_a_path_is_one_segment_on_the_wire(http, hubspot, name, escaped):
+    asked = sent(http, hubspot, "GET", f"/accounts/{segment(name)}/notes")
+    assert asked.startswith(f"get /accounts/{escaped}/notes http/1.1")

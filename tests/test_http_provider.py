@@ -321,6 +321,16 @@ def test_a_success_that_says_no_is_a_failure(folder: Path, transactional_db: Non
     assert (failed.value.kind, failed.value.effect_possible) == (Kind.RATE_LIMIT, False)
 
 
+def test_a_mapping_tells_a_passing_refusal_and_its_wait(
+    folder: Path, transactional_db: None, sandbox: SandboxControl
+) -> None:
+    refusal = '[[failures]]\nstatus = [201]\nwhere = "name"\nmeans = "temporary"\nwait = 30\n[probe]'
+    mapped(folder, TO_WIDGETS.replace("[probe]", refusal))
+    with pytest.raises(ProviderError) as failed:
+        speak(connection(sandbox, "mine", "product")).create("gadget", VALUES, "ref")
+    assert (failed.value.kind, failed.value.retry_after) == (Kind.TEMPORARY, 30.0)
+
+
 def test_what_the_mapping_calls_not_found_is_not_there(
     folder: Path, transactional_db: None, sandbox: SandboxControl
 ) -> None:

@@ -1,13 +1,16 @@
 """HubSpot: companies by reference, domain or name and billing email; contacts by email; owners of deals and domains."""
 
+import json
 import time
 
 import pytest
 
+from integrations import connections
 from integrations.errors import Kind, ProviderError
 from integrations.models import Connection
 from integrations.providers import connector
 from integrations.providers.base import CreateSafety, CrmConnector, Found, MatchKey
+from tests.sandbox.conftest import Vendor
 
 pytestmark = pytest.mark.django_db(transaction=True)
 REFERENCE = "firstvalue:domain:acme.com"
@@ -91,9 +94,9 @@ def test_refused_values_name_our_fields(hubspot):
     assert [(each.name, each.path) for each in error.fields] == [("email", "customer.primary_contact.email")]
 
 
-def test_refused_values_inside_a_batch_are_errors_too(hubspot):
+def test_refused_values_refuse_the_batch(hubspot):
     error = refused(lambda: crm(hubspot).create("company", ACME | {"name": {"not": "text"}}, REFERENCE))
-    assert (error.kind, error.http_status) == (Kind.INVALID, 207)
+    assert (error.kind, error.http_status) == (Kind.INVALID, 400)
     assert [each.path for each in error.fields] == ["customer.legal_name"]
 
 
@@ -105,6 +108,7 @@ def test_an_unintelligible_answer_to_a_create_leaves_the_outcome_unknown(hubspot
 
 
 def test_the_owner_comes_from_the_deal_else_from_the_domain(hubspot, sandbox):
+    sandbox.seed("hubspot", "owners", [{"id": each} for each in "123"])
     deal, unowned = sandbox.seed("hubspot", "deals", [{"dealname": "A", "hubspot_owner_id": "1"}, {"dealname": "B"}])
     companies = [{"domain": "acme.com", "hubspot_owner_id": "2"}, {"domain": "acme.com"}]
     sandbox.seed("hubspot", "companies", companies)
@@ -113,6 +117,123 @@ def test_the_owner_comes_from_the_deal_else_from_the_domain(hubspot, sandbox):
     assert crm(hubspot).lookup_owner(domain="acme.com", deal_id="404").owner_id == "2"
     sandbox.seed("hubspot", "companies", [{"domain": "acme.com", "hubspot_owner_id": "3"}])
     assert crm(hubspot).lookup_owner(domain="acme.com", deal_id="").owner_id == ""
+
+
+def test_a_customer_is_known_by_every_domain_of_their_company(hubspot, sandbox):
+    (made,) = sandbox.seed(
+        "hubspot", "companies", [{"name": "Acme", "domain": "acme.com", "hs_additional_domains": "Acme.io;my-acme.de"}]
+    )
+    for domain in ("acme.com", "acme.io", "my-acme.de"):
+        (found,) = crm(hubspot).find("company", MatchKey("domain", domain))
+        assert (found.external_id, found.evidence["other domains"]) == (made, "Acme.io;my-acme.de")
+    for part in ("acme.de", "io", "acme"):
+        assert crm(hubspot).find("company", MatchKey("domain", part)) == []
+
+
+def test_a_company_on_an_additional_domain_and_one_on_its_own_are_two(hubspot, sandbox):
+    seeds = [{"name": "Acme", "domain": "acme.com", "hs_additional_domains": "acme.io"}, {"domain": "acme.io"}]
+    made = sandbox.seed("hubspot", "companies", seeds)
+    assert ids(crm(hubspot).find("company", MatchKey("domain", "acme.io"))) == made
+
+
+def test_what_only_looks_like_the_domain_hides_no_company_behind_it(hubspot, sandbox):
+    parts = [{"name": "Other", "hs_additional_domains": f"x{number}-acme.io"} for number in range(150)]
+    sandbox.seed("hubspot", "companies", parts)
+    (made,) = sandbox.seed("hubspot", "companies", [{"name": "Acme", "hs_additional_domains": "acme.io"}])
+    assert ids(crm(hubspot).find("company", MatchKey("domain", "acme.io"))) == [made]
+
+
+def test_the_owner_is_told_by_an_additional_domain_too(hubspot, sandbox):
+    seed = {"domain": "acme.com", "hs_additional_domains": "acme.io", "hubspot_owner_id": "u_1"}
+    sandbox.seed("hubspot", "companies", [seed])
+    assert crm(hubspot).lookup_owner(domain="acme.io", deal_id="").owner_id == "u_1"
+
+
+def test_a_deactivated_owner_is_nobodys_owner_and_named(hubspot, sandbox):
+    sandbox.seed("hubspot", "owners", [{"id": "7", "archived": True}])
+    (deal,) = sandbox.seed("hubspot", "deals", [{"dealname": "A", "hubspot_owner_id": "7"}])
+    told = crm(hubspot).lookup_owner(domain="acme.com", deal_id=deal)
+    assert (told.owner_id, told.note) == (
+        "", f"HubSpot was asked: the deal {deal} belongs to 7, who is deactivated there."
+    )  # fmt: skip
+    seeds = [{"domain": "acme.com", "hubspot_owner_id": "7"}, {"domain": "acme.com", "hubspot_owner_id": "u_1"}]
+    sandbox.seed("hubspot", "companies", seeds[:1])
+    assert "the company on acme.com belongs to 7" in crm(hubspot).lookup_owner(domain="acme.com", deal_id="").note
+    sandbox.seed("hubspot", "companies", seeds[1:])
+    assert crm(hubspot).lookup_owner(domain="acme.com", deal_id=deal).owner_id == "u_1"
+
+
+def test_an_owner_that_hubspot_does_not_have_is_a_field_to_mend(hubspot):
+    error = refused(lambda: crm(hubspot).create("company", ACME | {"owner_id": "404"}, REFERENCE))
+    assert (error.kind, [each.path for each in error.fields]) == (Kind.INVALID, ["ownership.crm_owner_id"])
+
+
+@pytest.mark.parametrize(
+    ("status", "asked", "wait", "whole_account"),
+    [(423, None, 2.0, False), (423, 1, 2.0, False), (477, None, 86_400.0, True), (477, 7_200, 7_200.0, True)],
+)
+def test_a_passing_refusal_is_waited_out(hubspot, sandbox, status, asked, wait, whole_account):
+    sandbox.add_fault("hubspot", "error_before", status=status, retry_after=asked)
+    error = refused(lambda: crm(hubspot).create("company", ACME, REFERENCE))
+    assert (error.kind, error.retry_after, error.whole_account) == (Kind.TEMPORARY, wait, whole_account)
+    assert not error.effect_possible
+
+
+@pytest.mark.parametrize("status", [502, 503, 504, 521, 523, 524])
+def test_what_stands_before_hubspot_gets_its_pause_of_a_few_seconds(hubspot, sandbox, status):
+    sandbox.add_fault("hubspot", "error_before", status=status)
+    error = refused(lambda: crm(hubspot).create("company", ACME, REFERENCE))
+    assert (error.kind, error.retry_after, error.effect_possible) == (Kind.SERVER, 3.0, True)
+
+
+def test_searches_over_their_own_limit_wait_a_second(hubspot, sandbox):
+    sandbox.configure("hubspot", search_limit={"requests": 1, "seconds": 60})
+    crm(hubspot).find("company", MatchKey("domain", "acme.com"))
+    error = refused(lambda: crm(hubspot).find("company", MatchKey("domain", "acme.com")))
+    assert (error.kind, error.retry_after) == (Kind.RATE_LIMIT, 1.0)
+
+
+def test_an_archived_record_is_gone_and_can_still_be_named(hubspot, sandbox):
+    made = crm(hubspot).create("company", ACME, REFERENCE).external_id
+    assert crm(hubspot).archived("company", made) is None
+    crm(hubspot).undo("company", made)
+    assert crm(hubspot).get("company", made) is None
+    assert crm(hubspot).archived("company", made).label == "Acme"
+
+
+def merge(sandbox, kind, survivor, other):
+    """As somebody at HubSpot would."""
+    vendor = Vendor(sandbox.base_url, "hubspot")
+    body = {"primaryObjectId": survivor, "objectIdToMerge": other}
+    vendor.post(f"/crm/v3/objects/{kind}/merge", body).raise_for_status()
+    vendor.session.close()
+
+
+def test_a_merged_record_answers_with_the_survivors_id(hubspot, sandbox):
+    survivor, other = sandbox.seed("hubspot", "companies", [{"domain": "acme.com"}, {"domain": "acme.io"}])
+    merge(sandbox, "companies", survivor, other)
+    assert crm(hubspot).get("company", other).external_id == survivor
+    assert ids(crm(hubspot).find("company", MatchKey("domain", "acme.io"))) == [survivor]
+
+
+def test_an_update_that_went_to_another_record_is_no_success(hubspot, sandbox):
+    survivor, other = sandbox.seed("hubspot", "deals", [{"dealname": "A"}, {"dealname": "B"}])
+    merge(sandbox, "deals", survivor, other)
+    error = refused(lambda: crm(hubspot).update("deal", other, {"onboarding_status": "complete"}))
+    assert error.kind is Kind.CONFLICT
+    assert f"has merged the deal {other} into {survivor}" in error.message
+
+
+def test_a_contact_with_a_taken_address_names_who_has_it(hubspot, sandbox):
+    (made,) = sandbox.seed("hubspot", "contacts", [{"email": "a@acme.com", "hs_additional_emails": "jordan@acme.com"}])
+    error = refused(lambda: crm(hubspot).create("contact", {"email": "jordan@acme.com"}, ""))
+    assert (error.kind, error.existing_id, error.existing_by) == (Kind.CONFLICT, made, "email")
+
+
+def test_creates_say_that_there_is_nothing_to_associate(hubspot, sandbox):
+    made = crm(hubspot, reference_property="").create("company", ACME, REFERENCE).external_id
+    assert crm(hubspot).get("company", made)
+    assert json.loads(sandbox.requests("hubspot")[0]["body"])["associations"] == []
 
 
 def test_a_used_up_day_is_not_waited_for(hubspot):
@@ -135,3 +256,24 @@ def test_the_probe_says_who_we_are_or_what_is_missing(hubspot):
 def test_a_production_account_has_its_pages_at_hubspots_own_address(hubspot, base_url):
     hubspot.base_url = base_url
     assert crm(hubspot, portal_id="7")._url("company", "5") == "https://app.hubspot.com/contacts/7/record/0-2/5"
+    there = crm(hubspot, portal_id="7", ui_domain="app-eu1.hubspot.com")
+    assert there._url("company", "5") == "https://app-eu1.hubspot.com/contacts/7/record/0-2/5"
+    assert "evil" not in crm(hubspot, portal_id="7", ui_domain="evil.example/app.hubspot.com")._url("company", "5")
+
+
+def test_a_probe_tells_where_the_accounts_pages_are(hubspot):
+    assert crm(hubspot).find("company", MatchKey("domain", "acme.com")) == []
+    made = crm(hubspot).create("company", ACME, REFERENCE)
+    assert made.url == ""
+    assert connections.probe(hubspot).ok
+    stored = Connection.objects.get(pk=hubspot.pk)
+    assert (stored.options["portal_id"], stored.options["ui_domain"]) == ("14000001", "app.hubspot.com")
+    (found,) = crm(stored).find("company", MatchKey("domain", "acme.com"))
+    assert found.url == f"{hubspot.base_url}/contacts/14000001/record/0-2/{made.external_id}"
+
+
+def test_a_probe_corrects_the_portal_and_leaves_what_it_knows_nothing_of(hubspot):
+    Connection.objects.filter(pk=hubspot.pk).update(options={"portal_id": "7", "deal_stage": "closedwon"})
+    assert connections.probe(Connection.objects.get(pk=hubspot.pk)).ok
+    stored = Connection.objects.get(pk=hubspot.pk)
+    assert (stored.options["portal_id"], stored.options["deal_stage"]) == ("14000001", "closedwon")

@@ -6,12 +6,13 @@ from integrations.errors import Kind
 from integrations.models import ApiCall
 from integrations.providers.base import CreateSafety, MatchKey
 from tests.sandbox.conftest import Vendor
+from tests.sandbox.test_hubspot import PROPERTY
 from tests.test_hubspot import ACME, REFERENCE, crm, ids, refused
 
 pytestmark = pytest.mark.django_db(transaction=True)
 CUSTOM = ("firstvalue_onboarding_status", "firstvalue_transaction_id", "firstvalue_implementation_owner")
 DEAL = {
-    "name": "Acme: pro, annual", "amount": 12000, "currency": "EUR", "owner_id": "7001", "onboarding_status": "queued",
+    "name": "Acme: pro, annual", "amount": 12000, "currency": "EUR", "owner_id": "u_789", "onboarding_status": "queued",
     "transaction_id": "pay_1", "implementation_owner": "u_456",
 }  # fmt: skip
 BRIEF = {"body": "<p>Why they bought: reports</p>", "at": "2026-11-22T10:00:00Z"}
@@ -44,7 +45,7 @@ def test_a_deal_is_created_once_a_reference_with_all_that_we_know(hubspot, sandb
     assert made[0].url == f"{hubspot.base_url}/contacts/7/record/0-3/{made[0].external_id}"
     assert ids(crm(hubspot).find("deal", MatchKey("reference", "pay_1"))) == [made[0].external_id]
     (deal,) = held(sandbox, "deals")
-    values = ("Acme: pro, annual", "12000", "EUR", "7001", "queued", "pay_1", "u_456", "closedwon")
+    values = ("Acme: pro, annual", "12000", "EUR", "u_789", "queued", "pay_1", "u_456", "closedwon")
     names = ("dealname", "amount", "deal_currency_code", "hubspot_owner_id", *CUSTOM, "dealstage")
     assert tuple(deal[name] for name in names) == values
 
@@ -113,8 +114,9 @@ def test_a_stage_that_hubspot_does_not_have_is_our_configuration(hubspot):
 
 def test_the_probe_names_each_property_that_deals_lack(hubspot, sandbox):
     vendor = Vendor(sandbox.base_url, "hubspot")
-    vendor.post("/crm/v3/properties/companies", {"name": "our_ref", "hasUniqueValue": True})
-    vendor.post("/crm/v3/properties/deals", {"name": "our_ref"})
+    for kind, is_unique in (("companies", True), ("deals", False)):
+        given = {**PROPERTY, "name": "our_ref", "hasUniqueValue": is_unique}
+        vendor.post(f"/crm/v3/properties/{kind}", given).raise_for_status()
     for name in CUSTOM[1:]:
         vendor("DELETE", f"/crm/v3/properties/deals/{name}")
     vendor.session.close()

@@ -18,7 +18,7 @@ from django.urls import reverse
 from django.utils.html import strip_tags
 
 from exceptions_queue.admin import health, looks
-from exceptions_queue.admin.sandbox_switches import FAULTS
+from exceptions_queue.admin.sandbox_switches import does
 from exceptions_queue.admin.ticket_page import run_url
 from exceptions_queue.models import covering
 from integrations.models import Connection
@@ -258,7 +258,7 @@ def _rule(rule: Json) -> Json:
     return {
         "id": rule["id"],
         "vendor": "Every vendor" if rule["vendor"] == "*" else label(rule["vendor"]),
-        "does": FAULTS.get(rule["kind"], rule["kind"].replace("_", " ")),
+        "does": does(rule["kind"], rule["status"]),
         "wait": f", asking for {wait:g} s" if wait is not None else "",
         "only": "writes only" if rule["method"] == "POST" else rule["method"] or "any call",
         "hits": rule["hits"],
@@ -281,7 +281,7 @@ def _request(row: Json) -> Json:
         "vendor": label(row["vendor"]),
         "call": f"{row['method']} {looks.short(unquote(row['path']), 90)}",
         "status": looks.badge(status or "no answer", tone),
-        "fault": FAULTS.get(fault, fault.replace("_", " ")) if fault else "",
+        "fault": does(fault, status if fault.startswith("error_") else None) if fault else "",
         "key": row["idempotency_key"] or "",
     }
 

@@ -12,6 +12,7 @@ Json = dict[str, Any]
 WRITES = r"^(?!.*/(search|read)$)"
 """Paths of POSTs that write: some vendors POST their searches too."""
 HOLD_SECONDS = 3.0
+PASSING_SECONDS = 2.0
 FAULTS = {
     "rate_limit": "asks us to slow down (429)",
     "unauthorized": "refuses our token (401)",
@@ -52,6 +53,18 @@ def _fault(kind: str, **rule: Any) -> Callable[[SandboxControl, str], object]:
 
 def _write_fault(kind: str, **rule: Any) -> Callable[[SandboxControl, str], object]:
     return _fault(kind, method="POST", path=WRITES, **rule)
+
+
+def does(kind: str, status: int | None) -> str:
+    """What a fault of that kind does, with the status that it answers where that is another one than usual."""
+    told = FAULTS.get(kind, kind.replace("_", " "))
+    return told.replace("500", str(status)) if status else told
+
+
+def _refuse_for_now(sandbox: SandboxControl, vendor: str) -> None:
+    """Each of the refusals that pass by themselves, as its documentation has them, once."""
+    for status in sandbox.settings()[vendor]["passing_refusals"]:
+        sandbox.add_fault(vendor, "error_before", status=status, retry_after=PASSING_SECONDS, count=1)
 
 
 def _rotate(sandbox: SandboxControl, vendor: str) -> None:
@@ -102,6 +115,13 @@ SWITCHES = (
         "a rate-limit ticket, and goes on by itself.",
         "refuses the next 8 calls and asks for 2 seconds each time.",
         _fault("rate_limit", count=8, retry_after=2),
+    ),
+    Switch(
+        "refuse-for-now", "schedule", f"Refuse for now, once in each documented way, with Retry-After {PASSING_SECONDS:g} s",
+        "The refusals that pass by themselves: a locked record, a conflict or a timeout in its database, a move of the account. "
+        "Nobody is asked to mend anything: the step is tried again, and not before the time that the vendor asks for.",
+        "refuses its next calls for reasons that pass by themselves.",
+        _refuse_for_now, needs="passing_refusals",
     ),
     Switch(
         "nonsense", "translate", "Answer nonsense once",

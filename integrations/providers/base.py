@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Self, TypeVar
 import pydantic
 
 from integrations.crypto import SecretUnreadable
-from integrations.errors import Kind, ProviderError
+from integrations.errors import Kind, ProviderError, TemporaryRefusal
 from integrations.http import VendorHttp
 from integrations.models import Connection
 
@@ -66,6 +66,9 @@ class Found:
     """A task that somebody has completed at the vendor."""
     changed_at: datetime | None = None
     """When the vendor says that it was last changed, by anybody; aware. None where the vendor does not say."""
+    inactive: str = ""
+    """What was done to it, where the vendor has put it out of use (``suspended``, ``archived``, ``deleted``): it is there, and
+    no success."""
 
     def as_dict(self) -> dict[str, Any]:
         """Fit for JSON: ``changed_at`` as ISO 8601 text."""
@@ -106,6 +109,8 @@ class Connector(ABC):
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
+        self.learned: dict[str, str] = {}
+        """Options that a probe was told by the vendor itself; empty values say nothing."""
 
     @classmethod
     @abstractmethod
@@ -135,7 +140,11 @@ class Connector(ABC):
 
     @abstractmethod
     def get(self, kind: str, external_id: str) -> Found | None:
-        """The object of that id, or None where it does not exist."""
+        """The object of that id, or None where it does not exist. One with another id: the vendor has merged the two."""
+
+    def archived(self, kind: str, external_id: str) -> Found | None:  # noqa: ARG002
+        """The object of that id where the vendor has put it away and can bring it back, so that ``get`` does not show it."""
+        return None
 
     @abstractmethod
     def create(self, kind: str, params: dict[str, Any], reference: str) -> Created | JobAccepted:
@@ -181,11 +190,13 @@ class HttpConnector(Connector):
     """A vendor with an HTTP API: it has an address and a token."""
 
     secret_names = (TOKEN, WEBHOOK_SECRET)
+    temporary: ClassVar[tuple[TemporaryRefusal, ...]] = ()
+    """Refusals that pass by themselves, from the vendor's documentation. They come before ``translate``."""
 
     def __init__(self, connection: Connection, http: VendorHttp) -> None:
         super().__init__(connection)
         self.http = http
-        http.translate = self.translate
+        http.temporary, http.translate = self.temporary, self.translate
 
     @classmethod
     def on(
@@ -230,10 +241,11 @@ class HttpConnector(Connector):
         *,
         ok: tuple[int, ...],
         expect: type[pydantic.BaseModel] | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         """A DELETE whose object may be gone already. Raises ``ProviderError``: a refusal's message names the object."""
         try:
-            self.http.request("DELETE", path, ok=ok, expect=expect)
+            self.http.request("DELETE", path, ok=ok, expect=expect, headers=headers)
         except ProviderError as error:
             if error.kind is Kind.NOT_FOUND:
                 return
@@ -259,6 +271,8 @@ class OwnerFacts:
     owner_id: str = ""
     deal_id: str = ""
     source: str = ""
+    note: str = ""
+    """Why nobody is named, as a sentence, where there is more to say than that the CRM does not know."""
 
 
 class CrmConnector(HttpConnector):

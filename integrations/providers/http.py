@@ -211,15 +211,15 @@ class MappedConnector(HttpConnector):
                     return self._conflict(case, status, body)
             for failure in self.mapping.failures:
                 if failure.covers(status, body):
-                    return self._failure(MEANINGS[failure.means], status)
+                    return self._failure(MEANINGS[failure.means], status, failure.wait)
             return None
 
         return read
 
-    def _failure(self, kind: Kind, status: int) -> ProviderError:
+    def _failure(self, kind: Kind, status: int, wait: float) -> ProviderError:
         # A failure of the vendor's own may strike after the effect, whatever its status.
         words = f"{self.provider} says that this is a {kind.value}"
-        return ProviderError(kind, words, status, effect_possible=kind is Kind.SERVER)
+        return ProviderError(kind, words, status, retry_after=wait or None, effect_possible=kind is Kind.SERVER)
 
     def _conflict(self, case: Duplicate, status: int, body: Any) -> ProviderError:
         existing = _id(templates.pick(body, case.id)) if case.id else ""

@@ -26,6 +26,7 @@ WHOLE = "$"
 """In place of an answer path: the whole answer."""
 MEANINGS = {
     "rate-limit": Kind.RATE_LIMIT,
+    "temporary": Kind.TEMPORARY,
     "server-error": Kind.SERVER,
     "auth-error": Kind.AUTH,
     "forbidden": Kind.FORBIDDEN,
@@ -72,7 +73,9 @@ class Case(_Strict):
 class Failure(Case):
     """A refusal that means something else than its status says."""
 
-    means: Literal["rate-limit", "server-error", "auth-error", "forbidden", "validation-error"]
+    means: Literal["rate-limit", "temporary", "server-error", "auth-error", "forbidden", "validation-error"]
+    wait: Annotated[float, Field(ge=0, le=86_400)] = 0.0
+    """Seconds before the next try, at least; a longer ``Retry-After`` rules."""
 
 
 class Duplicate(Case):

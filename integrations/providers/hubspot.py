@@ -12,14 +12,22 @@ Deleting is archiving: whoever may do so can restore the record within 90 days (
 knowledge.hubspot.com/records/restore-deleted-records). ``updatedAt`` is the property ``hs_lastmodifieddate`` (of contacts
 ``lastmodifieddate``): the "most recent timestamp of any property update", HubSpot's own properties included. So it moves
 too when HubSpot counts a new contact, deal or note of the record.
+
+A customer is known by every domain that stands at their company: ``domain``, and ``hs_additional_domains`` separated by
+semicolons (knowledge.hubspot.com/records/add-multiple-domain-names-to-a-company-record). Merged records answer under both ids
+as the one that survived, which holds what both held (knowledge.hubspot.com/records/merge-records): the id in an answer is
+compared with the one that was asked for. Owners are told from users, and deactivated ones by ``archived``
+(.../crm-owners-v3/guide).
 """
 
 import html
+import re
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlsplit
 
-from integrations.errors import Kind, ProviderError
+from integrations.errors import Kind, ProviderError, TemporaryRefusal
 from integrations.http import segment
 from integrations.providers.base import (
     Created,
@@ -43,6 +51,7 @@ from integrations.providers.hubspot_shapes import (
     Associated,
     Batch,
     Links,
+    Owner,
     Page,
     Property,
     Record,
@@ -50,15 +59,21 @@ from integrations.providers.hubspot_shapes import (
     is_gone,
     properties_of,
     refusal,
+    taken,
 )
 from integrations.providers.marks import has_mark, mark, mark_of, text_of
 
 _PAGE = 100
 _ASSOCIATIONS_PAGE = 500
 _MOST_COMPANIES = 30
+_MOST_ON_A_DOMAIN = 1_000
 _MOST_NOTES = 2_000
-_LOCKED = 423
-_ROLLING_SECONDS = 10.0
+_WAITS = {"TEN_SECONDLY_ROLLING": 10.0, "SECONDLY": 1.0}
+"""Seconds after a 429 without Retry-After, by its policy; ``SECONDLY`` is the one of searches."""
+_PAUSE = 3.0
+"""Seconds: "pause your requests for a few seconds, then retry"."""
+_PAUSES = frozenset({502, 503, 504, 521, 523, 524})
+_WEB = re.compile(r"app(-[a-z0-9]+)?\.hubspot\.com")
 _OFF = frozenset({"", "0", "false", "no", "off"})
 
 
@@ -70,8 +85,10 @@ class HubSpot(CrmConnector):
     hosts = ("api.hubapi.com", "api-eu1.hubapi.com")
     default_base_url = "https://api.hubapi.com"
     option_names = (
-        "prefix", "reference_property", "deal_properties", "deal_pipeline", "deal_stage", "portal_id", "search_lag",
+        "prefix", "reference_property", "deal_properties", "deal_pipeline", "deal_stage", "portal_id", "ui_domain", "search_lag",
     )  # fmt: skip
+    # developers.hubspot.com/docs/api-reference/error-handling: a lock lasts 2 s; a migration up to 24 h, as its Retry-After says.
+    temporary = (TemporaryRefusal(423, wait=2.0), TemporaryRefusal(477, wait=60.0, whole_account=True))
 
     def _reference_property(self, kind: str) -> str:
         """The unique property that carries our reference; empty where this kind has none."""
@@ -123,6 +140,11 @@ class HubSpot(CrmConnector):
         linked = found.associations.get("companies", Links()).results
         return self._found(kind, found, linked[0].id if linked else "")
 
+    def archived(self, kind: str, external_id: str) -> Found | None:
+        params = {"properties": SHOWN[kind], "archived": "true"}
+        found = self.read(self._path(kind, external_id), Record, params=params)
+        return self._found(kind, found) if found else None
+
     def _by_unique(self, kind: str, name: str, value: str) -> list[Found]:
         """Reads by a unique property: consistent at once, unlike search."""
         if not value.strip():
@@ -132,16 +154,31 @@ class HubSpot(CrmConnector):
         return [self._found(kind, found)] if found else []
 
     def _on_domain(self, domain: str) -> list[Record]:
-        query = {
-            "filterGroups": [{"filters": [{"propertyName": "domain", "operator": "EQ", "value": domain}]}],
+        """Companies that have it as their own domain or among their additional ones.
+
+        ``CONTAINS_TOKEN`` matches parts too (``acme.de`` in ``my-acme.de``): what it finds is compared whole.
+        """
+        has = [("domain", "EQ"), ("hs_additional_domains", "CONTAINS_TOKEN")]
+        query: dict[str, Any] = {
+            "filterGroups": [
+                {"filters": [{"propertyName": name, "operator": operator, "value": domain}]} for name, operator in has
+            ],
             "properties": SHOWN["company"].split(","),
             "limit": _PAGE,
             "after": "0",
             "sorts": [],
         }
-        return self.http.request(
-            "POST", self._path("company", "search"), json=query, expect=Page, reads=True
-        ).data.results
+        found: list[Record] = []
+        for _ in range(_MOST_ON_A_DOMAIN // _PAGE):
+            page = self.http.request("POST", self._path("company", "search"), json=query, expect=Page, reads=True).data
+            found += [each for each in page.results if domain.strip().lower() in _domains(each)]
+            if page.paging is None or page.paging.next is None:
+                return found
+            query["after"] = page.paging.next.after
+        message = (
+            f"Over {_MOST_ON_A_DOMAIN} HubSpot companies may be on {domain}: too many to tell which is this customer's"
+        )
+        raise ProviderError(Kind.INVALID, message)
 
     def _by_name_and_email(self, name: str, email: str) -> list[Found]:
         if not (name.strip() and email.strip()):
@@ -212,23 +249,34 @@ class HubSpot(CrmConnector):
 
     def _url(self, kind: str, external_id: str) -> str:
         """The page of a record. A note has none of its own: it stands on its account's."""
-        portal = self.option("portal_id")
+        portal, place = self.option("portal_id"), self.option("ui_domain")
         if not (portal and external_id):
             return ""
         own = self.connection.base_url.rstrip("/")
         # An account that answers elsewhere, such as the sandbox, has its pages there too.
-        web = "https://app.hubspot.com" if urlsplit(own).hostname in (None, *self.hosts) else own
+        at_hubspot = urlsplit(own).hostname in (None, *self.hosts)
+        web = f"https://{place if _WEB.fullmatch(place) else 'app.hubspot.com'}" if at_hubspot else own
         return f"{web}/contacts/{portal}/record/{TYPE_IDS[kind]}/{external_id}"
 
     def lookup_owner(self, *, domain: str, deal_id: str) -> OwnerFacts:
+        gone = ""
         deal = self._deal(deal_id)
         if deal and (owner := deal.value("hubspot_owner_id")):
-            return OwnerFacts(owner, deal_id, f"hubspot:deal {deal_id}")
+            if self._is_active(owner):
+                return OwnerFacts(owner, deal_id, f"hubspot:deal {deal_id}")
+            gone = f"the deal {deal_id} belongs to {owner}"
         if domain:
             owners = {each.value("hubspot_owner_id") for each in self._on_domain(domain)} - {""}
-            if len(owners) == 1:
-                return OwnerFacts(owners.pop(), "", f"hubspot:company on {domain}")
-        return OwnerFacts()
+            active = {owner for owner in owners if self._is_active(owner)}
+            if len(active) == 1:
+                return OwnerFacts(active.pop(), "", f"hubspot:company on {domain}")
+            if owners and not active:
+                gone = gone or f"the company on {domain} belongs to {', '.join(sorted(owners))}"
+        return OwnerFacts(note=f"HubSpot was asked: {gone}, who is deactivated there." if gone else "")
+
+    def _is_active(self, owner_id: str) -> bool:
+        """Deactivated owners stay in the properties of what they owned, and are told only where they are asked for."""
+        return self.read(f"/crm/v3/owners/{segment(owner_id)}", Owner) is not None
 
     # --- Writing ----------------------------------------------------------------------------------------------------
 
@@ -241,7 +289,8 @@ class HubSpot(CrmConnector):
         if name := self._reference_property(kind):
             made = self._upsert(kind, given, name, reference)
         else:
-            made = self.http.request("POST", self._path(kind), json={"properties": given}, expect=Record).data
+            content = {"properties": given, "associations": []}
+            made = self.http.request("POST", self._path(kind), json=content, expect=Record).data
         return Created(made.id, self._url(kind, made.id))
 
     def update(self, kind: str, external_id: str, params: dict[str, Any]) -> None:
@@ -252,7 +301,14 @@ class HubSpot(CrmConnector):
             now = self.http.request("GET", path, params=query, expect=Record).data.value("hs_note_body")
             given["hs_note_body"] += _closing(mark_of(text_of(now)))
         if given:
-            self.http.request("PATCH", self._path(kind, external_id), json={"properties": given}, expect=Record)
+            content = {"properties": given}
+            changed = self.http.request("PATCH", self._path(kind, external_id), json=content, expect=Record).data
+            if changed.id != external_id:
+                message = (
+                    f"HubSpot has merged the {kind} {external_id} into {changed.id}, which was changed in its place. Replay from "
+                    f"the step that found the {kind}, and say which one it is"
+                )
+                raise ProviderError(Kind.CONFLICT, message)
 
     def _properties(self, kind: str, params: dict[str, Any]) -> dict[str, Any]:
         left_out = DEAL_PROPERTIES if kind == "deal" and not self._has_deal_properties else {}
@@ -313,6 +369,7 @@ class HubSpot(CrmConnector):
                 )
         if self._has_deal_properties:
             self._check_deals()
+        self.learned = {"portal_id": str(account.portalId), "ui_domain": account.uiDomain}
         return f"HubSpot portal {account.portalId} {account.accountType}".strip()
 
     def _check_deals(self) -> None:
@@ -337,16 +394,30 @@ class HubSpot(CrmConnector):
         return self.read(f"/crm/v3/properties/{TYPES[kind]}/{segment(name)}", Property)
 
     def translate(self, status: int, headers: Mapping[str, str], body: Any) -> ProviderError | None:
+        if status in _PAUSES:
+            return ProviderError(Kind.SERVER, "HubSpot does not answer for now", status, retry_after=_PAUSE)
         if not isinstance(body, dict):
             return None
-        if status == 429:  # noqa: PLR2004
-            daily = body.get("policyName") == "DAILY"
-            message = "HubSpot's daily limit of calls is used up" if daily else "HubSpot asks us to slow down"
-            wait = None if daily or "Retry-After" in headers else _ROLLING_SECONDS
-            return ProviderError(Kind.RATE_LIMIT, message, status, retry_after=wait, stop_and_queue=daily)
-        if status == _LOCKED:  # "wait at least 2 seconds between requests"
-            return ProviderError(Kind.SERVER, "HubSpot has locked this record for now", status, retry_after=2.0)
-        return refusal(body, status) if status == 400 else None  # noqa: PLR2004
+        match status:
+            case HTTPStatus.TOO_MANY_REQUESTS:
+                return _rate_limited(str(body.get("policyName", "")), headers)
+            case HTTPStatus.CONFLICT:
+                return taken(body, status)
+            case HTTPStatus.BAD_REQUEST:
+                return refusal(body, status)
+        return None
+
+
+def _rate_limited(policy: str, headers: Mapping[str, str]) -> ProviderError:
+    daily = policy == "DAILY"
+    message = "HubSpot's daily limit of calls is used up" if daily else "HubSpot asks us to slow down"
+    wait = None if daily or "Retry-After" in headers else _WAITS.get(policy, _WAITS["TEN_SECONDLY_ROLLING"])
+    return ProviderError(Kind.RATE_LIMIT, message, HTTPStatus.TOO_MANY_REQUESTS, retry_after=wait, stop_and_queue=daily)
+
+
+def _domains(company: Record) -> set[str]:
+    listed = f"{company.value('domain')};{company.value('hs_additional_domains')}".split(";")
+    return {each.strip().lower() for each in listed} - {""}
 
 
 def _closing(reference: str) -> str:

@@ -6,6 +6,7 @@ a deal, from "Association type ID values" (developers.hubspot.com/docs/api/crm/a
 """
 
 import json
+import re
 from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
@@ -25,14 +26,15 @@ DEAL_PROPERTIES = {
 DEAL_PLACE = {"deal_pipeline": "pipeline", "deal_stage": "dealstage"}
 """Options that say where a new deal stands."""
 SHOWN = {
-    "company": "name,domain,city,hubspot_owner_id,createdate,num_associated_contacts",
+    "company": "name,domain,hs_additional_domains,city,hubspot_owner_id,createdate,num_associated_contacts",
     "contact": "email,firstname,lastname,hubspot_owner_id,createdate",
     "deal": "dealname,amount,deal_currency_code,dealstage,hubspot_owner_id,createdate,firstvalue_onboarding_status,"
     "firstvalue_transaction_id",
     "note": "hs_note_body,hs_timestamp,createdate",
 }
 EVIDENCE = {
-    "domain": "domain", "email": "email", "city": "city", "amount": "amount", "deal_currency_code": "currency",
+    "domain": "domain", "hs_additional_domains": "other domains",
+    "email": "email", "city": "city", "amount": "amount", "deal_currency_code": "currency",
     "dealstage": "stage", "hubspot_owner_id": "owner", "createdate": "created", "num_associated_contacts": "contacts",
     "firstvalue_onboarding_status": "onboarding", "firstvalue_transaction_id": "transaction",
 }  # fmt: skip
@@ -60,6 +62,7 @@ _PATHS = {
 _TAKEN = "CONFLICTING_UNIQUE_VALUE"
 _UNKNOWN = "PROPERTY_DOESNT_EXIST"
 _GONE = "OBJECT_NOT_FOUND"
+_EXISTING = re.compile(r"Existing ID: (\d+)")
 
 
 class Linked(BaseModel):
@@ -78,11 +81,6 @@ class Record(BaseModel):
 
     def value(self, name: str) -> str:
         return self.properties.get(name) or ""
-
-
-class Page(BaseModel):
-    total: int
-    results: list[Record]
 
 
 class Batch(BaseModel):
@@ -108,6 +106,13 @@ class Paging(BaseModel):
     next: Following | None = None
 
 
+class Page(BaseModel):
+    """One page of what a search found."""
+
+    results: list[Record]
+    paging: Paging | None = None
+
+
 class Targets(BaseModel):
     """One page of what an object is associated with."""
 
@@ -118,6 +123,11 @@ class Targets(BaseModel):
 class Account(BaseModel):
     portalId: int  # noqa: N815
     accountType: str = ""  # noqa: N815
+    uiDomain: str = ""  # noqa: N815
+
+
+class Owner(BaseModel):
+    id: str
 
 
 class Property(BaseModel):
@@ -157,6 +167,15 @@ def refusal(body: dict[str, Any], status: int) -> ProviderError:
         return ProviderError(Kind.NOT_CONFIGURED, message, status, fields=fields)
     taken = _TAKEN in codes or body.get("category") == "CONFLICT"
     return ProviderError(Kind.CONFLICT if taken else Kind.INVALID, message, status, fields=fields)
+
+
+def taken(body: dict[str, Any], status: int) -> ProviderError | None:
+    """The 409 of a contact whose address, a secondary one too, another has: it names that one."""
+    found = _EXISTING.search(str(body.get("message", "")))
+    if found is None:
+        return None
+    message = f"HubSpot has a contact with this address: {found[1]}"
+    return ProviderError(Kind.CONFLICT, message, status, existing_id=found[1], existing_by="email")
 
 
 def is_gone(error: dict[str, Any]) -> bool:

@@ -5,8 +5,13 @@ external_id, never the name; external ids ignore case; names are unique, though 
 users/users (create or update matches email or external id; an email is unique; ``email`` on a user that exists adds a
 second one), introduction/errors, introduction/rate-limits, introduction/security-and-auth (email/token).
 
+introduction/requests wants ``Content-Type: application/json`` on DELETEs too, which have no body.
+
 There is no lookup by domain. A namesake counts as this customer's only if it lists the customer's domain. A user of
 another organization, or one who is an agent, is left for a person to decide on: create or update would move or demote them.
+
+Of two merged organizations the loser is deleted (organizations/organizations, "Merge Organization"); its merges say which one
+has won ("List Organization Merges"). Whether they are still listed for the loser is not documented: where not, it is gone.
 
 A user is deleted softly (users/users, "Delete User"; support.zendesk.com/hc/en-us/articles/4408821737498): still readable,
 with ``active`` false, for 30 days, then gone for good, and "not recoverable" from the first moment. Zendesk refuses while
@@ -20,7 +25,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from integrations.errors import FieldProblem, Kind, ProviderError
+from integrations.errors import FieldProblem, Kind, ProviderError, TemporaryRefusal
 from integrations.http import segment
 from integrations.models import Connection
 from integrations.providers.base import Created, CreateSafety, Found, HttpConnector, MatchKey, ObjectKind, moment
@@ -31,6 +36,7 @@ _KINDS = frozenset({"organization", "user"})
 _END_USER = "end-user"
 _UNIQUE = ("name", "external_id", "email")
 _TRUE = frozenset({"1", "true", "yes"})
+_JSON = {"Content-Type": "application/json"}
 
 
 class _Organization(BaseModel):
@@ -48,6 +54,19 @@ class _OneOrganization(BaseModel):
 
 class _Organizations(BaseModel):
     organizations: list[_Organization]
+
+
+class _Merge(BaseModel):
+    loser_id: int
+    winner_id: int
+    status: str = ""
+
+    def is_of(self, loser: str) -> bool:
+        return str(self.loser_id) == loser.strip() and self.status == "complete"
+
+
+class _Merges(BaseModel):
+    organization_merges: list[_Merge]
 
 
 class _Counts(BaseModel):
@@ -68,7 +87,8 @@ class _User(BaseModel):
     external_id: str | None = None
     organization_id: int | None = None
     active: bool | None = True
-    """False once the user is deleted."""
+    """False once the user is deleted, or merged into another one."""
+    suspended: bool | None = False
     created_at: str = ""
     updated_at: str | None = None
 
@@ -81,12 +101,24 @@ class _Users(BaseModel):
     users: list[_User]
 
 
+class _Identity(BaseModel):
+    type: str
+    value: str = ""
+
+
+class _Identities(BaseModel):
+    identities: list[_Identity]
+
+
 class Zendesk(HttpConnector):
     provider = "zendesk"
     systems = frozenset({"support"})
     hosts = ("*.zendesk.com",)
     default_base_url = ""
     option_names = ("email", "shared_tickets", "search_lag")
+    # A collision of two writes in its database (github.com/zendesk/zendesk_api_client_php/issues/314). Other passing refusals
+    # say Retry-After: 429, and 503 for a timeout or a deadlock there (introduction/requests).
+    temporary = (TemporaryRefusal(409, wait=1.0, code="DatabaseConflict"),)
 
     @staticmethod
     def auth_headers(connection: Connection, token: str) -> dict[str, str]:
@@ -117,17 +149,46 @@ class Zendesk(HttpConnector):
                 return [self._namesake(each, key.extra) for each in namesakes]
             case "user", "email":
                 users = self._search_users(f'email:"{key.value.strip()}"')
-                return [self._found_user(each, key.within) for each in users if _plain(each.email or "") == wanted]
+                return [self._found_user(each, key.within) for each in users if self._has_email(each, wanted)]
         return []
 
     def get(self, kind: str, external_id: str) -> Found | None:
+        if not external_id.strip().isdecimal():
+            return None  # Zendesk's ids are numbers
         if kind == "user":
             user = self.read(f"/api/v2/users/{segment(external_id)}", _OneUser)
             if user is None or user.user.active is False:
                 return None
             return self._found_user(user.user, str(user.user.organization_id or ""))
-        found = self.read(f"/api/v2/organizations/{segment(external_id)}", _OneOrganization)
+        path = f"/api/v2/organizations/{segment(external_id)}"
+        found = self.read(path, _OneOrganization) or self._survivor(path, external_id)
         return self._found(found.organization) if found else None
+
+    def _survivor(self, path: str, external_id: str) -> _OneOrganization | None:
+        """The organization that the one at ``path`` was merged into, where we may know: merges are shown to admins alone."""
+        try:
+            listed = self.read(f"{path}/merges", _Merges)
+        except ProviderError as error:
+            if error.kind is not Kind.FORBIDDEN:
+                raise
+            return None
+        won = [each.winner_id for each in listed.organization_merges if each.is_of(external_id)] if listed else []
+        return self.read(f"/api/v2/organizations/{won[-1]}", _OneOrganization) if won else None
+
+    def archived(self, kind: str, external_id: str) -> Found | None:
+        """A user who is deleted can still be read; an organization that is gone is one that never was."""
+        user = self.read(f"/api/v2/users/{segment(external_id)}", _OneUser) if kind == "user" else None
+        if user is None or user.user.active is not False:
+            return None
+        return replace(self._found_user(user.user, str(user.user.organization_id or "")), inactive="deleted")
+
+    def _has_email(self, user: _User, wanted: str) -> bool:
+        """Also among a user's other addresses: by each of them create or update would change that user."""
+        if _plain(user.email or "") == wanted:
+            return True
+        path = f"/api/v2/users/{user.id}/identities"
+        listed = self.http.request("GET", path, expect=_Identities).data.identities
+        return any(each.type == "email" and _plain(each.value) == wanted for each in listed)
 
     # --- Writing ----------------------------------------------------------------------------------------------------
 
@@ -162,6 +223,9 @@ class Zendesk(HttpConnector):
         made = self._write_user("POST", "/api/v2/users/create_or_update", given)
         if made.id is None:
             raise ProviderError(Kind.MALFORMED, "Zendesk made a user without an id", effect_possible=True)
+        if made.suspended:
+            message = f"Zendesk has suspended the user “{made.name}” ({made.id}): restore them there and retry, or leave them out"
+            raise ProviderError(Kind.INVALID, message, fields=[FieldProblem("suspended", message, _USERS_PATH)])
         return Created(str(made.id), self._user_url(made.id))
 
     def update(self, kind: str, external_id: str, params: dict[str, Any]) -> None:
@@ -208,10 +272,11 @@ class Zendesk(HttpConnector):
         What Zendesk answers to a second DELETE of a user is not documented: where it refuses, the user decides.
         """
         if kind == "organization":
-            self.delete(kind, external_id, f"/api/v2/organizations/{segment(external_id)}", ok=(204,))
+            self.delete(kind, external_id, f"/api/v2/organizations/{segment(external_id)}", ok=(204,), headers=_JSON)
         elif kind == "user":
             try:
-                self.delete(kind, external_id, f"/api/v2/users/{segment(external_id)}", ok=(200,), expect=_OneUser)
+                path = f"/api/v2/users/{segment(external_id)}"
+                self.delete(kind, external_id, path, ok=(200,), expect=_OneUser, headers=_JSON)
             except ProviderError as error:
                 if error.kind is not Kind.INVALID or self.get(kind, external_id) is not None:
                     raise
@@ -254,16 +319,25 @@ class Zendesk(HttpConnector):
 
     def _found_user(self, user: _User, organization_id: str) -> Found:
         """``organization_id``: the organization where this user is looked for."""
+        state = "suspended" if user.suspended else ""
         conclusive = str(user.organization_id or organization_id) == organization_id and user.role in ("", _END_USER)
         evidence = {
             "email": user.email,
             "organization": str(user.organization_id or ""),
             "role": user.role,
             "created": user.created_at,
+            "state": state,
         }
         shown = {name: value for name, value in evidence.items() if value}
-        changed_at = moment(user.updated_at)
-        return Found(str(user.id), user.name, self._user_url(user.id), shown, conclusive, changed_at=changed_at)
+        return Found(
+            str(user.id),
+            user.name,
+            self._user_url(user.id),
+            shown,
+            conclusive,
+            changed_at=moment(user.updated_at),
+            inactive=state,
+        )
 
     def _user_url(self, user_id: int | None) -> str:
         return f"{self.connection.base_url.rstrip('/')}/agent/users/{user_id}"

@@ -175,6 +175,8 @@ def _checked(dialect: Dialect, changes: Json) -> Json:
                 pass
             case "rate_limit", None | {"requests": int(), "seconds": int() | float()}:
                 pass
+            case "search_limit", None | {"requests": int(), "seconds": int() | float()} if name in dialect.defaults:
+                pass
             case _:
                 raise ValueError(f"{dialect.name} cannot set {name} to {value!r}")
     return changes

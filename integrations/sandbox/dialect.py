@@ -6,7 +6,7 @@ import json
 import math
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.message import Message
@@ -25,6 +25,8 @@ class Answer:
     headers: dict[str, str] = field(default_factory=dict)
     #: sent as it is instead of ``body``
     raw: tuple[str, bytes] | None = None
+    #: whether it tells the rate limit
+    tells_pace: bool = True
 
     def payload(self) -> tuple[str, bytes]:
         if self.raw is not None:
@@ -57,6 +59,15 @@ class Call:
     def lag(self) -> float:
         """Seconds until search shows a write."""
         return as_seconds(self.settings["search_lag"])
+
+    @property
+    def has_body(self) -> bool:
+        return self.headers.get("Content-Length", "0") != "0"
+
+    @property
+    def says_json(self) -> bool:
+        """Whether the caller declares its body as JSON."""
+        return self.headers.get("Content-Type", "").partition(";")[0].strip().lower() == "application/json"
 
     def page(self, *, size: int, largest: int) -> tuple[int, int]:
         """(limit, offset) from the query; nonsense counts as not given."""
@@ -97,13 +108,20 @@ class Dialect(ABC):
     defaults: ClassVar[Json] = {"search_lag": 0.0}
     #: whether its real rate limit says how long to wait
     sends_retry_after: ClassVar[bool] = True
+    #: statuses by which the vendor documents refusals that pass by themselves, beside 429
+    passing_refusals: ClassVar[tuple[int, ...]] = ()
     #: where the sandbox listens, for the links that a vendor gives to its own pages
     origin: str = ""
 
     def settings(self, tx: Tx) -> Json:
         tokens = {"tokens": [f"sandbox-{self.name}-token"]}
         stored = {name: value for name, value in tx.settings(self.name).items() if value is not None}
-        return {"rate_limit": None, "former_tokens": [], **tokens, **self.defaults, **stored}
+        declared = {"passing_refusals": list(self.passing_refusals)} if self.passing_refusals else {}
+        return {"rate_limit": None, "former_tokens": [], **declared, **tokens, **self.defaults, **stored}
+
+    def accepts(self, tx: Tx, authorization: str, tokens: Sequence[str]) -> bool:  # noqa: ARG002
+        """Whether the Authorization header is a good one; most vendors take bearer tokens alone."""
+        return authorization.partition("Bearer ")[2].strip() in tokens
 
     def handle(self, call: Call) -> Answer:
         known = False

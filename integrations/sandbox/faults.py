@@ -64,8 +64,6 @@ class Fault:
         match self.kind:
             case "rate_limit":
                 shown = dialect.refusal(HTTPStatus.TOO_MANY_REQUESTS, "Too many requests")
-                if self.retry_after is not None:
-                    shown.headers["Retry-After"] = f"{self.retry_after:g}"
             case "unauthorized" | "forbidden":
                 status = HTTPStatus.UNAUTHORIZED if self.kind == "unauthorized" else HTTPStatus.FORBIDDEN
                 shown = dialect.refusal(status, status.phrase)
@@ -77,6 +75,8 @@ class Fault:
             case "wrong_shape":
                 status = HTTPStatus.CREATED if shown.status == HTTPStatus.CREATED else HTTPStatus.OK
                 shown = Answer(self.status or status, {"unexpected": [{"shape": True}]})
+        if self.retry_after is not None:
+            shown.headers["Retry-After"] = f"{self.retry_after:g}"
         return shown
 
 

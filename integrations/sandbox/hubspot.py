@@ -1,48 +1,54 @@
 """HubSpot's CRM v3/v4 dialect, as far as an onboarding needs it.
 
-Taken from HubSpot's published OpenAPI specs (github.com/HubSpot/HubSpot-public-api-spec-collection) and its error
-handling page (developers.hubspot.com/docs/api/error-handling). The manners that hurt are kept: search lags behind
-writes, companies are not deduplicated by domain, contacts are unique by email.
+Taken from HubSpot's published OpenAPI specs (github.com/HubSpot/HubSpot-public-api-spec-collection), its guides to search, owners
+and errors (developers.hubspot.com/docs/api-reference), and no connector. The manners that hurt are kept: search lags behind
+writes, companies are not deduplicated by domain, a batch is taken or refused as a whole, only the properties that were asked for
+are told, what the spec requires is required, and a record that was merged away answers as another.
 """
 
 from __future__ import annotations
 
-import json
 import re
-import uuid
 from collections.abc import Iterable
 from dataclasses import replace
 from http import HTTPStatus
 from typing import Any
 
+from . import hubspot_errors as errors
+from . import hubspot_merges as merges
 from . import hubspot_properties as properties
-from .dialect import Answer, Call, Dialect, closing_reference, iso, key_of, route
-from .store import Json, Row, Tx, matches, term
+from . import hubspot_search as searches
+from .dialect import Answer, Call, Dialect, Refused, closing_reference, iso, key_of, route
+from .store import Json, Row, Tx, term
 
 _DATED = re.compile(r"^/crm/objects/\d{4}-\d{2}/")
 _TYPE_IDS = {"0-1": "contacts", "0-2": "companies", "0-3": "deals", "0-46": "notes"}
 _TYPES = ("companies", "contacts", "deals", "notes")
+#: what is told of an object where nobody names its properties (the search guide's table)
 _SHOWN = {
-    "companies": ("name", "domain"),
-    "contacts": ("email", "firstname", "lastname"),
-    "deals": ("dealname", "dealstage", "pipeline", "amount", "closedate"),
-    "notes": ("hs_timestamp", "hs_note_body"),
-}
+    "companies": ("name", "domain", "createdate", "hs_lastmodifieddate", "hs_object_id"),
+    "contacts": ("firstname", "lastname", "email", "createdate", "lastmodifieddate", "hs_object_id"),
+    "deals": (
+        "dealname", "amount", "closedate", "pipeline", "dealstage", "createdate", "hs_lastmodifieddate", "hs_object_id",
+    ),
+    "notes": ("hs_createdate", "hs_lastmodifieddate", "hs_object_id"),
+}  # fmt: skip
 _LINK_TYPES = {
     ("contacts", "companies"): 279, ("companies", "contacts"): 280, ("deals", "companies"): 341,
     ("companies", "deals"): 342, ("deals", "contacts"): 3, ("contacts", "deals"): 4, ("notes", "companies"): 190,
     ("companies", "notes"): 189, ("notes", "contacts"): 202, ("contacts", "notes"): 201, ("notes", "deals"): 214,
     ("deals", "notes"): 213,
 }  # fmt: skip
-#: what holds the time of the last change, where it is not hs_lastmodifieddate
-_MODIFIED = {"contacts": "lastmodifieddate"}
-_SEARCH_KEYS = ("filterGroups", "properties", "limit", "after", "sorts")
+_CHANGED = ("hs_lastmodifieddate", "lastmodifieddate")
 _DEAL_PROPERTIES = ("firstvalue_onboarding_status", "firstvalue_transaction_id", "firstvalue_implementation_owner")
 _TAG = re.compile(r"<[^<>]*>")
-_LARGEST_PAGE = 200
 _ASSOCIATIONS_PAGE = 500
+_OWNERS_PAGE, _LARGEST_OWNERS_PAGE = 100, 500
 _LARGEST_BATCH = 100
 _POLICY_REQUESTS, _POLICY_SECONDS = 190, 10.0
+_USER_IDS = 9_000_000
+#: the owners of a new account. HubSpot's ids are numbers; these are the ones of the sample customers.
+_OWNERS = (("u_789", "Sam", "Sales"), ("u_1", "Noor", "Haddad"))
 
 
 class HubSpot(Dialect):
@@ -51,8 +57,10 @@ class HubSpot(Dialect):
     counted = _TYPES
     furniture = ("owners",)
     id_base = 20_100_000_000
-    defaults = {"search_lag": 2.0}
+    #: ``search_limit``: HubSpot allows five searches a second, whatever else is allowed
+    defaults = {"search_lag": 2.0, "search_limit": None}
     sends_retry_after = False
+    passing_refusals = (423, 477)
 
     def handle(self, call: Call) -> Answer:
         # The dated prefix beside which v3 is filed as legacy.
@@ -61,24 +69,7 @@ class HubSpot(Dialect):
     # -- shapes --------------------------------------------------------------------------------------------------
 
     def refusal(self, status: int, message: str) -> Answer:
-        body: Json = {"status": "error", "message": message, "correlationId": str(uuid.uuid4())}
-        match status:
-            case HTTPStatus.UNAUTHORIZED:
-                body["message"] = "Authentication credentials not found, or they have expired."
-                body["category"] = "INVALID_AUTHENTICATION"
-            case HTTPStatus.FORBIDDEN:
-                body["message"] = "This app hasn't been granted all required scopes to make this call."
-                body["category"] = "MISSING_SCOPES"
-            case HTTPStatus.TOO_MANY_REQUESTS:
-                body["message"] = "You have reached your ten_secondly_rolling limit."
-                body |= {"errorType": "RATE_LIMIT", "policyName": "TEN_SECONDLY_ROLLING"}
-            case HTTPStatus.NOT_FOUND:
-                body["category"] = "OBJECT_NOT_FOUND"
-            case HTTPStatus.CONFLICT:
-                body["category"] = "CONFLICT"
-            case _ if status < HTTPStatus.INTERNAL_SERVER_ERROR:
-                body |= {"category": "VALIDATION_ERROR", "errors": [], "context": {}}
-        return Answer(status, body)
+        return errors.refusal(status, message)
 
     def pace_headers(self, limit: int, remaining: int, seconds: float) -> dict[str, str]:
         limit, seconds = (limit, seconds) if limit else (_POLICY_REQUESTS, _POLICY_SECONDS)
@@ -91,7 +82,8 @@ class HubSpot(Dialect):
     def natural_keys(self, kind: str, body: Json) -> list[tuple[str, str]]:
         match kind:
             case "companies":
-                return key_of(body, "domain", "name") + key_of(body, "firstvalue_reference")
+                others = [("domain", term(each)) for each in merges.values(body.get("hs_additional_domains"))]
+                return [*key_of(body, "domain", "name"), *others, *key_of(body, "firstvalue_reference")]
             case "contacts":
                 return key_of(body, "email")
             case "deals":
@@ -101,6 +93,16 @@ class HubSpot(Dialect):
                 return closing_reference(_TAG.sub(" ", str(body.get("hs_note_body") or "")))
 
     def preseed(self, tx: Tx) -> None:
+        for owner_id, first, last in _OWNERS:
+            email = f"{first}.{last}@firstvalue.example".lower()
+            tx.insert(
+                self.name,
+                "owners",
+                owner_id,
+                {"email": email, "firstName": first, "lastName": last},
+                lag=0,
+                seeded=True,
+            )
         for kind in ("companies", "deals"):
             properties.register(tx, kind, {"name": "firstvalue_reference", "hasUniqueValue": True})
         for name in _DEAL_PROPERTIES:
@@ -116,35 +118,50 @@ class HubSpot(Dialect):
                 tx.link(self.name, kind, row.id, to_kind, str(to_id))
         return row.id
 
-    def _view(self, row: Row, body: Json, names: Iterable[str] = ()) -> Json:
-        wanted = [name for name in names if name] or (*_SHOWN[row.kind],)
-        created, updated = iso(row.created_at), iso(row.updated_at)
-        stamps = {_MODIFIED.get(row.kind, "hs_lastmodifieddate"): updated}
-        shown = {name: body.get(name) for name in ("createdate", "hs_object_id", *wanted)} | stamps
-        return {
-            "id": row.id, "properties": shown, "createdAt": created, "updatedAt": updated, "archived": False,
-        }  # fmt: skip
+    def _view(self, tx: Tx, row: Row, body: Json, names: Iterable[str] = ()) -> Json:
+        """``names`` alone, as far as there are such properties; a filled one that nobody named stays untold."""
+        wanted, known = [name for name in names if name] or _SHOWN[row.kind], properties.names(tx, row.kind)
+        changed = dict.fromkeys(_CHANGED, iso(row.updated_at))
+        told = {name: changed.get(name) or body.get(name) for name in wanted if name in known}
+        stamps = {"createdAt": iso(row.created_at), "updatedAt": iso(row.updated_at)}
+        return {"id": row.id, "properties": told, **stamps, "archived": False}
+
+    def _written(self, tx: Tx, row: Row, given: Json) -> Json:
+        """What the answer to a write tells: what was written, and the stamps."""
+        stamps = [name for name in _SHOWN[row.kind] if "date" in name and name != "closedate"]
+        return self._view(tx, row, row.body, [*given, *stamps, "hs_object_id"])
 
     # -- account, owners, properties -----------------------------------------------------------------------------
 
     @route("GET", "/account-info/v3/details")
     def account(self, call: Call) -> Answer:  # noqa: ARG002
-        return Answer(200, {"portalId": 14_000_001, "accountType": "DEVELOPER_TEST", "timeZone": "UTC"})
+        hosting = {"dataHostingLocation": "na1", "uiDomain": "app.hubspot.com"}
+        money = {"companyCurrency": "EUR", "additionalCurrencies": []}
+        clock = {"timeZone": "UTC", "utcOffset": "+00:00", "utcOffsetMilliseconds": 0}
+        return Answer(200, {"portalId": 14_000_001, "accountType": "DEVELOPER_TEST", **hosting, **money, **clock})
 
     @route("GET", "/crm/v3/owners")
     @route("GET", "/crm/v3/owners/")
     def owners(self, call: Call) -> Answer:
-        wanted = call.query.get("email")
-        rows = call.tx.rows(self.name, "owners")
-        results = [_owner(row) for row in rows if wanted is None or term(row.body.get("email")) == term(wanted)]
-        return Answer(200, {"results": results})
+        """Archived ones, who were deactivated, only where they are asked for."""
+        wanted, archived = call.query.get("email"), call.query.get("archived", "false") == "true"
+        rows = [row for row in call.tx.rows(self.name, "owners") if bool(row.body.get("archived")) is archived]
+        if wanted is not None:
+            rows = [row for row in rows if term(row.body.get("email") or "") == term(wanted)]
+        limit, after = call.query.get("limit", ""), call.query.get("after", "0")
+        size = min(int(limit) or 1, _LARGEST_OWNERS_PAGE) if limit.isdecimal() else _OWNERS_PAGE
+        return Answer(200, _page([_owner(row) for row in rows], int(after) if after.isdecimal() else 0, size))
 
     @route("GET", "/crm/v3/owners/{id}")
     def owner(self, call: Call, owner_id: str) -> Answer:
-        row = call.tx.get(self.name, "owners", owner_id)
-        if row is None:
+        by, archived = call.query.get("idProperty", "id"), call.query.get("archived", "false") == "true"
+        if by not in ("id", "userId"):
+            raise self.refuse(400, "idProperty must be id or userId")
+        told = [_owner(row) for row in call.tx.rows(self.name, "owners")]
+        found = [each for each in told if str(each[by]) == owner_id and each["archived"] is archived]
+        if not found:
             raise self.refuse(404, "resource not found")
-        return Answer(200, _owner(row))
+        return Answer(200, found[0])
 
     @route("GET", "/crm/v3/properties/{type}/{name}")
     def property_details(self, call: Call, kind: str, name: str) -> Answer:
@@ -154,12 +171,14 @@ class HubSpot(Dialect):
             return Answer(200, custom.body)
         if name not in properties.standard_names(kind):
             raise self.refuse(404, f"Property {name} does not exist")
-        return Answer(200, {"name": name, "hasUniqueValue": (kind, name) == ("contacts", "email"), "type": "string"})
+        return Answer(200, properties.described(kind, name))
 
     @route("POST", "/crm/v3/properties/{type}")
     def create_property(self, call: Call, kind: str) -> Answer:
         kind = self._kind(kind)
-        name = call.body.get("name")
+        if missing := properties.missing_of_property(call.body):
+            raise self.refuse(400, f"Invalid input JSON: some required fields were not set: {missing}")
+        name = call.body["name"]
         if not isinstance(name, str) or not re.fullmatch(r"[a-z][a-z0-9_]*", name):
             raise self.refuse(400, "Property names are lower-case letters, digits and underscores")
         if name in properties.standard_names(kind) or call.tx.get(self.name, "properties", f"{kind}/{name}"):
@@ -178,103 +197,85 @@ class HubSpot(Dialect):
 
     @route("POST", "/crm/v3/objects/{type}/search")
     def search(self, call: Call, kind: str) -> Answer:
+        """Its answers say nothing of the rate limit."""
         kind = self._kind(kind)
-        if missing := [key for key in _SEARCH_KEYS if key not in call.body]:
-            raise self.refuse(400, f"Invalid input JSON: some required fields were not set: {missing}")
-        groups = [_filters(group) for group in call.body["filterGroups"]]
-        if None in groups:
-            raise self.refuse(400, "There was a problem with the request: only EQ and IN filters are understood here.")
-        limit, after = call.body["limit"], str(call.body["after"] or "0")
-        if not isinstance(limit, int) or not 0 < limit <= _LARGEST_PAGE or not after.isdecimal():
-            raise self.refuse(400, f"limit must be 1 to {_LARGEST_PAGE}, after a number in a string")
-        found: dict[int, tuple[Row, Json]] = {}
-        for group in groups or [[]]:
-            for row in self._pool(call.tx, kind, group or []):
-                shown = call.tx.searchable(row, call.lag)
-                if shown is not None and all(
-                    any(matches(shown, name, each) for each in values) for name, values in group or []
-                ):
-                    found[row.seq] = (row, shown)
-        start = int(after)
-        ordered = [found[seq] for seq in sorted(found)]
-        results = [self._view(row, shown, call.body["properties"]) for row, shown in ordered[start : start + limit]]
-        answer: Json = {"total": len(ordered), "results": results}
-        if start + limit < len(ordered):
-            answer["paging"] = {"next": {"after": str(start + limit)}}
-        return Answer(200, answer)
-
-    def _pool(self, tx: Tx, kind: str, group: list[tuple[str, list[Any]]]) -> Iterable[Row]:
-        if not group:
-            return tx.rows(self.name, kind)
-        name, values = group[0]
-        return [row for value in values for row in tx.candidates(self.name, kind, name, value)]
+        if limit := call.settings["search_limit"]:
+            used, _ = call.tx.spend(f"{self.name}/search", float(limit["seconds"]))
+            if used > int(limit["requests"]):
+                return replace(errors.rate_limited("SECONDLY"), tells_pace=False)
+        wanted = searches.parsed(call.tx, kind, call.body)
+        found = wanted.found(call.tx, kind, call.lag)
+        page = _page(found, wanted.after, wanted.limit)
+        results = [self._view(call.tx, row, shown, wanted.properties) for row, shown in page["results"]]
+        return Answer(200, {"total": len(found), **page, "results": results}, tells_pace=False)
 
     @route("POST", "/crm/v3/objects/{type}/batch/upsert")
     def upsert(self, call: Call, kind: str) -> Answer:
+        """All or none: partial answers are for batch creates with an ``objectWriteTraceId`` (HubSpot's page on errors)."""
         kind = self._kind(kind)
-        inputs = call.body.get("inputs")
-        if not isinstance(inputs, list) or not 0 < len(inputs) <= _LARGEST_BATCH:
-            raise self.refuse(400, f"inputs must hold 1 to {_LARGEST_BATCH} objects")
+        inputs = self._inputs(call)
         unique = properties.unique_names(call.tx, kind)
         keys = [(each.get("idProperty"), term(each.get("id") or "")) for each in inputs]
-        if any(name not in unique or not value for name, value in keys):
-            raise self.refuse(400, "idProperty must be a unique-valued property, and id its value")
+        if any(name not in unique for name, _ in keys):
+            raise self.refuse(400, f"Unable to perform update/upsert by non-unique {_type_id(kind)} property")
+        if any(not value for _, value in keys):
+            raise self.refuse(400, "Invalid input JSON: id must not be empty")
         if len(set(keys)) < len(keys):
             raise self.refuse(400, "Duplicate IDs found in batch input")
-        results, errors = [], []
+        results = []
         for each in inputs:
-            given = {**(each.get("properties") or {}), each["idProperty"]: each["id"]}
-            found = call.tx.find(self.name, kind, each["idProperty"], each["id"])
-            if problem := self._problem(call.tx, kind, given, own=found[0] if found else None):
-                errors.append({**problem.body, "context": {"id": [each["id"]]}})
-                continue
-            row = self._rewrite(call, found[0], given) if found else self._write_new(call.tx, kind, given, lag=call.lag)
-            results.append({**self._view(row, row.body, row.body), "new": not found})
-        now = iso(call.tx.now)
-        answer: Json = {"status": "COMPLETE", "results": results, "startedAt": now, "completedAt": now}
-        if not errors:
-            return Answer(200, answer)
-        return Answer(207, {**answer, "numErrors": len(errors), "errors": errors})
+            given = {**each["properties"], each["idProperty"]: each["id"]}
+            found = next(iter(properties.holders(call.tx, kind, each["idProperty"], each["id"])), None)
+            row = self._rewrite(call, found, given) if found else self._create(call, kind, given)
+            results.append({**self._written(call.tx, row, given), "new": found is None})
+        return Answer(200, _batch(call.tx, results))
 
     @route("POST", "/crm/v3/objects/{type}/batch/read")
     def read_batch(self, call: Call, kind: str) -> Answer:
+        """In no order that could be relied on. A record that was merged away is not found under its old id."""
         kind = self._kind(kind)
-        inputs, names = call.body.get("inputs"), call.body.get("properties")
-        if not isinstance(inputs, list) or not 0 < len(inputs) <= _LARGEST_BATCH or not isinstance(names, list):
-            raise self.refuse(400, f"inputs must hold 1 to {_LARGEST_BATCH} objects, properties their names")
-        ids = list(dict.fromkeys(str(each["id"]) for each in inputs))
-        rows = {each: call.tx.get(self.name, kind, each) for each in ids}
-        now = iso(call.tx.now)
-        results = [self._view(row, row.body, names) for row in rows.values() if row]
-        answer: Json = {"status": "COMPLETE", "results": results, "startedAt": now, "completedAt": now}
-        gone = [each for each, row in rows.items() if row is None]
+        if missing := [name for name in ("properties", "propertiesWithHistory") if name not in call.body]:
+            raise self.refuse(400, f"Invalid input JSON: some required fields were not set: {missing}")
+        ids = list(dict.fromkeys(str(each["id"]) for each in self._inputs(call)))
+        rows = {each: call.tx.get(self.name, kind, each) for each in reversed(ids)}
+        names = call.body["properties"]
+        results = [self._view(call.tx, row, row.body, names) for row in rows.values() if row]
+        gone = [each for each in ids if rows[each] is None]
         if not gone:
-            return Answer(200, answer)
+            return Answer(200, _batch(call.tx, results))
         message = (
             f"Could not get some {kind.upper()} objects, they may be deleted or not exist. Check that ids are valid."
         )
         error = {"status": "error", "category": "OBJECT_NOT_FOUND", "message": message, "context": {"ids": gone}}
-        return Answer(207, {**answer, "numErrors": 1, "errors": [error]})
+        return Answer(207, {**_batch(call.tx, results), "numErrors": 1, "errors": [error]})
+
+    @route("POST", "/crm/v3/objects/{type}/merge")
+    def merge(self, call: Call, kind: str) -> Answer:
+        kind = self._kind(kind)
+        rows = [call.tx.get(self.name, kind, str(call.body[name])) for name in ("primaryObjectId", "objectIdToMerge")]
+        if rows[0] is None or rows[1] is None or rows[0].seq == rows[1].seq:
+            raise self.refuse(400, "Unable to merge: two objects are needed")
+        survivor = merges.merge(call.tx, rows[0], rows[1], _TYPES, lag=call.lag)
+        return Answer(200, self._view(call.tx, survivor, survivor.body))
 
     @route("POST", "/crm/v3/objects/{type}")
     def create(self, call: Call, kind: str) -> Answer:
         kind = self._kind(kind)
-        given = call.body.get("properties")
-        if not isinstance(given, dict):
-            raise self.refuse(400, "Invalid input JSON: properties must be an object")
-        if problem := self._problem(call.tx, kind, given):
-            return problem
-        if kind == "notes" and not given.get("hs_timestamp"):
-            raise self.refuse(400, "Error creating NOTE. Some required properties were not set: [hs_timestamp]")
-        row = self._write_new(call.tx, kind, given, lag=call.lag)
-        for each in call.body.get("associations") or []:
+        if missing := [name for name in ("properties", "associations") if name not in call.body]:
+            raise self.refuse(400, f"Invalid input JSON: some required fields were not set: {missing}")
+        given = call.body["properties"]
+        row = self._create(call, kind, given)
+        for each in call.body["associations"]:
             self._associate(call.tx, row, each)
-        return Answer(201, self._view(row, row.body, row.body))
+        return Answer(201, self._written(call.tx, row, given))
 
     @route("GET", "/crm/v3/objects/{type}/{id}")
     def read(self, call: Call, kind: str, row_id: str) -> Answer:
+        names = call.query.get("properties", "").split(",")
+        if call.query.get("archived", "false") == "true":
+            return self._read_archived(call, self._kind(kind), row_id, names)
         row = self._row(call, kind, row_id)
-        view = self._view(row, row.body, call.query.get("properties", "").split(","))
+        view = self._view(call.tx, row, row.body, names)
         kinds = [self._kind(each) for each in call.query.get("associations", "").split(",") if each]
         linked = {to_kind: call.tx.linked(self.name, row.kind, row.id, to_kind) for to_kind in kinds}
         if any(linked.values()):
@@ -285,21 +286,24 @@ class HubSpot(Dialect):
             }
         return Answer(200, view)
 
+    def _read_archived(self, call: Call, kind: str, row_id: str, names: Iterable[str]) -> Answer:
+        row = call.tx.archived(self.name, kind, row_id)
+        if row is None:
+            raise self.refuse(404, "resource not found")
+        view = self._view(call.tx, row, row.body, names)
+        return Answer(200, {**view, "archived": True, "archivedAt": view["updatedAt"]})
+
     @route("PATCH", "/crm/v3/objects/{type}/{id}")
     def change(self, call: Call, kind: str, row_id: str) -> Answer:
         row = self._row(call, kind, row_id)
-        given = call.body.get("properties")
-        if not isinstance(given, dict):
-            raise self.refuse(400, "Invalid input JSON: properties must be an object")
-        if problem := self._problem(call.tx, row.kind, given, own=row):
-            return problem
+        given = call.body["properties"]
         row = self._rewrite(call, row, given)
-        return Answer(200, self._view(row, row.body, row.body))
+        return Answer(200, self._written(call.tx, row, given))
 
     @route("DELETE", "/crm/v3/objects/{type}/{id}")
     def archive(self, call: Call, kind: str, row_id: str) -> Answer:
-        # HubSpot answers 204 for what is archived already, too.
-        row = call.tx.get(self.name, self._kind(kind), row_id)
+        # HubSpot answers 204 for what is archived already, too. The old id of a merged record is the survivor's.
+        row = merges.survivor_of(call.tx, self._kind(kind), row_id)
         if row is not None:
             call.tx.archive(row)
         return Answer(204)
@@ -317,7 +321,7 @@ class HubSpot(Dialect):
             {"from": {"id": one.id}, "to": {"id": two.id}, "associationSpec": _link_spec(one.kind, two.kind)}
             for one, two in ((row, other), (other, row))
         ]
-        return Answer(200, {"status": "COMPLETE", "results": results})
+        return Answer(200, _batch(call.tx, results))
 
     @route("DELETE", "/crm/v4/objects/{from}/{id}/associations/{to}/{id}")
     def dissociate(self, call: Call, kind: str, row_id: str, to_kind: str, to_id: str) -> Answer:
@@ -332,12 +336,8 @@ class HubSpot(Dialect):
         found = call.tx.linked(self.name, row.kind, row.id, to_kind)
         limit, after = call.query.get("limit", ""), call.query.get("after", "0")
         size = min(int(limit) or 1, _ASSOCIATIONS_PAGE) if limit.isdecimal() else _ASSOCIATIONS_PAGE
-        start = int(after) if after.isdecimal() else 0
-        page = found[start : start + size]
-        answer: Json = {"results": [{"toObjectId": each, "associationTypes": [label]} for each in page]}
-        if start + size < len(found):
-            answer["paging"] = {"next": {"after": str(start + size)}}
-        return Answer(200, answer)
+        told = [{"toObjectId": each, "associationTypes": [label]} for each in found]
+        return Answer(200, _page(told, int(after) if after.isdecimal() else 0, size))
 
     def _associate(self, tx: Tx, row: Row, given: Json) -> None:
         to_id = str((given.get("to") or {}).get("id"))
@@ -362,64 +362,77 @@ class HubSpot(Dialect):
         kind = self._kind(kind)
         by = call.query.get("idProperty")
         if by is None or by == "hs_object_id":
-            row = call.tx.get(self.name, kind, row_id)
+            row = merges.survivor_of(call.tx, kind, row_id)
         else:
             if by not in properties.unique_names(call.tx, kind):
                 raise self.refuse(400, f"{by} is not a unique identifier property")
-            row = next(iter(call.tx.find(self.name, kind, by, row_id)), None)
+            row = next(iter(properties.holders(call.tx, kind, by, row_id)), None)
         if row is None:
             raise self.refuse(404, "resource not found")
         return row
 
-    def _problem(self, tx: Tx, kind: str, given: Json, own: Row | None = None) -> Answer | None:
-        """Why HubSpot would not take these properties, if it would not."""
+    def _inputs(self, call: Call) -> list[Json]:
+        inputs = call.body.get("inputs")
+        if not isinstance(inputs, list) or not 0 < len(inputs) <= _LARGEST_BATCH:
+            raise self.refuse(400, f"inputs must hold 1 to {_LARGEST_BATCH} objects")
+        return inputs
+
+    def _check(self, tx: Tx, kind: str, given: Json, own: Row | None = None) -> None:
+        """Raises Refused, as HubSpot would, for properties that it does not take."""
         if found := list(properties.problems(tx, kind, given)):
-            return self._invalid(found)
+            raise Refused(errors.invalid(found))
         for name, other in properties.conflicts(tx, kind, given, own):
             if name == "email":
-                return self.refusal(HTTPStatus.CONFLICT, f"Contact already exists. Existing ID: {other.id}")
-            message = f"Cannot set {name} to {given[name]}. {other.id} already has that value."
-            return self._invalid([("CONFLICTING_UNIQUE_VALUE", name, message)])
-        return None
+                raise self.refuse(HTTPStatus.CONFLICT, f"Contact already exists. Existing ID: {other.id}")
+            at = f"objectTypeId={_type_id(kind)}, objectId={own.id if own else 0}, propertyName={name}, value={given[name]}"
+            message = f"Cannot set PropertyValueCoordinates{{{at}}}. {other.id} already has that value."
+            raise Refused(errors.invalid([("CONFLICTING_UNIQUE_VALUE", name, message)]))
 
-    def _invalid(self, found: list[tuple[str, str, str]]) -> Answer:
-        details = [{"isValid": False, "message": text, "error": code, "name": name} for code, name, text in found]
-        answer = self.refusal(400, f"Property values were not valid: {json.dumps(details)}")
-        answer.body["errors"] = [
-            {"message": text, "code": code, "context": {"propertyName": [name]}} for code, name, text in found
-        ]
-        return answer
+    def _create(self, call: Call, kind: str, given: Json) -> Row:
+        self._check(call.tx, kind, given)
+        if wanted := properties.nameless(kind, given):
+            raise self.refuse(400, f"Error creating {kind.upper()}. At least one property must be set: {list(wanted)}")
+        if kind == "notes" and not given.get("hs_timestamp"):
+            raise self.refuse(400, "Error creating NOTE. Some required properties were not set: [hs_timestamp]")
+        return self._write_new(call.tx, kind, given, lag=call.lag)
 
     def _write_new(
         self, tx: Tx, kind: str, given: Json, *, row_id: str | None = None, lag: float = 0, seeded: bool = False
     ) -> Row:
         row_id = str(row_id or tx.new_id(self.name, kind, self.id_base))
         now = iso(tx.now)
-        stamps = {"hs_object_id": row_id, "createdate": now}
+        stamps = {"hs_object_id": row_id, "hs_createdate" if kind == "notes" else "createdate": now}
         return self.add(tx, kind, {**properties.stored(given), **stamps}, row_id=row_id, lag=lag, seeded=seeded)
 
     def _rewrite(self, call: Call, row: Row, given: Json) -> Row:
-        body = {**row.body, **properties.stored(given), "hs_object_id": row.id}
-        return call.tx.update(row, body, lag=call.lag)
+        self._check(call.tx, row.kind, given, own=row)
+        return call.tx.update(row, {**row.body, **properties.stored(given)}, lag=call.lag)
 
 
-def _filters(group: Any) -> list[tuple[str, list[Any]]] | None:
-    """A group's filters as (property, accepted values); None where one is not understood."""
-    parsed = []
-    for each in group.get("filters", []) if isinstance(group, dict) else []:
-        match each:
-            case {"propertyName": str(name), "operator": "EQ", "value": str() | int() | float() as value}:
-                parsed.append((name, [value]))
-            case {"propertyName": str(name), "operator": "IN", "values": list(values)}:
-                parsed.append((name, values))
-            case _:
-                return None
-    return parsed
+def _page(found: list[Any], start: int, size: int) -> Json:
+    """One page; how the next is asked for where there is one."""
+    answer: Json = {"results": found[start : start + size]}
+    if start + size < len(found):
+        answer["paging"] = {"next": {"after": str(start + size)}}
+    return answer
+
+
+def _batch(tx: Tx, results: list[Json]) -> Json:
+    now = iso(tx.now)
+    return {"status": "COMPLETE", "results": results, "startedAt": now, "completedAt": now}
+
+
+def _type_id(kind: str) -> str:
+    return next(type_id for type_id, name in _TYPE_IDS.items() if name == kind)
 
 
 def _owner(row: Row) -> Json:
-    stamps = {"createdAt": iso(row.created_at), "updatedAt": iso(row.updated_at), "archived": False}
-    return {"id": row.id, "firstName": "", "lastName": "", **row.body, **stamps}
+    """``id`` owns records; the user's id, which is another, does not, and is gone with a deactivated user."""
+    archived, user = bool(row.body.get("archived")), row.body.get("userId") or _USER_IDS + row.seq
+    told = {name: row.body.get(name, "") for name in ("email", "firstName", "lastName")}
+    ids = {"id": row.id, "userId": None if archived else user, "userIdIncludingInactive": user}
+    stamps = {"createdAt": iso(row.created_at), "updatedAt": iso(row.updated_at), "archived": archived}
+    return {**told, **ids, "type": row.body.get("type", "PERSON"), "teams": row.body.get("teams", []), **stamps}
 
 
 def _link_spec(kind: str, to_kind: str) -> Json:

@@ -120,7 +120,7 @@ class SandboxServer(ThreadingHTTPServer):
         headers = asked.handler.headers
         fault: Fault | None = None
         limit, remaining, seconds = 0, -1, 0.0
-        if headers.get("Authorization", "").partition("Bearer ")[2].strip() not in settings["tokens"]:
+        if not dialect.accepts(tx, headers.get("Authorization", ""), settings["tokens"]):
             answer = dialect.refusal(HTTPStatus.UNAUTHORIZED, "")
         else:
             if pace := settings["rate_limit"]:
@@ -135,7 +135,8 @@ class SandboxServer(ThreadingHTTPServer):
                 fault = faults.take(tx, dialect.name, asked.method, (path, asked.path))
                 truth = None if fault and not fault.takes_effect else self._effect(tx, dialect, settings, path, asked)
                 answer = fault.disguise(dialect, truth) if fault else truth or Answer(HTTPStatus.NO_CONTENT)
-        answer.headers = {**dialect.pace_headers(limit, remaining, seconds), **answer.headers}
+        if answer.tells_pace:
+            answer.headers = {**dialect.pace_headers(limit, remaining, seconds), **answer.headers}
         tx.record(
             {
                 "vendor": dialect.name,

@@ -151,6 +151,15 @@ class Tx:
         )
         return [_row(each) for each in found]
 
+    def holders(self, vendor: str, kind: str, field: str) -> list[Row]:
+        """Objects that have, or had when search last looked, any value in this field."""
+        found = self.db.execute(
+            "SELECT * FROM objects WHERE seq IN"
+            " (SELECT seq FROM terms WHERE vendor = ? AND kind = ? AND field = ?) ORDER BY seq",
+            (vendor, kind, field),
+        )
+        return [_row(each) for each in found]
+
     def find(self, vendor: str, kind: str, field: str, value: object) -> list[Row]:
         """The strongly consistent read: what the objects say now, whatever search shows."""
         return [row for row in self.candidates(vendor, kind, field, value) if matches(row.body, field, value)]

@@ -1,16 +1,20 @@
 """Zendesk's ticketing dialect: unique organization names, upserts by external id, idempotent tickets.
 
-Taken from Zendesk's reference (developer.zendesk.com/api-reference/ticketing: organizations, users, tickets,
-introduction/#idempotency, introduction/#rate-limits).
+Taken from Zendesk's reference (developer.zendesk.com/api-reference/ticketing: organizations, users, user identities,
+tickets; developer.zendesk.com/api-reference/introduction: requests, pagination, rate-limits, security-and-auth) and,
+for the body of a 409, from github.com/zendesk/zendesk_api_client_php/issues/314.
 """
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from http import HTTPStatus
+from urllib.parse import urlencode
 
 from .dialect import Answer, Call, Dialect, iso, key_of, route
 from .store import Json, Row, Tx, matches, term
@@ -20,6 +24,36 @@ _RATE_LIMIT = 700
 _ROLES = ("end-user", "agent", "admin")
 _EMAIL = re.compile(r"[^@\s,;<>]+@[^@\s,;<>.]+(\.[^@\s,;<>.]+)+")
 _SINGULAR = {"organizations": "organization", "users": "user", "tickets": "ticket"}
+_ME = {"id": 1, "name": "Firstvalue", "email": "firstvalue@sandbox.example", "role": "admin", "active": True}
+_LARGEST_PAGE = 100
+#: what a body may set; everything else is passed over without a word, as are keys of another case
+_WRITABLE = {
+    "organizations": frozenset(
+        {
+            "name", "external_id", "domain_names", "details", "notes", "group_id", "tags", "shared_tickets",
+            "shared_comments", "organization_fields",
+        }
+    ),
+    "users": frozenset(
+        {
+            "name", "email", "external_id", "organization_id", "role", "phone", "details", "notes", "tags", "alias",
+            "locale", "time_zone", "suspended", "verified", "user_fields",
+        }
+    ),
+    "tickets": frozenset(
+        {
+            "subject", "comment", "requester", "requester_id", "submitter_id", "assignee_id", "group_id",
+            "organization_id", "external_id", "status", "priority", "type", "tags", "due_at", "custom_fields",
+        }
+    ),
+}  # fmt: skip
+_USUAL: dict[str, Json] = {
+    "organizations": {"external_id": None, "domain_names": [], "details": "", "notes": "", "tags": []},
+    "users": {"external_id": None, "organization_id": None, "role": "end-user", "suspended": False, "active": True},
+    "tickets": {"external_id": None, "requester_id": _ME["id"], "organization_id": None, "status": "new"},
+}
+#: kept with an object, and no part of what is shown of it
+_HIDDEN = frozenset({"comment", "secondary_emails", "requester"})
 
 
 class Zendesk(Dialect):
@@ -27,8 +61,30 @@ class Zendesk(Dialect):
     prefix = "/zendesk/api/v2"
     counted = ("organizations", "users", "tickets")
     id_base = 360_000_000_000
+    passing_refusals = (HTTPStatus.CONFLICT, HTTPStatus.SERVICE_UNAVAILABLE)
+
+    def accepts(self, tx: Tx, authorization: str, tokens: Sequence[str]) -> bool:
+        """An OAuth token as a bearer, or an API token by basic authentication as ``EMAIL/token:TOKEN``."""
+        scheme, _, value = authorization.partition(" ")
+        if scheme.lower() != "basic":
+            return super().accepts(tx, authorization, tokens)
+        try:
+            login, _, token = base64.b64decode(value, validate=True).decode().partition(":")
+        except ValueError:
+            return False
+        email, _, means = login.rpartition("/")
+        return means == "token" and token in tokens and self._may_sign_in(tx, email)
+
+    def _may_sign_in(self, tx: Tx, email: str) -> bool:
+        """Our own user, or a team member who is not suspended."""
+        found = tx.find(self.name, "users", "email", email)
+        return term(email) == _ME["email"] or any(
+            row.body.get("role") in ("agent", "admin") and not row.body.get("suspended") for row in found
+        )
 
     def handle(self, call: Call) -> Answer:
+        if call.method in ("POST", "PUT", "DELETE") and not call.says_json:
+            return self.refusal(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "Content-Type must be application/json")
         # Every path is known with and without .json.
         return super().handle(replace(call, path=call.path.removesuffix(".json")))
 
@@ -43,6 +99,11 @@ class Zendesk(Dialect):
             case HTTPStatus.TOO_MANY_REQUESTS:
                 # As plain text, which Zendesk's front door does send.
                 return Answer(status, raw=("text/plain", b"Number of allowed API requests per minute exceeded"))
+            case HTTPStatus.CONFLICT:
+                body = {"error": "DatabaseConflict", "description": "Database collision"}
+            case HTTPStatus.SERVICE_UNAVAILABLE:
+                # A timeout or a deadlock of its database; with Retry-After it may be tried again.
+                return Answer(status, raw=("text/plain", b"Service unavailable, please try again"))
             case _ if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
                 body = {"error": "InternalError", "description": message}
             case _:
@@ -71,8 +132,11 @@ class Zendesk(Dialect):
     def _view(self, row: Row, body: Json | None = None) -> Json:
         url = f"https://sandbox.zendesk.example/api/v2/{row.kind}/{row.id}.json"
         stamps = {"created_at": iso(row.created_at), "updated_at": iso(row.updated_at)}
-        defaults: Json = {"external_id": None} | ({"active": True} if row.kind == "users" else {})
-        return {**defaults, **(body or row.body), "id": int(row.id), "url": url, **stamps}
+        kept = row.body if body is None else body
+        shown = {name: value for name, value in kept.items() if name not in _HIDDEN}
+        if row.kind == "tickets":
+            shown["description"] = _text(kept.get("comment"))
+        return {**_USUAL[row.kind], **shown, "id": int(row.id), "url": url, **stamps}
 
     def _one(self, status: int, row: Row) -> Answer:
         return Answer(status, {_SINGULAR[row.kind]: self._view(row)})
@@ -87,7 +151,11 @@ class Zendesk(Dialect):
         given = call.body.get(_SINGULAR[kind])
         if not isinstance(given, dict):
             raise self.refuse(400, f"{_SINGULAR[kind]} is missing")
-        return {name: value for name, value in given.items() if name not in ("id", "url", "created_at", "updated_at")}
+        body = {name: value for name, value in given.items() if name in _WRITABLE[kind]}
+        for name in ("name", "external_id"):  # surrounding whitespace is trimmed before anything is compared
+            if isinstance(body.get(name), str):
+                body[name] = body[name].strip()
+        return body
 
     def _invalid(self, field: str, error: str, description: str) -> Answer:
         details = {field: [{"description": f"{field.capitalize()}: {description}", "error": error}]}
@@ -101,17 +169,24 @@ class Zendesk(Dialect):
             return self._invalid("name", "BlankValue", "cannot be blank")
         for field in unique:
             value = given.get(field)
-            held = call.tx.find(self.name, kind, field, value) if term(value or "") else []
+            held = self._holders(call, kind, field, value) if term(value or "") else []
             if any(row is None or other.seq != row.seq for other in held):
                 return self._invalid(field, "DuplicateValue", f"{value} has already been taken")
         if kind == "users" and (problem := self._user_problem(body)):
             return problem
+        if kind == "users" and row is not None:
+            body = _with_second_email(row.body, body)
         organization = given.get("organization_id")
         if organization and call.tx.get(self.name, "organizations", str(organization)) is None:
             return self._invalid("organization", "InvalidValue", "is invalid")
         if row is not None:
             return self._one(200, call.tx.update(row, body, lag=call.lag))
         return self._one(201, self.add(call.tx, kind, body, lag=call.lag))
+
+    def _holders(self, call: Call, kind: str, field: str, value: object) -> list[Row]:
+        """Who has this value; a user has each of their addresses."""
+        second = call.tx.find(self.name, kind, "secondary_emails", value) if field == "email" else []
+        return [*call.tx.find(self.name, kind, field, value), *second]
 
     def _user_problem(self, body: Json) -> Answer | None:
         email = str(body.get("email") or "")
@@ -122,8 +197,28 @@ class Zendesk(Dialect):
         return None
 
     def _found(self, call: Call, kind: str, rows: list[Row]) -> Answer:
+        """One page of them, of at most a hundred."""
         found = [self._view(row, body) for row in rows if (body := call.tx.searchable(row, call.lag)) is not None]
-        return Answer(200, {kind: found, "count": len(found), "next_page": None, "previous_page": None})
+        size = min(self._number(call, "per_page", _LARGEST_PAGE), _LARGEST_PAGE)
+        page = self._number(call, "page", 1)
+        first = (page - 1) * size
+        following = {"page": page + 1, "per_page": size}
+        where = f"{self.origin}{self.prefix}{call.path}.json?{urlencode({**call.query, **following})}"
+        return Answer(
+            HTTPStatus.OK,
+            {
+                kind: found[first : first + size],
+                "count": len(found),
+                "next_page": where if first + size < len(found) else None,
+                "previous_page": None,
+            },
+        )
+
+    def _number(self, call: Call, name: str, usual: int) -> int:
+        given = call.query.get(name, str(usual))
+        if not given.isdecimal() or int(given) < 1:
+            raise self.refuse(400, f"{name} is invalid")
+        return int(given)
 
     # -- organizations -------------------------------------------------------------------------------------------
 
@@ -144,9 +239,9 @@ class Zendesk(Dialect):
 
     @route("GET", "/organizations/search")
     def search_organizations(self, call: Call) -> Answer:
+        if len({"external_id", "name"} & set(call.query)) != 1:
+            raise self.refuse(400, "Search by either external_id or name")
         field = "external_id" if "external_id" in call.query else "name"
-        if field not in call.query:
-            raise self.refuse(400, "external_id or name is missing")
         value = call.query[field]
         rows = call.tx.candidates(self.name, "organizations", field, value)
         rows = [row for row in rows if matches(call.tx.searchable(row, call.lag) or {}, field, value)]
@@ -178,12 +273,32 @@ class Zendesk(Dialect):
             call.tx.update(user, {**user.body, "organization_id": None}, lag=call.lag)
         return Answer(204)
 
+    @route("POST", "/organizations/{id}/merge")
+    def merge_organization(self, call: Call, row_id: str) -> Answer:
+        """The loser's users and tickets go to the winner, and the loser is deleted."""
+        loser = self._row(call, "organizations", row_id)
+        winner = self._row(call, "organizations", str(call.body["organization_merge"]["winner_id"]))
+        for kind in ("users", "tickets"):
+            for held in call.tx.find(self.name, kind, "organization_id", row_id):
+                call.tx.update(held, {**held.body, "organization_id": int(winner.id)}, lag=call.lag)
+        names = [*winner.body.get("domain_names", []), *loser.body.get("domain_names", [])]
+        call.tx.update(winner, {**winner.body, "domain_names": names}, lag=call.lag)
+        call.tx.archive(loser)
+        body = {"loser_id": int(loser.id), "winner_id": int(winner.id), "status": "complete"}
+        made = self.add(call.tx, "organization_merges", body)
+        return Answer(200, {"organization_merge": {"id": made.id, **body}})
+
+    @route("GET", "/organizations/{id}/merges")
+    def merges(self, call: Call, row_id: str) -> Answer:
+        rows = call.tx.rows(self.name, "organization_merges")
+        of_it = [row for row in rows if int(row_id) in (row.body["loser_id"], row.body["winner_id"])]
+        return Answer(200, {"organization_merges": [{"id": row.id, **row.body} for row in of_it]})
+
     # -- users ---------------------------------------------------------------------------------------------------
 
     @route("GET", "/users/me")
     def me(self, call: Call) -> Answer:  # noqa: ARG002
-        user = {"id": 1, "name": "Firstvalue", "email": "firstvalue@sandbox.example", "role": "admin"}
-        return Answer(200, {"user": user})
+        return Answer(200, {"user": dict(_ME)})
 
     @route("POST", "/users/create_or_update")
     def upsert_user(self, call: Call) -> Answer:
@@ -191,8 +306,7 @@ class Zendesk(Dialect):
         row = None
         for field in ("external_id", "email"):
             if row is None and given.get(field):
-                row = next(iter(call.tx.find(self.name, "users", field, given[field])), None)
-        given.pop("skip_verify_email", None)
+                row = next(iter(self._holders(call, "users", field, given[field])), None)
         body = given if row else {"role": "end-user", "organization_id": None, **given}
         return self._save(call, "users", body, row, ("email", "external_id"))
 
@@ -208,6 +322,8 @@ class Zendesk(Dialect):
             raise self.refuse(400, "query is missing")
 
         def is_meant(body: Json) -> bool:
+            if field == "email" and matches(body, "secondary_emails", wanted.strip('"')):
+                return True
             if field:
                 return matches(body, field, wanted.strip('"'))
             return any(term(wanted) in term(body.get(name) or "") for name in ("email", "name"))
@@ -234,6 +350,36 @@ class Zendesk(Dialect):
             return self._invalid("user", "InvalidValue", "is the requester of a ticket that is not closed")
         call.tx.archive(row)
         return Answer(200, {"user": {**self._view(row), "active": False}})
+
+    @route("GET", "/users/{id}/identities")
+    def identities(self, call: Call, row_id: str) -> Answer:
+        listed = self._identities(self._row(call, "users", row_id))
+        return Answer(200, {"identities": listed, "count": len(listed), "next_page": None, "previous_page": None})
+
+    @route("PUT", "/users/{id}/identities/{identity}/make_primary")
+    def make_primary(self, call: Call, row_id: str, identity: str) -> Answer:
+        row = self._row(call, "users", row_id)
+        chosen = next((each["value"] for each in self._identities(row) if str(each["id"]) == identity), None)
+        if chosen is None:
+            raise self.refuse(404, "")
+        others = [each["value"] for each in self._identities(row) if each["value"] != chosen]
+        row = call.tx.update(row, {**row.body, "email": chosen, "secondary_emails": others}, lag=call.lag)
+        return Answer(200, {"identities": self._identities(row)})
+
+    @staticmethod
+    def _identities(row: Row) -> list[Json]:
+        """The user's addresses, the primary one first; an address keeps its id."""
+        emails = [each for each in (row.body.get("email"), *row.body.get("secondary_emails", [])) if each]
+        return [
+            {
+                "id": int(hashlib.sha256(f"{row.id} {term(email)}".encode()).hexdigest()[:12], 16),
+                "user_id": int(row.id),
+                "type": "email",
+                "value": email,
+                "primary": place == 0,
+            }
+            for place, email in enumerate(emails)
+        ]
 
     # -- tickets -------------------------------------------------------------------------------------------------
 
@@ -264,9 +410,23 @@ class Zendesk(Dialect):
 
     def _new_ticket(self, call: Call) -> Answer:
         given = self._given(call, "tickets")
-        if not given.get("comment"):
+        if not _text(given.get("comment")):
             return self._invalid("comment", "BlankValue", "cannot be blank")
+        if problem := self._requester_problem(call, given):
+            return problem
         return self._save(call, "tickets", {"status": "new", **given}, None, ())
+
+    def _requester_problem(self, call: Call, given: Json) -> Answer | None:
+        """Nobody may ask who is suspended or gone."""
+        requester, asked = str(given.get("requester_id") or ""), given.get("requester")
+        found = call.tx.get(self.name, "users", requester) if requester else None
+        if isinstance(asked, dict) and asked.get("email"):
+            found = next(iter(self._holders(call, "users", "email", asked["email"])), None)
+        if requester and requester != str(_ME["id"]) and found is None:
+            return self._invalid("requester", "InvalidValue", "is invalid")
+        if found is not None and found.body.get("suspended"):
+            return self._invalid("requester", "InvalidValue", f"{found.body.get('name')} is suspended.")
+        return None
 
     @route("GET", "/tickets")
     def tickets(self, call: Call) -> Answer:
@@ -282,9 +442,27 @@ class Zendesk(Dialect):
     @route("PUT", "/tickets/{id}")
     def change_ticket(self, call: Call, row_id: str) -> Answer:
         row = self._row(call, "tickets", row_id)
+        if row.body.get("status") == "closed":
+            return self._invalid("status", "InvalidValue", "closed prevents ticket update")
         return self._save(call, "tickets", self._given(call, "tickets"), row, ())
 
     @route("DELETE", "/tickets/{id}")
     def delete_ticket(self, call: Call, row_id: str) -> Answer:
         call.tx.archive(self._row(call, "tickets", row_id))
         return Answer(204)
+
+
+def _text(comment: object) -> str:
+    """What a comment says; its body may be given as HTML instead."""
+    given = comment if isinstance(comment, dict) else {}
+    return str(given.get("body") or given.get("html_body") or "")
+
+
+def _with_second_email(held: Json, body: Json) -> Json:
+    """An update's address comes beside the primary one, and never in its place."""
+    primary, given = held.get("email"), body.get("email")
+    if not primary or not given or term(primary) == term(given):
+        return body
+    second = held.get("secondary_emails", [])
+    known = second if any(term(each) == term(given) for each in second) else [*second, given]
+    return {**body, "email": primary, "secondary_emails": known}

@@ -15,6 +15,7 @@ from integrations import clock
 from integrations.errors import DeadlinePassed, Kind, ProviderError
 from integrations.failpoints import failpoint
 from integrations.providers.base import Connector, Created, CreateSafety, Found, JobAccepted, MatchKey
+from integrations.words import vendor_name
 from onboarding.engine.claims import RESERVATION_WAIT, Claim, forget, reopen
 from onboarding.engine.outcomes import Ambiguous, Ensured, Failed, Outcome, UnknownOutcome, Waiting
 from onboarding.engine.upkeep import update_of
@@ -54,15 +55,15 @@ def _find_or_create(claim: Claim, handler: EnsureHandler, connector: Connector) 
             return Waiting(WaitsFor.RESERVATION, clock.now() + RESERVATION_WAIT)
     chosen, note = claim.choice, ""
     if chosen and chosen.external_id:
-        if found := connector.get(handler.kind, chosen.external_id):
-            return Ensured(found.external_id, found.url, "person", done=found.done)
+        if there := _as_chosen(chosen, handler, connector):
+            return there
         note = f"{connector.provider} has no {handler.kind} {chosen.external_id}, which was chosen. "
         forget(chosen)
         chosen = None
     if intent.state == IntentState.ACCEPTED:
         return _poll(handler, connector, intent)
-    seek = partial(find, handler, connector, intent, rejected=claim.rejected)
     create_anyway = chosen is not None and not is_stale(chosen, intent)
+    seek = partial(find, handler, connector, intent, rejected=claim.rejected, inactive_too=not create_anyway)
     keys = handler.keys(claim.facts, intent.reference)
     if create_anyway:
         keys = [key for key in keys if key.name == "reference"]
@@ -80,11 +81,25 @@ def _find_or_create(claim: Claim, handler: EnsureHandler, connector: Connector) 
     return made
 
 
-def _known(claim: Claim, handler: EnsureHandler, connector: Connector) -> Ensured | None:
-    """The object that is known, brought up to date where the payload has changed; None where it is gone."""
-    found = connector.get(handler.kind, claim.known_id)
+def _as_chosen(chosen: MatchChoice, handler: EnsureHandler, connector: Connector) -> Ensured | Ambiguous | None:
+    """The object that a person chose; None where it is not there (any more)."""
+    found = connector.get(handler.kind, chosen.external_id)
     if found is None:
         return None
+    told = _merged(found, chosen.external_id, handler, connector) or inactive(found, handler, connector)
+    return told or Ensured(found.external_id, found.url, "person", done=found.done)
+
+
+def _known(claim: Claim, handler: EnsureHandler, connector: Connector) -> Ensured | Ambiguous | None:
+    """The object that is known, brought up to date where the payload has changed; None where it is gone.
+
+    What was archived or merged since is a person's to judge: None as well once they have.
+    """
+    found = connector.get(handler.kind, claim.known_id)
+    if found is None:
+        return None if _is_decided(claim) else _archived(claim.known_id, handler, connector)
+    if told := _merged(found, claim.known_id, handler, connector) or inactive(found, handler, connector):
+        return None if _is_decided(claim) else told
     changed = update_of(handler, claim.mapping, claim.facts) if claim.mapping else {}
     if changed:
         try:
@@ -94,6 +109,37 @@ def _known(claim: Claim, handler: EnsureHandler, connector: Connector) -> Ensure
                 return None
             raise
     return Ensured(found.external_id, found.url, claim.known_from, done=found.done, updated=tuple(sorted(changed)))
+
+
+def _is_decided(claim: Claim) -> bool:
+    """A person has named another object than the one that is known, or asked for a new one after that was known."""
+    chosen = claim.choice
+    if chosen is None or chosen.external_id == claim.known_id:
+        return False
+    since = max(each.created_at for each in (claim.mapping, claim.intent) if each)
+    return bool(chosen.external_id) or chosen.chosen_at > since
+
+
+def _archived(known_id: str, handler: EnsureHandler, connector: Connector) -> Ambiguous | None:
+    there = connector.archived(handler.kind, known_id)
+    return inactive(replace(there, inactive=there.inactive or "archived"), handler, connector) if there else None
+
+
+def inactive(found: Found, handler: EnsureHandler, connector: Connector) -> Ambiguous | None:
+    """Whoever put it out of use may have meant it: it is neither a success nor a reason to make another one."""
+    if not found.inactive:
+        return None
+    message = f"{vendor_name(connector.provider)} has {found.inactive} the {handler.kind} “{found.label}” ({found.external_id})."
+    return Ambiguous([found], f"{message} Restore it there and retry, or have a new one made.")
+
+
+def _merged(found: Found, asked_for: str, handler: EnsureHandler, connector: Connector) -> Ambiguous | None:
+    """A vendor that answers for one object with another has merged the two: the other may hold somebody else's data."""
+    if found.external_id == asked_for:
+        return None
+    survivor = f"“{found.label}” ({found.external_id})"
+    message = f"{vendor_name(connector.provider)} has merged the {handler.kind} {asked_for} into {survivor}."
+    return Ambiguous([found], f"{message} Is that this customer's?")
 
 
 def _replayed_the_gone(claim: Claim, handler: EnsureHandler, connector: Connector) -> Outcome | None:
@@ -125,12 +171,24 @@ def is_stale(chosen: MatchChoice, intent: Intent) -> bool:
 
 
 def find(
-    handler: EnsureHandler, connector: Connector, intent: Intent, keys: list[MatchKey], *, rejected: frozenset[str]
+    handler: EnsureHandler,
+    connector: Connector,
+    intent: Intent,
+    keys: list[MatchKey],
+    *,
+    rejected: frozenset[str],
+    inactive_too: bool = True,
 ) -> Outcome | None:
+    """``inactive_too`` false: a person has seen what is out of use, and said that a new one is to be made."""
     for key in keys:
         found = [each for each in connector.find(handler.kind, key) if each.external_id not in rejected]
+        found = [each for each in found if inactive_too or not each.inactive]
         # Under our reference, after a create whose answer was lost: that create made it.
         ours = key.name == "reference" and intent.unknown_since is not None
+        if key.name == "id" and len(found) == 1 and (merged := _merged(found[0], key.value, handler, connector)):
+            return merged
+        if len(found) == 1 and (told := inactive(found[0], handler, connector)):
+            return told
         if outcome := _judge(found, key, ours=ours, wary=bool(rejected)):
             return outcome
     return None
@@ -217,6 +275,8 @@ def _existing(claim: Claim, handler: EnsureHandler, connector: Connector, error:
     found = connector.get(handler.kind, error.existing_id)
     if found is None:
         return None
+    if told := _merged(found, error.existing_id, handler, connector) or inactive(found, handler, connector):
+        return told
     ours = error.existing_by == "reference" and claim.intent is not None and claim.intent.unknown_since is not None
     conclusive = found.conclusive and bool(error.existing_by)
     return _judge(

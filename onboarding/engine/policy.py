@@ -57,13 +57,15 @@ def decide(error: ProviderError, facts: Circumstances) -> Decision:
             return Decision(Action.BLOCK, Category.NOT_CONFIGURED)
         case Kind.RATE_LIMIT:
             return _rate_limited(error, facts)
+        case Kind.TEMPORARY:
+            return _transient(Category.SERVER_ERROR, error, facts)
         case Kind.SERVER if facts.parked:
             return Decision(Action.PARK, Category.SERVER_ERROR)
         case Kind.SERVER:
-            return _transient(Category.SERVER_ERROR, facts)
+            return _transient(Category.SERVER_ERROR, error, facts)
         case Kind.MALFORMED:
             # People see it at once, as the vendor may have changed; most often the next answer is well again.
-            return Decision(Action.BLOCK, Category.SERVER_ERROR, delay=_go_on(facts, backoff(facts)))
+            return Decision(Action.BLOCK, Category.SERVER_ERROR, delay=_go_on(facts, wait(error, facts)))
         case _:
             return Decision(Action.BLOCK, Category.VALIDATION_ERROR)
 
@@ -74,9 +76,14 @@ def backoff(facts: Circumstances) -> float:
     return float(ceiling * (0.1 + 0.9 * facts.jitter))
 
 
-def _transient(category: Category, facts: Circumstances) -> Decision:
-    delay = backoff(facts)
-    if facts.attempts >= ATTEMPTS_BEFORE_TICKET or facts.elapsed >= SECONDS_BEFORE_TICKET or facts.at_risk:
+def wait(error: ProviderError, facts: Circumstances) -> float:
+    """Seconds until the next try: the backoff, but never before the time that the vendor asked for."""
+    return max(backoff(facts), error.retry_after or 0.0)
+
+
+def _transient(category: Category, error: ProviderError, facts: Circumstances) -> Decision:
+    delay = wait(error, facts)
+    if facts.attempts >= ATTEMPTS_BEFORE_TICKET or _takes_long(delay, facts) or facts.at_risk:
         return Decision(Action.BLOCK, category, delay=_go_on(facts, delay))
     return Decision(Action.RETRY, category, delay=delay)
 
@@ -84,10 +91,15 @@ def _transient(category: Category, facts: Circumstances) -> Decision:
 def _rate_limited(error: ProviderError, facts: Circumstances) -> Decision:
     if error.stop_and_queue:
         return Decision(Action.BLOCK, Category.RATE_LIMIT, slow_down=True)
-    delay = error.retry_after if error.retry_after is not None else backoff(facts)
-    if facts.attempts >= ATTEMPTS_BEFORE_TICKET:
+    delay = wait(error, facts)
+    if facts.attempts >= ATTEMPTS_BEFORE_TICKET or _takes_long(delay, facts):
         return Decision(Action.BLOCK, Category.RATE_LIMIT, delay=_go_on(facts, delay), slow_down=True)
     return Decision(Action.RETRY, Category.RATE_LIMIT, delay=delay, slow_down=True)
+
+
+def _takes_long(delay: float, facts: Circumstances) -> bool:
+    """People are told at once of what the vendor says will not pass in time."""
+    return facts.elapsed + delay >= SECONDS_BEFORE_TICKET
 
 
 def _go_on(facts: Circumstances, delay: float) -> float | None:

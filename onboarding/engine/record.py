@@ -103,14 +103,22 @@ def break_step(step_pk: int, error: Exception) -> None:
 
 
 def _settle_pace(claim: Claim, outcome: Outcome) -> None:
-    """Give the slot back, and slow the connection down after a 429. A slot that cannot be given back expires by itself."""
+    """Give the slot back, slow the connection down after a 429, and hold it while the vendor says that it is away.
+
+    A slot that cannot be given back expires by itself.
+    """
     if claim.connection is None:
         return
     try:
         if claim.connection.limit is not None:
             pace.release(claim.connection.pk, claim.slot_holder)
-        if isinstance(outcome, Failed) and policy_for(claim, outcome, 1).slow_down:
-            pace.slow_down(claim.connection.pk, outcome.error.retry_after)
+        if not isinstance(outcome, Failed):
+            return
+        error = outcome.error
+        if policy_for(claim, outcome, 1).slow_down:
+            pace.slow_down(claim.connection.pk, error.retry_after)
+        elif error.whole_account and error.retry_after:
+            pace.hold(claim.connection.pk, error.retry_after)
     except DatabaseError:
         log.exception("The pace of %s could not be settled", claim.connection.slug)
 

@@ -282,6 +282,10 @@ def compensate(plan: Plan, handler: EnsureHandler, connector: Connector) -> Outc
         if found is None or not connector.reversible(handler.kind):
             done.append(TakenBack(each.item, settled.external_id, kept=found is not None))
             continue
+        if found.external_id != settled.external_id:
+            # Merged into another: what would be deleted is not only what this run made.
+            done.append(TakenBack(each.item, settled.external_id, kept=True))
+            continue
         if each.changed_since and not plan.force:
             message = f"Somebody changed “{found.label}” after this run last touched it."
             return Failed(ProviderError(Kind.CONFLICT, message))

@@ -26,6 +26,8 @@ from onboarding.steps.base import EnsureHandler, UpdateHandler
 from onboarding.steps.registry import Missing
 from onboarding.words import WaitsFor
 
+LATER = (Kind.RATE_LIMIT, Kind.TEMPORARY)
+"""Failures that say nothing but that it is to be tried later."""
 ANSWERS = (Kind.FORBIDDEN, Kind.INVALID, Kind.CONFLICT, Kind.NOT_FOUND, Kind.JOB_FAILED)
 """Failures that show a vendor at work."""
 CHAIN_SECONDS = 30.0
@@ -164,7 +166,7 @@ def _look_up(current: Claim, connector: CrmConnector) -> LookedUp:
         deal_id=current.facts.get("commercial.deal_id"),
     )
     if not facts.owner_id:
-        return LookedUp({}, "The CRM was asked and does not tell.")
+        return LookedUp({}, facts.note or "The CRM was asked and does not tell.")
     return LookedUp(dict.fromkeys(CRM_PATHS, (facts.owner_id, facts.source)))
 
 
@@ -196,8 +198,10 @@ def _guard_credentials(current: Claim, error: ProviderError) -> None:
     """A 401 opens the connection's breaker; a 403 only where the connection's own probe fails as well."""
     if current.connection is None:
         return
-    if error.kind is Kind.FORBIDDEN and not connections.probe(current.connection).ok:
-        error.kind = Kind.AUTH
+    if error.kind is Kind.FORBIDDEN:
+        probed = connections.probe(current.connection)
+        if not probed.ok and probed.kind not in LATER:
+            error.kind = Kind.AUTH
     if error.kind is Kind.AUTH:
         connections.record_auth_failure(
             current.connection.pk,

@@ -67,6 +67,11 @@ def _verdict(step: Step, mapping: ObjectMapping, ends: float) -> Verdict:
         return _of(step, mapping.external_id, "take-back", text)
     if there is None:
         return _of(step, mapping.external_id, "gone", "It is not there any more.")
+    if there.external_id != mapping.external_id:
+        text = (
+            f"It was merged into “{there.label}” ({there.external_id}), which holds more than this run made: it stays."
+        )
+        return _of(step, mapping.external_id, "keep", text)
     if there.changed_at and there.changed_at > last_touched(step.transaction) + SKEW:
         text = f"It was changed at {there.changed_at:%Y-%m-%d %H:%M} UTC, after this run last touched it: a person is asked then."
         return _of(step, mapping.external_id, "changed-since", text)

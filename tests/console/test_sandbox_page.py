@@ -157,6 +157,20 @@ def test_a_lost_answer_makes_one_object_and_not_two(
     assert "hit 1 time" in text(engineer.get(SANDBOX))
 
 
+@pytest.mark.parametrize(("vendor", "statuses"), [("zendesk", [409, 503]), ("asana", [503]), ("hubspot", [423, 477])])
+def test_each_vendors_passing_refusals_can_be_seen(
+    as_: As, sandbox: SandboxControl, connections: dict[str, Connection], vendor: str, statuses: list[int]
+) -> None:
+    engineer = as_("engineer")
+    pull(engineer, vendor, "refuse-for-now")
+    met = [services.probe(connections[vendor]) for _ in statuses]
+    assert [result.status for result in met] == statuses
+    assert all(result.retry_after and result.retry_after >= 2 for result in met)
+    assert services.probe(connections[vendor]).ok
+    page = text(engineer.get(SANDBOX))
+    assert all(f"answers {status} before doing anything" in page for status in statuses)
+
+
 def test_all_faults_are_cleared_at_once(as_: As, sandbox: SandboxControl, connections: dict[str, Connection]) -> None:
     engineer = as_("engineer")
     lag = sandbox.configure("hubspot", search_lag=None)["search_lag"]
@@ -214,7 +228,7 @@ def made_twice(sandbox: SandboxControl) -> None:
     for _ in range(2):
         answer = requests.post(
             f"{sandbox.base_url}/hubspot/crm/v3/objects/companies",
-            json={"properties": {"name": "Twice", "domain": "twice-works.com"}},
+            json={"properties": {"name": "Twice", "domain": "twice-works.com"}, "associations": []},
             headers={"Authorization": "Bearer sandbox-hubspot-token"},
             timeout=10,
         )

@@ -83,6 +83,61 @@ def test_a_token_that_no_key_reads_stops_its_connection_behind_one_ticket(
     settled()
 
 
+def test_nothing_is_sent_while_a_vendor_says_that_it_is_away(
+    accept: Accept, sandbox: SandboxControl, hubspot: Connection
+) -> None:
+    """A 503's Retry-After is about the whole service: other runs wait too, and use no attempt."""
+    sandbox.add_fault(**WRITES_FAIL, status=503, retry_after=60, count=1)
+    first, second = accept_many(accept, 2)
+    engine.run_step(step_of(first, "crm.account").pk)
+    engine.run_step(step_of(second, "crm.account").pk)
+    due = step_of(first, "crm.account").due_at
+    assert due is not None
+    assert due >= clock.now() + timedelta(seconds=59)
+    assert (step_of(second, "crm.account").waits_for, step_of(second, "crm.account").attempts) == (WaitsFor.SLOT, 0)
+    clock.shift(timedelta(seconds=58))
+    scheduling.one_pass(publish=False)
+    assert tried(sandbox) == 1
+    assert (fresh(hubspot).pace, fresh(hubspot).breaker) == (None, Breaker.CLOSED), "away, not asked too often"
+    clock.shift(timedelta(seconds=3))
+    scheduling.one_pass(publish=False)
+    assert tried(sandbox) == 3
+
+
+def test_a_locked_record_holds_up_its_own_step_only(
+    accept: Accept, sandbox: SandboxControl, hubspot: Connection
+) -> None:
+    sandbox.add_fault(**WRITES_FAIL, status=423, retry_after=60, count=1)
+    first, second = accept_many(accept, 2)
+    engine.run_step(step_of(first, "crm.account").pk)
+    engine.run_step(step_of(second, "crm.account").pk)
+    due = step_of(first, "crm.account").due_at
+    assert due is not None
+    assert due >= clock.now() + timedelta(seconds=59)
+    assert step_of(second, "crm.account").state == StepState.SUCCEEDED
+    assert fresh(hubspot).failures == 0
+    assert not Ticket.objects.exists(), "nobody need mend their data"
+
+
+def test_a_stopped_connection_is_not_tried_before_the_time_that_the_vendor_asked_for(
+    accept: Accept, sandbox: SandboxControl, hubspot: Connection
+) -> None:
+    sandbox.add_fault(**DOWN, status=503, retry_after=120)
+    first, *others = accept_many(accept, 5)
+    claimed = [claims.claim(step_of(run, "crm.account").pk) for run in (first, *others)]
+    for each in claimed:
+        assert each is not None
+        record(each, engine.perform(each), inline=False)
+    stopped = fresh(hubspot)
+    assert stopped.breaker == Breaker.OPEN
+    assert stopped.probe_at is not None
+    assert stopped.probe_at >= clock.now() + timedelta(seconds=119)
+    wait_for_probe(hubspot)
+    again = fresh(hubspot).probe_at
+    assert again is not None
+    assert again >= clock.now() + timedelta(seconds=119)
+
+
 def test_parked_steps_are_not_tried_and_use_no_attempts(
     accept: Accept, drain: Drain, sandbox: SandboxControl, hubspot: Connection
 ) -> None:

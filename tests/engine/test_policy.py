@@ -25,6 +25,24 @@ def error(kind: Kind, **details: object) -> ProviderError:
     return ProviderError(kind, "said so", **details)
 
 
+@pytest.mark.parametrize("kind", [Kind.RATE_LIMIT, Kind.SERVER, Kind.TEMPORARY, Kind.MALFORMED])
+@pytest.mark.parametrize("attempts", [1, ATTEMPTS_BEFORE_TICKET])
+def test_the_next_try_is_neither_before_the_retry_after_nor_before_the_backoff(kind: Kind, attempts: int) -> None:
+    assert decide(error(kind, retry_after=600.0), facts(attempts)).delay == 600.0
+    assert decide(error(kind, retry_after=0.5), facts(attempts)).delay == backoff(facts(attempts))
+
+
+@pytest.mark.parametrize("kind", [Kind.RATE_LIMIT, Kind.SERVER, Kind.TEMPORARY])
+def test_people_are_told_at_once_of_what_will_not_pass_in_time_and_retrying_goes_on(kind: Kind) -> None:
+    decision = decide(error(kind, retry_after=86_400.0), facts())
+    assert (decision.action, decision.delay) == (Action.BLOCK, 86_400.0)
+
+
+def test_a_passing_refusal_is_retried_like_a_server_error() -> None:
+    decision = decide(error(Kind.TEMPORARY, retry_after=20.0), facts())
+    assert decision == Decision(Action.RETRY, Category.SERVER_ERROR, delay=20.0)
+
+
 def test_a_429_waits_as_long_as_the_vendor_asks_and_slows_the_connection_down() -> None:
     decision = decide(error(Kind.RATE_LIMIT, retry_after=17.0), facts())
     assert decision == Decision(Action.RETRY, Category.RATE_LIMIT, delay=17.0, slow_down=True)
@@ -36,8 +54,8 @@ def test_a_429_that_names_no_time_backs_off() -> None:
 
 
 def test_a_fifth_429_opens_a_ticket_and_goes_on() -> None:
-    decision = decide(error(Kind.RATE_LIMIT, retry_after=9.0), facts(ATTEMPTS_BEFORE_TICKET))
-    assert decision == Decision(Action.BLOCK, Category.RATE_LIMIT, delay=9.0, slow_down=True)
+    decision = decide(error(Kind.RATE_LIMIT, retry_after=90.0), facts(ATTEMPTS_BEFORE_TICKET))
+    assert decision == Decision(Action.BLOCK, Category.RATE_LIMIT, delay=90.0, slow_down=True)
 
 
 def test_too_many_jobs_stops_and_queues_at_once() -> None:

@@ -138,9 +138,9 @@ def test_a_replay_makes_again_what_somebody_deleted(accept: Accept, drain: Drain
     run = accept()
     drain()
     gone = ObjectMapping.objects.get(kind="organization").external_id
-    token = {"Authorization": "Bearer sandbox-zendesk-token"}
+    headers = {"Authorization": "Bearer sandbox-zendesk-token", "Content-Type": "application/json"}
     url = f"{sandbox.base_url}/zendesk/api/v2/organizations/{gone}"
-    requests.delete(url, headers=token, timeout=10).raise_for_status()
+    requests.delete(url, headers=headers, timeout=10).raise_for_status()
     services.replay(run.pk, "support.organization", actor="kim")
     drain()
     assert status_of(run) == Status.COMPLETE

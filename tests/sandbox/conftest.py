@@ -21,6 +21,7 @@ class Vendor:
         self.session = requests.Session()
         self.session.trust_env = False
         self.session.headers["Authorization"] = f"Bearer sandbox-{name}-token"
+        self.session.headers["Content-Type"] = "application/json"
 
     def __call__(self, method: str, path: str, body: Any = None, **options: Any) -> requests.Response:
         return self.session.request(method, self.base + path, json=body, timeout=options.pop("timeout", 10), **options)

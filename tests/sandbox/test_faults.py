@@ -11,7 +11,7 @@ from integrations.sandbox.control import SandboxControl
 from .conftest import Vendor
 
 COMPANIES = "/crm/v3/objects/companies"
-ACME = {"properties": {"name": "Acme", "domain": "acme.com"}}
+ACME = {"properties": {"name": "Acme", "domain": "acme.com"}, "associations": []}
 
 
 def companies(control: SandboxControl) -> int:

@@ -1,6 +1,7 @@
 """The HubSpot stand-in keeps HubSpot's manners."""
 
 import json
+from typing import Any
 
 import pytest
 
@@ -12,12 +13,21 @@ COMPANIES = "/crm/v3/objects/companies"
 CONTACTS = "/crm/v3/objects/contacts"
 DEALS = "/crm/v3/objects/deals"
 NOTES = "/crm/v3/objects/notes"
+PROPERTY = {"label": "Our reference", "groupName": "companyinformation", "type": "string", "fieldType": "text"}
+
+
+def new(**properties: Any) -> dict[str, Any]:
+    return {"properties": properties, "associations": []}
 
 
 def create(hubspot: Vendor, path: str = COMPANIES, **properties: str) -> str:
-    answer = hubspot.post(path, {"properties": properties})
+    answer = hubspot.post(path, new(**properties))
     assert answer.status_code == 201, answer.text
     return str(answer.json()["id"])
+
+
+def companies(control: SandboxControl) -> int:
+    return int(control.counts()["vendors"]["hubspot"]["companies"]["total"])
 
 
 def search(hubspot: Vendor, *groups: dict[str, str], path: str = COMPANIES, limit: int = 10, after: str = "0") -> dict:
@@ -114,7 +124,7 @@ def test_companies_are_not_deduplicated_by_domain(hubspot: Vendor):
 
 def test_a_contact_is_unique_by_email(hubspot: Vendor):
     contact = create(hubspot, CONTACTS, email="Jordan@Acme.com")
-    answer = hubspot.post(CONTACTS, {"properties": {"email": "jordan@acme.com"}})
+    answer = hubspot.post(CONTACTS, new(email="jordan@acme.com"))
     assert answer.status_code == 409
     assert answer.json()["message"] == f"Contact already exists. Existing ID: {contact}"
 
@@ -126,7 +136,7 @@ def test_a_contact_reads_by_email(hubspot: Vendor, control: SandboxControl):
 
 
 def test_an_escaped_value_in_a_path_is_what_it_stands_for(hubspot: Vendor):
-    company = create(hubspot, firstvalue_reference="ref/1")
+    company = create(hubspot, name="Acme", firstvalue_reference="ref/1")
     assert hubspot.get(f"{COMPANIES}/ref%2F1", idProperty="firstvalue_reference").json()["id"] == company
 
 
@@ -136,8 +146,8 @@ def test_the_dated_prefix_serves_the_same_objects(hubspot: Vendor):
 
 
 def test_a_unique_value_names_its_holder(hubspot: Vendor):
-    company = create(hubspot, firstvalue_reference="ref-1")
-    answer = hubspot.post(COMPANIES, {"properties": {"firstvalue_reference": "ref-1"}})
+    company = create(hubspot, name="Acme", firstvalue_reference="ref-1")
+    answer = hubspot.post(COMPANIES, new(name="Acme", firstvalue_reference="ref-1"))
     assert answer.status_code == 400
     assert answer.json()["category"] == "VALIDATION_ERROR"
     assert company in answer.json()["message"]
@@ -149,14 +159,16 @@ def test_a_unique_value_names_its_holder(hubspot: Vendor):
         ({"favourite_colour": "red"}, "PROPERTY_DOESNT_EXIST"),
         ({"email": "jordan at acme"}, "INVALID_EMAIL"),
         ({"lifecyclestage": "delighted"}, "INVALID_OPTION"),
+        ({"hs_object_id": "7"}, "READ_ONLY_VALUE"),
+        ({"hubspot_owner_id": "404"}, "INVALID_OWNER_ID"),
     ],
 )
 def test_a_value_it_does_not_take_is_a_validation_error(hubspot: Vendor, properties: dict[str, str], code: str):
-    answer = hubspot.post(CONTACTS, {"properties": properties})
+    answer = hubspot.post(CONTACTS, new(**properties))
     body = answer.json()
     assert answer.status_code == 400
     assert (body["status"], body["category"]) == ("error", "VALIDATION_ERROR")
-    assert set(body) >= {"message", "correlationId", "errors", "context"}
+    assert set(body) >= {"message", "correlationId", "errors"}
     assert body["errors"][0]["code"] == code
     assert body["errors"][0]["context"] == {"propertyName": list(properties)}
 
@@ -174,23 +186,27 @@ def test_an_upsert_creates_once_and_then_updates(hubspot: Vendor, control: Sandb
     assert set(two) >= {"createdAt", "updatedAt", "archived"}
 
 
-def test_an_upsert_reports_what_it_could_not_take(hubspot: Vendor):
+def test_an_upsert_is_refused_as_a_whole(hubspot: Vendor, control: SandboxControl):
     answer = upsert(hubspot, ("email", "a@acme.com", {}), ("email", "nonsense", {}), path=CONTACTS)
-    assert answer.status_code == 207
-    assert [each["properties"]["email"] for each in answer.json()["results"]] == ["a@acme.com"]
-    assert answer.json()["errors"][0]["context"] == {"id": ["nonsense"]}
+    assert (answer.status_code, answer.json()["category"]) == (400, "VALIDATION_ERROR")
+    assert answer.json()["errors"][0]["code"] == "INVALID_EMAIL"
+    assert control.counts()["vendors"]["hubspot"]["contacts"]["total"] == 0
 
 
 def test_an_upsert_refuses_a_property_that_is_not_unique(hubspot: Vendor):
-    assert upsert(hubspot, ("domain", "acme.com", {})).status_code == 400
+    answer = upsert(hubspot, ("domain", "acme.com", {"name": "Acme"}))
+    assert answer.status_code == 400
+    assert "Unable to perform update/upsert by non-unique 0-2 property" in answer.json()["message"]
 
 
 def test_a_registered_unique_property_serves_upserts(hubspot: Vendor):
     assert hubspot.get("/crm/v3/properties/companies/our_ref").status_code == 404
-    created = hubspot.post("/crm/v3/properties/companies", {"name": "our_ref", "hasUniqueValue": True})
+    body = {"name": "our_ref", "hasUniqueValue": True}
+    assert hubspot.post("/crm/v3/properties/companies", body).status_code == 400
+    created = hubspot.post("/crm/v3/properties/companies", {**PROPERTY, **body})
     assert created.status_code == 201
     assert hubspot.get("/crm/v3/properties/companies/our_ref").json()["hasUniqueValue"] is True
-    assert upsert(hubspot, ("our_ref", "1", {})).json()["results"][0]["new"] is True
+    assert upsert(hubspot, ("our_ref", "1", {"name": "Acme"})).json()["results"][0]["new"] is True
 
 
 def test_an_archived_company_vanishes(hubspot: Vendor):
@@ -241,6 +257,167 @@ def test_the_owner_of_a_deal_is_found(hubspot: Vendor, control: SandboxControl):
     assert found(hubspot, {"dealname": "Acme"}, path="/crm/v3/objects/deals") == [deal_id]
 
 
+def test_a_create_needs_its_associations_though_there_be_none(hubspot: Vendor):
+    assert hubspot.post(COMPANIES, {"properties": {"name": "Acme"}}).status_code == 400
+
+
+@pytest.mark.parametrize(("path", "properties"), [(COMPANIES, {"phone": "1"}), (CONTACTS, {"phone": "1"})])
+def test_a_new_object_needs_a_name(hubspot: Vendor, path: str, properties: dict[str, str]):
+    assert hubspot.post(path, new(**properties)).status_code == 400
+
+
+def test_only_what_was_asked_for_is_told(hubspot: Vendor):
+    company = create(hubspot, name="Acme", domain="acme.com", country="DE")
+    defaults = {"name", "domain", "createdate", "hs_lastmodifieddate", "hs_object_id"}
+    assert set(hubspot.get(f"{COMPANIES}/{company}").json()["properties"]) == defaults
+    read = hubspot.get(f"{COMPANIES}/{company}", properties="country,colour").json()
+    assert read["properties"] == {"country": "DE"}
+    assert search(hubspot, {"domain": "acme.com"})["results"][0]["properties"] == {"name": "Acme"}
+    changed = hubspot("PATCH", f"{COMPANIES}/{company}", {"properties": {"city": "Bonn"}}).json()["properties"]
+    assert "city" in changed
+    assert "country" not in changed
+
+
+def test_an_additional_domain_is_found_by_its_tokens(hubspot: Vendor):
+    company = create(hubspot, name="Acme", domain="acme.com", hs_additional_domains="acme.io;my-acme.de")
+    create(hubspot, name="Other", domain="acme.io.example")
+
+    def by_token(value: str) -> list[str]:
+        given = {"propertyName": "hs_additional_domains", "operator": "CONTAINS_TOKEN", "value": value}
+        body = {"filterGroups": [{"filters": [given]}], "properties": [], "limit": 10, "after": "0", "sorts": []}
+        return [each["id"] for each in hubspot.post(f"{COMPANIES}/search", body).json()["results"]]
+
+    assert by_token("acme.io") == by_token("my-acme.de") == by_token("*.de") == [company]
+    assert by_token("acme.de") == [company]  # a part of my-acme.de: whoever asks compares
+    assert by_token("acme.com") == []
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"filterGroups": [{"filters": []}] * 6},
+        {"filterGroups": [{"filters": [{"propertyName": "name", "operator": "HAS_PROPERTY"}] * 7}]},
+        {"filterGroups": [{"filters": [{"propertyName": "name", "operator": "HAS_PROPERTY"}] * 5}] * 4},
+        {"filterGroups": [{"filters": [{"propertyName": "colour", "operator": "HAS_PROPERTY"}]}]},
+        {"filterGroups": [{"filters": [{"propertyName": "name", "operator": "LIKE", "value": "a"}]}]},
+        {"limit": 201},
+        {"limit": 200, "after": "9900"},
+        {"sorts": ["name", "domain"]},
+    ],
+)
+def test_a_search_keeps_to_its_limits(hubspot: Vendor, changes: dict[str, Any]):
+    body = {"filterGroups": [], "properties": [], "limit": 10, "after": "0", "sorts": []}
+    assert hubspot.post(f"{COMPANIES}/search", body).status_code == 200
+    answer = hubspot.post(f"{COMPANIES}/search", {**body, **changes})
+    assert (answer.status_code, answer.json()["category"]) == (400, "VALIDATION_ERROR")
+
+
+def test_values_of_in_are_compared_as_they_are(hubspot: Vendor):
+    company = create(hubspot, name="Acme", domain="acme.com")
+
+    def among(value: str) -> list[str]:
+        given = {"propertyName": "domain", "operator": "IN", "values": [value]}
+        body = {"filterGroups": [{"filters": [given]}], "properties": [], "limit": 10, "after": "0", "sorts": []}
+        return [each["id"] for each in hubspot.post(f"{COMPANIES}/search", body).json()["results"]]
+
+    assert among("acme.com") == [company]
+    assert among("Acme.com") == []
+
+
+def test_searches_have_a_limit_of_their_own_and_tell_nothing_of_it(hubspot: Vendor, control: SandboxControl):
+    control.configure("hubspot", search_limit={"requests": 1, "seconds": 60})
+    body = {"filterGroups": [], "properties": [], "limit": 10, "after": "0", "sorts": []}
+    first, second = hubspot.post(f"{COMPANIES}/search", body), hubspot.post(f"{COMPANIES}/search", body)
+    assert (first.status_code, second.status_code) == (200, 429)
+    assert second.json()["policyName"] == "SECONDLY"
+    assert not [name for name in {**first.headers, **second.headers} if "RateLimit" in name]
+    assert hubspot.get("/account-info/v3/details").status_code == 200
+
+
+def test_a_merged_company_answers_as_the_survivor(hubspot: Vendor):
+    one = create(hubspot, name="Acme", domain="acme.com")
+    two = create(hubspot, name="Acme IO", domain="acme.io", country="DE", firstvalue_reference="ref-2")
+    contact = create(hubspot, CONTACTS, email="a@acme.io")
+    hubspot("PUT", f"/crm/v4/objects/companies/{two}/associations/default/contacts/{contact}")
+    merged = hubspot.post(f"{COMPANIES}/merge", {"primaryObjectId": one, "objectIdToMerge": two})
+    assert (merged.status_code, merged.json()["id"]) == (200, one)
+    read = hubspot.get(
+        f"{COMPANIES}/{two}", properties="domain,country,hs_additional_domains,hs_merged_object_ids"
+    ).json()
+    assert read["id"] == one
+    assert read["properties"] == {
+        "domain": "acme.com", "country": "DE", "hs_additional_domains": "acme.io", "hs_merged_object_ids": two,
+    }  # fmt: skip
+    assert found(hubspot, {"domain": "acme.io"}) == []
+    batch = hubspot.post(
+        f"{COMPANIES}/batch/read", {"inputs": [{"id": two}], "properties": [], "propertiesWithHistory": []}
+    )
+    assert (batch.status_code, batch.json()["results"]) == (207, [])
+    results = hubspot.get(f"/crm/v4/objects/companies/{one}/associations/contacts").json()["results"]
+    assert [each["toObjectId"] for each in results] == [contact]
+
+
+def test_an_archived_company_is_read_where_it_is_asked_for(hubspot: Vendor):
+    company = create(hubspot, domain="acme.com")
+    assert hubspot.get(f"{COMPANIES}/{company}", archived="true").status_code == 404
+    hubspot("DELETE", f"{COMPANIES}/{company}")
+    read = hubspot.get(f"{COMPANIES}/{company}", archived="true").json()
+    assert read["archived"] is True
+    assert read["archivedAt"]
+
+
+def test_a_deactivated_owner_is_listed_only_where_asked_for_and_owns_nothing_new(
+    hubspot: Vendor, control: SandboxControl
+):
+    control.seed("hubspot", "owners", [{"id": "7", "email": "kim@us.com", "userId": 70, "archived": True}])
+    assert hubspot.get("/crm/v3/owners/7").status_code == 404
+    assert "7" not in [each["id"] for each in hubspot.get("/crm/v3/owners").json()["results"]]
+    (told,) = hubspot.get("/crm/v3/owners", archived="true").json()["results"]
+    assert (told["userId"], told["userIdIncludingInactive"], told["archived"]) == (None, 70, True)
+    answer = hubspot.post(COMPANIES, new(name="Acme", hubspot_owner_id="7"))
+    assert answer.json()["errors"][0]["code"] == "INVALID_OWNER_ID"
+
+
+def test_a_user_is_no_owner(hubspot: Vendor, control: SandboxControl):
+    control.seed("hubspot", "owners", [{"id": "7", "email": "kim@us.com", "userId": 70}])
+    assert hubspot.get("/crm/v3/owners/70", idProperty="userId").json()["id"] == "7"
+    assert hubspot.post(COMPANIES, new(name="Acme", hubspot_owner_id="70")).status_code == 400
+    assert hubspot.post(COMPANIES, new(name="Acme", hubspot_owner_id="7")).status_code == 201
+
+
+def test_a_won_deal_says_so_whatever_its_stage_is_called(hubspot: Vendor):
+    deal = create(hubspot, DEALS, dealname="Acme", dealstage="closedwon")
+    path = f"{DEALS}/{deal}"
+    assert hubspot.get(path, properties="hs_is_closed_won").json()["properties"] == {"hs_is_closed_won": "true"}
+    hubspot("PATCH", path, {"properties": {"dealstage": "closedlost"}})
+    assert hubspot.get(path, properties="hs_is_closed_won").json()["properties"] == {"hs_is_closed_won": "false"}
+
+
+@pytest.mark.parametrize(("status", "retry_after"), [(423, None), (477, "86400")])
+def test_a_passing_refusal_is_hubspots_own(
+    hubspot: Vendor, control: SandboxControl, status: int, retry_after: str | None
+):
+    control.add_fault("hubspot", "error_before", status=status)
+    answer = hubspot.post(COMPANIES, new(name="Acme"))
+    assert (answer.status_code, answer.headers.get("Retry-After")) == (status, retry_after)
+    assert (answer.json()["status"], companies(control)) == ("error", 0)
+    control.clear_faults()
+    control.add_fault("hubspot", "error_before", status=status, retry_after=3)
+    assert hubspot.post(COMPANIES, new(name="Acme")).headers["Retry-After"] == "3"
+
+
+@pytest.mark.parametrize("status", [502, 504, 521, 524])
+def test_what_stands_before_hubspot_answers_no_json(hubspot: Vendor, control: SandboxControl, status: int):
+    control.add_fault("hubspot", "error_before", status=status)
+    assert "html" in hubspot.get("/account-info/v3/details").headers["Content-Type"]
+
+
+def test_a_company_under_an_additional_domain_of_another_is_a_duplicate(hubspot: Vendor, control: SandboxControl):
+    control.seed("hubspot", "companies", [{"name": "Acme", "domain": "acme.com", "hs_additional_domains": "acme.io"}])
+    create(hubspot, name="Acme", domain="acme.io")
+    assert control.duplicates() == 1
+
+
 def test_every_answer_tells_the_pace(hubspot: Vendor, control: SandboxControl):
     control.configure("hubspot", rate_limit={"requests": 1, "seconds": 60})
     first, second = hubspot.get("/account-info/v3/details"), hubspot.get("/account-info/v3/details")
@@ -275,7 +452,7 @@ def test_a_wrong_token_is_hubspots_own_401(hubspot: Vendor, control: SandboxCont
 
 
 def test_a_nested_value_is_refused(hubspot: Vendor):
-    answer = hubspot.post(COMPANIES, {"properties": {"name": {"first": "Acme"}}})
+    answer = hubspot.post(COMPANIES, new(name={"first": "Acme"}))
     assert answer.status_code == 400
     assert json.loads(answer.text)["errors"][0]["code"] == "INVALID_VALUE"
 
@@ -284,7 +461,7 @@ def test_a_second_deal_of_one_transaction_is_a_duplicate(hubspot: Vendor, contro
     create(hubspot, DEALS, firstvalue_reference="pay_1", firstvalue_transaction_id="pay_1")
     create(hubspot, DEALS, dealname="Another", firstvalue_transaction_id="pay_2")
     assert control.duplicates() == 0
-    assert hubspot.post(DEALS, {"properties": {"firstvalue_reference": "pay_1"}}).status_code == 400
+    assert hubspot.post(DEALS, new(firstvalue_reference="pay_1")).status_code == 400
     create(hubspot, DEALS, firstvalue_transaction_id="pay_1")
     assert control.duplicates() == 1
 
@@ -299,7 +476,7 @@ def test_a_second_note_of_one_reference_is_a_duplicate(hubspot: Vendor, control:
 
 def test_a_note_needs_a_time_and_fits_its_size(hubspot: Vendor):
     for properties in ({}, {"hs_timestamp": "soon"}, {"hs_timestamp": "1", "hs_note_body": "x" * 65_537}):
-        assert hubspot.post(NOTES, {"properties": {"hs_note_body": "A", **properties}}).status_code == 400
+        assert hubspot.post(NOTES, new(**{"hs_note_body": "A", **properties})).status_code == 400
 
 
 @pytest.mark.parametrize(
@@ -311,20 +488,26 @@ def test_a_note_needs_a_time_and_fits_its_size(hubspot: Vendor):
     ],
 )
 def test_a_deal_keeps_to_its_properties(hubspot: Vendor, properties: dict[str, str], code: str):
-    answer = hubspot.post(DEALS, {"properties": properties})
+    answer = hubspot.post(DEALS, new(**properties))
     assert (answer.status_code, answer.json()["errors"][0]["code"]) == (400, code)
 
 
 def test_a_batch_reads_what_is_there(hubspot: Vendor):
     notes = [create(hubspot, NOTES, hs_timestamp="1", hs_note_body=body) for body in ("A", "B")]
-    query = {"properties": ["hs_note_body"], "inputs": [{"id": each} for each in [*notes, "404"]]}
+    query = {
+        "properties": ["hs_note_body"],
+        "propertiesWithHistory": [],
+        "inputs": [{"id": each} for each in [*notes, "404"]],
+    }
     answer = hubspot.post(f"{NOTES}/batch/read", query)
     body = answer.json()
-    assert [each["properties"]["hs_note_body"] for each in body["results"]] == ["A", "B"]
+    assert sorted(each["properties"]["hs_note_body"] for each in body["results"]) == ["A", "B"]
     assert (answer.status_code, body["errors"][0]["category"]) == (207, "OBJECT_NOT_FOUND")
     assert body["errors"][0]["context"] == {"ids": ["404"]}
     query["inputs"].pop()
     assert hubspot.post(f"{NOTES}/batch/read", query).status_code == 200
+    del query["propertiesWithHistory"]
+    assert hubspot.post(f"{NOTES}/batch/read", query).status_code == 400
 
 
 def test_associations_page(hubspot: Vendor, control: SandboxControl):
@@ -342,5 +525,5 @@ def test_a_removed_property_is_gone_and_its_name_is_free(hubspot: Vendor):
     path = "/crm/v3/properties/deals"
     assert hubspot("DELETE", f"{path}/firstvalue_reference").status_code == 204
     assert hubspot("DELETE", f"{path}/firstvalue_reference").status_code == 404
-    assert hubspot.post(DEALS, {"properties": {"firstvalue_reference": "pay_1"}}).status_code == 400
-    assert hubspot.post(path, {"name": "firstvalue_reference", "hasUniqueValue": True}).status_code == 201
+    assert hubspot.post(DEALS, new(firstvalue_reference="pay_1")).status_code == 400
+    assert hubspot.post(path, {**PROPERTY, "name": "firstvalue_reference", "hasUniqueValue": True}).status_code == 201

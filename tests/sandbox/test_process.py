@@ -21,7 +21,7 @@ COMPANIES = "/crm/v3/objects/companies"
 
 
 def company(hubspot: Vendor, **properties: str) -> str:
-    return str(hubspot.post(COMPANIES, {"properties": properties}).json()["id"])
+    return str(hubspot.post(COMPANIES, {"properties": properties, "associations": []}).json()["id"])
 
 
 def duplicates(control: SandboxControl, vendor: str, kind: str) -> int:
@@ -106,9 +106,11 @@ def test_everything_survives_kill_9(tmp_path: Path):
         first.control.set_tokens("zendesk", ["other"])
         made = company(hubspot, domain="acme.com")
         start = "/project_templates/1200000000000001/instantiateProject"
-        job = asana.post(start, {"data": {"name": "Acme", "team": "1100000000000001"}}).json()["data"]["gid"]
+        dates = [{"gid": "1", "value": "2026-12-01"}]
+        body = {"name": "Acme", "team": "1100000000000001", "requested_dates": dates}
+        job = asana.post(start, {"data": body}).json()["data"]["gid"]
         first.control.add_fault("hubspot", "error_after", count=2, method="POST")
-        assert hubspot.post(COMPANIES, {"properties": {"domain": "other.com"}}).status_code == 500
+        assert hubspot.post(COMPANIES, {"properties": {"domain": "other.com"}, "associations": []}).status_code == 500
         before = first.control.counts(), first.control.faults(), first.control.requests(), first.control.settings()
         hubspot.session.close()
         asana.session.close()
