@@ -5,8 +5,14 @@ Sources: Asana's OpenAPI spec (github.com/Asana/openapi), developers.asana.com/r
 /docs/errors, /docs/rate-limits.
 
 Instantiating a template is a job, and nothing is idempotent: the reference stands at the end of the project's name, and
-the team's projects are listed to find it (Asana's search is for paid plans, and lags). In a task it is the notes' last
-line, and the project's tasks are listed.
+the team's projects are listed to find it (Asana's search is for paid plans, and lags): by the team's memberships
+(/reference/getmemberships), and where those are refused by the ``team`` filter of projects, which is deprecated. In a task
+it is the notes' last line, and the project's tasks are listed.
+
+A template with date variables is refused without ``requested_dates``. The kickoff's date goes into one of them, and Asana
+fills the others with the day of the call (``is_strict`` false).
+
+Asana documents no refusal that passes by itself but 429 and the statuses from 500 (/docs/errors), which are such anywhere.
 
 A deleted task can be recovered from our user's trash for 30 days. With a project go only its tasks that are nobody's and
 in no other project (forum.asana.com/t/100480): take back its tasks first. ``modified_at`` "does not currently reflect any
@@ -34,7 +40,9 @@ from integrations.providers.base import (
 from integrations.providers.marks import has_mark, mark, mark_of, with_part
 
 _FIELDS = "name,permalink_url,created_at,modified_at"
+_PROJECT_FIELDS = f"{_FIELDS},archived"
 _TASK_FIELDS = f"{_FIELDS},notes,due_on,completed,completed_at,assignee.name"
+_DATES = "name,requested_dates.name"
 _TASK_PARAMS = ("name", "notes", "due_on", "assignee", "completed")
 _PAGE = 100
 _MOST_PAGES = 50
@@ -43,6 +51,12 @@ _PATHS = {
     "assignee": "ownership.implementation_owner_id",
 }  # fmt: skip
 _INVALID = frozenset({400, 422})
+_START_DATE = "1"
+"""In every template the date variable that is the project's start (schema DateVariableRequest)."""
+_NO_MEMBERSHIPS = frozenset({Kind.INVALID, Kind.FORBIDDEN, Kind.NOT_FOUND})
+_TOO_MANY_PROJECTS = (
+    f"The Asana team has over {_MOST_PAGES * _PAGE} projects, too many to look through: use a team for onboarding"
+)
 _COLLECTIONS = {"project": "projects", "task": "tasks"}
 _REFERENCE = re.compile(r"\[[^\[\]]+\]\Z")
 """As it stands at the end of a project's name."""
@@ -55,6 +69,7 @@ class _Project(BaseModel):
     permalink_url: str = ""
     created_at: str = ""
     modified_at: str | None = None
+    archived: bool = False
 
 
 class _OneProject(BaseModel):
@@ -67,6 +82,15 @@ class _NextPage(BaseModel):
 
 class _Projects(BaseModel):
     data: list[_Project]
+    next_page: _NextPage | None = None
+
+
+class _Membership(BaseModel):
+    parent: _Project
+
+
+class _Memberships(BaseModel):
+    data: list[_Membership]
     next_page: _NextPage | None = None
 
 
@@ -97,7 +121,7 @@ class _Tasks(BaseModel):
     next_page: _NextPage | None = None
 
 
-_List = TypeVar("_List", _Projects, _Tasks)
+_List = TypeVar("_List", _Projects, _Memberships, _Tasks)
 
 
 class _Job(BaseModel):
@@ -125,6 +149,15 @@ class _OneNamed(BaseModel):
     data: _Named
 
 
+class _Template(_Named):
+    requested_dates: list[_Named] = []
+    """The days that it wants when it is instantiated."""
+
+
+class _OneTemplate(BaseModel):
+    data: _Template
+
+
 class Asana(HttpConnector):
     provider = "asana"
     systems = frozenset({"delivery"})
@@ -145,7 +178,8 @@ class Asana(HttpConnector):
             return []
         match kind, key.name:
             case "project", "reference":
-                return [_found(each) for each in self._projects() if each.name.endswith(f"[{key.value}]")]
+                listed = {each.gid: None for each in self._projects() if each.name.endswith(f"[{key.value}]")}
+                return [there for gid in listed if (there := self.get(kind, gid))]
             case "task", "reference" if key.within:
                 return [_found_task(each) for each in self._tasks(key.within) if has_mark(each.notes, key.value)]
             case "task", "name" if key.within:
@@ -153,10 +187,12 @@ class Asana(HttpConnector):
         return []
 
     def get(self, kind: str, external_id: str) -> Found | None:
+        if not external_id.strip().isdecimal():
+            return None  # Asana's gids are numbers; asked for anything else it answers 400 and not 404
         if kind == "task":
             task = self.read(f"/tasks/{segment(external_id)}", _OneTask, params={"opt_fields": _TASK_FIELDS})
             return _found_task(task.data) if task else None
-        found = self.read(f"/projects/{segment(external_id)}", _OneProject, params={"opt_fields": _FIELDS})
+        found = self.read(f"/projects/{segment(external_id)}", _OneProject, params={"opt_fields": _PROJECT_FIELDS})
         return _found(found.data) if found else None
 
     # --- Writing ----------------------------------------------------------------------------------------------------
@@ -166,13 +202,32 @@ class Asana(HttpConnector):
 
     def _create_project(self, params: dict[str, Any], reference: str) -> JobAccepted:
         data: dict[str, Any] = {"name": f"{params['name']} [{reference}]", "team": self.option("team_gid")}
-        if (start := params.get("start_date")) and (gid := self.option("start_date_gid")):
-            data["requested_dates"] = [{"gid": gid, "value": start}]
+        if (start := params.get("start_date")) and (wanted := self._template().requested_dates):
+            data["requested_dates"] = [{"gid": self._start_date(wanted), "value": start}]
         path = f"/project_templates/{segment(self.option('template_gid'))}/instantiateProject"
         try:
             return JobAccepted(self.http.request("POST", path, json={"data": data}, expect=_OneJob).data.data.gid)
         except ProviderError as error:
             self._explain(error, "template_gid")
+
+    def _template(self) -> _Template:
+        path = f"/project_templates/{segment(self.option('template_gid'))}"
+        try:
+            return self.http.request("GET", path, params={"opt_fields": _DATES}, expect=_OneTemplate).data.data
+        except ProviderError as error:
+            self._explain(error, "template_gid")
+
+    def _start_date(self, wanted: list[_Named]) -> str:
+        """The date variable that takes the kickoff's date. Raises ``ProviderError(NOT_CONFIGURED)`` where it cannot be told."""
+        gid = self.option("start_date_gid", _START_DATE)
+        if gid in {each.gid for each in wanted}:
+            return gid
+        named = ", ".join(f"{each.gid} ({each.name})" for each in wanted)
+        message = (
+            f"Asana's template wants dates, and none of them is {gid!r}: enter the one of the kickoff's date into the option "
+            f"start_date_gid. It has {named}"
+        )
+        raise ProviderError(Kind.NOT_CONFIGURED, message)
 
     def _create_task(self, params: dict[str, Any], reference: str) -> Created:
         data = _task_data(params) | {"projects": [str(params["project_id"])]}
@@ -221,8 +276,8 @@ class Asana(HttpConnector):
         if data:
             self.http.request("PUT", path, json={"data": data}, expect=_OneProject)
 
-    def poll(self, kind: str, job_id: str) -> Created | None:  # noqa: ARG002
-        params = {"opt_fields": "status,new_project.name,new_project.permalink_url"}
+    def poll(self, kind: str, job_id: str) -> Created | None:
+        params = {"opt_fields": "status,new_project"}
         job = self.http.request("GET", f"/jobs/{segment(job_id)}", params=params, expect=_OneJob).data.data
         if job.status == "failed":
             raise ProviderError(Kind.JOB_FAILED, "Asana could not make the project from its template")
@@ -232,18 +287,28 @@ class Asana(HttpConnector):
             raise ProviderError(
                 Kind.MALFORMED, "Asana's job succeeded without naming its project", effect_possible=True
             )
-        return Created(job.new_project.gid, _url(job.new_project))
+        there = self.get(kind, job.new_project.gid)  # a job names its project, and not where people see it
+        return Created(job.new_project.gid, there.url if there else _url(job.new_project))
 
     def probe(self) -> str:
         who = self.http.request("GET", "/users/me", expect=_OneNamed).data.data
-        names = {}
-        for option, kind in (("template_gid", "project_templates"), ("team_gid", "teams")):
-            try:
-                path = f"/{kind}/{segment(self.option(option))}"
-                names[option] = self.http.request("GET", path, expect=_OneNamed).data.data.name
-            except ProviderError as error:
-                self._explain(error, option)
-        return f"Asana user {who.name}, template {names['template_gid']}, team {names['team_gid']}"
+        template = self._template()
+        try:
+            path = f"/teams/{segment(self.option('team_gid'))}"
+            team = self.http.request("GET", path, expect=_OneNamed).data.data.name
+        except ProviderError as error:
+            self._explain(error, "team_gid")
+        return f"Asana user {who.name}, template {template.name}{self._told_dates(template)}, team {team}"
+
+    def _told_dates(self, template: _Template) -> str:
+        """What becomes of the template's dates, for people. Raises ``ProviderError(NOT_CONFIGURED)`` as ``_start_date``."""
+        if not template.requested_dates:
+            return ""
+        start = self._start_date(template.requested_dates)
+        ours = next(each.name for each in template.requested_dates if each.gid == start)
+        others = [each.name for each in template.requested_dates if each.gid != start]
+        left = f", Asana fills {' and '.join(others)}" if others else ""
+        return f" (its {ours} is the kickoff's{left})"
 
     def translate(self, status: int, headers: Mapping[str, str], body: Any) -> ProviderError | None:  # noqa: ARG002
         listed = body.get("errors") if isinstance(body, dict) else None
@@ -258,12 +323,27 @@ class Asana(HttpConnector):
         return ProviderError(Kind.INVALID, f"Asana did not accept this: {'; '.join(reasons)}", status, fields=fields)
 
     def _projects(self) -> Iterator[_Project]:
-        """All projects of the team. Archived ones too: a finished onboarding is not made again."""
-        message = f"The Asana team has over {_MOST_PAGES * _PAGE} projects, too many to look through: use a team for onboarding"
+        """All projects of the team, as far as their names. Archived ones too: a finished onboarding is not made again."""
         try:
-            for page in self._pages(
-                "/projects", _Projects, {"team": self.option("team_gid"), "opt_fields": _FIELDS}, message
-            ):
+            yield from self._by_membership()
+        except ProviderError as error:
+            if error.kind not in _NO_MEMBERSHIPS:
+                raise
+            yield from self._by_team_filter()
+
+    def _by_membership(self) -> Iterator[_Project]:
+        query = {
+            "member": self.option("team_gid"),
+            "resource_subtype": "project_membership",
+            "opt_fields": "parent.name",
+        }
+        for page in self._pages("/memberships", _Memberships, query, _TOO_MANY_PROJECTS):
+            yield from (each.parent for each in page.data)
+
+    def _by_team_filter(self) -> Iterator[_Project]:
+        query = {"team": self.option("team_gid"), "opt_fields": "name"}
+        try:
+            for page in self._pages("/projects", _Projects, query, _TOO_MANY_PROJECTS):
                 yield from page.data
         except ProviderError as error:
             self._explain(error, "team_gid")

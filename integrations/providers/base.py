@@ -228,10 +228,11 @@ class HttpConnector(Connector):
         *,
         ok: tuple[int, ...],
         expect: type[pydantic.BaseModel] | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         """A DELETE whose object may be gone already. Raises ``ProviderError``: a refusal's message names the object."""
         try:
-            self.http.request("DELETE", path, ok=ok, expect=expect)
+            self.http.request("DELETE", path, ok=ok, expect=expect, headers=headers)
         except ProviderError as error:
             if error.kind is Kind.NOT_FOUND:
                 return

@@ -23,7 +23,7 @@ from .asana_fields import (
     compact,
     complete,
 )
-from .dialect import Answer, Call, Dialect, as_seconds, closing_reference, iso, route
+from .dialect import Answer, Call, Dialect, Refused, as_seconds, closing_reference, iso, route
 from .store import Json, Row, Tx
 
 TEMPLATE_GID = "1200000000000001"
@@ -65,9 +65,13 @@ class Asana(Dialect):
             case HTTPStatus.UNAUTHORIZED:
                 message = "Not Authorized"
             case HTTPStatus.FORBIDDEN:
-                message = message or "You do not have access to this resource."
+                message = "You do not have access to this resource."
             case HTTPStatus.TOO_MANY_REQUESTS:
                 message = "You have made too many requests recently. Please, be chill."
+        return self._error(status, message)
+
+    @staticmethod
+    def _error(status: int, message: str) -> Answer:
         error = {"message": message, "help": "For more information on API status codes, see developers.asana.com"}
         if status == HTTPStatus.INTERNAL_SERVER_ERROR:
             error["phrase"] = f"6 sad squid snuggle softly {uuid.uuid4().hex[:8]}"
@@ -143,14 +147,17 @@ class Asana(Dialect):
         if not isinstance(data, dict):
             raise TypeError("Could not parse request data: expected an object under 'data'")
         if set(data) & {"external"}:
-            raise self.refuse(403, "external: You must use OAuth to read or write external data")
+            raise self._needs_oauth()
         if unknown := sorted(set(data) - fields):
             raise self.refuse(400, f"{unknown[0]}: Unrecognized field")
         return dict(data)
 
+    def _needs_oauth(self) -> Refused:
+        return Refused(self._error(403, "external: You must use OAuth to read or write external data"))
+
     def _row(self, call: Call, kind: str, gid: str) -> Row:
         if kind == "tasks" and gid.startswith("external:"):
-            raise self.refuse(403, "external: You must use OAuth to read or write external data")
+            raise self._needs_oauth()
         row = call.tx.get(self.name, kind, gid)
         if row is None and not gid.isdecimal():
             raise self.refuse(400, f"{_RESOURCES[kind]}: Not a recognized ID: {gid}")
