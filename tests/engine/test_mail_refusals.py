@@ -67,7 +67,7 @@ def test_a_recipient_that_is_refused_for_good_is_an_address_to_mend(
     drain()
     ticket = ticket_of(run, "welcome.mail")
     assert ticket.category == Category.VALIDATION_ERROR
-    assert [each["path"] for each in ticket.fields] == ["customer.primary_contact.email"]
+    assert [each["path"] for each in ticket.problems] == ["customer.primary_contact.email"]
     assert mail_connection().breaker == Breaker.CLOSED
     fields = {"customer.primary_contact.email": "lee@acme-logistics.com"}
     actions.perform(ticket.pk, "fix", actions.Actor("kim"), fields=fields)
