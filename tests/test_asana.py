@@ -1,5 +1,6 @@
 """Asana: one project a run, made from a template by a job and recognised by the reference in its name; its tasks."""
 
+import json
 import time
 
 import pytest
@@ -57,9 +58,80 @@ def test_a_project_is_made_by_a_job(asana, sandbox):
 
 
 def test_the_kickoff_fills_the_templates_date(asana, sandbox):
-    delivery(asana, start_date_gid="1").create("project", PARAMS, "pay_1")
+    delivery(asana).create("project", PARAMS, "pay_1")
     (project,) = sandbox.objects("asana", "projects")
-    assert "2026-12-01" in str(project)
+    assert project["body"]["start_on"] == "2026-12-01"
+
+
+def template(sandbox, *dates):
+    wanted = [{"gid": gid, "name": name} for gid, name in dates]
+    return sandbox.seed("asana", "project_templates", [{"name": "Ours", "requested_dates": wanted}])[0]
+
+
+def test_the_kickoff_fills_the_date_that_the_option_names(asana, sandbox):
+    ours = template(sandbox, ("2", "Due Date"), ("77", "Kickoff"))
+    delivery(asana, template_gid=ours, start_date_gid="77").create("project", PARAMS, "pay_1")
+    sent = json.loads(sandbox.requests("asana")[-1]["body"])["data"]
+    assert sent["requested_dates"] == [{"gid": "77", "value": "2026-12-01"}]
+    assert len(sandbox.objects("asana", "projects")) == 1
+
+
+def test_a_template_without_dates_gets_none(asana, sandbox):
+    delivery(asana, template_gid=template(sandbox)).create("project", PARAMS, "pay_1")
+    assert len(sandbox.objects("asana", "projects")) == 1
+
+
+def test_without_a_kickoff_date_a_dated_template_asks_for_it(asana, sandbox):
+    error = refused(lambda: delivery(asana).create("project", {"name": "Acme"}, "pay_1"))
+    assert (error.kind, [each.path for each in error.fields]) == (Kind.INVALID, ["kickoff.start_date"])
+    assert sandbox.objects("asana", "projects") == []
+
+
+def test_the_probe_names_the_dates_that_a_template_wants(asana, sandbox):
+    ours = template(sandbox, ("76", "Launch"), ("77", "Kickoff"))
+    for options in ({}, {"start_date_gid": "404"}):
+        error = refused(delivery(asana, template_gid=ours, **options).probe)
+        assert error.kind is Kind.NOT_CONFIGURED
+        assert "start_date_gid" in error.message
+        assert "76 (Launch), 77 (Kickoff)" in error.message
+    told = delivery(asana, template_gid=ours, start_date_gid="77").probe()
+    assert "template Ours (its Kickoff is the kickoff's, Asana fills Launch)" in told
+
+
+def listed(sandbox):
+    return [each["path"].partition("?")[0] for each in sandbox.requests("asana") if each["method"] == "GET"]
+
+
+def test_a_teams_projects_are_listed_by_its_memberships(asana, sandbox, project):
+    assert [each.external_id for each in delivery(asana).find("project", KEY)] == [project]
+    assert listed(sandbox) == ["/memberships", f"/projects/{project}"]
+
+
+@pytest.mark.parametrize("status", [400, 403, 404])
+def test_where_memberships_are_refused_the_old_filter_lists_them(asana, sandbox, project, status):
+    sandbox.add_fault("asana", "error_before", path="/memberships", status=status)
+    assert [each.external_id for each in delivery(asana).find("project", KEY)] == [project]
+    assert listed(sandbox) == ["/memberships", "/projects", f"/projects/{project}"]
+
+
+def test_memberships_that_fail_are_no_empty_list(asana, sandbox, project):
+    sandbox.add_fault("asana", "error_before", path="/memberships", status=503, retry_after=3)
+    error = refused(lambda: delivery(asana).find("project", KEY))
+    assert (error.kind, error.retry_after) == (Kind.SERVER, 3.0)
+    assert listed(sandbox) == ["/memberships"]
+
+
+def test_an_archived_project_is_found_and_no_success(asana, sandbox, project):
+    assert delivery(asana).get("project", project).inactive == ""
+    sandbox_put(sandbox, f"/projects/{project}", {"archived": True})
+    (found,) = delivery(asana).find("project", KEY)
+    assert (found.inactive, found.evidence["state"]) == ("archived", "archived")
+    assert delivery(asana).get("project", project) == found
+
+
+def test_what_is_no_gid_is_not_there(asana):
+    assert delivery(asana).get("project", "our-project") is None
+    assert delivery(asana).get("task", "Novo Nordisk A/S") is None
 
 
 def test_only_the_whole_reference_counts_on_every_page(asana, sandbox):
@@ -97,13 +169,16 @@ def test_a_wrong_id_of_ours_is_named(asana):
 
 
 def test_refused_values_name_our_fields(asana):
-    error = refused(lambda: delivery(asana, start_date_gid="404").create("project", PARAMS, "pay_1"))
+    given = {**PARAMS, "start_date": "soon"}
+    error = refused(lambda: delivery(asana).create("project", given, "pay_1"))
     assert error.kind is Kind.INVALID
     assert [(each.name, each.path) for each in error.fields] == [("requested_dates", "kickoff.start_date")]
 
 
 def test_the_probe_says_who_we_are(asana):
-    assert delivery(asana).probe() == "Asana user Firstvalue, template Onboarding, team Implementation"
+    assert delivery(asana).probe() == (
+        "Asana user Firstvalue, template Onboarding (its Start Date is the kickoff's), team Implementation"
+    )
 
 
 def test_a_task_is_found_in_its_project_by_reference_and_by_name(asana, sandbox, project):

@@ -129,6 +129,38 @@ def test_an_api_token_goes_with_its_users_email(zendesk):
     assert Zendesk.auth_headers(zendesk, "abc") == {"Authorization": "Basic b3BzQGFjbWUuY29tL3Rva2VuOmFiYw=="}
 
 
+def test_an_api_token_does_everything_that_an_oauth_token_does(zendesk, sandbox):
+    zendesk.options = {"email": "firstvalue@sandbox.example"}
+    assert support(zendesk).probe() == "Zendesk user Firstvalue (admin)"
+    acme = support(zendesk).create("organization", ACME, REFERENCE).external_id
+    jordan = user(zendesk, acme).external_id
+    support(zendesk).update("user", jordan, {"name": "Jordan Roe"})
+    assert [each.label for each in support(zendesk).find("user", in_organization(acme))] == ["Jordan Roe"]
+    support(zendesk).undo("user", jordan)
+    support(zendesk).undo("organization", acme)
+    assert left(sandbox) == (0, 0)
+    zendesk.options = {"email": "nobody@sandbox.example"}
+    assert refused(support(zendesk).probe).kind is Kind.AUTH
+
+
+@pytest.mark.parametrize("asked", [None, 7])
+def test_a_conflict_in_zendesks_database_is_waited_out(zendesk, sandbox, asked):
+    sandbox.add_fault("zendesk", "error_before", status=409, retry_after=asked, count=1)
+    error = refused(lambda: support(zendesk).create("organization", ACME, REFERENCE))
+    assert (error.kind, error.retry_after, error.effect_possible) == (Kind.TEMPORARY, asked or 1.0, False)
+    assert support(zendesk).create("organization", ACME, REFERENCE)
+
+
+def test_another_conflict_is_none_that_passes(zendesk):
+    assert not any(each.covers(409, {"error": "UpdateConflict"}) for each in Zendesk.temporary)
+
+
+def test_a_busy_database_of_zendesks_says_how_long_to_wait(zendesk, sandbox):
+    sandbox.add_fault("zendesk", "error_before", status=503, retry_after=7, count=1)
+    error = refused(lambda: support(zendesk).create("organization", ACME, REFERENCE))
+    assert (error.kind, error.retry_after, error.effect_possible) == (Kind.SERVER, 7.0, True)
+
+
 def test_the_probe_says_who_we_are(zendesk):
     assert support(zendesk).probe() == "Zendesk user Firstvalue (admin)"
 
@@ -169,6 +201,39 @@ def test_somebody_elses_user_and_an_agent_are_left_to_a_person(zendesk, sandbox,
     sandbox.seed("zendesk", "users", [{**JORDAN, "organization_id": organization, "role": role}])
     (found,) = support(zendesk).find("user", in_organization(acme))
     assert found.conclusive is conclusive
+
+
+def test_a_suspended_user_is_found_and_no_success(zendesk, sandbox, acme):
+    (jordan,) = sandbox.seed("zendesk", "users", [{**JORDAN, "suspended": True, "organization_id": int(acme)}])
+    (found,) = support(zendesk).find("user", in_organization(acme))
+    assert (found.external_id, found.inactive, found.evidence["state"]) == (jordan, "suspended", "suspended")
+    assert support(zendesk).get("user", jordan) == found
+
+
+def test_create_or_update_of_a_suspended_user_is_no_success(zendesk, sandbox, acme):
+    sandbox.seed("zendesk", "users", [{**JORDAN, "suspended": True}])
+    error = refused(lambda: user(zendesk, acme))
+    assert (error.kind, [each.path for each in error.fields]) == (Kind.INVALID, ["users"])
+    assert "has suspended the user" in error.message
+
+
+def test_a_deleted_user_can_still_be_named(zendesk, sandbox, acme):
+    jordan = user(zendesk, acme).external_id
+    assert support(zendesk).archived("user", jordan) is None
+    somebody(sandbox, "DELETE", f"/users/{jordan}")
+    assert support(zendesk).get("user", jordan) is None
+    assert support(zendesk).archived("user", jordan).inactive == "deleted"
+    assert support(zendesk).archived("user", "404") is None
+    assert support(zendesk).archived("organization", acme) is None
+
+
+def test_a_user_is_found_by_each_of_their_addresses(zendesk, sandbox, acme):
+    (other,) = sandbox.seed("zendesk", "organizations", [{"name": "Other"}])
+    lee = {"name": "Lee", "email": "lee@acme.com", "secondary_emails": ["jordan@acme.com"]}
+    (made,) = sandbox.seed("zendesk", "users", [{**lee, "organization_id": int(other)}])
+    (found,) = support(zendesk).find("user", in_organization(acme))
+    assert (found.external_id, found.conclusive) == (made, False)
+    assert support(zendesk).find("user", MatchKey("email", "jordan@acme.org", within=acme)) == []
 
 
 def test_a_user_joins_an_organization_only_from_none(zendesk, sandbox, acme):
@@ -272,7 +337,6 @@ def test_a_user_with_an_open_ticket_stays_until_it_is_closed(zendesk, sandbox, a
     ("status", "kind", "words"),
     [
         (403, Kind.FORBIDDEN, "Zendesk does not allow this: You do not have access to this page."),
-        (409, Kind.CONFLICT, "Zendesk says that this conflicts with what it has: Something went wrong"),
         (422, Kind.INVALID, "Zendesk did not accept this: Something went wrong"),
     ],
 )

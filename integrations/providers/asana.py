@@ -373,8 +373,11 @@ class Asana(HttpConnector):
 
 
 def _found(project: _Project) -> Found:
-    evidence = {"created": project.created_at} if project.created_at else {}
-    return Found(project.gid, project.name, _url(project), evidence, changed_at=moment(project.modified_at))
+    state = "archived" if project.archived else ""
+    evidence = {"created": project.created_at, "state": state}
+    shown = {name: value for name, value in evidence.items() if value}
+    changed_at = moment(project.modified_at)
+    return Found(project.gid, project.name, _url(project), shown, changed_at=changed_at, inactive=state)
 
 
 def _found_task(task: _Task) -> Found:

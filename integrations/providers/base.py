@@ -66,6 +66,9 @@ class Found:
     """A task that somebody has completed at the vendor."""
     changed_at: datetime | None = None
     """When the vendor says that it was last changed, by anybody; aware. None where the vendor does not say."""
+    inactive: str = ""
+    """What was done to it, where the vendor has put it out of use (``suspended``, ``archived``, ``deleted``): it is there, and
+    no success."""
 
     def as_dict(self) -> dict[str, Any]:
         """Fit for JSON: ``changed_at`` as ISO 8601 text."""

@@ -71,7 +71,8 @@ class _User(BaseModel):
     external_id: str | None = None
     organization_id: int | None = None
     active: bool | None = True
-    """False once the user is deleted."""
+    """False once the user is deleted, or merged into another one."""
+    suspended: bool | None = False
     created_at: str = ""
     updated_at: str | None = None
 
@@ -82,6 +83,15 @@ class _OneUser(BaseModel):
 
 class _Users(BaseModel):
     users: list[_User]
+
+
+class _Identity(BaseModel):
+    type: str
+    value: str = ""
+
+
+class _Identities(BaseModel):
+    identities: list[_Identity]
 
 
 class Zendesk(HttpConnector):
@@ -123,7 +133,7 @@ class Zendesk(HttpConnector):
                 return [self._namesake(each, key.extra) for each in namesakes]
             case "user", "email":
                 users = self._search_users(f'email:"{key.value.strip()}"')
-                return [self._found_user(each, key.within) for each in users if _plain(each.email or "") == wanted]
+                return [self._found_user(each, key.within) for each in users if self._has_email(each, wanted)]
         return []
 
     def get(self, kind: str, external_id: str) -> Found | None:
@@ -134,6 +144,21 @@ class Zendesk(HttpConnector):
             return self._found_user(user.user, str(user.user.organization_id or ""))
         found = self.read(f"/api/v2/organizations/{segment(external_id)}", _OneOrganization)
         return self._found(found.organization) if found else None
+
+    def archived(self, kind: str, external_id: str) -> Found | None:
+        """A user who is deleted can still be read; an organization that is gone is one that never was."""
+        user = self.read(f"/api/v2/users/{segment(external_id)}", _OneUser) if kind == "user" else None
+        if user is None or user.user.active is not False:
+            return None
+        return replace(self._found_user(user.user, str(user.user.organization_id or "")), inactive="deleted")
+
+    def _has_email(self, user: _User, wanted: str) -> bool:
+        """Also among a user's other addresses: by each of them create or update would change that user."""
+        if _plain(user.email or "") == wanted:
+            return True
+        path = f"/api/v2/users/{user.id}/identities"
+        listed = self.http.request("GET", path, expect=_Identities).data.identities
+        return any(each.type == "email" and _plain(each.value) == wanted for each in listed)
 
     # --- Writing ----------------------------------------------------------------------------------------------------
 
@@ -168,6 +193,9 @@ class Zendesk(HttpConnector):
         made = self._write_user("POST", "/api/v2/users/create_or_update", given)
         if made.id is None:
             raise ProviderError(Kind.MALFORMED, "Zendesk made a user without an id", effect_possible=True)
+        if made.suspended:
+            message = f"Zendesk has suspended the user “{made.name}” ({made.id}): restore them there and retry, or leave them out"
+            raise ProviderError(Kind.INVALID, message, fields=[FieldProblem("suspended", message, _USERS_PATH)])
         return Created(str(made.id), self._user_url(made.id))
 
     def update(self, kind: str, external_id: str, params: dict[str, Any]) -> None:
@@ -261,16 +289,25 @@ class Zendesk(HttpConnector):
 
     def _found_user(self, user: _User, organization_id: str) -> Found:
         """``organization_id``: the organization where this user is looked for."""
+        state = "suspended" if user.suspended else ""
         conclusive = str(user.organization_id or organization_id) == organization_id and user.role in ("", _END_USER)
         evidence = {
             "email": user.email,
             "organization": str(user.organization_id or ""),
             "role": user.role,
             "created": user.created_at,
+            "state": state,
         }
         shown = {name: value for name, value in evidence.items() if value}
-        changed_at = moment(user.updated_at)
-        return Found(str(user.id), user.name, self._user_url(user.id), shown, conclusive, changed_at=changed_at)
+        return Found(
+            str(user.id),
+            user.name,
+            self._user_url(user.id),
+            shown,
+            conclusive,
+            changed_at=moment(user.updated_at),
+            inactive=state,
+        )
 
     def _user_url(self, user_id: int | None) -> str:
         return f"{self.connection.base_url.rstrip('/')}/agent/users/{user_id}"

@@ -10,7 +10,7 @@ from integrations import clock
 from integrations.errors import Kind
 from integrations.providers.base import Connector, Created, Found, JobAccepted
 from onboarding.engine.claims import Claim, forget, narrow
-from onboarding.engine.ensure import find, is_stale, send, settle_unknown, storable
+from onboarding.engine.ensure import find, inactive, is_stale, send, settle_unknown, storable
 from onboarding.engine.outcomes import Ambiguous, Ensured, Failed, Outcome, UnknownOutcome
 from onboarding.models import Intent
 from onboarding.steps.base import EnsureHandler
@@ -76,10 +76,12 @@ def _found(
     there: dict[str, Ensured] = {}
     for item in items:
         known_id, how = claim.known_parts.get(item, ("", ""))
+        facts = replace(claim.facts, item=item)
         if known_id and (made := connector.get(handler.kind, known_id)):
+            if told := inactive(made, handler, connector):
+                return replace(told, message=f"{handler.label(facts)}: {told.message}")
             there[item] = Ensured(made.external_id, made.url, how)
             continue
-        facts = replace(claim.facts, item=item)
         keys = handler.keys(facts, handler.reference(facts))
         outcome = find(handler, connector, intent, keys, rejected=claim.rejected)
         if isinstance(outcome, Ambiguous):

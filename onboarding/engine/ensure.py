@@ -62,8 +62,8 @@ def _find_or_create(claim: Claim, handler: EnsureHandler, connector: Connector) 
         chosen = None
     if intent.state == IntentState.ACCEPTED:
         return _poll(handler, connector, intent)
-    seek = partial(find, handler, connector, intent, rejected=claim.rejected)
     create_anyway = chosen is not None and not is_stale(chosen, intent)
+    seek = partial(find, handler, connector, intent, rejected=claim.rejected, inactive_too=not create_anyway)
     keys = handler.keys(claim.facts, intent.reference)
     if create_anyway:
         keys = [key for key in keys if key.name == "reference"]
@@ -86,9 +86,8 @@ def _as_chosen(chosen: MatchChoice, handler: EnsureHandler, connector: Connector
     found = connector.get(handler.kind, chosen.external_id)
     if found is None:
         return None
-    return _merged(found, chosen.external_id, handler, connector) or Ensured(
-        found.external_id, found.url, "person", done=found.done
-    )
+    told = _merged(found, chosen.external_id, handler, connector) or inactive(found, handler, connector)
+    return told or Ensured(found.external_id, found.url, "person", done=found.done)
 
 
 def _known(claim: Claim, handler: EnsureHandler, connector: Connector) -> Ensured | Ambiguous | None:
@@ -99,8 +98,8 @@ def _known(claim: Claim, handler: EnsureHandler, connector: Connector) -> Ensure
     found = connector.get(handler.kind, claim.known_id)
     if found is None:
         return None if _is_decided(claim) else _archived(claim.known_id, handler, connector)
-    if merged := _merged(found, claim.known_id, handler, connector):
-        return None if _is_decided(claim) else merged
+    if told := _merged(found, claim.known_id, handler, connector) or inactive(found, handler, connector):
+        return None if _is_decided(claim) else told
     changed = update_of(handler, claim.mapping, claim.facts) if claim.mapping else {}
     if changed:
         try:
@@ -122,12 +121,16 @@ def _is_decided(claim: Claim) -> bool:
 
 
 def _archived(known_id: str, handler: EnsureHandler, connector: Connector) -> Ambiguous | None:
-    """Whoever put it away may have meant it: it is neither a success nor a reason to make another one."""
     there = connector.archived(handler.kind, known_id)
-    if there is None:
+    return inactive(replace(there, inactive=there.inactive or "archived"), handler, connector) if there else None
+
+
+def inactive(found: Found, handler: EnsureHandler, connector: Connector) -> Ambiguous | None:
+    """Whoever put it out of use may have meant it: it is neither a success nor a reason to make another one."""
+    if not found.inactive:
         return None
-    message = f"{vendor_name(connector.provider)} has archived the {handler.kind} “{there.label}” ({known_id})."
-    return Ambiguous([there], f"{message} Restore it there and retry, or have a new one made.")
+    message = f"{vendor_name(connector.provider)} has {found.inactive} the {handler.kind} “{found.label}” ({found.external_id})."
+    return Ambiguous([found], f"{message} Restore it there and retry, or have a new one made.")
 
 
 def _merged(found: Found, asked_for: str, handler: EnsureHandler, connector: Connector) -> Ambiguous | None:
@@ -168,14 +171,24 @@ def is_stale(chosen: MatchChoice, intent: Intent) -> bool:
 
 
 def find(
-    handler: EnsureHandler, connector: Connector, intent: Intent, keys: list[MatchKey], *, rejected: frozenset[str]
+    handler: EnsureHandler,
+    connector: Connector,
+    intent: Intent,
+    keys: list[MatchKey],
+    *,
+    rejected: frozenset[str],
+    inactive_too: bool = True,
 ) -> Outcome | None:
+    """``inactive_too`` false: a person has seen what is out of use, and said that a new one is to be made."""
     for key in keys:
         found = [each for each in connector.find(handler.kind, key) if each.external_id not in rejected]
+        found = [each for each in found if inactive_too or not each.inactive]
         # Under our reference, after a create whose answer was lost: that create made it.
         ours = key.name == "reference" and intent.unknown_since is not None
         if key.name == "id" and len(found) == 1 and (merged := _merged(found[0], key.value, handler, connector)):
             return merged
+        if len(found) == 1 and (told := inactive(found[0], handler, connector)):
+            return told
         if outcome := _judge(found, key, ours=ours, wary=bool(rejected)):
             return outcome
     return None
@@ -262,8 +275,8 @@ def _existing(claim: Claim, handler: EnsureHandler, connector: Connector, error:
     found = connector.get(handler.kind, error.existing_id)
     if found is None:
         return None
-    if merged := _merged(found, error.existing_id, handler, connector):
-        return merged
+    if told := _merged(found, error.existing_id, handler, connector) or inactive(found, handler, connector):
+        return told
     ours = error.existing_by == "reference" and claim.intent is not None and claim.intent.unknown_since is not None
     conclusive = found.conclusive and bool(error.existing_by)
     return _judge(
