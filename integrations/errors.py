@@ -67,6 +67,8 @@ class ProviderError(Exception):
     effect_possible: bool = False
     stop_and_queue: bool = False
     """The vendor documents that retrying is no use (Zendesk's TooManyJobs)."""
+    of_object: bool = False
+    """It met this one object, such as a mail's recipient, after the connection had shown that it works: no breaker counts it."""
     ours: bool = False
     """The vendor was not asked: the failure is on our side and says nothing about the connection."""
     fields: list[FieldProblem] = field(default_factory=list)

@@ -48,6 +48,7 @@ _PASSING = frozenset({Kind.FORBIDDEN, Kind.NOT_FOUND, Kind.CONFLICT, Kind.INVALI
 """With ``Retry-After`` such a refusal says itself that it will pass (RFC 9110, 10.2.3, and 15.5.14 of a 413)."""
 
 Translate = Callable[[int, Mapping[str, str], Any], ProviderError | None]
+Explain = Callable[[ProviderError, Any], None]
 
 
 @dataclass(frozen=True)
@@ -78,8 +79,8 @@ def segment(value: object) -> str:
 
 
 class VendorHttp(Outbound):
-    """HTTP calls. A provider refines errors through ``temporary`` and ``translate``, and through ``denies`` finds them in a
-    success.
+    """HTTP calls. A provider refines errors through ``temporary`` and ``translate``, through ``denies`` finds them in a
+    success, and through ``explain`` says which fields of ours they are about.
     """
 
     def __init__(
@@ -95,6 +96,7 @@ class VendorHttp(Outbound):
         self.temporary: Sequence[TemporaryRefusal] = ()
         self.translate: Translate = lambda _status, _headers, _body: None
         self.denies: Translate = lambda _status, _headers, _body: None
+        self.explain: Explain = lambda _error, _body: None
         self._headers = headers
 
     @overload
@@ -204,6 +206,7 @@ class VendorHttp(Outbound):
         if raw.status not in ok:
             raise self._refused(raw, writes)
         if denied := self.denies(raw.status, raw.headers, raw.body):
+            self.explain(denied, raw.body)
             denied.message = redact_text(denied.message)
             raise _never_before(denied, raw)
         if expect is None:
@@ -226,6 +229,7 @@ class VendorHttp(Outbound):
             or self._default_error(raw, writes)
         )
         error.http_status = error.http_status or raw.status
+        self.explain(error, raw.body)
         error.message = redact_text(error.message)
         if raw.status >= HTTPStatus.INTERNAL_SERVER_ERROR or raw.status in _TRY_LATER:
             error.effect_possible = writes
@@ -259,7 +263,9 @@ class VendorHttp(Outbound):
         return self._error(Kind.TEMPORARY if kind in _PASSING and retry_after(raw.headers) else kind, raw)
 
     def _error(self, kind: Kind, raw: _Raw) -> ProviderError:
-        detail = "" if kind is Kind.SERVER or not raw.body else f": {_words(raw.body)}"
+        # The page of a proxy that failed is for nobody to read; what a vendor says of its own failure is.
+        silent = kind is Kind.SERVER and not isinstance(raw.body, dict | list)
+        detail = "" if silent or not raw.body else f": {_words(raw.body)}"
         return ProviderError(kind, f"{self._vendor} {_WORDS[kind]}{detail}", raw.status)
 
     def _no_answer(self, problem: Exception, sent: bool) -> str:
@@ -349,4 +355,6 @@ def _words(body: Any) -> str:
         for name in ("message", "error_description", "description", "detail", "error"):
             if isinstance(body.get(name), str):
                 return redact_text(body[name], 300)
+        if isinstance(body.get("error"), dict):
+            return _words(body["error"])
     return redact_text(body if isinstance(body, str) else jsonlib.dumps(redact(body)), 300)

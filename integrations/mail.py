@@ -3,6 +3,8 @@
 Nothing is retried here, and no repeat is harmless: what decides is whether the server may have taken the message. It can
 only have once content went out (RFC 5321, 4.1.1.4); any definite reply but 421 says whether it did (4.2.1). 421 may
 answer anything, a server's shutdown too (3.8), so that after the content it says nothing about the message.
+
+Connecting, greeting, encryption, login and sender are about the server; what comes after is about one recipient and one mail.
 """
 
 import re
@@ -27,8 +29,10 @@ RECIPIENT = "to"
 """The name of the field problem where the server refuses the recipient."""
 _LOGIN_CODES = frozenset({530, 534, 535, 538})
 """RFC 4954, section 6: authentication required, too weak, refused, needs encryption."""
-_NOT_ALLOWED = re.compile(r"\s*5\.7\.\d+")
-"""RFC 3463: a matter of permission or policy, not of an address."""
+_RELAY = re.compile(r"\brelay", re.IGNORECASE)
+"""The words of servers that do not know us (RFC 5321, 7.7): it is not the address that is to be mended."""
+_GREYLISTED_SECONDS = 300.0
+"""Servers that greylist take the same mail after some minutes (RFC 6647, 2.4 and 5); sooner is in vain."""
 _OK, _GO_ON, _CLOSING = 250, 354, 421
 _ACCEPTED_RECIPIENT = (250, 251)
 
@@ -116,9 +120,11 @@ class VendorMail(Outbound):
         left = self._seconds_left(settings.EMAIL_TIMEOUT)
         finished = False
         with transport.call(time.monotonic() + left, public_only=False) as call:
+            welcome = False
             try:
                 server = self._opened(backend)
                 self._expect(server.mail(sender), (_OK,), _Stage.SENDER)
+                welcome = True
                 self._expect(server.rcpt(recipient), _ACCEPTED_RECIPIENT, _Stage.RECIPIENT)
                 self._expect(server.docmd("DATA"), (_GO_ON,), _Stage.CONTENT)
                 self._before_write()
@@ -132,7 +138,7 @@ class VendorMail(Outbound):
                 self._expect(reply, (_OK,), _Stage.CONTENT, sent=True)
                 finished = True
             except (smtplib.SMTPException, OSError) as problem:
-                raise self._lost(problem, effect_possible=call.sent) from problem
+                raise self._lost(problem, effect_possible=call.sent, of_object=welcome) from problem
             finally:
                 # Between DATA and its reply nothing may be said but content: hanging up alone ends it without effect.
                 _leave(backend, politely=finished)
@@ -165,19 +171,22 @@ class VendorMail(Outbound):
         said = f"{self._vendor} {stage.value}: {code} {text}".strip()
         if code in _LOGIN_CODES:
             raise _Refused(Kind.AUTH, f"{self._vendor} refused our login: {code} {text}", code)
-        if 400 <= code < 500:  # noqa: PLR2004 (RFC 5321, 4.2.1: not now)
-            raise _Refused(Kind.SERVER, said, code, effect_possible=sent and code == _CLOSING)
-        if not 500 <= code < 600:  # noqa: PLR2004 (never)
-            said = f"{self._vendor} gave an unexpected answer: {text if code < 0 else f'{code} {text}'}"
-            raise _Refused(Kind.MALFORMED, said, max(code, 0), effect_possible=sent)
-        if stage is _Stage.GREETING or (stage is not _Stage.CONTENT and _NOT_ALLOWED.match(text)):
-            raise _Refused(Kind.FORBIDDEN, said, code)
-        refused = _Refused(Kind.INVALID, said, code)
+        of_object = stage in (_Stage.RECIPIENT, _Stage.CONTENT)
+        refused = _Refused(Kind.INVALID, said, code, of_object=of_object)
         if stage is _Stage.RECIPIENT:
             refused.fields = [FieldProblem(RECIPIENT, f"{code} {text}")]
+        if code == _CLOSING or (400 <= code < 500 and not of_object):  # noqa: PLR2004 (RFC 5321, 4.2.1: not now)
+            raise _Refused(Kind.SERVER, said, code, effect_possible=sent and code == _CLOSING)
+        if 400 <= code < 500:  # noqa: PLR2004 (as above)
+            refused.kind, refused.retry_after = Kind.TEMPORARY, _GREYLISTED_SECONDS
+        elif not 500 <= code < 600:  # noqa: PLR2004 (never)
+            said = f"{self._vendor} gave an unexpected answer: {text if code < 0 else f'{code} {text}'}"
+            raise _Refused(Kind.MALFORMED, said, max(code, 0), effect_possible=sent)
+        elif not of_object or (stage is _Stage.RECIPIENT and _RELAY.search(text)):
+            raise _Refused(Kind.FORBIDDEN, said, code)
         raise refused
 
-    def _lost(self, problem: Exception, *, effect_possible: bool) -> ProviderError:
+    def _lost(self, problem: Exception, *, effect_possible: bool, of_object: bool = False) -> ProviderError:
         if isinstance(problem, smtplib.SMTPException) and not isinstance(problem, smtplib.SMTPServerDisconnected):
             words = f"{self._vendor} failed: {redact_text(str(problem), 300)}"
         elif isinstance(problem, TimeoutError) or "timed out" in str(problem):
@@ -187,14 +196,16 @@ class VendorMail(Outbound):
         else:
             reason = problem.strerror if isinstance(problem, OSError) and problem.strerror else str(problem)
             words = f"{self._vendor} could not be reached: {redact_text(reason, 300)}"
-        return ProviderError(Kind.SERVER, words, effect_possible=effect_possible)
+        return ProviderError(Kind.SERVER, words, effect_possible=effect_possible, of_object=of_object)
 
 
 class _Refused(ProviderError):
     """A refusal with the server's reply code, which is no HTTP status."""
 
-    def __init__(self, kind: Kind, message: str, code: int, *, effect_possible: bool = False) -> None:
-        super().__init__(kind, message, effect_possible=effect_possible)
+    def __init__(
+        self, kind: Kind, message: str, code: int, *, effect_possible: bool = False, of_object: bool = False
+    ) -> None:
+        super().__init__(kind, message, effect_possible=effect_possible, of_object=of_object)
         self.code = code
 
 

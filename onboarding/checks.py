@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, register
+from django.core.checks import CheckMessage, Error, Warning, register  # noqa: A004
 
 from integrations.people import Listed, lists_people
 from integrations.providers.http_mapping import MappingError, mappings
@@ -13,6 +13,7 @@ from onboarding.engine.playbook import PlaybookError, playbooks
 from onboarding.intake import prices
 from onboarding.models import ImplementationOwner
 from onboarding.steps import http, kickoff
+from onboarding.steps.registry import HANDLERS
 
 
 @register
@@ -47,6 +48,27 @@ def mapped_steps_are_sound(**_: Any) -> list[CheckMessage]:
     except MappingError as error:
         return [Error(message, id="onboarding.E004") for message in error.each]
     return []
+
+
+@register
+def mapped_objects_are_kept_up_to_date(**_: Any) -> list[CheckMessage]:
+    """A change of the customer's data that reaches no vendor is a person's work: whoever writes the playbook should know."""
+    try:
+        checked = playbooks()
+    except PlaybookError:
+        return []
+    found: list[CheckMessage] = []
+    for playbook in checked.values():
+        handlers = {step.key: HANDLERS[step.uses] for step in playbook.steps}
+        for key, handler in handlers.items():
+            if paths := http.never_updated(handler, handlers.values()):
+                message = (
+                    f"The playbook {playbook.name}: the step {key} makes its object from {', '.join(paths)}, and no step writes "
+                    "them there when they change."
+                )
+                hint = f"Add a step that uses {handler.name}.update, and an [objects.….update] to the mapping that sends them."
+                found.append(Warning(message, hint=hint, id="onboarding.W001"))
+    return found
 
 
 @register

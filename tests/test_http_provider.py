@@ -12,10 +12,10 @@ from integrations.addresses import checked_base_url
 from integrations.connections import probe, set_connection
 from integrations.errors import Kind, ProviderError
 from integrations.models import Connection
-from integrations.providers import PROVIDERS, MappingError, templates
+from integrations.providers import PROVIDERS, MappingError, refusals, templates
 from integrations.providers.base import CreateSafety, MatchKey, ObjectKind
 from integrations.providers.http import idempotency_key
-from integrations.providers.http_mapping import load
+from integrations.providers.http_mapping import Errors, Request, load
 from integrations.sandbox.control import SandboxControl
 from onboarding import checks as step_checks
 from onboarding.engine.playbook import PlaybookError, playbooks
@@ -135,6 +135,8 @@ def test_the_example_shows_every_key() -> None:
             "create.headers.X-Name: {payload.customer.legal_name} is not known here",
         ),
         ("[objects.gadget.create]", "[[objects.gadget.create.duplicate]]\n[objects.gadget.create]", "mine.toml: "),
+        ("[probe]", '[errors]\nfield = "a..b"\n[probe]', "mine.toml: errors.field: "),
+        ("[probe]", '[errors]\nfields = { a = "customer.nam" }\n[probe]', "errors.fields.a: the payload has no customer.nam"),
         ("[objects.gadget.get]", "nonsense", "mine.toml: "),
     ],
 )  # fmt: skip
@@ -311,6 +313,105 @@ def mapped(folder: Path, text: str) -> None:
 
 TO_WIDGETS = MINE.replace("/gadgets", "/widgets")
 VALUES = {"values": {"payload.customer.legal_name": "Acme"}}
+
+
+def test_a_bare_id_is_the_whole_answer(folder: Path, transactional_db: None, sandbox: SandboxControl) -> None:
+    create = '[objects.gadget.create]\npath = "/widgets'
+    assert create in TO_WIDGETS
+    mapped(folder, TO_WIDGETS.replace(create, '[objects.gadget.create]\nid = "$"\npath = "/widgets/bare'))
+    mine = speak(connection(sandbox, "mine", "product"))
+    made = mine.create("gadget", VALUES, "ref")
+    assert mine.get("gadget", made.external_id).external_id == made.external_id
+
+
+@pytest.mark.parametrize(
+    ("answer", "where", "found"),
+    [("7", "$", "7"), ({"a": [{"b": 1}]}, "$.a.0.b", 1), (["x"], "$.0", "x"), ({"$": 1}, "$", {"$": 1}), ([], "", [])],
+)
+def test_a_dollar_is_the_whole_answer(answer: Any, where: str, found: Any) -> None:
+    assert templates.pick(answer, where) == found
+
+
+def test_a_refusal_names_the_field_that_a_person_can_mend(plain: Any, sandbox: SandboxControl) -> None:
+    sandbox.configure("widgets", refused=["name"])
+    with pytest.raises(ProviderError) as failed:
+        plain.create("widget", WIDGET, "ref")
+    error = failed.value
+    assert [(each.name, each.reason, each.path) for each in error.fields] == [
+        ("name", "is not accepted", "customer.legal_name")
+    ]
+    assert (error.kind, error.message.endswith(": name: is not accepted")) == (Kind.INVALID, True)
+
+
+EMAIL = "customer.primary_contact.email"
+ERRORS: dict[str, tuple[Any, Errors]] = {
+    "one": (
+        {"detail": "is taken", "source": {"pointer": "/contact/email"}},
+        Errors(message="detail", field="source.pointer"),
+    ),
+    "listed": ({"errors": [{"msg": "is taken", "at": "email"}]}, Errors(list="errors", message="msg", field="at")),
+    "by-field": ({"errors": {"email": ["is taken"]}}, Errors(list="errors")),
+    "as-path": (
+        {"detail": [{"loc": ["contact", "email"], "msg": "is taken"}]},
+        Errors(list="detail", message="msg", field="loc"),
+    ),
+    "named": ({"why": "is taken", "at": "mail"}, Errors(message="why", field="at", fields={"mail": EMAIL})),
+}
+
+
+@pytest.mark.parametrize("shape", ERRORS)
+def test_refusals_of_all_shapes_lead_to_our_field(shape: str) -> None:
+    body, errors = ERRORS[shape]
+    sent = Request(path="/x", body={"contact": {"email": "{payload.customer.primary_contact.email}"}, "plan": "pro"})
+    error = ProviderError(Kind.INVALID, "Mine did not accept the request: …", 422)
+    refusals.explain(errors, refusals.origins(sent), error, body)
+    assert [(each.reason, each.path) for each in error.fields] == [("is taken", EMAIL)]
+    assert error.message.endswith("is taken")
+
+
+def test_a_name_that_two_places_end_in_is_neithers() -> None:
+    sent = Request(
+        path="/x",
+        body={"a": {"name": "{payload.customer.legal_name}"}, "b": {"name": "{payload.customer.primary_contact.name}"}},
+    )
+    assert set(refusals.origins(sent)) == {"a.name", "b.name"}
+
+
+def test_a_proxys_page_explains_nothing() -> None:
+    error = ProviderError(Kind.INVALID, "Mine did not accept the request", 400)
+    refusals.explain(Errors(message="$"), {}, error, "<html>Bad Request</html>")
+    assert (error.message, error.fields) == ("Mine did not accept the request", [])
+
+
+def test_a_vendors_own_failure_says_what_it_said(plain: Any, sandbox: SandboxControl) -> None:
+    sandbox.add_fault("widgets", "error_before", status=500)
+    with pytest.raises(ProviderError) as failed:
+        plain.create("widget", WIDGET, "ref")
+    assert failed.value.message.endswith("failed: Something went wrong")
+    assert failed.value.fields == []
+
+
+def test_an_object_that_no_step_keeps_up_to_date_is_warned_of(folder: Path, tmp_path: Path) -> None:
+    update = '\n[objects.gadget.update]\npath = "/gadgets/{id}"\nbody = { name = "{payload.customer.legal_name}" }\n'
+    steps = '[[steps]]\nkey = "gadget"\nuses = "http:gadget"\n'
+    head = 'name = "mine"\nversion = "1"\nowner = "x"\n'
+    playbook = tmp_path / "playbooks" / "mine.toml"
+    playbook.parent.mkdir()
+
+    def warned(mapping: str, text: str) -> list[str]:
+        mapped(folder, mapping)
+        http.load()
+        playbook.write_text(head + text)
+        playbooks.cache_clear()
+        return [each.msg for each in step_checks.mapped_objects_are_kept_up_to_date()]
+
+    (message,) = warned(MINE, steps)
+    assert "mine: the step gadget makes its object from customer.legal_name" in message
+    assert len(warned(MINE + update, steps)) == 1, "there is an update, and no step that uses it"
+    told = '[[steps]]\nkey = "told"\nuses = "http:gadget.update"\nafter = ["gadget"]\n'
+    assert warned(MINE + update, steps + told) == []
+    fixed = MINE.replace("{payload.customer.legal_name}", "A gadget")
+    assert warned(fixed, steps) == []
 
 
 def test_a_success_that_says_no_is_a_failure(folder: Path, transactional_db: None, sandbox: SandboxControl) -> None:

@@ -129,12 +129,12 @@ def test_nothing_gets_into_a_header_but_its_value(
         ("unauthorized", {}, Kind.AUTH, False),
         ("forbidden", {}, Kind.FORBIDDEN, False),
         ("rate_limit", {}, Kind.SERVER, False),
-        ("error_before", {}, Kind.SERVER, False),
+        ("error_before", {}, Kind.TEMPORARY, False),
         ("error_before", {"method": "MAIL"}, Kind.SERVER, False),
-        ("error_before", {"method": "MAIL", "status": 553}, Kind.INVALID, False),
-        ("error_before", {"method": "RCPT", "status": 450}, Kind.SERVER, False),
+        ("error_before", {"method": "MAIL", "status": 553}, Kind.FORBIDDEN, False),
+        ("error_before", {"method": "RCPT", "status": 450}, Kind.TEMPORARY, False),
         ("error_before", {"method": "RCPT", "status": 550}, Kind.INVALID, False),
-        ("forbidden", {"method": "RCPT"}, Kind.FORBIDDEN, False),
+        ("forbidden", {"method": "RCPT"}, Kind.INVALID, False),
         ("error_before", {"status": 554}, Kind.INVALID, False),
         ("reset_before", {"method": "RCPT"}, Kind.SERVER, False),
         ("error_after", {}, Kind.SERVER, True),
@@ -169,12 +169,34 @@ def test_no_answer_in_time_leaves_it_unknown(
     assert len(caught(sandbox)) == (fault != "timeout_before")
 
 
-def test_a_refused_recipient_is_the_contacts_address(smtp: Connection, sandbox: SandboxControl) -> None:
-    sandbox.add_fault("mail", "error_before", method="RCPT", status=550)
+@pytest.mark.parametrize(("status", "wait"), [(550, None), (450, 300.0)])
+def test_a_refused_recipient_is_the_contacts_address(
+    smtp: Connection, sandbox: SandboxControl, status: int, wait: float | None
+) -> None:
+    sandbox.add_fault("mail", "error_before", method="RCPT", status=status)
     error = failure(lambda: send(smtp))
     (field,) = error.fields
-    assert field.path == "customer.primary_contact.email"
+    assert (field.path, error.retry_after) == ("customer.primary_contact.email", wait)
     assert "does not take mails" in field.reason
+
+
+@pytest.mark.parametrize(
+    ("fault", "rule", "of_object"),
+    [
+        ("reset_before", {"method": "MAIL"}, False),
+        ("error_before", {"method": "MAIL"}, False),
+        ("error_before", {"method": "RCPT", "status": 421}, False),
+        ("reset_before", {"method": "RCPT"}, True),
+        ("error_before", {"method": "RCPT", "status": 450}, True),
+        ("reset_before", {"method": "DATA"}, True),
+        ("error_before", {"method": "DATA"}, True),
+    ],
+)
+def test_what_comes_after_the_sender_says_nothing_about_the_server(
+    smtp: Connection, sandbox: SandboxControl, fault: str, rule: dict[str, Any], of_object: bool
+) -> None:
+    sandbox.add_fault("mail", fault, **rule)
+    assert failure(lambda: send(smtp)).of_object == of_object
 
 
 def test_a_login_that_is_refused_is_told_apart(smtp: Connection, sandbox: SandboxControl, settings: Any) -> None:
@@ -195,8 +217,10 @@ def test_a_login_that_is_refused_is_told_apart(smtp: Connection, sandbox: Sandbo
         ((b"SSH-2.0-OpenSSH_9.9",), Kind.MALFORMED),
         ((b"220 hello",), Kind.SERVER),
         ((b"220 hello", b"250 you", b"250 sender", b"250 recipient"), Kind.SERVER),
-        ((b"220 hello", b"250 you", b"250 sender", b"250 recipient", b"452 full"), Kind.SERVER),
+        ((b"220 hello", b"250 you", b"250 sender", b"250 recipient", b"452 full"), Kind.TEMPORARY),
         ((b"220 hello", b"250 you", b"250 sender", b"250 recipient", b"250 what?"), Kind.MALFORMED),
+        ((b"220 hello", b"250 you", b"250 sender", b"554 5.7.1 Relay access denied"), Kind.FORBIDDEN),
+        ((b"220 hello", b"250 you", b"250 sender", b"421 4.3.2 shutting down"), Kind.SERVER),
     ],
 )
 def test_before_the_content_nothing_was_sent(

@@ -195,8 +195,18 @@ def short(text: str, limit: int = 90) -> str:
 
 
 def calls(some: Iterable[ApiCall]) -> list[dict[str, Any]]:
-    """Recorded calls as the pages show them; they were redacted when they were stored."""
-    return [{"call": call, "request": pretty(call.request), "response": pretty(call.response)} for call in some]
+    """Recorded calls as the pages show them; they were redacted when they were stored. The newest that failed is unfolded."""
+    shown = list(some)
+    failed = max((call.pk for call in shown if call.error), default=None)
+    return [
+        {
+            "call": call,
+            "request": pretty(call.request),
+            "response": pretty(call.response),
+            "unfolded": call.pk == failed,
+        }
+        for call in shown
+    ]
 
 
 def pretty(value: Any) -> str:

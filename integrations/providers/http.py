@@ -16,11 +16,10 @@ import pydantic
 from integrations.errors import Kind, ProviderError
 from integrations.http import OK, Answer, VendorHttp
 from integrations.models import Connection
-from integrations.providers import templates
+from integrations.providers import refusals, templates
 from integrations.providers.base import Created, Found, HttpConnector, MatchKey, ObjectKind
 from integrations.providers.http_mapping import (
     MEANINGS,
-    WHOLE,
     Create,
     Duplicate,
     Find,
@@ -32,6 +31,7 @@ from integrations.providers.http_mapping import (
 
 OK_WITHOUT_BODY = (*OK, 204)
 SEVERAL = 2
+_EXPLAINED = (Kind.INVALID, Kind.CONFLICT, Kind.SERVER)
 Reading = Callable[[int, Any], ProviderError | None]
 
 
@@ -45,10 +45,13 @@ class MappedConnector(HttpConnector):
     mapping: ClassVar[VendorMapping]
     _reading: Reading | None = None
     """What the answer under way may mean beyond its status."""
+    _origins: Mapping[str, str] = {}
+    """Of the request under way: the vendor's names of what it carries -> payload path."""
 
     def __init__(self, connection: Connection, http: VendorHttp) -> None:
         super().__init__(connection, http)
         http.denies = self.translate
+        http.explain = self.explain
 
     @classmethod
     def auth_headers(cls, connection: Connection, token: str) -> dict[str, str]:
@@ -96,7 +99,7 @@ class MappedConnector(HttpConnector):
         return [each for each in listed if _plain(templates.pick(each, by.same)) == _plain(wanted)]
 
     def _list(self, where: str, body: Any, *, writes: bool = False) -> list[Any]:
-        listed = body if where == WHOLE else templates.pick(body, where)
+        listed = templates.pick(body, where)
         if not isinstance(listed, list):
             raise self._malformed(f"no list at “{where}”", writes=writes)
         return listed
@@ -177,7 +180,7 @@ class MappedConnector(HttpConnector):
         except ValueError as problem:
             message = f"the path {request.path} cannot be filled in: {problem}"
             raise ProviderError(Kind.INVALID, f"{self.provider}: {message}") from None
-        self._reading = reading
+        self._reading, self._origins = reading, refusals.origins(request)
         usual = OK if answers else OK_WITHOUT_BODY
         expect: Any = _Answer if answers else None
         return self.http.request(
@@ -193,6 +196,11 @@ class MappedConnector(HttpConnector):
 
     def translate(self, status: int, headers: Mapping[str, str], body: Any) -> ProviderError | None:  # noqa: ARG002
         return self._reading(status, body) if self._reading else None
+
+    def explain(self, error: ProviderError, body: Any) -> None:
+        """Give a refusal the vendor's own words, and the fields of ours that it is about."""
+        if self.mapping.errors is not None and error.kind in _EXPLAINED and not error.existing_id:
+            refusals.explain(self.mapping.errors, self._origins, error, body)
 
     def _refusals(
         self,

@@ -22,8 +22,6 @@ from integrations.providers.base import CreateSafety
 from integrations.words import System
 
 BUILT_IN = Path(__file__).resolve().parent / "mappings"
-WHOLE = "$"
-"""In place of an answer path: the whole answer."""
 MEANINGS = {
     "rate-limit": Kind.RATE_LIMIT,
     "temporary": Kind.TEMPORARY,
@@ -187,6 +185,17 @@ class Auth(_Strict):
     """Of ``basic``: the connection option that holds the user's name; the token is the password."""
 
 
+class Errors(_Strict):
+    """Where a refusal of values says what is wrong with them, so that a ticket asks for the field that a person can mend."""
+
+    list: AnswerPath = ""
+    """Where several problems are listed: each has its own ``message`` and ``field``, or stands under its field's name."""
+    message: AnswerPath = "message"
+    field: AnswerPath = ""
+    fields: dict[str, str] = {}
+    """The vendor's name of a field -> payload path, where the request's own body and query do not show which one it is."""
+
+
 class VendorMapping(_Strict):
     """One vendor. ``file`` is where it was read from."""
 
@@ -203,6 +212,7 @@ class VendorMapping(_Strict):
     """Payload paths of the company's own, beyond the canonical payload."""
     auth: Auth = Auth()
     probe: Probe
+    errors: Errors | None = None
     failures: tuple[Failure, ...] = ()
     objects: Annotated[dict[Name, Object], Field(min_length=1)]
 

@@ -44,7 +44,6 @@ class Smtp(Connector):
         Kind.FORBIDDEN: "Check that the mail server lets this installation send, and the option from_email.",
         Kind.SERVER: "Check EMAIL_URL and the network, or try later.",
         Kind.MALFORMED: "Something else answers there: check EMAIL_URL.",
-        Kind.INVALID: "Check the option from_email.",
     }
 
     def __init__(self, connection: Connection, mail: VendorMail) -> None:

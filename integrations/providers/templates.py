@@ -14,6 +14,8 @@ from integrations.http import segment
 _TOKEN = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:[.:][A-Za-z0-9_-]+)*")
 _ANSWER_PATH = re.compile(r"[A-Za-z0-9_$@-]+(?:\.[A-Za-z0-9_$@-]+)*")
+WHOLE = "$"
+"""In place of an answer path: the whole answer."""
 _PRINTABLE = "".join(map(chr, range(0x20, 0x7F)))
 
 Values = Mapping[str, Any]
@@ -95,8 +97,12 @@ def check_answer_path(text: str) -> str:
 
 
 def pick(answer: Any, where: str) -> Any:
-    """What stands at a dotted path of an answer (a number is a position in a list); None where nothing does."""
-    for part in where.split(".") if where else ():
+    """What stands at a dotted path of an answer (a number is a position in a list); None where nothing does.
+
+    ``$`` is the whole answer, and may begin a path.
+    """
+    parts = where.split(".") if where else []
+    for part in parts[1:] if parts[:1] == [WHOLE] else parts:
         if isinstance(answer, dict):
             answer = answer.get(part)
         elif isinstance(answer, list) and part.isdecimal() and int(part) < len(answer):

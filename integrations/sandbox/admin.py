@@ -171,7 +171,9 @@ def _checked(dialect: Dialect, changes: Json) -> Json:
                 as_seconds(value)
             case "idempotency", "honour" | "ignore" if name in dialect.defaults:
                 pass
-            case "unique", list() if name in dialect.defaults and all(isinstance(each, str) for each in value):
+            case "unique" | "refused", list() if name in dialect.defaults and all(
+                isinstance(each, str) for each in value
+            ):
                 pass
             case "rate_limit", None | {"requests": int(), "seconds": int() | float()}:
                 pass

@@ -23,7 +23,7 @@ class Widgets(Dialect):
     prefix = "/widgets/v1"
     counted = _KINDS
     id_base = 7_000
-    defaults = {"search_lag": 0.0, "idempotency": "honour", "key_lifetime": 86_400.0, "unique": []}
+    defaults = {"search_lag": 0.0, "idempotency": "honour", "key_lifetime": 86_400.0, "unique": [], "refused": []}
 
     def refusal(self, status: int, message: str) -> Answer:
         return Answer(status, {"error": {"code": HTTPStatus(status).name.lower(), "message": message or "Refused"}})
@@ -77,6 +77,12 @@ class Widgets(Dialect):
             call, lambda: Answer(201, {"items": [self._view(self._add(call, kind, each)) for each in items]})
         )
 
+    @route("POST", "/{kind}/bare")
+    def create_bare(self, call: Call, kind: str) -> Answer:
+        """Answers with the id and nothing else."""
+        self._known(kind)
+        return Answer(201, self._add(call, kind, call.body).id)
+
     @route("PUT", "/{kind}/by-reference/{reference}")
     def upsert(self, call: Call, kind: str, reference: str) -> Answer:
         self._known(kind)
@@ -113,8 +119,14 @@ class Widgets(Dialect):
         return {**(row.body if body is None else body), "id": row.id, "url": page, "created_at": iso(row.created_at)}
 
     def _add(self, call: Call, kind: str, given: Json) -> Row:
+        wrong = {field: "is not accepted" for field in call.settings["refused"] if term(given.get(field) or "")}
         if not term(given.get("name") or ""):
-            raise self.refuse(422, "name must not be empty")
+            wrong["name"] = "must not be empty"
+        if wrong:
+            fields = [{"field": field, "message": reason} for field, reason in wrong.items()]
+            answer = self.refusal(422, "Some fields were refused")
+            answer.body["error"]["fields"] = fields
+            raise Refused(answer)
         for field in call.settings["unique"]:
             held = call.tx.find(self.name, kind, field, given[field]) if term(given.get(field) or "") else []
             if held:

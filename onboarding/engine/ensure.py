@@ -116,8 +116,8 @@ def _is_decided(claim: Claim) -> bool:
     chosen = claim.choice
     if chosen is None or chosen.external_id == claim.known_id:
         return False
-    since = max(each.created_at for each in (claim.mapping, claim.intent) if each)
-    return bool(chosen.external_id) or chosen.chosen_at > since
+    known_since = claim.mapping.created_at if claim.mapping else claim.run.created_at
+    return bool(chosen.external_id) or chosen.chosen_at > known_since
 
 
 def _archived(known_id: str, handler: EnsureHandler, connector: Connector) -> Ambiguous | None:

@@ -190,7 +190,7 @@ def _tell_breaker(current: Claim, outcome: Outcome) -> None:
     error = outcome.error if isinstance(outcome, Failed) else None
     if error is None or error.kind in ANSWERS:
         breaker.succeeded(current.connection)
-    elif error.kind is Kind.SERVER and not error.ours:
+    elif error.kind is Kind.SERVER and not (error.ours or error.of_object):
         breaker.failed(current.connection, subject=f"step:{current.step.pk}", error=error)
 
 

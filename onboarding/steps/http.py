@@ -4,7 +4,7 @@ Where its mapping says how to update it, ``http:widget.update`` writes into the 
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -230,6 +230,10 @@ def _catalogued(path: str) -> str:
 
 
 def _problems(handler: _Mapped, known: Mapping[str, StepHandler]) -> Iterator[str]:
+    errors = handler.mapping.errors
+    for name, path in errors.fields.items() if errors else ():
+        if _catalogued(path) not in catalogue.BY_PATH and path not in handler.mapping.fields:
+            yield f"errors.fields.{name}: the payload has no {path} (list a field of your own under `fields`)"
     at = f"objects.{handler.name.removeprefix(PREFIX)}"
     named = {name.removeprefix("payload.") for name in handler.mentioned if name.startswith("payload.")}
     own = {each for each in handler.made.match if not _is_of_item(each)} | {handler.made.items} - {""}
@@ -242,6 +246,18 @@ def _problems(handler: _Mapped, known: Mapping[str, StepHandler]) -> Iterator[st
             yield f"{at}: {{objects.{name}}} names no step that makes an object"
         elif _makes_several(other):
             yield f"{at}: {{objects.{name}}} names several objects, as {name} makes one an item"
+
+
+def never_updated(handler: StepHandler, others: Iterable[StepHandler]) -> list[str]:
+    """Payload paths that a mapped object is made from and that no other step writes into it once they change.
+
+    None of one that is made once an item: a mapping has no update for these.
+    """
+    if not isinstance(handler, MappedObject) or handler.made.items:
+        return []
+    updates = [each for each in others if isinstance(each, UpdateHandler) and each.target == handler.name]
+    read = {_catalogued(name.removeprefix("payload.")) for name in handler.mentioned if name.startswith("payload.")}
+    return sorted(read - {path for each in updates for path in each.reads})
 
 
 def _makes_several(handler: EnsureHandler) -> bool:

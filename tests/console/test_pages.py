@@ -1,5 +1,6 @@
 """The other pages: runs, evidence, set-up, and a sidebar that shows each person just theirs."""
 
+import re
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from onboarding.intake import service
 from onboarding.models import ApiKey, ChangeRequest
 from onboarding.payload.schema import OnboardingPayload
 from tests.conftest import Drain, Payload
-from tests.console.conftest import QUEUE, RUNS, As, Pay, text
+from tests.console.conftest import QUEUE, RUNS, As, Pay, page, text
 
 
 @pytest.fixture
@@ -107,3 +108,8 @@ def test_what_is_refused_or_gone_is_a_page_of_ours(as_: As) -> None:
     assert (refused.status_code, "You may not see or do this." in text(refused)) == (403, True)
     gone = as_("sales").get(f"{QUEUE}999/change/")
     assert (gone.status_code, "There is nothing here." in text(gone)) == (404, True)
+
+
+def test_the_answer_to_the_call_that_failed_is_open_on_its_ticket(as_: As, refused: Ticket) -> None:
+    shown = as_("engineer").get(page(refused)).content.decode()
+    assert re.findall(r'<details class="fv-call"[^>]*? (open)>', shown) == ["open"]

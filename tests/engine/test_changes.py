@@ -304,7 +304,7 @@ def test_an_update_that_a_vendor_refuses_is_a_ticket_of_its_step(
     assert one(sandbox, "hubspot", "companies")["country"] == "AT"
 
 
-def test_an_object_that_is_gone_is_made_anew_from_the_new_data(
+def test_an_archived_object_is_made_anew_from_the_new_data_once_a_person_says_so(
     complete: OnboardingTransaction, tell: Tell, drain: Drain, sandbox: SandboxControl, hubspot: Connection
 ) -> None:
     from tests.test_hubspot import crm
@@ -312,6 +312,9 @@ def test_an_object_that_is_gone_is_made_anew_from_the_new_data(
     contact = ObjectMapping.objects.get(step__key="crm.contact").external_id
     crm(hubspot).http.request("DELETE", f"/crm/v3/objects/contacts/{contact}", ok=(204,))
     applied(tell(customer__primary_contact={"name": "Jordan Kim", "email": "jordan@acme-logistics.com"}))
+    drain()
+    assert "has archived the contact" in ticket_of(complete, "crm.contact").message
+    services.choose_match(step_of(complete, "crm.contact").pk, external_id="", actor="kim")
     drain()
     assert one(sandbox, "hubspot", "contacts")["lastname"] == "Kim"
 

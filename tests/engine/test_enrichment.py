@@ -30,6 +30,12 @@ NO_OWNER: dict[str, Any] = {"ownership": {}}
 COMPANY = {"name": "Acme", "domain": "acme-logistics.com", "hubspot_owner_id": "7001"}
 
 
+@pytest.fixture(autouse=True)
+def owners(sandbox: SandboxControl) -> None:
+    """The CRM's, beside those that it has of itself."""
+    sandbox.seed("hubspot", "owners", [{"id": f"700{number}"} for number in range(1, 10)])
+
+
 def fresh(run: OnboardingTransaction) -> OnboardingTransaction:
     return OnboardingTransaction.objects.get(pk=run.pk)
 
@@ -37,6 +43,30 @@ def fresh(run: OnboardingTransaction) -> OnboardingTransaction:
 def found(run: OnboardingTransaction, path: str) -> tuple[Any, str]:
     snapshot = fresh(run).snapshot
     return get(snapshot.content, path), snapshot.provenance.get(path, "")
+
+
+@pytest.mark.usefixtures("connections")
+def test_a_deactivated_owner_is_asked_for_and_named(accept: Accept, drain: Drain, sandbox: SandboxControl) -> None:
+    sandbox.seed("hubspot", "owners", [{"id": "8001", "archived": True}])
+    sandbox.seed("hubspot", "companies", [COMPANY | {"hubspot_owner_id": "8001"}])
+    run = accept(**NO_OWNER)
+    drain()
+    assert fresh(run).status == Status.AWAITING_DATA
+    assert [problem["path"] for problem in ticket_of(run).problems] == ["ownership.crm_owner_id"]
+    assert "belongs to 8001, who is deactivated there" in ticket_of(run).message
+
+
+@pytest.mark.usefixtures("connections")
+def test_an_owner_that_the_crm_refuses_is_a_field_to_mend(
+    accept: Accept, drain: Drain, sandbox: SandboxControl
+) -> None:
+    run = accept(ownership__crm_owner_id="9999")
+    drain()
+    ticket = ticket_of(run, "crm.account")
+    assert (ticket.category, ticket.problems[0]["path"]) == (Category.VALIDATION_ERROR, "ownership.crm_owner_id")
+    actions.perform(ticket.pk, "fix", KIM, fields={"ownership.crm_owner_id": "7001"})
+    drain()
+    assert step_of(run, "crm.account").state == StepState.SUCCEEDED
 
 
 @pytest.mark.usefixtures("connections")
@@ -196,7 +226,7 @@ def test_what_arrives_during_the_look_up_starts_the_run(
 def test_a_look_up_that_is_skipped_needs_nobody_any_more(
     accept: Accept, drain: Drain, sandbox: SandboxControl, settled: Settled
 ) -> None:
-    sandbox.add_fault("hubspot", "rate_limit", retry_after=3000)
+    sandbox.add_fault("hubspot", "rate_limit", retry_after=1200)
     run = accept(**NO_OWNER)
     scheduling.one_pass(publish=False)
     clock.shift(timedelta(minutes=16))

@@ -318,6 +318,24 @@ def test_mended_data_gets_a_key_of_its_own(begin: Accept, drain: Drain, sandbox:
     assert the_only(sandbox, "workspaces")["plan"]["label"] == "mapped/monthly"
 
 
+def test_a_refused_field_of_a_mapped_vendor_is_a_form_on_its_ticket(
+    begin: Accept, drain: Drain, sandbox: SandboxControl
+) -> None:
+    sandbox.configure("widgets", refused=["name"])
+    run = begin()
+    drain()
+    ticket = ticket_of(run, "widget")
+    assert ticket.category == Category.VALIDATION_ERROR
+    assert [(each["path"], each["reason"]) for each in ticket.problems] == [("customer.legal_name", "is not accepted")]
+    assert "fix" in {action.name for action in actions.available(ticket, KIM)}
+    sandbox.configure("widgets", refused=[])
+    actions.perform(ticket.pk, "fix", KIM, fields={"customer.legal_name": "Acme Logistics GmbH"})
+    drain()
+    assert step_of(run, "widget").state == StepState.SUCCEEDED
+    (widget,) = sandbox.objects("widgets", "widgets")
+    assert widget["body"]["name"] == "Acme Logistics GmbH"
+
+
 def test_a_key_that_answers_with_what_is_gone_makes_nobody_believe_it(
     begin: Accept, drain: Drain, sandbox: SandboxControl, vendors: dict[str, Connection]
 ) -> None:

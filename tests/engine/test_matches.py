@@ -3,7 +3,6 @@
 from typing import Any
 
 import pytest
-import requests
 
 from exceptions_queue import actions
 from exceptions_queue.actions import Actor
@@ -17,6 +16,7 @@ from onboarding.words import Category, Status
 from tests.conftest import Drain
 from tests.engine.conftest import Accept, Settled, shown, status_of, step_of, ticket_of
 from tests.engine.test_flow import created
+from tests.sandbox.conftest import Vendor
 
 KIM = Actor("kim")
 
@@ -257,27 +257,99 @@ def test_a_choice_for_a_step_that_asks_nothing_is_refused(accept: Accept, drain:
         services.choose_match(step_of(run, "crm.account").pk, external_id="1", actor="kim")
 
 
-def test_an_account_deleted_at_the_vendor_is_made_again_once(
+def test_an_archived_account_is_a_persons_to_bring_back_or_to_make_anew_once(
     accept: Accept, drain: Drain, sandbox: SandboxControl, settled: Settled
 ) -> None:
     first = accept()
     drain()
     gone = first.mappings.get(kind="company").external_id
-    delete(sandbox, gone)
-    for number in (2, 3):
-        accept(onboarding_transaction_id=f"pay_{number}")
+    as_somebody(sandbox, "DELETE", gone)
+    second, third = (accept(onboarding_transaction_id=f"pay_{number}") for number in (2, 3))
     drain()
-    later = {run.mappings.get(kind="company").external_id for run in OnboardingTransaction.objects.exclude(pk=first.pk)}
-    assert len(later) == 1
-    assert later != {gone}
+    ticket = ticket_of(second, "crm.account")
+    assert ticket.category == Category.AMBIGUOUS_MATCH
+    assert f"HubSpot has archived the company “Acme Logistics” ({gone})" in ticket.message
+    assert created(sandbox).get("companies") is None, "nobody asked for another one"
+    actions.perform(ticket.pk, "choose-match", KIM, create=True)
+    drain()
+    assert status_of(second) == status_of(third) == Status.COMPLETE, [*shown(second), *shown(third)]
+    (made,) = {run.mappings.get(kind="company").external_id for run in (second, third)}
+    assert made != gone
     settled()
 
 
-def delete(sandbox: SandboxControl, company: str) -> None:
-    with requests.Session() as session:
-        session.trust_env = False
-        session.delete(
-            f"{sandbox.base_url}/hubspot/crm/v3/objects/companies/{company}",
-            headers={"Authorization": "Bearer sandbox-hubspot-token"},
-            timeout=10,
-        ).raise_for_status()
+def test_a_choice_of_before_says_nothing_about_what_was_archived_since(
+    ambiguous: Ticket, accept: Accept, drain: Drain, sandbox: SandboxControl
+) -> None:
+    actions.perform(ambiguous.pk, "choose-match", KIM, create=True)
+    drain()
+    made = run_of(ambiguous).mappings.get(kind="company").external_id
+    as_somebody(sandbox, "DELETE", made)
+    later = accept(onboarding_transaction_id="pay_2")
+    drain()
+    assert "has archived the company" in ticket_of(later, "crm.account").message
+
+
+def test_a_merged_account_is_a_persons_to_recognise(
+    accept: Accept, drain: Drain, sandbox: SandboxControl, settled: Settled
+) -> None:
+    first = accept()
+    drain()
+    other = first.mappings.get(kind="company").external_id
+    (survivor,) = sandbox.seed("hubspot", "companies", [{"name": "Acme Group", "domain": "acme-group.com"}])
+    as_somebody(sandbox, "POST", "merge", {"primaryObjectId": survivor, "objectIdToMerge": other})
+    second = accept(onboarding_transaction_id="pay_2")
+    drain()
+    ticket = ticket_of(second, "crm.account")
+    assert ticket.category == Category.AMBIGUOUS_MATCH
+    assert f"HubSpot has merged the company {other} into “Acme Group” ({survivor})" in ticket.message
+    assert [each["external_id"] for each in ticket.candidates] == [survivor]
+    actions.perform(ticket.pk, "choose-match", KIM, external_id=survivor)
+    drain()
+    third = accept(onboarding_transaction_id="pay_3")
+    drain()
+    assert status_of(second) == status_of(third) == Status.COMPLETE, [*shown(second), *shown(third)]
+    assert {run.mappings.get(kind="company").external_id for run in (second, third)} == {survivor}
+    settled()
+
+
+def test_a_rollback_leaves_what_was_merged_into_another(accept: Accept, drain: Drain, sandbox: SandboxControl) -> None:
+    run = accept()
+    drain()
+    other = run.mappings.get(kind="company").external_id
+    (survivor,) = sandbox.seed("hubspot", "companies", [{"name": "Acme Group", "domain": "acme-group.com"}])
+    as_somebody(sandbox, "POST", "merge", {"primaryObjectId": survivor, "objectIdToMerge": other})
+    (verdict,) = [each for each in services.rollback_preview(run.pk) if each.kind == "company"]
+    assert (verdict.verdict, "merged into “Acme Group”" in verdict.text) == ("keep", True)
+    services.rollback(run.pk, actor="kim", reason="They cancelled.")
+    drain()
+    assert status_of(run) == Status.ROLLED_BACK
+    assert [each["id"] for each in sandbox.objects("hubspot", "companies")] == [survivor]
+
+
+def test_a_customer_known_under_another_domain_of_theirs_gets_no_second_account(
+    accept: Accept, drain: Drain, sandbox: SandboxControl
+) -> None:
+    seed = {"name": "Acme", "domain": "acme.com", "hs_additional_domains": "acme.eu;acme-logistics.com"}
+    (known,) = sandbox.seed("hubspot", "companies", [seed])
+    run = accept()
+    drain()
+    assert run.mappings.get(kind="company").external_id == known
+    assert sandbox.counts()["duplicates"] == 0
+
+
+def test_two_accounts_that_list_the_domain_are_a_persons_to_tell_apart(
+    accept: Accept, drain: Drain, sandbox: SandboxControl
+) -> None:
+    seeds = [{"domain": "acme.com", "hs_additional_domains": "acme-logistics.com"}, {"domain": "acme-logistics.com"}]
+    known = sandbox.seed("hubspot", "companies", seeds)
+    run = accept()
+    drain()
+    assert [each["external_id"] for each in ticket_of(run, "crm.account").candidates] == known
+
+
+def as_somebody(sandbox: SandboxControl, method: str, path: str, body: Any = None) -> None:
+    """As another user of this HubSpot would do it to companies."""
+    vendor = Vendor(sandbox.base_url, "hubspot")
+    vendor(method, f"/crm/v3/objects/companies/{path}", body).raise_for_status()
+    vendor.session.close()
