@@ -3,6 +3,10 @@
 A connection with a limit is asked for no more than it takes: hundreds may wait, and waiting costs them nothing.
 """
 
+import logging
+import threading
+
+from django.db import connection as database
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.db.models.functions import Coalesce
 
@@ -16,6 +20,9 @@ from onboarding.steps.base import UpdateHandler
 from onboarding.steps.registry import HANDLERS
 from onboarding.words import LEASED, WaitsFor
 
+SHORT_PAUSE_SECONDS = 10.0
+AFTER_PAUSE_SECONDS = 0.01
+log = logging.getLogger(__name__)
 FOLLOWERS = [name for name, handler in HANDLERS.items() if isinstance(handler, UpdateHandler) and handler.follows_run]
 
 
@@ -59,7 +66,8 @@ def room(connection: Connection) -> int:
 def take_next(connection_pk: int, *, inline: bool) -> int | None:
     """Free places go to the next in line: one step to the caller with ``inline``, the others to workers, by hints."""
     connection = Connection.objects.get(pk=connection_pk)
-    if connection.limit is None or connection.breaker == Breaker.OPEN:
+    paused = connection.paused_until is not None and connection.paused_until > clock.now()
+    if connection.limit is None or connection.breaker == Breaker.OPEN or paused:
         return None
     mine: int | None = None
     for pk in unhinted().filter(connection=connection).values_list("pk", flat=True)[: room(connection)]:
@@ -68,6 +76,24 @@ def take_next(connection_pk: int, *, inline: bool) -> int | None:
         elif dispatch.takes_hints() and _mark(pk) and not dispatch.publish(dispatch.RUN_STEP, pk):
             Step.objects.filter(pk=pk).update(hinted_until=None)
     return mine
+
+
+def go_on_after_pause(connection_pk: int, seconds: float) -> None:
+    """Hints at the steps in line right at the end of a short pause; a longer one, and a lost timer, are the sweep's."""
+    if seconds > SHORT_PAUSE_SECONDS or not dispatch.takes_hints():
+        return
+    timer = threading.Timer(seconds + AFTER_PAUSE_SECONDS, _after_pause, [connection_pk])
+    timer.daemon = True
+    timer.start()
+
+
+def _after_pause(connection_pk: int) -> None:
+    try:
+        take_next(connection_pk, inline=False)
+    except Exception:
+        log.exception("Nobody was told that connection %s goes on; the sweep does it", connection_pk)
+    finally:
+        database.close()
 
 
 def _mark(step_pk: int) -> bool:

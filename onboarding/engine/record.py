@@ -16,7 +16,7 @@ from integrations.errors import Kind
 from integrations.failpoints import failpoint
 from integrations.words import Breaker
 from onboarding import audit
-from onboarding.engine import entry, policy, rollback
+from onboarding.engine import entry, line, policy, rollback
 from onboarding.engine.advance import advance
 from onboarding.engine.claims import Claim, claim_locked, may_be_done
 from onboarding.engine.dispatch import hint_step
@@ -116,7 +116,8 @@ def _settle_pace(claim: Claim, outcome: Outcome) -> None:
             return
         error = outcome.error
         if policy_for(claim, outcome, 1).slow_down:
-            pace.slow_down(claim.connection.pk, error.retry_after)
+            seconds = pace.slow_down(claim.connection.pk, error.retry_after)
+            line.go_on_after_pause(claim.connection.pk, seconds)
         elif error.whole_account and error.retry_after:
             pace.hold(claim.connection.pk, error.retry_after)
     except DatabaseError:
