@@ -22,7 +22,7 @@ from integrations.models import ApiCall, Connection
 from integrations.redact import redact_text
 from integrations.words import Breaker
 from onboarding import audit
-from onboarding.models import ObjectMapping, OnboardingTransaction, Step
+from onboarding.models import ObjectMapping, OnboardingTransaction, Step, StepPoll
 from onboarding.payload import catalogue
 from onboarding.services import Effect, Refused, Verdict
 from onboarding.steps.base import EnsureHandler, Facts
@@ -93,6 +93,7 @@ def context(ticket: Ticket, user: User, *, forms: dict[str, Any] | None = None) 
         "attempts": [(attempt, words.outcome(attempt)) for attempt in ticket.step.attempt_rows.order_by("-pk")[:20]]
         if ticket.step
         else [],
+        "polled": polled(ticket.step) if ticket.step else "",
         "calls": _calls(ticket, user),
         "timeline": timeline(ticket.transaction) if ticket.transaction else _connection_timeline(ticket),
         "notes": list(ticket.notes.all()),
@@ -181,7 +182,7 @@ def is_moving(ticket: Ticket, rows: list[Row]) -> bool:
 
 def progress(run: OnboardingTransaction, here: Step | None = None) -> list[Row]:
     """The run's steps in playbook order."""
-    steps = list(run.steps.select_related("connection").order_by("position"))
+    steps = list(run.steps.select_related("connection", "poll").order_by("position"))
     done = {step.key for step in steps if step.is_done}
     names = {step.key: words.title(step.uses) for step in steps}
     mappings: dict[int, list[ObjectMapping]] = {}
@@ -238,8 +239,16 @@ def _note(step: Step, before: list[str], mappings: list[ObjectMapping]) -> str:
             return f"stuck: {step.get_category_display().lower()}"
         case StepState.WAITING:
             what = step.get_waits_for_display().lower() if step.waits_for else "its turn"
-            return f"waits for {what}"
+            return "; ".join(part for part in (f"waits for {what}", polled(step)) if part)
     return f"then, after: {words.lowered(before[0])}" if before else "about to begin"
+
+
+def polled(step: Step) -> str:
+    """How often it was looked whether somebody has done what the step awaits: ``looked 12 times, last 4 min ago``."""
+    poll: StepPoll | None = getattr(step, "poll", None)
+    if poll is None or not poll.count:
+        return ""
+    return f"looked {poll.count} time{'s' if poll.count > 1 else ''}, last {looks.when(poll.last_at)}"
 
 
 def _made(mappings: list[ObjectMapping]) -> str:

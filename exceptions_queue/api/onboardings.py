@@ -124,7 +124,7 @@ class OnboardingDetail(Representation):
 
 
 def _with_parts() -> QuerySet[OnboardingTransaction]:
-    steps = Step.objects.annotate(attempt_count=Count("attempt_rows")).order_by("position")
+    steps = Step.objects.select_related("poll").annotate(attempt_count=Count("attempt_rows")).order_by("position")
     mappings = ObjectMapping.objects.select_related("connection", "step").order_by("step__position", F("pk"))
     return OnboardingTransaction.objects.select_related("sla_clock", "playbook").prefetch_related(
         Prefetch("steps", steps), Prefetch("mappings", mappings), "clocks", "snapshots", "change_requests"

@@ -11,6 +11,7 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.db.models.functions import Coalesce
 
 from integrations import breaker, clock, connections, pace
+from integrations.errors import ProviderError
 from integrations.models import Connection
 from integrations.words import Breaker
 from onboarding.engine import dispatch
@@ -76,6 +77,14 @@ def take_next(connection_pk: int, *, inline: bool) -> int | None:
         elif dispatch.takes_hints() and _mark(pk) and not dispatch.publish(dispatch.RUN_STEP, pk):
             Step.objects.filter(pk=pk).update(hinted_until=None)
     return mine
+
+
+def heed(connection_pk: int, error: ProviderError, *, slow_down: bool) -> None:
+    """What a failure means for the whole connection: fewer calls after a 429, none while the vendor says that it is away."""
+    if slow_down:
+        go_on_after_pause(connection_pk, pace.slow_down(connection_pk, error.retry_after))
+    elif error.whole_account and error.retry_after:
+        pace.hold(connection_pk, error.retry_after)
 
 
 def go_on_after_pause(connection_pk: int, seconds: float) -> None:

@@ -149,14 +149,16 @@ def _set_going(run: OnboardingTransaction, found: Touched, *, actor: str) -> Non
     if found.is_done_again:
         step.reopen()
         step.save()
+    elif step.waits_for == WaitsFor.EVENT:
+        step.item = ""
+        make_due(step, clock.now())
+        step.save()
+        hint_step(step.pk)
     elif step.state == StepState.BLOCKED and step.due_at is None and step.category not in NOT_MENDED_BY_DATA:
         step.item = ""
         try_again(run, step, actor=actor, name="onboarding.step.retry-requested")
     elif step.state in (StepState.WAITING, StepState.BLOCKED):
         step.item = ""
-        if step.waits_for == WaitsFor.EVENT:
-            make_due(step, clock.now())
-            hint_step(step.pk)
         step.save()
 
 
