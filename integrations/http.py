@@ -29,6 +29,9 @@ from integrations.words import Environment
 M = TypeVar("M", bound=pydantic.BaseModel)
 MAX_ANSWER_BYTES = 5 * 1024 * 1024
 MAX_RETRY_AFTER_SECONDS = 86_400.0
+LOOK_AGAIN_SECONDS = 0.1
+"""For so long it is taken for granted that nobody was told to wait: most steps are over by then."""
+LONGEST_PAUSE_SECONDS = 5.0
 OK = (200, 201, 202)
 _SAFE_METHODS = frozenset({"GET", "HEAD"})
 _TRY_LATER = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY})
@@ -96,6 +99,7 @@ class VendorHttp(Outbound):
         self.translate: Translate = lambda _status, _headers, _body: None
         self.denies: Translate = lambda _status, _headers, _body: None
         self._headers = headers
+        self._looked_at = time.monotonic()
 
     @overload
     def request(
@@ -146,6 +150,7 @@ class VendorHttp(Outbound):
         nothing sent; ``RuntimeError`` inside a database transaction: a vendor's slowness must never hold our locks.
         """
         self._refuse_in_transaction()
+        self._wait_out_pause()
         writes = method not in _SAFE_METHODS and not reads
         body = None if json is None else jsonlib.dumps(json, allow_nan=False).encode()
         content = {} if body is None else {"Content-Type": "application/json"}
@@ -167,6 +172,24 @@ class VendorHttp(Outbound):
             raise
         self._record_call(method, path, parts, raw, None, started, writes)
         return Answer(raw.status, raw.headers, data)
+
+    def _wait_out_pause(self) -> None:
+        """Another step may have been told to wait since this one was begun: nothing is sent before that time is over.
+
+        Raises ``ProviderError`` where that takes longer than a thread should wait.
+        """
+        if time.monotonic() < self._looked_at + LOOK_AGAIN_SECONDS:
+            return
+        paused = Connection.objects.filter(pk=self.connection.pk, paused_until__gt=clock.now())
+        until = paused.values_list("paused_until", flat=True).first()
+        left = (until - clock.now()).total_seconds() if until else 0.0
+        if left > self._seconds_left(LONGEST_PAUSE_SECONDS):
+            raise ProviderError(
+                Kind.RATE_LIMIT, f"{self._vendor} asks us to wait, so this was not sent", retry_after=left
+            )
+        if left > 0:
+            time.sleep(left)
+        self._looked_at = time.monotonic()
 
     def _send(self, request: requests.Request, writes: bool) -> _Raw:
         try:

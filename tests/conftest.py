@@ -274,7 +274,7 @@ def next_due(*, turns: bool = False, probes: bool = False) -> datetime | None:
     events = InboundEvent.objects.exclude(due_at=None)
     full = full_until()
     times = [max(event.due_at, event.hinted_until or event.due_at) for event in events]
-    for step in Step.objects.exclude(connection__breaker=Breaker.OPEN).select_related("transaction"):
+    for step in Step.objects.exclude(connection__breaker=Breaker.OPEN).select_related("transaction", "connection"):
         if step.state in LEASED and step.lease_until:
             times.append(step.lease_until)
         elif step.waits_for == WaitsFor.EVENT or (step.transaction.held_at and step.uses != "crm.deal-status"):
@@ -282,7 +282,8 @@ def next_due(*, turns: bool = False, probes: bool = False) -> datetime | None:
         elif step.connection_id in full and step.due_at:
             times.append(max(step.due_at, full[step.connection_id]))
         elif step.due_at and (turns or step.waits_for != WaitsFor.RESERVATION or turn_is_over(step)):
-            times.append(max(step.due_at, step.hinted_until) if step.hinted_until else step.due_at)
+            paused_until = step.connection.paused_until if step.connection else None
+            times.append(max(filter(None, (step.due_at, step.hinted_until, paused_until))))
     if probes:
         times += [each.probe_at for each in Connection.objects.exclude(probe_at=None)]
     return min(times, default=None)

@@ -27,7 +27,7 @@ from onboarding.payload import catalogue
 from onboarding.services import Effect, Refused, Verdict
 from onboarding.steps.base import EnsureHandler, Facts
 from onboarding.steps.registry import HANDLERS
-from onboarding.words import Category, Status, StepState
+from onboarding.words import Category, ChangeStatus, Status, StepState
 
 SEE_PERSONAL = "onboarding.see_personal_data"
 SOON = timedelta(seconds=15)
@@ -54,7 +54,7 @@ class Row:
 
 def load(pk: int) -> Ticket:
     """Raises ``Ticket.DoesNotExist``."""
-    related = ("transaction__sla_clock", "step__connection", "connection", "owner", "retry_of")
+    related = ("transaction__sla_clock", "step__connection", "connection", "change_request", "owner", "retry_of")
     return Ticket.objects.select_related(*related).get(pk=pk)
 
 
@@ -74,8 +74,11 @@ def context(ticket: Ticket, user: User, *, forms: dict[str, Any] | None = None) 
         "replay_effects": shown_effects(_effects(ticket, "replay")) if "replay" in offered else [],
         "link_form": (given.get("link-object") or LinkForm()) if "link-object" in offered else None,
         "note_form": (given.get("note") or NoteForm()) if "note" in offered else None,
+        "done_form": (given.get("done") or NoteForm("done")) if "done" in offered else None,
+        "decide_url": _decide_url(ticket, user),
         "urls": {
-            name: _act_url(ticket, name) for name in ("fix", "retry", "replay", "skip", "rollback", "assign", "note")
+            name: _act_url(ticket, name)
+            for name in ("fix", "done", "retry", "replay", "skip", "rollback", "assign", "note")
         },
         "rollback_url": _rollback_url(ticket) if "rollback" in offered else "",
         "choose_url": _act_url(ticket, "choose-match"),
@@ -101,6 +104,14 @@ def context(ticket: Ticket, user: User, *, forms: dict[str, Any] | None = None) 
         "held_up": held_up(ticket.connection) if ticket.connection and ticket.is_open else [],
         "facts": facts(ticket),
     }
+
+
+def _decide_url(ticket: Ticket, user: User) -> str:
+    """Where the change that the ticket asks about is applied or rejected; empty for those who may not."""
+    change = ticket.change_request
+    if change is None or change.status != ChangeStatus.OPEN or not user.has_perm("onboarding.apply_change"):
+        return ""
+    return reverse("admin:onboarding_run_decide", args=[change.transaction_id, change.pk])
 
 
 def _effects(ticket: Ticket, name: str) -> Sequence[Effect | Verdict]:

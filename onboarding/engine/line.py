@@ -5,6 +5,7 @@ A connection with a limit is asked for no more than it takes: hundreds may wait,
 
 import logging
 import threading
+from datetime import timedelta
 
 from django.db import connection as database
 from django.db.models import Exists, OuterRef, Q, QuerySet
@@ -22,6 +23,7 @@ from onboarding.steps.registry import HANDLERS
 from onboarding.words import LEASED, WaitsFor
 
 SHORT_PAUSE_SECONDS = 10.0
+"""Steps stay due during a pause no longer than this: each of them put off by itself would cost more than the wait."""
 AFTER_PAUSE_SECONDS = 0.01
 log = logging.getLogger(__name__)
 FOLLOWERS = [name for name, handler in HANDLERS.items() if isinstance(handler, UpdateHandler) and handler.follows_run]
@@ -39,7 +41,9 @@ def due() -> QuerySet[Step]:
     """
     now = clock.now()
     ready = Q(due_at__lte=now) | Q(lease_until__lt=now, state__in=LEASED)
+    soon = now + timedelta(seconds=SHORT_PAUSE_SECONDS)
     steps = Step.objects.exclude(connection__breaker=Breaker.OPEN).exclude(on_hold())
+    steps = steps.exclude(connection__paused_until__gt=now, connection__paused_until__lte=soon)
     return steps.filter(ready).order_by(Coalesce("hinted_until", "due_at", "lease_until"), "pk")
 
 
@@ -77,6 +81,12 @@ def take_next(connection_pk: int, *, inline: bool) -> int | None:
         elif dispatch.takes_hints() and _mark(pk) and not dispatch.publish(dispatch.RUN_STEP, pk):
             Step.objects.filter(pk=pk).update(hinted_until=None)
     return mine
+
+
+def is_paused_for_a_moment(connection: Connection) -> bool:
+    now = clock.now()
+    until = connection.paused_until
+    return until is not None and now < until <= now + timedelta(seconds=SHORT_PAUSE_SECONDS)
 
 
 def heed(connection_pk: int, error: ProviderError, *, slow_down: bool) -> None:
