@@ -4,6 +4,7 @@ Nothing is retried here: whether a POST may be sent again is the engine's decisi
 """
 
 import json as jsonlib
+import logging
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -17,15 +18,17 @@ from urllib.parse import quote, unquote
 import pydantic
 import requests
 from django.conf import settings
+from django.db import DatabaseError
 from urllib3.exceptions import HTTPError
 
-from integrations import clock, transport
+from integrations import clock, pace, transport
 from integrations.errors import Kind, ProviderError, TemporaryRefusal
 from integrations.models import Connection
 from integrations.outbound import Outbound
 from integrations.redact import redact, redact_text
 from integrations.words import Environment
 
+log = logging.getLogger(__name__)
 M = TypeVar("M", bound=pydantic.BaseModel)
 MAX_ANSWER_BYTES = 5 * 1024 * 1024
 MAX_RETRY_AFTER_SECONDS = 86_400.0
@@ -168,6 +171,7 @@ class VendorHttp(Outbound):
             raw = self._send(prepared, writes)
             data = self._judge(raw, expect, ok, writes)
         except ProviderError as error:
+            self._heed(error)
             self._record_call(method, path, parts, raw, error, started, writes)
             raise
         self._record_call(method, path, parts, raw, None, started, writes)
@@ -178,18 +182,23 @@ class VendorHttp(Outbound):
 
         Raises ``ProviderError`` where that takes longer than a thread should wait.
         """
-        if time.monotonic() < self._looked_at + LOOK_AGAIN_SECONDS:
-            return
-        paused = Connection.objects.filter(pk=self.connection.pk, paused_until__gt=clock.now())
-        until = paused.values_list("paused_until", flat=True).first()
-        left = (until - clock.now()).total_seconds() if until else 0.0
+        left = pace.pause_left(self.connection.pk)
+        if not left and time.monotonic() > self._looked_at + LOOK_AGAIN_SECONDS:
+            left = pace.read_pause(self.connection.pk)
+            self._looked_at = time.monotonic()
         if left > self._seconds_left(LONGEST_PAUSE_SECONDS):
             raise ProviderError(
                 Kind.RATE_LIMIT, f"{self._vendor} asks us to wait, so this was not sent", retry_after=left
             )
         if left > 0:
             time.sleep(left)
-        self._looked_at = time.monotonic()
+
+    def _heed(self, error: ProviderError) -> None:
+        """At once: others are about to send, too. Where that fails it is tried again by whoever records the outcome."""
+        try:
+            pace.heed(self.connection.pk, error)
+        except DatabaseError:
+            log.exception("%s could not be paused", self.connection.slug)
 
     def _send(self, request: requests.Request, writes: bool) -> _Raw:
         try:

@@ -14,8 +14,12 @@ from django.db.models import BooleanField, Case, F, Q, Value, When
 from django.db.models.functions import Coalesce
 
 from integrations import clock
+from integrations.errors import Kind, ProviderError
 from integrations.models import Connection, ConnectionSlot
 from integrations.words import STOPPED
+
+_paused: dict[int, datetime] = {}
+"""Until when, by connection: what this process was told, which a call that is about to be sent need not ask the database for."""
 
 UNLIMITED = 8
 """Where to start lowering a connection that has no limit, and where to lift the lowering again."""
@@ -83,14 +87,14 @@ def release(connection_id: int, holder: str) -> None:
     ConnectionSlot.objects.filter(connection_id=connection_id, holder=holder).update(holder="", leased_until=None)
 
 
-def slow_down(connection_pk: int, retry_after: float | None) -> float:
+def slow_down(connection_pk: int, retry_after: float | None) -> None:
     """After a 429: pauses the connection for ``retry_after`` seconds and halves its pace, down to ``FLOOR``.
 
-    Once per pause: calls that were under way when it began are refused in a bunch, which is one signal. Returns the seconds
-    until the pause ends.
+    Once per pause: calls that were under way when it began are refused in a bunch, which is one signal.
     """
     now = clock.now()
     until = now + timedelta(seconds=PAUSE_SECONDS if retry_after is None else retry_after)
+    _remember(connection_pk, max(until, _paused.get(connection_pk, until)))
     with transaction.atomic():
         connection = Connection.objects.select_for_update(no_key=True).get(pk=connection_pk)
         ends = max(connection.paused_until or now, (connection.lowered_at or now - WINDOW) + WINDOW)
@@ -101,7 +105,43 @@ def slow_down(connection_pk: int, retry_after: float | None) -> float:
         connection.ramping = False
         connection.paused_until = max(until, connection.paused_until or until)
         connection.save(update_fields=["pace", "pace_changed_at", "lowered_at", "paused_until", "ramping"])
-        return (connection.paused_until - now).total_seconds()
+
+
+def heed(connection_pk: int, error: ProviderError) -> None:
+    """What a failure means for the whole connection, once: fewer calls after a 429, none while the vendor says it is away."""
+    if error.heeded:
+        return
+    if error.kind is Kind.RATE_LIMIT:
+        slow_down(connection_pk, error.retry_after)
+        error.heeded = True
+    elif error.whole_account and error.retry_after:
+        hold(connection_pk, error.retry_after)
+        error.heeded = True
+
+
+def pause_left(connection_pk: int) -> float:
+    """Seconds, as far as this process knows without asking the database; 0 for none."""
+    until = _paused.get(connection_pk)
+    return max(0.0, (until - clock.now()).total_seconds()) if until else 0.0
+
+
+def read_pause(connection_pk: int) -> float:
+    """As ``pause_left``, of whichever process was told to wait."""
+    until = Connection.objects.filter(pk=connection_pk).values_list("paused_until", flat=True).first()
+    _remember(connection_pk, until)
+    return pause_left(connection_pk)
+
+
+def forget_pauses() -> None:
+    """What this process knows of them (tests only)."""
+    _paused.clear()
+
+
+def _remember(connection_pk: int, until: datetime | None) -> None:
+    if until and until > clock.now():
+        _paused[connection_pk] = until
+    else:
+        _paused.pop(connection_pk, None)
 
 
 def hold(connection_pk: int, seconds: float) -> None:
@@ -109,6 +149,7 @@ def hold(connection_pk: int, seconds: float) -> None:
     too often.
     """
     until = clock.now() + timedelta(seconds=seconds)
+    _remember(connection_pk, max(until, _paused.get(connection_pk, until)))
     sooner = Connection.objects.filter(Q(paused_until=None) | Q(paused_until__lt=until), pk=connection_pk)
     sooner.update(paused_until=until)
 

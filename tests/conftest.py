@@ -14,7 +14,7 @@ from django.db import connection
 from django.test import TransactionTestCase
 
 from exceptions_queue import roles, scheduling
-from integrations import clock
+from integrations import clock, pace
 from integrations.connections import set_connection
 from integrations.models import Connection, ConnectionSlot, InboundEvent
 from integrations.sandbox.asana import TEAM_GID, TEMPLATE_GID
@@ -120,6 +120,7 @@ def test_settings(settings: Any) -> None:
 def unshifted_clock() -> Iterator[None]:
     yield
     clock.reset()
+    pace.forget_pauses()
 
 
 # --- Vendors --------------------------------------------------------------------------------------------------------

@@ -89,17 +89,11 @@ def is_paused_for_a_moment(connection: Connection) -> bool:
     return until is not None and now < until <= now + timedelta(seconds=SHORT_PAUSE_SECONDS)
 
 
-def heed(connection_pk: int, error: ProviderError, *, slow_down: bool) -> None:
-    """What a failure means for the whole connection: fewer calls after a 429, none while the vendor says that it is away."""
-    if slow_down:
-        go_on_after_pause(connection_pk, pace.slow_down(connection_pk, error.retry_after))
-    elif error.whole_account and error.retry_after:
-        pace.hold(connection_pk, error.retry_after)
-
-
-def go_on_after_pause(connection_pk: int, seconds: float) -> None:
-    """Hints at the steps in line right at the end of a short pause; a longer one, and a lost timer, are the sweep's."""
-    if seconds > SHORT_PAUSE_SECONDS or not dispatch.takes_hints():
+def heed(connection_pk: int, error: ProviderError) -> None:
+    """As ``pace.heed``, and at the end of a short pause the steps in line are hinted at; a longer one is the sweep's."""
+    pace.heed(connection_pk, error)
+    seconds = pace.pause_left(connection_pk) if error.heeded else 0.0
+    if not 0 < seconds <= SHORT_PAUSE_SECONDS or not dispatch.takes_hints():
         return
     timer = threading.Timer(seconds + AFTER_PAUSE_SECONDS, _after_pause, [connection_pk])
     timer.daemon = True

@@ -11,7 +11,7 @@ from django.conf import settings
 from django.db.models import F, QuerySet
 
 from integrations import clock, outbound, pace, providers
-from integrations.errors import DeadlinePassed, Kind, ProviderError
+from integrations.errors import DeadlinePassed, ProviderError
 from integrations.words import STOPPED
 from onboarding.engine import line, run
 from onboarding.engine.claims import SLOT_WAIT
@@ -92,7 +92,7 @@ def _failed(step: Step, error: ProviderError) -> None:
     connection, now = step.connection, clock.now()
     wait = error.retry_after or 0.0
     if connection:
-        line.heed(connection.pk, error, slow_down=error.kind is Kind.RATE_LIMIT)
+        line.heed(connection.pk, error)
     if error.kind in LATER:
         _again(step.pk, now + timedelta(seconds=max(wait, settings.KICKOFF_POLL_SECONDS)))
     else:

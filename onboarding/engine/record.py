@@ -114,7 +114,7 @@ def _settle_pace(claim: Claim, outcome: Outcome) -> None:
         if claim.connection.limit is not None:
             pace.release(claim.connection.pk, claim.slot_holder)
         if isinstance(outcome, Failed):
-            line.heed(claim.connection.pk, outcome.error, slow_down=policy_for(claim, outcome, 1).slow_down)
+            line.heed(claim.connection.pk, outcome.error)
     except DatabaseError:
         log.exception("The pace of %s could not be settled", claim.connection.slug)
 
