@@ -54,6 +54,10 @@ def end_with_the_run(instance: OnboardingTransaction, target: str, **_: Any) -> 
     if target == Status.COMPLETE:
         sla.meet(instance, Milestone.P2, at=instance.completed_at or clock.now())
         _went_on(instance)
+    elif target == Status.ROLLED_BACK:
+        about_changes = Ticket.objects.filter(transaction=instance, change_request__isnull=False)
+        tickets.resolve(about_changes, resolution="The run was rolled back.")
+        sla.cancel(instance, at=clock.now(), milestones=[Milestone.CHANGE])
 
 
 @receiver(signals.run_cancelled)

@@ -200,7 +200,9 @@ class _Look:
                 else "What was made stays; its update step writes what has changed."
             )
             verdict = "by-hand" if unwritten and verdict == "nothing" else verdict
-            self.by_hand = self._task(handler, unwritten, there) if unwritten else ""
+            # A task that was to remind somebody, and has, need not be put right any more.
+            is_over = handler.finished_by is not None and self.step.is_done
+            self.by_hand = self._task(handler, unwritten, there) if unwritten and not is_over else ""
         return verdict, said or ["Nothing in it differs."]
 
     def _task(self, handler: EnsureHandler, unwritten: list[str], there: list[ObjectMapping]) -> str:
