@@ -1,7 +1,7 @@
 """The one door for what people do to tickets: console and REST both come through ``perform``.
 
 Each action checks the permission on the object, then calls down into onboarding or integrations, which lock, move and audit.
-A ticket closes only when its subject has passed; no action closes it.
+A ticket closes only when its subject has passed; no action closes it, but "done" of what a person does at a vendor by hand.
 """
 
 import re
@@ -12,7 +12,7 @@ from typing import Any
 from django.contrib.auth.models import User
 from django.db import transaction as db
 
-from exceptions_queue import alerts, roles
+from exceptions_queue import alerts, roles, sla, tickets
 from exceptions_queue.models import Ticket, TicketNote
 from integrations import breaker, clock
 from onboarding import audit, services
@@ -64,7 +64,9 @@ def perform(ticket_pk: int, name: str, actor: Actor, **data: Any) -> Ticket:
 
     Raises ``NotAllowed``, ``Refused`` (it makes no sense now, or the data is wrong) or ``Ticket.DoesNotExist``.
     """
-    ticket = Ticket.objects.select_related("transaction", "step", "connection", "owner").get(pk=ticket_pk)
+    ticket = Ticket.objects.select_related("transaction", "step", "connection", "change_request", "owner").get(
+        pk=ticket_pk
+    )
     action = ACTIONS[name]
     if not actor.may(action.permission, ticket):
         raise NotAllowed(f"{actor.name} may not {action.label.lower()} on this ticket.")
@@ -215,6 +217,23 @@ def _note(ticket: Ticket, actor: Actor, data: dict[str, Any]) -> None:
         _audit(run, "exceptions.ticket.noted", actor, {"ticket": ticket.pk, "note": note.pk})
 
 
+@retried
+def _done(ticket: Ticket, actor: Actor, data: dict[str, Any]) -> None:
+    """What no step writes was written at the vendor: the note says what was done, and the ticket closes."""
+    text = data.get("text")
+    if not isinstance(text, str) or not text.strip() or len(text) > 4000 or "\x00" in text:  # noqa: PLR2004
+        raise Refused("Say what was done, in 1 to 4000 characters.", [Problem("text", "must be a text")])
+    assert ticket.transaction_id  # noqa: S101  (offered only then)
+    with db.atomic():
+        run = lock_run(ticket.transaction_id)
+        note = TicketNote.objects.create(ticket=ticket, author=actor.name, text=text.strip(), at=clock.now())
+        _audit(run, "exceptions.ticket.noted", actor, {"ticket": ticket.pk, "note": note.pk})
+        tickets.resolve(Ticket.objects.filter(pk=ticket.pk), resolution=f"{actor.name} did it by hand.")
+        if ticket.change_request:
+            sla.meet_change(ticket.change_request, at=clock.now())
+        run.save()
+
+
 def _audit(run: OnboardingTransaction | None, name: str, actor: Actor, facts: dict[str, Any]) -> None:
     if run:
         audit.record(run, name, actor=actor.name, data=facts)
@@ -227,12 +246,14 @@ def _has_step(ticket: Ticket) -> bool:
 
 
 def _may_skip(ticket: Ticket) -> bool:
+    if ticket.change_request_id:
+        return False
     return _has_step(ticket) or ticket.category == Category.APPROVAL_OVERDUE
 
 
 def _may_roll_back(ticket: Ticket) -> bool:
     run = ticket.transaction
-    if run is None:
+    if run is None or ticket.change_request_id:
         return False
     return ticket.category == Category.ROLLBACK_FAILED or run.status not in (Status.ROLLING_BACK, Status.ROLLED_BACK)
 
@@ -245,6 +266,8 @@ def _may_replay(ticket: Ticket) -> bool:
 def _may_retry(ticket: Ticket) -> bool:
     if ticket.category in (Category.MISSING_DATA, Category.AMBIGUOUS_MATCH, Category.APPROVAL_OVERDUE):
         return False  # without an answer it would only fail in the same way
+    if ticket.change_request_id:
+        return False
     return ticket.connection_id is None or ticket.category != Category.AUTH_ERROR
 
 
@@ -265,6 +288,7 @@ ACTIONS: dict[str, Action] = {
     action.name: action
     for action in (
         Action("fix", "Save and retry", "fix_ticket", _may_fix, _fix),
+        Action("done", "Done by hand", "note_ticket", lambda ticket: ticket.is_by_hand, _done),
         Action("choose-match", "Choose", "choose_match_ticket", _may_choose, _choose_match),
         Action("retry", "Retry", "retry_ticket", _may_retry, _retry),
         Action("link-object", "Link an object", "link_object_ticket", _may_link, _link_object),

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections.abc import Callable
 from datetime import timedelta
 
 from django.conf import settings
@@ -38,6 +39,8 @@ def queue_late(ticket: Ticket) -> None:
     if ticket.transaction is None:
         return
     for late in ticket.transaction.clocks.filter(at_risk_seen=True, ended_at=None):
+        if late.change_request_id != ticket.change_request_id:
+            continue
         if ticket.step is None or steps_towards(late).filter(key=ticket.step.key).exists():
             queue_at_risk(late, ticket)
 
@@ -112,7 +115,7 @@ def _end(alert: Alert, state: AlertState) -> None:
 def _message(alert: Alert, *, perhaps_again: bool) -> EmailMessage:
     run, ticket = alert.clock.transaction, alert.ticket
     name = run.customer_name or run.onboarding_transaction_id
-    subject, first = (_p2 if alert.clock.milestone == Milestone.P2 else _p1)(alert.clock, name)
+    subject, first = _TOLD[Milestone(alert.clock.milestone)](alert.clock, name)
     lines = [
         first,
         "",
@@ -156,3 +159,18 @@ def _p2(p2: SlaClock, name: str) -> tuple[str, str]:
 def _business_time(minutes: int) -> str:
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min" if hours and minutes else f"{hours} h" if hours else f"{minutes} min"
+
+
+def _change(sla_clock: SlaClock, name: str) -> tuple[str, str]:
+    began, due = (f"{at:%Y-%m-%d %H:%M} UTC" for at in (sla_clock.started_at, sla_clock.due_at))
+    return (
+        f"a change for {name} is not done yet",
+        f"A change of {name}'s data was asked for at {began} and is not done yet; it is due at {due}.",
+    )
+
+
+_TOLD: dict[Milestone, Callable[[SlaClock, str], tuple[str, str]]] = {
+    Milestone.P1: _p1,
+    Milestone.P2: _p2,
+    Milestone.CHANGE: _change,
+}

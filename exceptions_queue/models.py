@@ -12,10 +12,10 @@ from django_fsm import FSMField, transition
 
 from integrations.models import Connection
 from integrations.words import STOPPED, Breaker, System
-from onboarding.models import Attempt, OnboardingTransaction, Step
+from onboarding.models import Attempt, ChangeRequest, OnboardingTransaction, Step
 from onboarding.queues import QUEUES
 from onboarding.sla import KICKOFF
-from onboarding.words import Category, SafeAction, StepState, WaitsFor
+from onboarding.words import Category, ChangeStatus, SafeAction, StepState, WaitsFor
 
 
 class TicketStatus(models.TextChoices):
@@ -56,7 +56,7 @@ class CrmOwner(models.Model):
 
 
 class Ticket(models.Model):
-    """One exception that a person owns. Its subject is exactly one run, one step or one connection.
+    """One exception that a person owns. Its subject is exactly one run (or a change request of it), one step or one connection.
 
     What changes while it is open (attempts, next retry, the vendor's last message) is read from its subject; what it said when it
     was opened or last renewed stands here.
@@ -65,6 +65,8 @@ class Ticket(models.Model):
     transaction = models.ForeignKey(OnboardingTransaction, on_delete=models.CASCADE, null=True, related_name="tickets")
     step = models.ForeignKey(Step, on_delete=models.CASCADE, null=True, related_name="tickets")
     connection = models.ForeignKey(Connection, on_delete=models.CASCADE, null=True, related_name="tickets")
+    change_request = models.ForeignKey(ChangeRequest, on_delete=models.CASCADE, null=True, related_name="tickets")
+    """To be decided on, or applied and still to be written by hand. It holds nothing of the run up."""
 
     status = FSMField(default=TicketStatus.OPEN, choices=TicketStatus.choices, protected=True)
     category = models.CharField(max_length=32, choices=Category)
@@ -103,7 +105,10 @@ class Ticket(models.Model):
             models.UniqueConstraint(
                 name="ticket_open_once_per_run",
                 fields=["transaction"],
-                condition=Q(step__isnull=True, status__in=UNRESOLVED),
+                condition=Q(step__isnull=True, change_request__isnull=True, status__in=UNRESOLVED),
+            ),
+            models.UniqueConstraint(
+                name="ticket_open_once_per_change", fields=["change_request"], condition=Q(status__in=UNRESOLVED)
             ),
             models.UniqueConstraint(
                 name="ticket_open_once_per_step", fields=["step"], condition=Q(status__in=UNRESOLVED)
@@ -146,7 +151,14 @@ class Ticket(models.Model):
         return self.step.due_at
 
     @property
+    def is_by_hand(self) -> bool:
+        """A person does it at the vendor, and says so."""
+        return self.change_request is not None and self.change_request.status == ChangeStatus.APPLIED
+
+    @property
     def safe_action(self) -> SafeAction:
+        if self.change_request_id:
+            return SafeAction.MANUAL_FIX
         if self.category == Category.APPROVAL_OVERDUE:
             return SafeAction.ROLLBACK
         if self.category in NEEDS_MENDING or self.problems:
@@ -157,6 +169,8 @@ class Ticket(models.Model):
     def failed_step(self) -> str:
         if self.connection and self.category == Category.SERVER_ERROR:
             return "connection"
+        if self.change_request_id:
+            return "change request"
         return self.step.key if self.step else "gate" if self.transaction else "credentials"
 
     @property
@@ -200,16 +214,19 @@ class ClockState(models.TextChoices):
 class Milestone(models.TextChoices):
     P1 = "P1", "Paid to set up"
     P2 = "P2", "Set up to kickoff"
+    CHANGE = "CR", "Change asked for to done"
 
 
 class SlaClock(models.Model):
     """A run's clock for one milestone, with the policy that it was started under.
 
-    P1, paid to provisioned, goes round the clock; P2, provisioned to kickoff scheduled, counts the business time of a calendar.
+    P1, paid to provisioned, goes round the clock; P2, provisioned to kickoff scheduled, counts the business time of a calendar,
+    and so does that of each change request, until it is decided and whatever is by hand is done.
     """
 
     transaction = models.ForeignKey(OnboardingTransaction, on_delete=models.CASCADE, related_name="clocks")
     milestone = models.CharField(max_length=2, choices=Milestone)
+    change_request = models.OneToOneField(ChangeRequest, on_delete=models.CASCADE, null=True, related_name="sla_clock")
     current_of = models.OneToOneField(
         OnboardingTransaction,
         on_delete=models.CASCADE,
@@ -234,7 +251,11 @@ class SlaClock(models.Model):
     class Meta:
         ordering = ["pk"]
         constraints = [
-            models.UniqueConstraint(name="clock_once_per_milestone", fields=["transaction", "milestone"]),
+            models.UniqueConstraint(
+                name="clock_once_per_milestone",
+                fields=["transaction", "milestone"],
+                condition=Q(change_request__isnull=True),
+            ),
             models.CheckConstraint(
                 name="clock_current_of_its_run",
                 condition=Q(current_of__isnull=True) | Q(current_of=F("transaction")),
@@ -302,10 +323,19 @@ class Alert(models.Model):
         return f"{self.rung} to {self.recipient}: {self.state}"
 
 
+def open_tickets(run: OnboardingTransaction) -> models.QuerySet[Ticket]:
+    """Those that cover the run, and those of its change requests, which hold nothing up."""
+    return _open_tickets(run, None)
+
+
 def covering(run: OnboardingTransaction, steps: models.QuerySet[Step] | None = None) -> models.QuerySet[Ticket]:
     """The open tickets that cover a run: its own, its steps', those of connections that it is parked behind, and those of the
     steps of other runs whose turn it waits for. ``steps``: only those of the run's steps count.
     """
+    return _open_tickets(run, steps).filter(change_request=None)
+
+
+def _open_tickets(run: OnboardingTransaction, steps: models.QuerySet[Step] | None) -> models.QuerySet[Ticket]:
     own = Q(transaction=run) if steps is None else Q(transaction=run, step=None) | Q(step__in=steps)
     steps = run.steps.all() if steps is None else steps
     parked = steps.filter(connection__breaker__in=STOPPED, finished_at=None).values("connection")
@@ -316,6 +346,8 @@ def covering(run: OnboardingTransaction, steps: models.QuerySet[Step] | None = N
 def steps_towards(clock: SlaClock) -> models.QuerySet[Step]:
     """The run's steps that this clock waits for: P2 for the kickoff and what must be done before it, P1 for all but the kickoff."""
     steps = clock.transaction.steps.all()
+    if clock.milestone == Milestone.CHANGE:
+        return steps.none()
     if clock.milestone == Milestone.P1:
         return steps.exclude(uses=KICKOFF)
     after = dict(steps.values_list("key", "after"))
@@ -329,7 +361,7 @@ def steps_towards(clock: SlaClock) -> models.QuerySet[Step]:
 
 def is_blocked() -> Q:
     """The same as a condition on runs: an open ticket covers them."""
-    own = Ticket.objects.filter(transaction=OuterRef("pk"), status__in=UNRESOLVED)
+    own = Ticket.objects.filter(transaction=OuterRef("pk"), change_request=None, status__in=UNRESOLVED)
     steps = Step.objects.filter(transaction=OuterRef("pk"), finished_at=None)
     parked = steps.filter(connection__breaker__in=STOPPED, connection__tickets__status__in=UNRESOLVED)
     ahead = steps.filter(waits_for=WaitsFor.RESERVATION, waits_on__tickets__status__in=UNRESOLVED)

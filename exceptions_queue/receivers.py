@@ -16,7 +16,7 @@ from integrations.signals import breaker_closed, breaker_opened, connection_set,
 from integrations.words import Breaker, BreakerCause, EventState
 from onboarding import audit, services, signals
 from onboarding.engine import line
-from onboarding.models import OnboardingTransaction, Step
+from onboarding.models import ChangeRequest, OnboardingTransaction, Step
 from onboarding.sla import KICKOFF
 from onboarding.words import Category, Status, StepState
 
@@ -54,6 +54,10 @@ def end_with_the_run(instance: OnboardingTransaction, target: str, **_: Any) -> 
     if target == Status.COMPLETE:
         sla.meet(instance, Milestone.P2, at=instance.completed_at or clock.now())
         _went_on(instance)
+    elif target == Status.ROLLED_BACK:
+        about_changes = Ticket.objects.filter(transaction=instance, change_request__isnull=False)
+        tickets.resolve(about_changes, resolution="The run was rolled back.")
+        sla.cancel(instance, at=clock.now(), milestones=[Milestone.CHANGE])
 
 
 @receiver(signals.run_cancelled)
@@ -76,14 +80,31 @@ def open_run_ticket(
 
 @receiver(signals.run_unblocked)
 def resolve_run_ticket(run: OnboardingTransaction, **_: Any) -> None:
-    about_data = Ticket.objects.filter(transaction=run, step=None).exclude(category=Category.APPROVAL_OVERDUE)
+    about_data = Ticket.objects.filter(transaction=run, step=None, change_request=None)
+    about_data = about_data.exclude(category=Category.APPROVAL_OVERDUE)
     tickets.resolve(about_data, resolution="The data is complete.")
 
 
 @receiver(signals.run_decided)
 def resolve_decision(run: OnboardingTransaction, **_: Any) -> None:
-    asked = Ticket.objects.filter(transaction=run, step=None, category=Category.APPROVAL_OVERDUE)
-    tickets.resolve(asked, resolution="A person has decided.")
+    asked = Ticket.objects.filter(transaction=run, step=None, change_request=None)
+    tickets.resolve(asked.filter(category=Category.APPROVAL_OVERDUE), resolution="A person has decided.")
+
+
+@receiver(signals.change_requested)
+def open_change_ticket(request: ChangeRequest, **_: Any) -> None:
+    sla.start_change(request)
+
+
+@receiver(signals.change_decided)
+def follow_change(request: ChangeRequest, by_hand: list[str], **_: Any) -> None:
+    """Somebody has decided: what no step writes is still to be done, and the clock goes on until it is."""
+    if by_hand:
+        sla.start_change(request, by_hand=by_hand)
+        return
+    said = f"The change was {request.get_status_display().lower()}."
+    tickets.resolve(Ticket.objects.filter(change_request=request), resolution=said)
+    sla.meet_change(request, at=clock.now())
 
 
 @receiver(signals.step_blocked)

@@ -14,7 +14,7 @@ from django.conf import settings
 from django.db import close_old_connections, connection
 
 from exceptions_queue import alerts, sla
-from onboarding.engine import line, run, sweep
+from onboarding.engine import line, polling, run, sweep
 from onboarding.intake import events
 
 OWN_THREADS = 4
@@ -43,8 +43,8 @@ def one_pass(*, publish: bool = True, mail: bool = True, most: int | None = None
     if publish:
         due = sweep.publish(due)
     if most is not None:
-        sweep.release(sweep.Due(due.steps[most:], due.events[most:]))
-        due = sweep.Due(due.steps[:most], due.events[:most], due.probes)
+        sweep.release(sweep.Due(due.steps[most:], due.events[most:], polls=due.polls[most:]))
+        due = sweep.Due(due.steps[:most], due.events[:most], due.probes, due.polls[:most])
     if mail:
         done.alerts = alerts.deliver()
     done.events, done.steps = len(due.events), len(due.steps)
@@ -53,6 +53,7 @@ def one_pass(*, publish: bool = True, mail: bool = True, most: int | None = None
             list(pool.map(_probe, due.probes))
             list(pool.map(_process_event, due.events))
             list(pool.map(_run_step, due.steps))
+            list(pool.map(_poll_step, due.polls))
     return done
 
 
@@ -89,6 +90,15 @@ def _run_step(pk: int) -> None:
         run.run_step(pk)
     except Exception:
         log.exception("Step %s could not be run; the sweep tries it again", pk)
+    finally:
+        connection.close()
+
+
+def _poll_step(pk: int) -> None:
+    try:
+        polling.poll(pk)
+    except Exception:
+        log.exception("Step %s could not be polled; the sweep tries it again", pk)
     finally:
         connection.close()
 

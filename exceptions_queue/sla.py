@@ -7,9 +7,10 @@ target, its at-risk share, its calendar) is fixed when it starts; a calendar cha
 import logging
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.db import transaction as db
-from django.db.models import Exists, OuterRef
+from django.db.models import Exists, OuterRef, QuerySet
 
 from exceptions_queue import alerts, business_calendar, tickets
 from exceptions_queue.models import (
@@ -26,7 +27,8 @@ from integrations import clock
 from integrations.words import STOPPED
 from onboarding import audit, services
 from onboarding.engine.locks import lock_run, retried
-from onboarding.models import OnboardingTransaction, Step
+from onboarding.models import ChangeRequest, OnboardingTransaction, Step
+from onboarding.services.changes import CHANGEABLE
 from onboarding.sla import (
     KICKOFF,
     P1_AT_RISK_PERCENT,
@@ -36,7 +38,7 @@ from onboarding.sla import (
     p1_at_risk_from,
     p1_due,
 )
-from onboarding.words import Category, StepState, WaitsFor
+from onboarding.words import Category, ChangeStatus, StepState, WaitsFor
 
 BATCH = 200
 LONG_WAIT = timedelta(minutes=1)
@@ -71,30 +73,52 @@ def start_p2(run: OnboardingTransaction, *, at: datetime) -> None:
         return
     if SlaClock.objects.filter(transaction=run, milestone=Milestone.P2).exists():
         return
+    SlaClock.objects.filter(current_of=run).update(current_of=None)
+    due = _start_business(run, Milestone.P2, at=at, current_of=run).due_at
+    Ticket.objects.filter(transaction=run, change_request=None, status__in=UNRESOLVED).update(sla_due=due)
+
+
+def start_change(request: ChangeRequest, *, by_hand: list[str] | None = None) -> None:
+    """A change request has an owner and a clock: a business day for the decision, and for what is then done ``by_hand``."""
+    running = SlaClock.objects.filter(change_request=request).first()
+    if running is None:
+        running = _start_business(request.transaction, Milestone.CHANGE, at=clock.now(), change_request=request)
+    tickets.for_change(request, by_hand=by_hand or [], due=running.due_at)
+
+
+def meet_change(request: ChangeRequest, *, at: datetime) -> None:
+    """It was decided, and nothing is left to be done."""
+    _meet(request.transaction, SlaClock.objects.filter(change_request=request, ended_at=None), at=at)
+
+
+def _start_business(run: OnboardingTransaction, milestone: Milestone, *, at: datetime, **subject: Any) -> SlaClock:
     calendar = business_calendar.configured()
     target = P2_TARGET // MINUTE
     at_risk = calendar.add_business(at, target * P2_AT_RISK_PERCENT / 100)
-    due = calendar.add_business(at, target)
-    SlaClock.objects.filter(current_of=run).update(current_of=None)
-    SlaClock.objects.create(
+    started = SlaClock.objects.create(
         transaction=run,
-        milestone=Milestone.P2,
-        current_of=run,
+        milestone=milestone,
         target_minutes=target,
         at_risk_percent=P2_AT_RISK_PERCENT,
         calendar=calendar.digest,
         started_at=at,
         at_risk_at=at_risk,
-        due_at=due,
+        due_at=calendar.add_business(at, target),
         next_transition_at=at_risk,
+        **subject,
     )
-    Ticket.objects.filter(transaction=run, status__in=UNRESOLVED).update(sla_due=due)
-    audit.record(run, "exceptions.sla.started", data={"milestone": Milestone.P2, "due": due.isoformat()})
+    facts = {"milestone": milestone, "due": started.due_at.isoformat()}
+    audit.record(run, "exceptions.sla.started", data=facts)
+    return started
 
 
 def meet(run: OnboardingTransaction, milestone: Milestone, *, at: datetime) -> None:
     """The milestone was reached ``at``. A clock that was due before is met late, also where nobody had noticed the breach yet."""
-    for running in SlaClock.objects.filter(transaction=run, milestone=milestone, ended_at=None):
+    _meet(run, SlaClock.objects.filter(transaction=run, milestone=milestone, ended_at=None), at=at)
+
+
+def _meet(run: OnboardingTransaction, clocks: QuerySet[SlaClock], *, at: datetime) -> None:
+    for running in clocks:
         # A sender's clock may be wrong, and a kickoff may have been fixed before the clock for it started.
         ended = max(running.started_at, min(at, clock.now()))
         if running.state == ClockState.RUNNING and ended > running.due_at:
@@ -104,7 +128,7 @@ def meet(run: OnboardingTransaction, milestone: Milestone, *, at: datetime) -> N
         else:
             running.meet(at=ended)
         running.save()
-        audit.record(run, "exceptions.sla.met", data={"milestone": milestone, "state": running.state})
+        audit.record(run, "exceptions.sla.met", data={"milestone": running.milestone, "state": running.state})
 
 
 def cancel(run: OnboardingTransaction, *, at: datetime, milestones: Sequence[Milestone] = tuple(Milestone)) -> None:
@@ -120,6 +144,11 @@ def cancel(run: OnboardingTransaction, *, at: datetime, milestones: Sequence[Mil
 def tick() -> int:
     """Take every rung that is due; returns how many clocks were moved."""
     now = clock.now()
+    for request in _unowned():
+        try:
+            _own(request)
+        except Exception:
+            log.exception("Change request %s could not be given an owner", request)
     for pk in _silent(now):
         try:
             _flag_silent_work(pk)
@@ -137,6 +166,23 @@ def tick() -> int:
     return len(pks)
 
 
+def _unowned() -> list[int]:
+    """Open change requests without a ticket, such as those from before there were any."""
+    told = Ticket.objects.filter(change_request=OuterRef("pk"), status__in=UNRESOLVED)
+    waiting = ChangeRequest.objects.filter(~Exists(told), status=ChangeStatus.OPEN)
+    return list(waiting.filter(transaction__status__in=CHANGEABLE).values_list("pk", flat=True)[:BATCH])
+
+
+@retried
+def _own(request_pk: int) -> None:
+    with db.atomic():
+        request = ChangeRequest.objects.get(pk=request_pk)
+        request.transaction = lock_run(request.transaction_id)
+        if request.status == ChangeStatus.OPEN:
+            start_change(request)
+            request.transaction.save()
+
+
 def _silent(now: datetime) -> list[int]:
     """Clocks at risk or late, whose at-risk rung is behind them, whose run began a wait which nobody was told of."""
     steps = Step.objects.filter(transaction=OuterRef("transaction"), state=StepState.WAITING)
@@ -148,7 +194,9 @@ def _silent(now: datetime) -> list[int]:
 
     # Vendors' failures have their tickets by then, after five attempts; what may begin late and in silence is the kickoff itself.
     kickoff = steps.filter(uses=KICKOFF, waits_for=EVENT, category="").exclude(connection__breaker__in=STOPPED)
-    told = Ticket.objects.filter(transaction=OuterRef("transaction"), step=None, status__in=UNRESOLVED)
+    told = Ticket.objects.filter(
+        transaction=OuterRef("transaction"), step=None, change_request=None, status__in=UNRESOLVED
+    )
     p2 = late.filter(Exists(kickoff), ~Exists(told), milestone=Milestone.P2)
     return [pk for found in (p1, p2) for pk in found.values_list("pk", flat=True)[:BATCH]]
 
@@ -157,7 +205,7 @@ def _flag_silent_work(pk: int) -> None:
     """At risk and nobody was told yet: what is not done becomes a ticket, while its retries and looks go on."""
     sla_clock = SlaClock.objects.select_related("transaction").get(pk=pk)
     steps = steps_towards(sla_clock)
-    if sla_clock.ended_at or covering(sla_clock.transaction, steps).exists():
+    if sla_clock.ended_at or sla_clock.change_request_id or covering(sla_clock.transaction, steps).exists():
         return
     for step in steps.filter(finished_at=None, state=StepState.WAITING):
         message, category = _why(step, Milestone(sla_clock.milestone))
@@ -199,6 +247,8 @@ def _take_rung(pk: int) -> None:
 
 def _held_up_by(run: OnboardingTransaction, sla_clock: SlaClock) -> list[Ticket]:
     """The open tickets that keep the clock going; where there is none, a new one of the run."""
+    if sla_clock.change_request_id:
+        return list(Ticket.objects.filter(change_request=sla_clock.change_request_id, status__in=UNRESOLVED))
     found = list(covering(run, steps_towards(sla_clock)))
     if found:
         return found

@@ -12,7 +12,9 @@ from integrations import clock
 from integrations.models import Connection
 from integrations.words import System
 from onboarding import audit
-from onboarding.models import OnboardingTransaction, Step
+from onboarding.models import ChangeRequest, OnboardingTransaction, Step
+from onboarding.payload import catalogue
+from onboarding.payload.schema import declared
 from onboarding.sla import KICKOFF, p1_due
 from onboarding.words import Category
 
@@ -50,7 +52,7 @@ def for_run(run: OnboardingTransaction, *, category: str, message: str, problems
     While a person is to decide about the run nothing else takes its place: whatever else is lacking is asked for again
     once they have.
     """
-    there = Ticket.objects.filter(transaction=run, step=None, status__in=UNRESOLVED).first()
+    there = Ticket.objects.filter(transaction=run, step=None, change_request=None, status__in=UNRESOLVED).first()
     if there and there.category == Category.APPROVAL_OVERDUE != category:
         return there
     told = (category, message, problems, TicketStatus.OPEN)
@@ -58,7 +60,7 @@ def for_run(run: OnboardingTransaction, *, category: str, message: str, problems
         return there
     queue = routing.queue_for(category, System.WORKFLOW, problems)
     return _open(
-        {"transaction": run, "step": None},
+        {"transaction": run, "step": None, "change_request": None},
         run=run,
         fields={
             "category": category,
@@ -69,6 +71,30 @@ def for_run(run: OnboardingTransaction, *, category: str, message: str, problems
             "problems": problems,
             "sla_due": due_of(run),
             "fingerprint": routing.fingerprint(System.WORKFLOW, "gate", category, None, message),
+        },
+    )
+
+
+def for_change(request: ChangeRequest, *, by_hand: list[str], due: datetime) -> Ticket:
+    """Open the ticket of a change request that waits for a decision; or, with ``by_hand``, for somebody at the vendor."""
+    run = request.transaction
+    category = Category.VALIDATION_ERROR if by_hand else Category.APPROVAL_OVERDUE
+    owners = [catalogue.BY_PATH[path].queue for path in request.paths if path in catalogue.BY_PATH]
+    queue = owners[0] if owners else "sales-ops"
+    fields = catalogue.labels(declared(request.paths))
+    message = " ".join(by_hand) if by_hand else f"Apply or reject the change of: {fields}."
+    return _open(
+        {"change_request": request},
+        run=run,
+        fields={
+            "transaction": run,
+            "category": category,
+            "system": System.WORKFLOW,
+            "queue": queue,
+            "owner": routing.owner_for(queue, run),
+            "message": message,
+            "sla_due": due,
+            "fingerprint": routing.fingerprint(System.WORKFLOW, "change", category, None, message),
         },
     )
 

@@ -43,15 +43,19 @@ def _try_again(now: datetime, failed_probes: int, retry_after: float | None) -> 
 def succeeded(seen: Connection) -> None:
     """The vendor answered a step that was claimed under ``seen``.
 
-    Costs nothing where nothing had failed by then: what failed meanwhile is not undone by a call that began before.
+    Costs nothing where nothing had failed by then: what failed meanwhile is not undone by a call that began before, nor does
+    one that began before a 429 raise what that has lowered.
     """
-    if not (seen.is_stopped or seen.failures or seen.ramping):
+    if not (seen.is_stopped or seen.failures or seen.pace is not None):
         return
     there = Connection.objects.get(pk=seen.pk)
     if not _is_as_seen(there, seen):
         return
     if there.breaker == Breaker.CLOSED:
-        as_seen(seen).update(failures=0, failures_of="", **pace.after_success(clock.now()))
+        well = {"failures": 0, "failures_of": ""}
+        lowered_as_seen = as_seen(seen).filter(lowered_at=seen.lowered_at)
+        if not lowered_as_seen.update(**well, **pace.after_success(clock.now())):
+            as_seen(seen).update(**well)
         return
     with transaction.atomic():
         locked = Connection.objects.select_for_update(no_key=True).get(pk=seen.pk)

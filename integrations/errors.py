@@ -65,6 +65,8 @@ class ProviderError(Exception):
     whole_account: bool = False
     """It is not about this object: until ``retry_after`` has passed, nothing at all is sent on the connection."""
     effect_possible: bool = False
+    heeded: bool = False
+    """The connection was paused for it already."""
     stop_and_queue: bool = False
     """The vendor documents that retrying is no use (Zendesk's TooManyJobs)."""
     of_object: bool = False

@@ -4,6 +4,7 @@ Nothing is retried here: whether a POST may be sent again is the engine's decisi
 """
 
 import json as jsonlib
+import logging
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -17,18 +18,23 @@ from urllib.parse import quote, unquote
 import pydantic
 import requests
 from django.conf import settings
+from django.db import DatabaseError
 from urllib3.exceptions import HTTPError
 
-from integrations import clock, transport
+from integrations import clock, pace, transport
 from integrations.addresses import is_sandbox
 from integrations.errors import Kind, ProviderError, TemporaryRefusal
 from integrations.models import Connection
 from integrations.outbound import Outbound
 from integrations.redact import redact, redact_text
 
+log = logging.getLogger(__name__)
 M = TypeVar("M", bound=pydantic.BaseModel)
 MAX_ANSWER_BYTES = 5 * 1024 * 1024
 MAX_RETRY_AFTER_SECONDS = 86_400.0
+LOOK_AGAIN_SECONDS = 0.1
+"""For so long it is taken for granted that nobody was told to wait: most steps are over by then."""
+LONGEST_PAUSE_SECONDS = 5.0
 OK = (200, 201, 202)
 _SAFE_METHODS = frozenset({"GET", "HEAD"})
 _TRY_LATER = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY})
@@ -98,6 +104,7 @@ class VendorHttp(Outbound):
         self.denies: Translate = lambda _status, _headers, _body: None
         self.explain: Explain = lambda _error, _body: None
         self._headers = headers
+        self._looked_at = time.monotonic()
 
     @overload
     def request(
@@ -148,6 +155,7 @@ class VendorHttp(Outbound):
         nothing sent; ``RuntimeError`` inside a database transaction: a vendor's slowness must never hold our locks.
         """
         self._refuse_in_transaction()
+        self._wait_out_pause()
         writes = method not in _SAFE_METHODS and not reads
         body = None if json is None else jsonlib.dumps(json, allow_nan=False).encode()
         content = {} if body is None else {"Content-Type": "application/json"}
@@ -165,10 +173,34 @@ class VendorHttp(Outbound):
             raw = self._send(prepared, writes)
             data = self._judge(raw, expect, ok, writes)
         except ProviderError as error:
+            self._heed(error)
             self._record_call(method, path, parts, raw, error, started, writes)
             raise
         self._record_call(method, path, parts, raw, None, started, writes)
         return Answer(raw.status, raw.headers, data)
+
+    def _wait_out_pause(self) -> None:
+        """Another step may have been told to wait since this one was begun: nothing is sent before that time is over.
+
+        Raises ``ProviderError`` where that takes longer than a thread should wait.
+        """
+        left = pace.pause_left(self.connection.pk)
+        if not left and time.monotonic() > self._looked_at + LOOK_AGAIN_SECONDS:
+            left = pace.read_pause(self.connection.pk)
+            self._looked_at = time.monotonic()
+        if left > self._seconds_left(LONGEST_PAUSE_SECONDS):
+            raise ProviderError(
+                Kind.RATE_LIMIT, f"{self._vendor} asks us to wait, so this was not sent", retry_after=left
+            )
+        if left > 0:
+            time.sleep(left)
+
+    def _heed(self, error: ProviderError) -> None:
+        """At once: others are about to send, too. Where that fails it is tried again by whoever records the outcome."""
+        try:
+            pace.heed(self.connection.pk, error)
+        except DatabaseError:
+            log.exception("%s could not be paused", self.connection.slug)
 
     def _send(self, request: requests.Request, writes: bool) -> _Raw:
         try:

@@ -54,9 +54,11 @@ class Connection(models.Model):
     pace = models.PositiveSmallIntegerField(null=True, editable=False)
     """Steps at once as lowered by 429 answers or a breaker; null while ``max_concurrency`` alone rules."""
     pace_changed_at = models.DateTimeField(null=True, editable=False)
+    lowered_at = models.DateTimeField(null=True, editable=False)
+    """When a 429 last lowered the pace."""
     paused_until = models.DateTimeField(null=True, editable=False)
     ramping = models.BooleanField(default=False, editable=False)
-    """After a breaker each success raises the pace by one (which doubles it a round); a 429 ends that."""
+    """Since a breaker closed, until the limit itself rules again or a 429 comes."""
     released_at = models.DateTimeField(null=True, editable=False)
     release_total = models.PositiveIntegerField(
         default=0, editable=False, help_text="Runs that were parked when the breaker last closed."

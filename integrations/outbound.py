@@ -20,12 +20,15 @@ _reads: ContextVar[list[ApiCall] | None] = ContextVar("reads", default=None)
 
 
 @contextmanager
-def reads_together() -> Iterator[None]:
-    """Records of calls that only read wait inside for the next call that writes, or for the end: one statement for all."""
+def reads_together() -> Iterator[list[ApiCall]]:
+    """Records of calls that only read wait inside for the next call that writes, or for the end: one statement for all.
+
+    Gives the list of those that wait.
+    """
     waiting: list[ApiCall] = []
     before = _reads.set(waiting)
     try:
-        yield
+        yield waiting
     finally:
         _reads.reset(before)
         _store(waiting)

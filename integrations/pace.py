@@ -1,4 +1,7 @@
-"""How many steps at once a connection takes: leased slots, lowered by 429 answers and after a breaker, raised again later.
+"""How many steps at once a connection takes: leased slots, lowered by 429 answers and after a breaker, raised by successes.
+
+Additive increase, multiplicative decrease (RFC 5681, 3.1): halved by a 429, once in the time that it asks for, and raised by one
+with each step that succeeds after it.
 
 Places are taken by conditional UPDATE on rows: counting first and claiming then would admit too many. A connection
 without a limit writes nothing.
@@ -11,14 +14,25 @@ from django.db.models import BooleanField, Case, F, Q, Value, When
 from django.db.models.functions import Coalesce
 
 from integrations import clock
+from integrations.errors import Kind, ProviderError
 from integrations.models import Connection, ConnectionSlot
 from integrations.words import STOPPED
+
+_paused: dict[int, datetime] = {}
+"""Until when, by connection: what this process was told, which a call that is about to be sent need not ask the database for."""
 
 UNLIMITED = 8
 """Where to start lowering a connection that has no limit, and where to lift the lowering again."""
 PAUSE_SECONDS = 1.0
 """The pause after a 429 that names none."""
-RAISE_EVERY = timedelta(minutes=1)
+FLOOR = 2
+"""429 answers lower a connection no further: one call at a time would starve it."""
+WINDOW = timedelta(seconds=1)
+"""So long at least, further 429 answers are about the same excess."""
+RAISE_EVERY = timedelta(seconds=2)
+"""Where nothing succeeds that could raise it, a pace doubles so often after the pause."""
+RAMP_EVERY = timedelta(minutes=1)
+"""After a breaker only successes show that the vendor works: without any it rises by one so often."""
 
 
 def acquire(connection: Connection, holder: str, until: datetime) -> bool:
@@ -74,20 +88,60 @@ def release(connection_id: int, holder: str) -> None:
 
 
 def slow_down(connection_pk: int, retry_after: float | None) -> None:
-    """After a 429: pauses the connection for ``retry_after`` seconds and halves its pace.
+    """After a 429: pauses the connection for ``retry_after`` seconds and halves its pace, down to ``FLOOR``.
 
     Once per pause: calls that were under way when it began are refused in a bunch, which is one signal.
     """
     now = clock.now()
     until = now + timedelta(seconds=PAUSE_SECONDS if retry_after is None else retry_after)
+    _remember(connection_pk, max(until, _paused.get(connection_pk, until)))
     with transaction.atomic():
         connection = Connection.objects.select_for_update(no_key=True).get(pk=connection_pk)
-        paused = connection.paused_until is not None and connection.paused_until > now
-        if not paused or connection.pace is None:
-            connection.pace = max(1, (connection.limit or UNLIMITED) // 2)
-        connection.pace_changed_at, connection.ramping = now, False
+        ends = max(connection.paused_until or now, (connection.lowered_at or now - WINDOW) + WINDOW)
+        if connection.pace is None or connection.lowered_at is None or ends <= now:
+            limit = connection.limit or UNLIMITED
+            connection.pace = max(min(FLOOR, limit), limit // 2)
+            connection.pace_changed_at = connection.lowered_at = now
+        connection.ramping = False
         connection.paused_until = max(until, connection.paused_until or until)
-        connection.save(update_fields=["pace", "pace_changed_at", "paused_until", "ramping"])
+        connection.save(update_fields=["pace", "pace_changed_at", "lowered_at", "paused_until", "ramping"])
+
+
+def heed(connection_pk: int, error: ProviderError) -> None:
+    """What a failure means for the whole connection, once: fewer calls after a 429, none while the vendor says it is away."""
+    if error.heeded:
+        return
+    if error.kind is Kind.RATE_LIMIT:
+        slow_down(connection_pk, error.retry_after)
+        error.heeded = True
+    elif error.whole_account and error.retry_after:
+        hold(connection_pk, error.retry_after)
+        error.heeded = True
+
+
+def pause_left(connection_pk: int) -> float:
+    """Seconds, as far as this process knows without asking the database; 0 for none."""
+    until = _paused.get(connection_pk)
+    return max(0.0, (until - clock.now()).total_seconds()) if until else 0.0
+
+
+def read_pause(connection_pk: int) -> float:
+    """As ``pause_left``, of whichever process was told to wait."""
+    until = Connection.objects.filter(pk=connection_pk).values_list("paused_until", flat=True).first()
+    _remember(connection_pk, until)
+    return pause_left(connection_pk)
+
+
+def forget_pauses() -> None:
+    """What this process knows of them (tests only)."""
+    _paused.clear()
+
+
+def _remember(connection_pk: int, until: datetime | None) -> None:
+    if until and until > clock.now():
+        _paused[connection_pk] = until
+    else:
+        _paused.pop(connection_pk, None)
 
 
 def hold(connection_pk: int, seconds: float) -> None:
@@ -95,15 +149,18 @@ def hold(connection_pk: int, seconds: float) -> None:
     too often.
     """
     until = clock.now() + timedelta(seconds=seconds)
+    _remember(connection_pk, max(until, _paused.get(connection_pk, until)))
     sooner = Connection.objects.filter(Q(paused_until=None) | Q(paused_until__lt=until), pk=connection_pk)
     sooner.update(paused_until=until)
 
 
 def recover(now: datetime) -> None:
-    """For the sweep: raises each lowered pace by one for a minute without a 429, until the limit itself rules again."""
-    lowered = Connection.objects.filter(pace__isnull=False, pace_changed_at__lte=now - RAISE_EVERY)
-    for connection in lowered.exclude(paused_until__gt=now).exclude(breaker__in=STOPPED):
-        raised = (connection.pace or 0) + 1
+    """For the sweep: raises each lowered pace that nothing has changed for a while, until the limit itself rules again."""
+    still = Q(ramping=False, pace_changed_at__lte=now - RAISE_EVERY) | Q(pace_changed_at__lte=now - RAMP_EVERY)
+    lowered = Connection.objects.filter(still, pace__isnull=False).exclude(breaker__in=STOPPED)
+    for connection in lowered.exclude(paused_until__gt=now - RAISE_EVERY):
+        lower = connection.pace or 0
+        raised = lower + 1 if connection.ramping else 2 * lower
         pace = None if raised >= (connection.max_concurrency or UNLIMITED) else raised
         # A 429 may come in between: it keeps what it wrote.
         unchanged = Connection.objects.filter(
@@ -124,12 +181,10 @@ def start_slowly(connection: Connection) -> None:
 
 
 def after_success(now: datetime) -> dict[str, Case]:
-    """What one success does to a ramping pace, as columns of a conditional UPDATE: 1, 2, 4, 8 a round, until the limit rules."""
+    """What one success does to a lowered pace, as columns of a conditional UPDATE: 1, 2, 4, 8 a round, until the limit rules."""
     last = Q(pace__gte=Coalesce("max_concurrency", UNLIMITED) - 1)
     return {
-        "pace": Case(When(ramping=False, then=F("pace")), When(last, then=Value(None)), default=F("pace") + 1),
-        "pace_changed_at": Case(When(ramping=False, then=F("pace_changed_at")), default=Value(now)),
-        "ramping": Case(
-            When(ramping=False, then=False), When(last, then=False), default=True, output_field=BooleanField()
-        ),
+        "pace": Case(When(last, then=Value(None)), default=F("pace") + 1),
+        "pace_changed_at": Case(When(pace=None, then=F("pace_changed_at")), default=Value(now)),
+        "ramping": Case(When(last, then=False), default=F("ramping"), output_field=BooleanField()),
     }

@@ -17,6 +17,12 @@ run_provisioned = Signal()
 run_decided = Signal()
 """``run``: a person has decided what was asked about the run as a whole."""
 
+change_requested = Signal()
+"""``request``: other data, or what a person wants changed, waits for a decision."""
+
+change_decided = Signal()
+"""``request``, ``by_hand`` (sentences): decided, or out of date; what no step writes is a person's to do at the vendor."""
+
 step_blocked = Signal()
 """``step``: a person must act; the step's row says why. ``fallback`` (bool): open the catch-all ticket, routing just failed."""
 

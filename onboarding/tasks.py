@@ -2,7 +2,7 @@
 
 from celery import shared_task
 
-from onboarding.engine import dispatch, line, run
+from onboarding.engine import dispatch, line, polling, run
 from onboarding.intake import events
 
 
@@ -14,6 +14,11 @@ def run_step(step_pk: int) -> None:
 @shared_task(name=dispatch.PROCESS_EVENT, ignore_result=True)
 def process_event(event_pk: int) -> None:
     events.process_event(event_pk)
+
+
+@shared_task(name=dispatch.POLL_STEP, ignore_result=True)
+def poll_step(step_pk: int) -> None:
+    polling.poll(step_pk)
 
 
 @shared_task(name=dispatch.PROBE, ignore_result=True)

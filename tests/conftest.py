@@ -14,7 +14,7 @@ from django.db import connection
 from django.test import TransactionTestCase
 
 from exceptions_queue import roles, scheduling
-from integrations import clock
+from integrations import clock, pace
 from integrations.connections import set_connection
 from integrations.models import Connection, ConnectionSlot, InboundEvent
 from integrations.sandbox.asana import TEAM_GID, TEMPLATE_GID
@@ -120,6 +120,7 @@ def test_settings(settings: Any) -> None:
 def unshifted_clock() -> Iterator[None]:
     yield
     clock.reset()
+    pace.forget_pauses()
 
 
 # --- Vendors --------------------------------------------------------------------------------------------------------
@@ -274,7 +275,7 @@ def next_due(*, turns: bool = False, probes: bool = False) -> datetime | None:
     events = InboundEvent.objects.exclude(due_at=None)
     full = full_until()
     times = [max(event.due_at, event.hinted_until or event.due_at) for event in events]
-    for step in Step.objects.exclude(connection__breaker=Breaker.OPEN).select_related("transaction"):
+    for step in Step.objects.exclude(connection__breaker=Breaker.OPEN).select_related("transaction", "connection"):
         if step.state in LEASED and step.lease_until:
             times.append(step.lease_until)
         elif step.waits_for == WaitsFor.EVENT or (step.transaction.held_at and step.uses != "crm.deal-status"):
@@ -282,7 +283,8 @@ def next_due(*, turns: bool = False, probes: bool = False) -> datetime | None:
         elif step.connection_id in full and step.due_at:
             times.append(max(step.due_at, full[step.connection_id]))
         elif step.due_at and (turns or step.waits_for != WaitsFor.RESERVATION or turn_is_over(step)):
-            times.append(max(step.due_at, step.hinted_until) if step.hinted_until else step.due_at)
+            paused_until = step.connection.paused_until if step.connection else None
+            times.append(max(filter(None, (step.due_at, step.hinted_until, paused_until))))
     if probes:
         times += [each.probe_at for each in Connection.objects.exclude(probe_at=None)]
     return min(times, default=None)

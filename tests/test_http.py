@@ -192,6 +192,7 @@ def test_a_refusal_that_the_vendor_documents_as_passing_has_its_own_wait(http, s
     made.temporary = (TemporaryRefusal(477, wait=60.0, whole_account=True), TemporaryRefusal(423, wait=2.0))
     seen = []
     for status, asked in ((477, None), (477, 90), (423, 1)):
+        clock.shift(timedelta(seconds=100))
         sandbox.add_fault("hubspot", "error_before", status=status, retry_after=asked, count=1)
         error = failure(lambda: made.request("POST", PATH, json=COMPANY))
         seen.append((error.kind, error.http_status, error.retry_after, error.whole_account, error.effect_possible))
@@ -200,6 +201,26 @@ def test_a_refusal_that_the_vendor_documents_as_passing_has_its_own_wait(http, s
         (Kind.TEMPORARY, 477, 90.0, True, False),
         (Kind.TEMPORARY, 423, 2.0, False, False),
     ]
+
+
+def test_once_a_vendor_asks_for_a_pause_nothing_more_is_sent_in_it(http, hubspot, sandbox):
+    under_way = http()
+    sandbox.add_fault("hubspot", "rate_limit", retry_after=60, count=1)
+    failure(lambda: http().request("POST", PATH, json=COMPANY))
+    held = failure(lambda: under_way.request("POST", PATH, json=COMPANY))
+    assert (held.kind, held.effect_possible) == (Kind.RATE_LIMIT, False)
+    assert 55 < (held.retry_after or 0) <= 60
+    assert len(sandbox.requests("hubspot")) == 1
+    clock.shift(timedelta(seconds=61))
+    assert under_way.request("POST", PATH, json=COMPANY, expect=Anything).status == 201
+
+
+def test_a_pause_that_another_process_was_told_of_holds_a_step_that_has_begun(http, hubspot, sandbox, monkeypatch):
+    monkeypatch.setattr("integrations.http.LOOK_AGAIN_SECONDS", 0)
+    under_way = http()
+    Connection.objects.update(paused_until=clock.now() + timedelta(seconds=60))
+    assert failure(lambda: under_way.request("POST", PATH, json=COMPANY)).kind is Kind.RATE_LIMIT
+    assert sandbox.requests("hubspot") == []
 
 
 def test_a_passing_refusal_is_told_from_others_of_its_status_by_its_code():

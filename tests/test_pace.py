@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 from django.db import connections
 
-from integrations import clock, pace
+from integrations import breaker, clock, pace
 from integrations.models import Connection, ConnectionSlot
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -77,21 +77,66 @@ def test_a_429_pauses_and_halves_once_a_pause(connection):
     for _ in range(4):
         pace.slow_down(connection.pk, 1)
         clock.shift(timedelta(seconds=2))
-    assert fresh().limit == 1
+    assert fresh().limit == pace.FLOOR
 
 
-def test_pace_recovers_by_one_a_minute_until_the_limit_rules_again(connection):
-    Connection.objects.update(max_concurrency=4)
+def test_429s_at_one_moment_halve_once_even_if_they_ask_for_no_pause(connection):
+    Connection.objects.update(max_concurrency=16)
+    for _ in range(5):
+        pace.slow_down(connection.pk, 0)
+    assert fresh().pace == 8
+
+
+def test_a_lowered_pace_rises_by_one_with_each_success_until_the_limit_rules_again(connection):
+    Connection.objects.update(max_concurrency=6)
     pace.slow_down(connection.pk, 1)
+    clock.shift(timedelta(seconds=2))
     seen = []
-    for _ in range(3):
-        clock.shift(timedelta(seconds=40))
+    for _ in range(4):
+        seen.append(fresh().pace)
+        breaker.succeeded(fresh())
+    assert seen == [3, 4, 5, None]
+    assert fresh().limit == 6
+
+
+def test_the_success_of_a_call_from_before_the_429_raises_nothing(connection):
+    Connection.objects.update(max_concurrency=None)
+    pace.slow_down(connection.pk, 1)
+    clock.shift(timedelta(seconds=2))
+    before = fresh()
+    pace.slow_down(connection.pk, 1)
+    breaker.succeeded(before)
+    assert fresh().pace == pace.FLOOR
+    breaker.succeeded(fresh())
+    assert fresh().pace == pace.FLOOR + 1
+
+
+def test_with_nothing_to_do_a_lowered_pace_is_over_within_seconds_of_the_last_429(connection):
+    Connection.objects.update(max_concurrency=None)
+    for _ in range(4):
+        pace.slow_down(connection.pk, 30)
+        clock.shift(timedelta(seconds=31))
+    seen = []
+    for _ in range(4):
         pace.recover(clock.now())
         seen.append(fresh().pace)
-    assert seen == [2, 3, 3]
-    clock.shift(timedelta(seconds=40))
-    pace.recover(clock.now())
-    assert (fresh().pace, fresh().limit) == (None, 4)
+        clock.shift(timedelta(seconds=2))
+    assert seen == [2, 4, None, None]
+
+
+def test_one_429_in_twenty_does_not_starve_a_connection(connection):
+    """Of steps that come one after the other: after each 429 the pace is back before the next one."""
+    Connection.objects.update(max_concurrency=16)
+    seen = []
+    for number in range(200):
+        if number % 20 == 0:
+            pace.slow_down(connection.pk, 1)
+            clock.shift(timedelta(seconds=1, milliseconds=1))
+        else:
+            breaker.succeeded(fresh())
+        seen.append(fresh().limit)
+    assert min(seen) == 8
+    assert sum(limit == 16 for limit in seen) > len(seen) / 2
 
 
 def test_places_above_a_lowered_limit_count_until_they_are_given_back(connection):
@@ -125,8 +170,8 @@ def test_a_place_that_ran_out_above_the_limit_is_not_renewed(connection):
     assert [pace.acquire(fresh(), holder, later(60)) for holder in "bc"] == [True, False]
 
 
-@pytest.mark.parametrize(("limit", "halved"), [(None, [4, 2, 1, 1]), (6, [3, 1, 1, 1]), (1, [1, 1, 1, 1])])
-def test_each_429_halves_whatever_rules(connection, limit, halved):
+@pytest.mark.parametrize(("limit", "halved"), [(None, [4, 2, 2, 2]), (6, [3, 2, 2, 2]), (1, [1, 1, 1, 1])])
+def test_each_429_halves_whatever_rules_down_to_the_floor(connection, limit, halved):
     Connection.objects.update(max_concurrency=limit)
     seen = []
     for _ in range(4):

@@ -123,6 +123,8 @@ def readable(value: Any) -> Any:
 
 def ticket_sla(ticket: Ticket) -> Sla:
     run = ticket.transaction
+    if ticket.change_request and (own := getattr(ticket.change_request, "sla_clock", None)):
+        return clock_sla(own)
     if run:
         return run_sla(run)  # the clock is the run's, whether or not this ticket is resolved
     if ticket.sla_due is None:

@@ -63,6 +63,7 @@ class Section:
     said_by: str
     message: str
     attempts: list[tuple[Attempt, str]]
+    polled: str
     intents: list[Intent]
     objects: list[dict[str, Any]]
     calls: list[ApiCall]
@@ -172,6 +173,7 @@ def _sections(
                 said_by=words.vendor(step.connection) if step.http_status else "",
                 message=step.message if may_see else redact_text(step.message),
                 attempts=[(attempt, words.outcome(attempt)) for attempt in attempts.get(step.pk, [])],
+                polled=ticket_page.polled(step),
                 intents=[intent for intent in intents if intent.step_id == step.pk],
                 objects=mine,
                 calls=[call for call in calls if call.subject == _subject(step)],

@@ -94,8 +94,13 @@ def _skip(request: HttpRequest, _user: User, ticket: Ticket) -> Read:
 
 
 def _note(request: HttpRequest, _user: User, _ticket: Ticket) -> Read:
-    form = NoteForm(request.POST)
+    form = NoteForm("note", request.POST)
     return form, lambda: {"text": form.cleaned_data["text"]}
+
+
+def _done(request: HttpRequest, _user: User, ticket: Ticket) -> Read:
+    form = NoteForm("done", request.POST)
+    return (form if ticket.is_open else None), lambda: {"text": request.POST.get("text", "")}
 
 
 def _plain(_request: HttpRequest, _user: User, _ticket: Ticket) -> Read:
@@ -112,6 +117,7 @@ _READERS: dict[str, Callable[[HttpRequest, User, Ticket], Read]] = {
     "rollback": _roll_back,
     "assign": _assign,
     "note": _note,
+    "done": _done,
 }
 
 
@@ -153,4 +159,4 @@ def _tell(request: HttpRequest, name: str, ticket: Ticket) -> None:
                 request, f"Assigned to {ticket.get_queue_display()}{f', {ticket.owner}' if ticket.owner else ''}."
             )
         case _:
-            messages.success(request, "The note is kept.")
+            messages.success(request, "The note is kept." if ticket.is_open else "The note is kept, the ticket closed.")

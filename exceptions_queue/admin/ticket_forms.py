@@ -203,5 +203,5 @@ class ReasonForm(forms.Form):
 class NoteForm(forms.Form):
     text = forms.CharField(max_length=4000, widget=UnfoldAdminTextareaWidget(attrs={"rows": 2}))
 
-    def __init__(self, data: Any = None) -> None:
-        super().__init__(data, auto_id="note-%s", label_suffix="")
+    def __init__(self, name: str = "note", data: Any = None) -> None:
+        super().__init__(data, auto_id=f"{name}-%s", label_suffix="")

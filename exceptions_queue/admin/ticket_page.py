@@ -22,12 +22,12 @@ from integrations.models import ApiCall, Connection
 from integrations.redact import redact_text
 from integrations.words import Breaker
 from onboarding import audit
-from onboarding.models import ObjectMapping, OnboardingTransaction, Step
+from onboarding.models import ObjectMapping, OnboardingTransaction, Step, StepPoll
 from onboarding.payload import catalogue
 from onboarding.services import Effect, Refused, Verdict
 from onboarding.steps.base import EnsureHandler, Facts
 from onboarding.steps.registry import HANDLERS
-from onboarding.words import Category, Status, StepState
+from onboarding.words import Category, ChangeStatus, Status, StepState
 
 SEE_PERSONAL = "onboarding.see_personal_data"
 SOON = timedelta(seconds=15)
@@ -54,7 +54,7 @@ class Row:
 
 def load(pk: int) -> Ticket:
     """Raises ``Ticket.DoesNotExist``."""
-    related = ("transaction__sla_clock", "step__connection", "connection", "owner", "retry_of")
+    related = ("transaction__sla_clock", "step__connection", "connection", "change_request", "owner", "retry_of")
     return Ticket.objects.select_related(*related).get(pk=pk)
 
 
@@ -74,8 +74,11 @@ def context(ticket: Ticket, user: User, *, forms: dict[str, Any] | None = None) 
         "replay_effects": shown_effects(_effects(ticket, "replay")) if "replay" in offered else [],
         "link_form": (given.get("link-object") or LinkForm()) if "link-object" in offered else None,
         "note_form": (given.get("note") or NoteForm()) if "note" in offered else None,
+        "done_form": (given.get("done") or NoteForm("done")) if "done" in offered else None,
+        "decide_url": _decide_url(ticket, user),
         "urls": {
-            name: _act_url(ticket, name) for name in ("fix", "retry", "replay", "skip", "rollback", "assign", "note")
+            name: _act_url(ticket, name)
+            for name in ("fix", "done", "retry", "replay", "skip", "rollback", "assign", "note")
         },
         "rollback_url": _rollback_url(ticket) if "rollback" in offered else "",
         "choose_url": _act_url(ticket, "choose-match"),
@@ -93,6 +96,7 @@ def context(ticket: Ticket, user: User, *, forms: dict[str, Any] | None = None) 
         "attempts": [(attempt, words.outcome(attempt)) for attempt in ticket.step.attempt_rows.order_by("-pk")[:20]]
         if ticket.step
         else [],
+        "polled": polled(ticket.step) if ticket.step else "",
         "calls": _calls(ticket, user),
         "timeline": timeline(ticket.transaction) if ticket.transaction else _connection_timeline(ticket),
         "notes": list(ticket.notes.all()),
@@ -100,6 +104,14 @@ def context(ticket: Ticket, user: User, *, forms: dict[str, Any] | None = None) 
         "held_up": held_up(ticket.connection) if ticket.connection and ticket.is_open else [],
         "facts": facts(ticket),
     }
+
+
+def _decide_url(ticket: Ticket, user: User) -> str:
+    """Where the change that the ticket asks about is applied or rejected; empty for those who may not."""
+    change = ticket.change_request
+    if change is None or change.status != ChangeStatus.OPEN or not user.has_perm("onboarding.apply_change"):
+        return ""
+    return reverse("admin:onboarding_run_decide", args=[change.transaction_id, change.pk])
 
 
 def _effects(ticket: Ticket, name: str) -> Sequence[Effect | Verdict]:
@@ -181,7 +193,7 @@ def is_moving(ticket: Ticket, rows: list[Row]) -> bool:
 
 def progress(run: OnboardingTransaction, here: Step | None = None) -> list[Row]:
     """The run's steps in playbook order."""
-    steps = list(run.steps.select_related("connection").order_by("position"))
+    steps = list(run.steps.select_related("connection", "poll").order_by("position"))
     done = {step.key for step in steps if step.is_done}
     names = {step.key: words.title(step.uses) for step in steps}
     mappings: dict[int, list[ObjectMapping]] = {}
@@ -238,8 +250,16 @@ def _note(step: Step, before: list[str], mappings: list[ObjectMapping]) -> str:
             return f"stuck: {step.get_category_display().lower()}"
         case StepState.WAITING:
             what = step.get_waits_for_display().lower() if step.waits_for else "its turn"
-            return f"waits for {what}"
+            return "; ".join(part for part in (f"waits for {what}", polled(step)) if part)
     return f"then, after: {words.lowered(before[0])}" if before else "about to begin"
+
+
+def polled(step: Step) -> str:
+    """How often it was looked whether somebody has done what the step awaits: ``looked 12 times, last 4 min ago``."""
+    poll: StepPoll | None = getattr(step, "poll", None)
+    if poll is None or not poll.count:
+        return ""
+    return f"looked {poll.count} time{'s' if poll.count > 1 else ''}, last {looks.when(poll.last_at)}"
 
 
 def _made(mappings: list[ObjectMapping]) -> str:

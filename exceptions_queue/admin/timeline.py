@@ -10,7 +10,7 @@ from integrations.models import Connection
 from integrations.redact import redact_text
 from onboarding import audit
 from onboarding.audited_admin import VERBS
-from onboarding.models import ApiKey, AuditEntry, OnboardingTransaction
+from onboarding.models import ApiKey, AuditEntry, OnboardingTransaction, StepPoll
 from onboarding.words import Category, WaitsFor
 
 LATEST = 300
@@ -175,7 +175,15 @@ def chapters(run: OnboardingTransaction, titles: dict[str, str], *, may_see: boo
             open_chapters[mark] = chapter
             told.append(chapter)
         open_chapters[mark].add(words(entry.name), detail(entry, may_see=may_see), entry.at)
+    _add_polls(run, told)
     return told, len(found) > LATEST
+
+
+def _add_polls(run: OnboardingTransaction, told: list[Chapter]) -> None:
+    """Looks that found nothing new are no entries: each step's own are one line in its last chapter."""
+    for poll in StepPoll.objects.filter(step__transaction=run, count__gt=0).select_related("step"):
+        if (chapter := next((each for each in reversed(told) if each.step == poll.step.key), None)) and poll.last_at:
+            chapter.lines.append(Line("It was looked whether it is done", "", poll.last_at, poll.count))
 
 
 def words(name: str) -> str:

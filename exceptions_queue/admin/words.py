@@ -108,6 +108,8 @@ def story(ticket: Ticket, *, waiting_runs: int = 0) -> Story:
     """The ticket's story. ``waiting_runs``: how many runs a connection's ticket holds up."""
     if ticket.connection:
         return _of_connection(ticket, waiting_runs)
+    if ticket.change_request:
+        return _change(ticket)
     tell = _STORIES.get(Category(ticket.category), _other)
     return tell(ticket)
 
@@ -116,6 +118,8 @@ def place(ticket: Ticket) -> str:
     """The failed step, as lists name it."""
     if ticket.step or ticket.connection:
         return ticket.failed_step
+    if ticket.change_request_id:
+        return "a change of the data"
     return "required data" if ticket.category == Category.MISSING_DATA else "the run as a whole"
 
 
@@ -360,6 +364,20 @@ def _decision(ticket: Ticket) -> Story:
             "What was set up already is still there at the vendors.",
         ],
         "Roll it back (you see first what would be taken back), or keep it and let it go on.",
+    )
+
+
+def _change(ticket: Ticket) -> Story:
+    if ticket.is_by_hand:
+        return Story(
+            f"A change for {customer(ticket)} is to be made by hand",
+            ["The change was applied, and no step of the playbook writes this part of it."],
+            "Make the change there, then say here what you did.",
+        )
+    return Story(
+        f"A change of {customer(ticket)}'s data waits for a decision",
+        ["The onboarding goes on with the data as it was until somebody decides."],
+        "Look at what would change, then apply or reject it.",
     )
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
-from drf_spectacular.utils import OpenApiExample, extend_schema, extend_schema_field
+from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema, extend_schema_field
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -17,7 +17,7 @@ from onboarding.api.authentication import OPERATORS, READERS, caller
 from onboarding.api.openapi import responses
 from onboarding.api.personal import MaskedText, masked
 from onboarding.api.serializers import ChangeRequestSerializer
-from onboarding.api.views import ApiView
+from onboarding.api.views import PAGING, ApiView
 from onboarding.models import ChangeRequest, OnboardingTransaction
 from onboarding.payload import catalogue
 from onboarding.payload.schema import get, with_value
@@ -81,7 +81,25 @@ class ChangeView(ApiView):
 
 class ChangeRequestList(ChangeView):
     serializer_class = requests.FixSerializer
-    scopes = {"POST": OPERATORS}
+    scopes = {"GET": READERS, "POST": OPERATORS}
+
+    def known_parameters(self) -> frozenset[str]:
+        return PAGING if self.request.method == "GET" else frozenset()
+
+    @extend_schema(
+        tags=TAGS,
+        summary="List what was asked to change",
+        parameters=[
+            OpenApiParameter("page", int, description="A page of the list."),
+            OpenApiParameter("page_size", int, description="Up to 200."),
+        ],
+        responses=responses({200: ChangeRequestSerializer(many=True)}, 404),
+    )
+    def get(self, request: Request, onboarding_transaction_id: str) -> Response:  # noqa: ARG002
+        """Newest first, decided ones too. Scopes: read, operate."""
+        run = get_object_or_404(OnboardingTransaction, onboarding_transaction_id=onboarding_transaction_id)
+        page = self.paginate_queryset(run.change_requests.all())
+        return self.get_paginated_response(ChangeRequestSerializer(page, many=True).data)
 
     @extend_schema(
         tags=TAGS,

@@ -14,8 +14,10 @@ from exceptions_queue.api.serializers import (
     ChangeRequestedSerializer,
     OnboardingDetailSerializer,
     OnboardingSerializer,
+    OnboardingTakenSerializer,
+    WarningSerializer,
 )
-from exceptions_queue.models import covering, is_blocked
+from exceptions_queue.models import is_blocked, open_tickets
 from onboarding.api.authentication import EVERYBODY, READERS, SENDERS, caller
 from onboarding.api.openapi import responses
 from onboarding.api.payload_schema import EXAMPLE
@@ -24,8 +26,9 @@ from onboarding.api.serializers import ChangeRequestSerializer
 from onboarding.api.views import ApiView
 from onboarding.intake import service
 from onboarding.intake.service import Verdict
-from onboarding.models import ChangeRequest, ObjectMapping, OnboardingTransaction, Step
+from onboarding.models import ObjectMapping, OnboardingTransaction, Step
 from onboarding.payload.schema import OnboardingPayload
+from onboarding.payload.unknown_fields import unknown_fields
 
 TAGS = ["Onboardings"]
 STATUSES = {Verdict.CREATED: 201, Verdict.REPLAYED: 200, Verdict.FILLED: 200, Verdict.CHANGE_REQUESTED: 202}
@@ -42,12 +45,11 @@ REPLAYED = OpenApiParameter(
 class Representation(ApiView):
     """What both views of runs share: the detail representation, in eight queries at most."""
 
-    def detail(self, onboarding_transaction_id: str, change: ChangeRequest | None = None) -> dict[str, Any]:
+    def detail(self, onboarding_transaction_id: str) -> dict[str, Any]:
         run = get_object_or_404(_with_parts(), onboarding_transaction_id=onboarding_transaction_id)
-        tickets = covering(run).select_related("transaction", "step", "connection", "owner")
+        tickets = open_tickets(run).select_related("transaction", "step", "connection", "owner")
         context = {**self.get_serializer_context(), "exceptions": list(tickets)}
-        shown = dict(OnboardingDetailSerializer(run, context=context).data)
-        return {**shown, "change_request": ChangeRequestSerializer(change).data} if change else shown
+        return dict(OnboardingDetailSerializer(run, context=context).data)
 
 
 class OnboardingList(Representation):
@@ -72,9 +74,9 @@ class OnboardingList(Representation):
         examples=[OpenApiExample("A paid event", value=EXAMPLE, request_only=True)],
         responses=responses(
             {
-                201: OpenApiResponse(OnboardingDetailSerializer, description="A new run."),
+                201: OpenApiResponse(OnboardingTakenSerializer, description="A new run."),
                 200: OpenApiResponse(
-                    OnboardingDetailSerializer,
+                    OnboardingTakenSerializer,
                     description="The same id and the same content (`Idempotent-Replayed: true`), or content that filled in what "
                     "was missing.",
                 ),
@@ -102,7 +104,10 @@ class OnboardingList(Representation):
         if "event_source" not in content:  # nothing but spaces
             raise Invalid([{"path": "event_source", "detail": "must be a text of 1 to 64 characters"}])
         receipt = service.accept(content, actor=caller(request).actor, occurred_at=payload.occurred_at)
-        body = self.detail(receipt.run.onboarding_transaction_id, receipt.change_request)
+        body = self.detail(receipt.run.onboarding_transaction_id)
+        body["warnings"] = WarningSerializer(unknown_fields(content), many=True).data
+        if receipt.change_request:
+            body["change_request"] = ChangeRequestSerializer(receipt.change_request).data
         headers = {}
         if receipt.verdict is Verdict.CREATED:
             headers["Location"] = str(body["url"])  # DRF marks links with a type of its own
@@ -124,7 +129,7 @@ class OnboardingDetail(Representation):
 
 
 def _with_parts() -> QuerySet[OnboardingTransaction]:
-    steps = Step.objects.annotate(attempt_count=Count("attempt_rows")).order_by("position")
+    steps = Step.objects.select_related("poll").annotate(attempt_count=Count("attempt_rows")).order_by("position")
     mappings = ObjectMapping.objects.select_related("connection", "step").order_by("step__position", F("pk"))
     return OnboardingTransaction.objects.select_related("sla_clock", "playbook").prefetch_related(
         Prefetch("steps", steps), Prefetch("mappings", mappings), "clocks", "snapshots", "change_requests"

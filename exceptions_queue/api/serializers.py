@@ -84,6 +84,9 @@ class TicketSerializer(TicketBaseSerializer):
     customer = serializers.SerializerMethodField()
     domain = serializers.SerializerMethodField()
     connection = serializers.SerializerMethodField(help_text="The connection's slug, where it is about one.")
+    change_request = serializers.IntegerField(
+        source="change_request_id", allow_null=True, help_text="The change that is asked for, or to be made by hand."
+    )
     run = serializers.SerializerMethodField(help_text="The run's address in this API.")
     attempts = serializers.IntegerField(source="attempt_count")
     next_retry = serializers.DateTimeField(
@@ -107,6 +110,7 @@ class TicketSerializer(TicketBaseSerializer):
             "system",
             "step",
             "connection",
+            "change_request",
             "message",
             "http_status",
             "run",
@@ -207,23 +211,42 @@ class OnboardingDetailSerializer(OnboardingSerializer, RunDetailSerializer):
         help_text="An open exception covers it."
     )
     clocks = ClockSerializer(many=True, help_text="All that were started, P1 first.")
-    exceptions = serializers.SerializerMethodField(help_text="The open ones.")
+    exceptions = serializers.SerializerMethodField(
+        help_text="The open ones. Those about a change request hold nothing up."
+    )
 
     class Meta(RunDetailSerializer.Meta):
         fields = [*RunDetailSerializer.Meta.fields, "console_url", "blocked", "sla", "clocks", "exceptions"]
 
     def get_blocked(self, run: OnboardingTransaction) -> bool:  # noqa: ARG002
-        return bool(self.context["exceptions"])
+        return any(ticket.change_request_id is None for ticket in self.context["exceptions"])
 
     @extend_schema_field(TicketBaseSerializer(many=True))
     def get_exceptions(self, run: OnboardingTransaction) -> Any:  # noqa: ARG002
         return TicketBaseSerializer(self.context["exceptions"], many=True, context=self.context).data
 
 
-class ChangeRequestedSerializer(OnboardingDetailSerializer):
+class WarningSerializer(serializers.Serializer[Any]):
+    """A field that was sent and that nothing reads."""
+
+    path = serializers.CharField()
+    detail = serializers.CharField()
+    nearest = serializers.CharField(help_text="The path that may have been meant; empty where none is alike.")
+
+
+class OnboardingTakenSerializer(OnboardingDetailSerializer):
+    """A run as it is after its payload came in, and what was odd about that."""
+
+    warnings = WarningSerializer(many=True)
+
+    class Meta(OnboardingDetailSerializer.Meta):
+        fields = [*OnboardingDetailSerializer.Meta.fields, "warnings"]
+
+
+class ChangeRequestedSerializer(OnboardingTakenSerializer):
     """A run, and the change request that other content under its id made."""
 
     change_request = ChangeRequestSerializer()
 
-    class Meta(OnboardingDetailSerializer.Meta):
-        fields = [*OnboardingDetailSerializer.Meta.fields, "change_request"]
+    class Meta(OnboardingTakenSerializer.Meta):
+        fields = [*OnboardingTakenSerializer.Meta.fields, "change_request"]

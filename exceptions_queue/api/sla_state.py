@@ -27,7 +27,9 @@ def clock_state(sla_clock: SlaClock | None, now: datetime) -> str | None:
 
 
 def ticket_state(ticket: Ticket, now: datetime) -> str | None:
-    """The present clock of the ticket's run; for a connection's ticket that of the first run which needs it."""
+    """The present clock of the ticket's run, or its change request's own; for a connection's that of the first run in need."""
+    if ticket.change_request:
+        return clock_state(getattr(ticket.change_request, "sla_clock", None), now)
     if ticket.transaction:
         return clock_state(getattr(ticket.transaction, "sla_clock", None), now)
     if ticket.sla_due is None:
@@ -46,7 +48,8 @@ def clocks_in(states: list[str], now: datetime, prefix: str = "sla_clock__") -> 
 
 
 def tickets_in(states: list[str], now: datetime) -> Q:
-    found = clocks_in(states, now, "transaction__sla_clock__")
+    found = Q(change_request=None) & clocks_in(states, now, "transaction__sla_clock__")
+    found |= Q(change_request__isnull=False) & clocks_in(states, now, "change_request__sla_clock__")
     for state in states:
         found |= Q(transaction=None, sla_due__isnull=False) & _connection_ticket_in(state, now)
     return found

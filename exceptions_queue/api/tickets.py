@@ -31,7 +31,9 @@ class TicketView(ApiView):
     def get_queryset(self) -> QuerySet[Ticket]:
         """Most urgent first; joined and counted so that a page costs as many queries as a row."""
         return (
-            Ticket.objects.select_related("transaction__sla_clock", "step", "connection", "owner")
+            Ticket.objects.select_related(
+                "transaction__sla_clock", "step", "connection", "change_request__sla_clock", "owner"
+            )
             .prefetch_related("notes")
             .annotate(attempt_count=tries_counted())
             .order_by(F("sla_due").asc(nulls_last=True), "pk")
@@ -143,6 +145,12 @@ _CALLS: dict[str, tuple[type[TicketAction], type[Serializer[Any]], str, dict[str
         requests.FixSerializer,
         "Give missing or wrong data, then try again",
         {"fields": {"customer.domain": "acme-logistics.com", "commercial.term": "annual"}},
+    ),
+    "done": (
+        TicketAction,
+        requests.NoteSerializer,
+        "Say that a change was made by hand",
+        {"text": "Changed the name in the CRM."},
     ),
     "choose-match": (
         TicketAction,

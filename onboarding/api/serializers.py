@@ -12,6 +12,10 @@ from onboarding.words import StepState
 
 class StepSerializer(serializers.ModelSerializer[Step]):
     attempts = serializers.IntegerField(source="attempt_count")
+    polls = serializers.SerializerMethodField(
+        help_text="How often it was looked whether somebody has done what the step awaits; no attempts."
+    )
+    last_polled_at = serializers.SerializerMethodField()
     next_attempt_at = serializers.SerializerMethodField(help_text="When the engine tries next, by itself.")
     message = MaskedText()
 
@@ -22,6 +26,8 @@ class StepSerializer(serializers.ModelSerializer[Step]):
             "system",
             "state",
             "attempts",
+            "polls",
+            "last_polled_at",
             "waits_for",
             "next_attempt_at",
             "category",
@@ -30,6 +36,12 @@ class StepSerializer(serializers.ModelSerializer[Step]):
             "started_at",
             "finished_at",
         ]
+
+    def get_polls(self, step: Step) -> int:
+        return step.poll.count if hasattr(step, "poll") else 0
+
+    def get_last_polled_at(self, step: Step) -> datetime | None:
+        return step.poll.last_at if hasattr(step, "poll") else None
 
     def get_next_attempt_at(self, step: Step) -> datetime | None:
         return step.due_at if step.state in (StepState.WAITING, StepState.BLOCKED, StepState.PENDING) else None

@@ -14,7 +14,7 @@ from integrations.failpoints import failpoint
 from integrations.models import Connection
 from integrations.words import Breaker
 from onboarding import audit
-from onboarding.engine import rollback
+from onboarding.engine import line, rollback
 from onboarding.engine.facts import digest_of, facts_of, mappings_of
 from onboarding.engine.locks import changing, lock_run_of, retried
 from onboarding.engine.policy import ATTEMPTS_BEFORE_TICKET
@@ -91,6 +91,12 @@ def claim_locked(run: OnboardingTransaction, step: Step) -> Claim | None:
     """As ``claim``, inside a transaction that holds the run locked."""
     now = clock.now()
     if not _is_claimable(run, step, now):
+        return None
+    if step.connection and step.due_at and line.is_paused_for_a_moment(step.connection):
+        # It stays due: who gives out the places then finds it.
+        if step.hinted_until:
+            step.hinted_until = None
+            step.save(update_fields=["hinted_until"])
         return None
     if step.state in LEASED and step.lease_until and not _take_over(run, step, now):
         return None

@@ -16,6 +16,7 @@ from onboarding.models import Step
 
 RUN_STEP = "onboarding.run_step"
 PROCESS_EVENT = "onboarding.process_event"
+POLL_STEP = "onboarding.poll_step"
 PROBE = "onboarding.probe_connection"
 PAUSE_SECONDS = 5.0
 HINT_LIFETIME = timedelta(seconds=10)

@@ -300,7 +300,9 @@ def _poll(handler: EnsureHandler, connector: Connector, intent: Intent) -> Outco
     now = clock.now()
     if intent.job_started_at and now - intent.job_started_at > JOB_GIVEN_UP_AFTER:
         return _lost_job()
-    return Waiting(WaitsFor.JOB, now + JOB_POLL)
+    # Ever further apart: each look is a claim, and a job that takes minutes would fill the run's history with them.
+    so_far = now - intent.job_started_at if intent.job_started_at else JOB_POLL
+    return Waiting(WaitsFor.JOB, now + max(JOB_POLL, so_far / 2))
 
 
 def _lost_job() -> Outcome:

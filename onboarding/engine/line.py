@@ -3,10 +3,16 @@
 A connection with a limit is asked for no more than it takes: hundreds may wait, and waiting costs them nothing.
 """
 
+import logging
+import threading
+from datetime import timedelta
+
+from django.db import connection as database
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.db.models.functions import Coalesce
 
 from integrations import breaker, clock, connections, pace
+from integrations.errors import ProviderError
 from integrations.models import Connection
 from integrations.words import Breaker
 from onboarding.engine import dispatch
@@ -16,6 +22,10 @@ from onboarding.steps.base import UpdateHandler
 from onboarding.steps.registry import HANDLERS
 from onboarding.words import LEASED, WaitsFor
 
+SHORT_PAUSE_SECONDS = 10.0
+"""Steps stay due during a pause no longer than this: each of them put off by itself would cost more than the wait."""
+AFTER_PAUSE_SECONDS = 0.01
+log = logging.getLogger(__name__)
 FOLLOWERS = [name for name, handler in HANDLERS.items() if isinstance(handler, UpdateHandler) and handler.follows_run]
 
 
@@ -31,7 +41,9 @@ def due() -> QuerySet[Step]:
     """
     now = clock.now()
     ready = Q(due_at__lte=now) | Q(lease_until__lt=now, state__in=LEASED)
+    soon = now + timedelta(seconds=SHORT_PAUSE_SECONDS)
     steps = Step.objects.exclude(connection__breaker=Breaker.OPEN).exclude(on_hold())
+    steps = steps.exclude(connection__paused_until__gt=now, connection__paused_until__lte=soon)
     return steps.filter(ready).order_by(Coalesce("hinted_until", "due_at", "lease_until"), "pk")
 
 
@@ -59,7 +71,8 @@ def room(connection: Connection) -> int:
 def take_next(connection_pk: int, *, inline: bool) -> int | None:
     """Free places go to the next in line: one step to the caller with ``inline``, the others to workers, by hints."""
     connection = Connection.objects.get(pk=connection_pk)
-    if connection.limit is None or connection.breaker == Breaker.OPEN:
+    paused = connection.paused_until is not None and connection.paused_until > clock.now()
+    if connection.limit is None or connection.breaker == Breaker.OPEN or paused:
         return None
     mine: int | None = None
     for pk in unhinted().filter(connection=connection).values_list("pk", flat=True)[: room(connection)]:
@@ -68,6 +81,32 @@ def take_next(connection_pk: int, *, inline: bool) -> int | None:
         elif dispatch.takes_hints() and _mark(pk) and not dispatch.publish(dispatch.RUN_STEP, pk):
             Step.objects.filter(pk=pk).update(hinted_until=None)
     return mine
+
+
+def is_paused_for_a_moment(connection: Connection) -> bool:
+    now = clock.now()
+    until = connection.paused_until
+    return until is not None and now < until <= now + timedelta(seconds=SHORT_PAUSE_SECONDS)
+
+
+def heed(connection_pk: int, error: ProviderError) -> None:
+    """As ``pace.heed``, and at the end of a short pause the steps in line are hinted at; a longer one is the sweep's."""
+    pace.heed(connection_pk, error)
+    seconds = pace.pause_left(connection_pk) if error.heeded else 0.0
+    if not 0 < seconds <= SHORT_PAUSE_SECONDS or not dispatch.takes_hints():
+        return
+    timer = threading.Timer(seconds + AFTER_PAUSE_SECONDS, _after_pause, [connection_pk])
+    timer.daemon = True
+    timer.start()
+
+
+def _after_pause(connection_pk: int) -> None:
+    try:
+        take_next(connection_pk, inline=False)
+    except Exception:
+        log.exception("Nobody was told that connection %s goes on; the sweep does it", connection_pk)
+    finally:
+        database.close()
 
 
 def _mark(step_pk: int) -> bool:

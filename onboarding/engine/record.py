@@ -16,7 +16,7 @@ from integrations.errors import Kind
 from integrations.failpoints import failpoint
 from integrations.words import Breaker
 from onboarding import audit
-from onboarding.engine import entry, policy, rollback
+from onboarding.engine import entry, line, policy, rollback
 from onboarding.engine.advance import advance
 from onboarding.engine.claims import Claim, claim_locked, may_be_done
 from onboarding.engine.dispatch import hint_step
@@ -44,6 +44,7 @@ from onboarding.models import (
     Reservation,
     RunEvent,
     Step,
+    StepPoll,
 )
 from onboarding.payload.gate import problems
 from onboarding.payload.schema import get, with_value
@@ -112,13 +113,8 @@ def _settle_pace(claim: Claim, outcome: Outcome) -> None:
     try:
         if claim.connection.limit is not None:
             pace.release(claim.connection.pk, claim.slot_holder)
-        if not isinstance(outcome, Failed):
-            return
-        error = outcome.error
-        if policy_for(claim, outcome, 1).slow_down:
-            pace.slow_down(claim.connection.pk, error.retry_after)
-        elif error.whole_account and error.retry_after:
-            pace.hold(claim.connection.pk, error.retry_after)
+        if isinstance(outcome, Failed):
+            line.heed(claim.connection.pk, outcome.error)
     except DatabaseError:
         log.exception("The pace of %s could not be settled", claim.connection.slug)
 
@@ -323,13 +319,14 @@ def _lagging(run: OnboardingTransaction, step: Step) -> str | None:
 
 
 def await_people(step: Step, now: datetime) -> None:
-    """Somebody has to do it at the vendor; it is looked at now and then, in case nobody tells us."""
-    due = now + timedelta(seconds=settings.KICKOFF_POLL_SECONDS)
+    """Somebody has to do it at the vendor; it is polled now and then, in case nobody tells us."""
     if step_has_ticket(step):
-        step.block(due_at=due)
+        step.block(due_at=None)
         step.waits_for = WaitsFor.EVENT
     else:
-        step.wait(waits_for=WaitsFor.EVENT, due_at=due)
+        step.wait(waits_for=WaitsFor.EVENT, due_at=None)
+    due = now + timedelta(seconds=settings.KICKOFF_POLL_SECONDS)
+    StepPoll.objects.update_or_create(step=step, defaults={"due_at": due, "hinted_until": None})
 
 
 def _told(run: OnboardingTransaction, handler: StepHandler) -> RunEvent | None:

@@ -16,7 +16,7 @@ from onboarding.engine.batch import ensure_batch
 from onboarding.engine.claims import Claim, claim
 from onboarding.engine.ensure import ensure
 from onboarding.engine.facts import digest_of
-from onboarding.engine.outcomes import Broken, Failed, LookedUp, Outcome, UnknownOutcome, Waiting, Written
+from onboarding.engine.outcomes import LATER, Broken, Failed, LookedUp, Outcome, UnknownOutcome, Waiting, Written
 from onboarding.engine.record import break_step, record
 from onboarding.engine.rollback import compensate
 from onboarding.log_context import about_run
@@ -26,8 +26,6 @@ from onboarding.steps.base import EnsureHandler, UpdateHandler
 from onboarding.steps.registry import Missing
 from onboarding.words import WaitsFor
 
-LATER = (Kind.RATE_LIMIT, Kind.TEMPORARY)
-"""Failures that say nothing but that it is to be tried later."""
 ANSWERS = (Kind.FORBIDDEN, Kind.INVALID, Kind.CONFLICT, Kind.NOT_FOUND, Kind.JOB_FAILED)
 """Failures that show a vendor at work."""
 CHAIN_SECONDS = 30.0

@@ -13,17 +13,20 @@ from integrations import breaker, clock, pace
 from integrations.failpoints import failpoint
 from integrations.models import InboundEvent
 from onboarding.audit import anchors
-from onboarding.engine import dispatch, entry, line
+from onboarding.engine import dispatch, entry, line, polling
 from onboarding.engine.dispatch import HINT_LIFETIME
 from onboarding.engine.locks import lock_run, retried
 from onboarding.engine.rollback import go_on
-from onboarding.models import OnboardingTransaction, Step
+from onboarding.models import OnboardingTransaction, Step, StepPoll
 from onboarding.signals import run_blocked
-from onboarding.words import Category, Status, StepState
+from onboarding.words import Category, Status, StepState, WaitsFor
 
 OUTSTANDING_HINTS = 300
 MOST_DOUBLINGS = 3  # 80 s: what a wiped broker costs at most
 UNDER_WAY = (Status.QUEUED, Status.PROVISIONING, Status.READY_FOR_KICKOFF, Status.ROLLING_BACK)
+ALIVE = (
+    Q(due_at__isnull=False) | Q(lease_until__isnull=False) | Q(state=StepState.BLOCKED) | Q(waits_for=WaitsFor.EVENT)
+)
 STALLED_AFTER = timedelta(minutes=1)
 log = logging.getLogger(__name__)
 
@@ -36,9 +39,11 @@ class Due:
     events: list[int] = field(default_factory=list)
     probes: list[int] = field(default_factory=list)
     """Connections whose open breaker is to be tried again."""
+    polls: list[int] = field(default_factory=list)
+    """Steps that await somebody, to be looked at."""
 
     def __bool__(self) -> bool:
-        return bool(self.steps or self.events or self.probes)
+        return bool(self.steps or self.events or self.probes or self.polls)
 
 
 def sweep() -> Due:
@@ -48,7 +53,7 @@ def sweep() -> Due:
     _anchor()
     for run_pk in [*_gathered(now), *_stalled(now)]:
         _wake_or_tell(run_pk)
-    due = Due(steps=_due_steps(now), events=_due_events(now), probes=breaker.take_due_probes(now))
+    due = Due(_due_steps(now), _due_events(now), breaker.take_due_probes(now), _due_polls(now))
     if due:
         failpoint("marked-due")
     return due
@@ -68,6 +73,7 @@ def publish(due: Due) -> Due:
         steps=[pk for pk in due.steps if not dispatch.publish(dispatch.RUN_STEP, pk)],
         events=[pk for pk in due.events if not dispatch.publish(dispatch.PROCESS_EVENT, pk)],
         probes=[pk for pk in due.probes if not dispatch.publish(dispatch.PROBE, pk)],
+        polls=[pk for pk in due.polls if not dispatch.publish(dispatch.POLL_STEP, pk)],
     )
 
 
@@ -75,6 +81,7 @@ def release(due: Due) -> None:
     """Nobody took these after all: let the next sweep see them at once."""
     Step.objects.filter(pk__in=due.steps).update(hinted_until=None)
     InboundEvent.objects.filter(pk__in=due.events).update(hinted_until=None)
+    StepPoll.objects.filter(pk__in=due.polls).update(hinted_until=None)
 
 
 def _due_steps(now: datetime) -> list[int]:
@@ -95,10 +102,14 @@ def _due_events(now: datetime) -> list[int]:
     return _mark(InboundEvent, list(due.only("pk", "due_at")[: max(0, OUTSTANDING_HINTS - waiting)]), now)
 
 
+def _due_polls(now: datetime) -> list[int]:
+    return _mark(StepPoll, list(polling.due(now)[: polling.MOST_AT_ONCE]), now)
+
+
 @retried
 def _mark(
-    model: type[Step] | type[InboundEvent],
-    rows: Sequence[Step | InboundEvent],
+    model: type[Step] | type[InboundEvent] | type[StepPoll],
+    rows: Sequence[Step | InboundEvent | StepPoll],
     now: datetime,
     most: timedelta | None = None,
 ) -> list[int]:
@@ -111,7 +122,7 @@ def _mark(
     return [row.pk for row in rows]
 
 
-def hint_lifetime(row: Step | InboundEvent, now: datetime) -> timedelta:
+def hint_lifetime(row: Step | InboundEvent | StepPoll, now: datetime) -> timedelta:
     """How long a hint may stay unanswered: doubling, so that a broker without workers does not fill up."""
     since = row.due_at or getattr(row, "lease_until", None) or now
     doublings = int((now - since) / HINT_LIFETIME).bit_length()
@@ -125,9 +136,7 @@ def _gathered(now: datetime) -> Iterable[int]:
 
 def _stalled(now: datetime) -> Iterable[int]:
     """Runs under way in which nothing is due, nothing runs and nobody was asked. There should be none."""
-    alive = Step.objects.filter(transaction=OuterRef("pk")).filter(
-        Q(due_at__isnull=False) | Q(lease_until__isnull=False) | Q(state=StepState.BLOCKED)
-    )
+    alive = Step.objects.filter(transaction=OuterRef("pk")).filter(ALIVE)
     return OnboardingTransaction.objects.filter(
         ~Exists(alive),
         status__in=UNDER_WAY,
@@ -159,7 +168,7 @@ def wake(run_pk: int) -> None:
         run.gathers_until = None
         entry.admit(run)
         go_on(run)
-        moving = run.steps.filter(Q(due_at__isnull=False) | Q(lease_until__isnull=False) | Q(state=StepState.BLOCKED))
+        moving = run.steps.filter(ALIVE)
         # One that still waits at the gate has its ticket from there (no playbook serves it, say).
         if run.status in UNDER_WAY and run.status != Status.QUEUED and not moving.exists():
             _block(run, "Nothing is under way in this run")

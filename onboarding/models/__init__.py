@@ -3,7 +3,7 @@
 from onboarding.models.access import ApiKey
 from onboarding.models.audit import AuditAnchor, AuditEntry, AuditHead
 from onboarding.models.correlation import CorrelationKey, PaymentTrace
-from onboarding.models.objects import Attempt, Intent, MatchChoice, ObjectMapping, RejectedMatch, Reservation
+from onboarding.models.objects import Attempt, Intent, MatchChoice, ObjectMapping, RejectedMatch, Reservation, StepPoll
 from onboarding.models.owners import ImplementationOwner
 from onboarding.models.playbook import PinnedPlaybook, PlanPrice
 from onboarding.models.transaction import (
@@ -37,4 +37,5 @@ __all__ = [
     "Reservation",
     "RunEvent",
     "Step",
+    "StepPoll",
 ]

@@ -27,6 +27,22 @@ class Attempt(models.Model):
         return f"{self.step_id}#{self.token} {self.outcome}"
 
 
+class StepPoll(models.Model):
+    """How often it was looked whether somebody has done what a step awaits, and when it is looked again.
+
+    Beside the run's history: a look that finds nothing new changes nothing else.
+    """
+
+    step = models.OneToOneField(Step, primary_key=True, on_delete=models.CASCADE, related_name="poll")
+    count = models.PositiveIntegerField(default=0)
+    last_at = models.DateTimeField(null=True)
+    due_at = models.DateTimeField(db_index=True)
+    hinted_until = models.DateTimeField(null=True, help_text="Until then a hint to poll is under way.")
+
+    def __str__(self) -> str:
+        return f"{self.step_id}: {self.count}"
+
+
 class Intent(models.Model):
     """Written before a vendor is asked to create: what, under which reference, with which frozen parameters.
 

@@ -373,9 +373,11 @@ class Step(models.Model):
         target=StepState.BLOCKED,
     )
     def block(self, *, due_at: datetime | None) -> None:
-        """A ticket is open; ``due_at`` is set where retrying goes on meanwhile."""
+        """A ticket is open; ``due_at`` is set where retrying goes on meanwhile. What is awaited still is."""
         self.lease_until = self.hinted_until = None
-        self.waits_for, self.due_at = (WaitsFor.RETRY if due_at else WaitsFor.NOTHING), due_at
+        awaited = self.waits_for == WaitsFor.EVENT and due_at is None
+        self.waits_for = WaitsFor.EVENT if awaited else WaitsFor.RETRY if due_at else WaitsFor.NOTHING
+        self.due_at = due_at
 
     @transition(
         field=state,

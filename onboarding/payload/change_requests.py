@@ -7,6 +7,7 @@ from integrations import clock
 from onboarding import audit
 from onboarding.models import ChangeRequest, OnboardingTransaction
 from onboarding.payload.schema import declared, digest, get, with_value
+from onboarding.signals import change_decided, change_requested
 from onboarding.words import ChangeStatus
 
 BY_PERSON = "person:"
@@ -46,10 +47,12 @@ def record(
             older.supersede(at=now)
             older.save()
             audit.record(run, "onboarding.change.superseded", actor=actor, data={"request": older.pk})
+            change_decided.send(ChangeRequest, request=older, by_hand=[])
     request = ChangeRequest.objects.create(
         transaction=run, source=source, proposed=proposed, digest=digest(proposed), paths=some, created_at=now
     )
     data = {"request": request.pk, "source": source, "paths": declared(some)}
     audit.record(run, "onboarding.change.requested", actor=actor, data=data)
+    change_requested.send(ChangeRequest, request=request)
     run.save()
     return request

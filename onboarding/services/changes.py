@@ -22,6 +22,7 @@ from onboarding.services.base import Refused, given_reason, try_again
 from onboarding.services.data import clean
 from onboarding.services.replaying import Effect
 from onboarding.services.touched import Touched, touched
+from onboarding.signals import change_decided
 from onboarding.words import Category, ChangeStatus, Status, StepState, WaitsFor
 
 NOT_BEGUN = (Status.QUEUED, Status.AWAITING_DATA)
@@ -89,9 +90,11 @@ def apply_change(request_pk: int, *, actor: str) -> None:
         request.apply(by=actor, at=clock.now())
         request.save()
         again = [each.step.key for each in found if each.is_done_again]
-        by_hand = [each.step.key for each in found if each.effect.verdict == "by-hand"]
-        data = {"request": request.pk, "paths": declared(changed), "steps": again, "by_hand": by_hand}
+        by_hand = [each for each in found if each.by_hand]
+        data = {"request": request.pk, "paths": declared(changed), "steps": again}
+        data["by_hand"] = [each.step.key for each in by_hand]
         audit.record(run, "onboarding.change.applied", actor=actor, data=data)
+        change_decided.send(ChangeRequest, request=request, by_hand=[each.by_hand for each in by_hand])
         for each in found:
             _set_going(run, each, actor=actor)
         _go_on(run, reopened=bool(again), actor=actor)
@@ -108,6 +111,7 @@ def reject_change(request_pk: int, *, actor: str, reason: str) -> None:
         request.reject(by=actor, at=clock.now(), reason=text)
         request.save()
         audit.record(run, "onboarding.change.rejected", actor=actor, data={"request": request.pk})
+        change_decided.send(ChangeRequest, request=request, by_hand=[])
         failpoint("person-acted")
 
 
@@ -149,14 +153,16 @@ def _set_going(run: OnboardingTransaction, found: Touched, *, actor: str) -> Non
     if found.is_done_again:
         step.reopen()
         step.save()
+    elif step.waits_for == WaitsFor.EVENT:
+        step.item = ""
+        make_due(step, clock.now())
+        step.save()
+        hint_step(step.pk)
     elif step.state == StepState.BLOCKED and step.due_at is None and step.category not in NOT_MENDED_BY_DATA:
         step.item = ""
         try_again(run, step, actor=actor, name="onboarding.step.retry-requested")
     elif step.state in (StepState.WAITING, StepState.BLOCKED):
         step.item = ""
-        if step.waits_for == WaitsFor.EVENT:
-            make_due(step, clock.now())
-            hint_step(step.pk)
         step.save()
 
 

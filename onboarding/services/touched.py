@@ -16,6 +16,7 @@ from onboarding.words import StepState
 
 TO_DO: frozenset[Verdict] = frozenset({"update", "another", "look-up", "send-again"})
 """Verdicts for which a step that has passed is done again."""
+MOST_NAMED = 5
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,8 @@ class Touched:
     effect: Effect
     noted: list[ObjectMapping]
     """Objects of which nobody had noted what they were made from: they carry it now, to be saved before the data changes."""
+    by_hand: str = ""
+    """What no step writes, as a task for a person; empty for nothing."""
 
     @property
     def is_done_again(self) -> bool:
@@ -62,7 +65,8 @@ def touched(run: OnboardingTransaction, content: dict[str, Any], changed: Iterab
     for look in found:
         follows = bool(replaced.intersection((*look.handler.needs, *look.handler.ties_to)))
         if follows or reads(look.handler, paths):
-            made.append(Touched(look.step, look.effect(follows=follows, used_elsewhere=used), look.noted))
+            effect = look.effect(follows=follows, used_elsewhere=used)
+            made.append(Touched(look.step, effect, look.noted, look.by_hand))
     return made
 
 
@@ -104,6 +108,7 @@ class _Look:
         self.facts = facts_of(run, step, content=data.after)
         self.is_unsettled = is_unsettled(intents, (mapping.item for mapping in mappings))
         self.noted: list[ObjectMapping] = []
+        self.by_hand = ""
 
     def note_baselines(self) -> None:
         handler = self.handler
@@ -195,7 +200,16 @@ class _Look:
                 else "What was made stays; its update step writes what has changed."
             )
             verdict = "by-hand" if unwritten and verdict == "nothing" else verdict
+            # A task that was to remind somebody, and has, need not be put right any more.
+            is_over = handler.finished_by is not None and self.step.is_done
+            self.by_hand = self._task(handler, unwritten, there) if unwritten and not is_over else ""
         return verdict, said or ["Nothing in it differs."]
+
+    def _task(self, handler: EnsureHandler, unwritten: list[str], there: list[ObjectMapping]) -> str:
+        named = [f"{each.external_id} ({each.url})" if each.url else each.external_id for each in there[:MOST_NAMED]]
+        more = f" and {len(there) - MOST_NAMED} more" if len(there) > MOST_NAMED else ""
+        noun = handler.kind if len(there) == 1 else f"{handler.kind}s"
+        return f"Change {_quoted(unwritten)}{self._at_vendor}: {noun} {', '.join(named)}{more}."
 
     def _changes(self, handler: EnsureHandler, updates: dict[ObjectMapping, dict[str, Any]]) -> str:
         names = sorted({name for changed in updates.values() for name in changed} - {"former_domains"})

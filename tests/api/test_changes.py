@@ -97,3 +97,54 @@ def test_a_request_belongs_to_its_run(told: str, post: Post, payload: Payload, o
     assert operate.get(elsewhere).status_code == 404
     assert operate.post(f"{elsewhere}apply/", {}, format="json").status_code == 404
     assert operate.get(f"{CHANGES}999/").status_code == 404
+
+
+def test_the_list_shows_what_was_asked_to_change_newest_first(
+    told: str, read: APIClient, post: Post, payload: Payload
+) -> None:
+    second = post(payload(customer__country="AT")).json()["change_request"]["id"]
+    listed = read.get(CHANGES)
+    assert listed.status_code == 200
+    body = listed.json()
+    assert (body["count"], body["next"], body["previous"]) == (2, None, None)
+    assert [each["id"] for each in body["results"]] == [second, second - 1]
+    assert [each["status"] for each in body["results"]] == ["open", "superseded"]
+    assert read.get(CHANGES, {"page_size": 1}).json()["results"] == body["results"][:1]
+    assert read.get(f"{RUNS}nobody/change-requests/").status_code == 404
+
+
+def test_the_exception_about_a_change_to_be_made_by_hand_is_closed_over_the_api(
+    post: Post, payload: Payload, operate: APIClient, drain: Drain
+) -> None:
+    post(payload())
+    drain()
+    asked = operate.post(CHANGES, {"fields": {"customer.domain": "acme-freight.com"}}, format="json").json()
+    listed = operate.get("/api/v1/exceptions/", {"onboarding_transaction_id": "pay_12345", "status": "open"}).json()
+    (waiting,) = [each for each in listed["results"] if each["change_request"] == asked["id"]]
+    assert (waiting["category"], waiting["sla_state"]) == ("approval-overdue", "running")
+    assert waiting["id"] in [each["id"] for each in operate.get(f"{RUNS}pay_12345/").json()["exceptions"]]
+    operate.post(f"{CHANGES}{asked['id']}/reject/", {"reason": "A mistake."}, format="json")
+    done = operate.get(f"/api/v1/exceptions/{waiting['id']}/").json()
+    assert (done["status"], done["sla_state"]) == ("resolved", "met")
+    late = operate.post(f"/api/v1/exceptions/{waiting['id']}/done/", {"text": "Renamed it."}, format="json")
+    assert late.status_code == 409
+
+
+def test_a_misspelt_field_is_kept_and_told_to_the_sender(post: Post, payload: Payload, read: APIClient) -> None:
+    sent = payload(custmer={"domain": "acme.com"}, customer__legal_nmae="Acme", customer__mother="Group")
+    answer = post(sent)
+    assert answer.status_code == 201
+    assert {each["path"]: each["nearest"] for each in answer.json()["warnings"]} == {
+        "custmer": "customer",
+        "customer.legal_nmae": "customer.legal_name",
+        "customer.mother": "",
+    }
+    assert "Did you mean customer.legal_name?" in str(answer.json()["warnings"])
+    assert read.get(f"{RUNS}pay_12345/").json()["payload"]["customer"]["mother"]
+    assert post(sent).json()["warnings"] == answer.json()["warnings"], "on a replay too"
+
+
+def test_a_payload_of_known_fields_warns_of_nothing(post: Post, payload: Payload) -> None:
+    users = [{"name": "Sam", "email": "sam@acme-logistics.com", "role": "admin"}]
+    sent = payload(users=users, handover__stakeholders={"Sponsor": "Lee"}, commercial__lines=[{"sku": "x"}])
+    assert post(sent).json()["warnings"] == []

@@ -1,5 +1,8 @@
-"""``make bench``: how fast the engine is here, beside a bare Celery task that does the same calls. Nothing is asserted
-but that each onboarding made its 14 calls and nothing twice; ``BENCH_OUT=path`` also writes JSON.
+"""``make bench``: how fast the engine is here, beside a bare Celery task that does the same calls, and what faults of the
+vendors cost it. ``BENCH_OUT=path`` also writes JSON.
+
+It fails where an onboarding made other than its 14 calls, an object was made twice, a call came inside the Retry-After of a 429
+or an onboarding did not end, and where faults cost more than half of the undisturbed rate.
 
 A PostgreSQL that waits for its disk and a Valkey are started for it, with two worker processes and the scheduler.
 ``BENCH_SECONDS`` (15): for how long onboardings are begun, ``BENCH_IN_FLIGHT`` (16): how many are under way at once.
@@ -27,6 +30,7 @@ import psutil
 import requests
 
 from tests import servers
+from tests.bench.keyless import without_keys
 from tests.processes.installation import free_port, wait_for
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -38,6 +42,27 @@ CALLS = 14
 PROFILED = 15
 WORKERS = 2
 DRAIN_SECONDS = 60.0
+DISTURBED = 100
+DISTURBED_SECONDS = 300.0
+"""Onboardings begun at once under each kind of fault."""
+LEAST_SHARE = 0.5
+TOO_MANY = {"too_many": 0.05, "retry_after": 1.0}
+FAULTS = {
+    "5 % 429": (TOO_MANY, False),
+    "no keys, 5 % 429, 5 % 500 after the write": ({**TOO_MANY, "error_after": 0.05}, True),
+}
+"""Shares of the answers (``vendor.Faults``), and whether the vendors are those without idempotency keys."""
+SHOWN = {
+    "ended": "ended",
+    "a second": "per_second",
+    "of before": "share",
+    "p95 (s)": "p95",
+    "429": "refused",
+    "500": "failed",
+    "twice": "twice",
+    "early": "early",
+}
+"""Columns of the table of faults, by their names in the report."""
 DURABLE = {"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on"}
 SYSTEMS = ("crm", "erp", "delivery", "support", "product", "email")
 PYTHON = sys.executable
@@ -64,7 +89,21 @@ def main() -> int:
     wrong = [name for name in ("firstvalue", "bare task") if not report[name]["calls_are_right"]]
     if wrong:
         print(f"Not every onboarding of {' and '.join(wrong)} made exactly {CALLS} calls.", file=sys.stderr)
+    for name, seen in report["faults"].items():
+        if found := faults_found(seen):
+            wrong.append(name)
+            print(f"{name}: {', '.join(found)}.", file=sys.stderr)
     return 1 if wrong else 0
+
+
+def faults_found(seen: dict[str, Any]) -> list[str]:
+    """What must not be under faults of the vendors."""
+    return [
+        *([f"{DISTURBED - seen['ended']} of {DISTURBED} did not end"] if seen["ended"] < DISTURBED else []),
+        *([f"{seen['twice']} objects were made twice"] if seen["twice"] else []),
+        *([f"{seen['early']} calls came inside a Retry-After"] if seen["early"] else []),
+        *([f"{seen['share']} of the undisturbed rate"] if seen["share"] < LEAST_SHARE else []),
+    ]
 
 
 def measure(started: servers.Servers) -> dict[str, Any]:
@@ -89,9 +128,17 @@ def measure(started: servers.Servers) -> dict[str, Any]:
         with running(started, {**workers("config"), **scheduler}) as pids:
             engine = drive(Engine(), vendor, {"workers": pids, "database": [database], "intake": [os.getpid()]})
         engine |= round_trips()
+        faults = {name: disturb(started, vendor, *each, engine["per_second"]) for name, each in FAULTS.items()}
     load = [round(each, 1) for each in os.getloadavg()]
     machine = {"python": platform.python_version(), "cores": os.cpu_count(), "load": load}
-    return {**machine, "in_flight": IN_FLIGHT, "seconds": SECONDS, "firstvalue": engine, "bare task": bare}
+    return {
+        **machine,
+        "in_flight": IN_FLIGHT,
+        "seconds": SECONDS,
+        "firstvalue": engine,
+        "bare task": bare,
+        "faults": faults,
+    }
 
 
 # --- Processes ------------------------------------------------------------------------------------------------------
@@ -106,13 +153,13 @@ def workers(app: str) -> dict[str, Command]:
 
 
 @contextmanager
-def running(started: servers.Servers, commands: dict[str, Command]) -> Iterator[list[int]]:
+def running(started: servers.Servers, commands: dict[str, Command], **env: str) -> Iterator[list[int]]:
     """The processes, stopped at the end; the guard stops them should this process be killed."""
     processes: list[subprocess.Popen[bytes]] = []
     try:
         for name, command in commands.items():
             with (started.folder / f"{name}.log").open("wb") as log:
-                options = {"cwd": ROOT, "stdout": log, "stderr": subprocess.STDOUT}
+                options = {"cwd": ROOT, "stdout": log, "stderr": subprocess.STDOUT, "env": {**os.environ, **env}}
                 processes.append(started.guard.start(command, signal.SIGTERM, **options))
         yield [process.pid for process in processes]
     except Unfinished as problem:
@@ -248,6 +295,33 @@ def drive(what: Engine | Bare, vendor: str, groups: dict[str, list[int]]) -> dic
     }
 
 
+def disturb(
+    started: servers.Servers, vendor: str, faults: dict[str, float], keyless: bool, undisturbed: float
+) -> dict[str, Any]:
+    """So many onboardings at once under these faults, with workers and a scheduler of their own."""
+    requests.post(f"{vendor}/faults", json=faults, timeout=2).raise_for_status()
+    company = without_keys(COMPANY, started.folder) if keyless else COMPANY
+    before, engine = counts(vendor) or {}, Engine()
+    scheduler = {"scheduler": [PYTHON, "manage.py", "scheduler"]}
+    warm = engine.finished()
+    with running(started, {**workers("config"), **scheduler}, CONFIG_DIR=str(company)), ThreadPoolExecutor(4) as pool:
+        began = time.monotonic()
+        list(pool.map(engine.begin, [f"{'keyless' if keyless else 'keyed'}-{number}" for number in range(DISTURBED)]))
+        while (ended := engine.finished() - warm) < DISTURBED and time.monotonic() < began + DISTURBED_SECONDS:
+            time.sleep(0.1)
+        seconds = time.monotonic() - began
+    after = counts(vendor) or {}
+    requests.post(f"{vendor}/faults", json={}, timeout=2).raise_for_status()
+    times = engine.times()[warm:]
+    return {
+        "ended": ended,
+        "per_second": round(ended / seconds, 2),
+        "share": round(ended / seconds / undisturbed, 2),
+        "p95": round(sorted(times)[int(len(times) * 0.95)], 1) if times else None,
+        **{name: after[name] - before[name] for name in ("calls", "refused", "failed", "twice", "early")},
+    }
+
+
 def keep_busy(
     what: Engine | Bare, pool: ThreadPoolExecutor, numbers: Iterator[int], more: Callable[[int], bool]
 ) -> None:
@@ -320,6 +394,10 @@ def print_table(report: dict[str, Any]) -> None:
     print(f"{'':<32} {'firstvalue':>12} {'bare task':>12}")
     for name, mine, theirs in rows:
         print(f"{name:<32} {mine:>12} {theirs:>12}")
+    print(f"\n{DISTURBED} onboardings at once while the vendors fail:")
+    print(f"{'':<44}" + "".join(f"{name:>10}" for name in SHOWN))
+    for name, seen in report["faults"].items():
+        print(f"{name:<44}" + "".join(f"{seen[key]:>10}" for key in SHOWN.values()))
 
 
 if __name__ == "__main__":

@@ -5,6 +5,9 @@ from typing import Any
 
 import pytest
 
+from exceptions_queue import tickets
+from exceptions_queue.models import Ticket
+from integrations import clock
 from integrations.models import Connection
 from integrations.sandbox.control import SandboxControl
 from onboarding import services
@@ -13,7 +16,7 @@ from onboarding.models import ChangeRequest, OnboardingTransaction
 from onboarding.payload.schema import OnboardingPayload, get, with_value
 from onboarding.words import ChangeStatus, Status
 from tests.conftest import Drain
-from tests.console.conftest import RUNS, As, Pay, text
+from tests.console.conftest import RUNS, As, Pay, act, page, text
 
 
 @pytest.fixture
@@ -183,3 +186,29 @@ def test_a_cancelled_run_is_not_changed(asked: ChangeRequest, as_: As) -> None:
     assert "its data is not changed any more" in page
     assert "Apply the change" not in page
     assert "change request waits" not in text(lead.get("/admin/"))
+
+
+def test_the_ticket_of_a_change_leads_to_its_decision(asked: ChangeRequest, as_: As) -> None:
+    ticket = Ticket.objects.get(change_request=asked)
+    shown = as_("sales").get(page(ticket))
+    assert "waits for a decision" in text(shown)
+    assert address(asked) in shown.content.decode()
+    assert "Roll the whole run back" not in text(shown)
+
+
+def test_what_is_made_by_hand_is_closed_with_a_note_from_the_ticket(
+    run: OnboardingTransaction, as_: As, drain: Drain
+) -> None:
+    change = services.request_change(run.pk, {"customer.domain": "beta-freight.com"}, actor="kim")
+    tickets.for_change(change, by_hand=["Change “Domain” in Asana: project 12."], due=clock.now())
+    change.apply(by="kim", at=clock.now())
+    change.save()
+    ticket = Ticket.objects.get(change_request=change)
+    sales = as_("sales")
+    shown = sales.get(page(ticket))
+    assert "to be made by hand" in text(shown)
+    assert "Change “Domain” in Asana: project 12." in text(shown)
+    assert sales.post(act(ticket, "done"), {"text": " "}).status_code == 422
+    done = sales.post(act(ticket, "done"), {"text": "Renamed it."}, follow=True)
+    assert "the ticket closed" in text(done)
+    assert Ticket.objects.get(pk=ticket.pk).resolution == "sales did it by hand."

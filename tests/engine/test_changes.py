@@ -99,7 +99,8 @@ def test_another_contact_and_plan_reach_all_that_read_them_and_nothing_else(
     writes: Callable[[], list[str]],
 ) -> None:
     writes()
-    clocks = list(SlaClock.objects.order_by("pk").values("milestone", "state", "due_at"))
+    about_the_run = SlaClock.objects.filter(change_request=None).order_by("pk")
+    clocks = list(about_the_run.values("milestone", "state", "due_at"))
     receipt = tell(customer__primary_contact=KIM, commercial__plan_sku="enterprise")
     assert receipt.verdict is Verdict.CHANGE_REQUESTED
     drain()
@@ -118,7 +119,7 @@ def test_another_contact_and_plan_reach_all_that_read_them_and_nothing_else(
     assert emails == {"jordan@acme-logistics.com", "kim@acme-logistics.com"}
     assert created(sandbox) == MADE | {"contacts": 2, "users": 2}
     assert created(sandbox)["messages"] == 1
-    assert list(SlaClock.objects.order_by("pk").values("milestone", "state", "due_at")) == clocks
+    assert list(about_the_run.values("milestone", "state", "due_at")) == clocks
     settled()
 
     again = tell()

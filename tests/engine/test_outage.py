@@ -396,7 +396,9 @@ def test_a_canary_that_is_refused_stops_it_again(
     settled()
 
 
-def test_a_429_ends_the_doubling(accept: Accept, drain: Drain, sandbox: SandboxControl, hubspot: Connection) -> None:
+def test_a_429_ends_the_slow_start_and_successes_raise_the_pace_from_there(
+    accept: Accept, drain: Drain, sandbox: SandboxControl, hubspot: Connection
+) -> None:
     service.record_auth_failure(hubspot.pk, credentials_version=hubspot.credentials_version, status=401, reason="no")
     assert service.close_after_probe(hubspot.pk, actor="kim").ok
     Connection.objects.filter(pk=hubspot.pk).update(pace=6)
@@ -405,4 +407,4 @@ def test_a_429_ends_the_doubling(accept: Accept, drain: Drain, sandbox: SandboxC
     slowed = fresh(hubspot)
     assert (slowed.pace, slowed.ramping) == (3, False)
     drain()
-    assert fresh(hubspot).pace == 3
+    assert (fresh(hubspot).pace, fresh(hubspot).ramping) == (5, False), "account and contact"

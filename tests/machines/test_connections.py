@@ -56,7 +56,8 @@ class ThePace(RuleBasedStateMachine):
         self.most: int | None = None
         self.pace: int | None = None
         self.ramping = False
-        self.changed = self.paused = clock.now()
+        self.changed = self.paused = self.lowered = clock.now()
+        self.lowered -= pace.WINDOW
         self.places: dict[str, tuple[int, datetime]] = {}
 
     @property
@@ -69,7 +70,8 @@ class ThePace(RuleBasedStateMachine):
         return self.most or pace.UNLIMITED
 
     def may_recover(self) -> bool:
-        return self.pace is not None and self.changed <= clock.now() - pace.RAISE_EVERY and self.paused <= clock.now()
+        now, every = clock.now(), pace.RAMP_EVERY if self.ramping else pace.RAISE_EVERY
+        return self.pace is not None and self.changed <= now - every and self.paused <= now - pace.RAISE_EVERY
 
     def taken(self, now: datetime | None = None) -> dict[str, int]:
         """The numbers of the places that are taken now, by holder."""
@@ -107,12 +109,20 @@ class ThePace(RuleBasedStateMachine):
     def too_many_requests(self, retry_after: float | None) -> None:
         now = clock.now()
         pace.slow_down(fresh().pk, retry_after)
-        if self.paused <= now or self.pace is None:
-            self.pace = max(1, (self.limit or pace.UNLIMITED) // 2)
+        if self.pace is None or max(self.paused, self.lowered + pace.WINDOW) <= now:
+            limit = self.limit or pace.UNLIMITED
+            self.pace = max(min(pace.FLOOR, limit), limit // 2)
+            self.changed = self.lowered = now
         seconds = pace.PAUSE_SECONDS if retry_after is None else retry_after
-        self.paused, self.changed, self.ramping = max(self.paused, now + timedelta(seconds=seconds)), now, False
+        self.paused, self.ramping = max(self.paused, now + timedelta(seconds=seconds)), False
 
-    @rule(seconds=st.sampled_from([1, 10, 61]))
+    @rule()
+    def works(self) -> None:
+        breaker.succeeded(fresh())
+        if self.pace is not None:
+            self.rise(self.pace + 1)
+
+    @rule(seconds=st.sampled_from([1, 3, 10, 61]))
     def wait(self, seconds: int) -> None:
         clock.shift(timedelta(seconds=seconds))
         self.recover()
@@ -121,10 +131,10 @@ class ThePace(RuleBasedStateMachine):
         rises = self.may_recover()
         pace.recover(clock.now())
         if rises:
-            self.rise()
+            lower = self.pace or 0
+            self.rise(lower + 1 if self.ramping else 2 * lower)
 
-    def rise(self) -> None:
-        raised = (self.pace or 0) + 1
+    def rise(self, raised: int) -> None:
         self.pace, self.changed = (None if raised >= self.top else raised), clock.now()
         self.ramping = self.ramping and self.pace is not None
 
@@ -234,8 +244,8 @@ class TheBreaker(ThePace):
         breaker.succeeded(fresh())
         self.row, self.of = 0, ""
         self.moves("works")
-        if self.ramping:
-            self.rise()
+        if self.pace is not None:
+            self.rise(self.pace + 1)
 
     @precondition(lambda self: self.early.breaker_changed_at != fresh().breaker_changed_at)
     @rule(fails=st.booleans())
