@@ -81,9 +81,9 @@ def resolve_run_ticket(run: OnboardingTransaction, **_: Any) -> None:
 
 
 @receiver(signals.run_decided)
-def resolve_decision(run: OnboardingTransaction, **_: Any) -> None:
+def resolve_decision(run: OnboardingTransaction, resolution: str = "A person has decided.", **_: Any) -> None:
     asked = Ticket.objects.filter(transaction=run, step=None, category=Category.APPROVAL_OVERDUE)
-    tickets.resolve(asked, resolution="A person has decided.")
+    tickets.resolve(asked, resolution=resolution)
 
 
 @receiver(signals.step_blocked)
