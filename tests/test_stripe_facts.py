@@ -296,7 +296,7 @@ def test_an_invoice_says_which_of_its_subscriptions_it_is_and_leaves_the_verdict
         ({"amount_paid": 0, "starting_balance": -1_200_000}, Settlement.CREDIT_BALANCE),
         ({"amount_paid": 0, "pre_payment_credit_notes_amount": 1_200_000}, Settlement.CREDIT_NOTE),
         ({"amount_paid": 0, "post_payment_credit_notes_amount": 1_200_000}, Settlement.CREDIT_NOTE),
-        ({"amount_paid": 0, "total": 0}, Settlement.DISCOUNT),
+        ({"amount_paid": 0, "total": 0, "subtotal": 1_200_000}, Settlement.DISCOUNT),
         ({"amount_paid": 0, "total": 30, "ending_balance": 30}, Settlement.CARRIED_OVER),
         ({"amount_paid": 0}, Settlement.UNKNOWN),
         ({}, Settlement.PAID),
@@ -309,7 +309,8 @@ def test_an_invoice_tells_how_it_was_settled(version: str, changes: dict[str, An
 
 @pytest.mark.parametrize("mode", ["payment", "subscription"])
 def test_a_session_with_a_full_discount_is_settled(mode: str) -> None:
-    told = paid(payment(mode=mode).session(payment_status="no_payment_required", amount_total=0))
+    free = {"payment_status": "no_payment_required", "amount_total": 0, "amount_subtotal": 1_200_000}
+    told = paid(payment(mode=mode).session(**free))
     assert (told.settlement, told.amount) == (Settlement.DISCOUNT, 0)
 
 

@@ -86,7 +86,6 @@ class Payment:
             "mode": self.mode,
             "status": "complete",
             "payment_status": "paid",
-            "amount_subtotal": self.amount,
             "amount_total": self.amount,
             "currency": self.currency,
             "customer": self.customer,
@@ -104,8 +103,8 @@ class Payment:
             "payment_intent": None if self.subscribed else self.intent_id,
             "subscription": self.subscription_id if self.subscribed else None,
             "metadata": dict(self.metadata),
-        }
-        return self._event(type_, obj | changes)
+        } | changes
+        return self._event(type_, {"amount_subtotal": obj["amount_total"], **obj})
 
     def invoice(self, type_: str = "invoice.paid", **changes: Any) -> Json:
         obj: Json = {
@@ -116,7 +115,6 @@ class Payment:
             "amount_due": self.amount,
             "amount_paid": self.amount,
             "amount_remaining": 0,
-            "subtotal": self.amount,
             "total": self.amount,
             "starting_balance": 0,
             "ending_balance": 0,
@@ -133,7 +131,8 @@ class Payment:
             "lines": {"object": "list", "data": [self._line()]},
         }
         shape = self._old_invoice() if self.version == ACACIA else self._new_invoice()
-        return self._event(type_, obj | shape | changes)
+        obj |= shape | changes
+        return self._event(type_, {"subtotal": obj["total"], **obj})
 
     def intent(self, **changes: Any) -> Json:
         obj: Json = {
@@ -157,7 +156,7 @@ class Payment:
 
     def trial_session(self) -> Json:
         """A checkout of a trial or of a free plan: nothing is to be paid now."""
-        return self.session(payment_status="no_payment_required", amount_total=0, amount_subtotal=0)
+        return self.session(payment_status="no_payment_required", amount_total=0)
 
     def free_invoice(self, **changes: Any) -> Json:
         """The bill of a period without a charge, which Stripe marks as paid at once."""

@@ -197,7 +197,8 @@ def _correlate(event: InboundEvent, facts: PaymentFacts) -> None:
     if verdict.kind is subscriptions.Kind.RENEWAL:
         _dismiss(event, facts, verdict.reason)
         return
-    late.merge(connection, facts.intents, facts.invoice, actor=_actor(event))
+    intents = {*facts.intents, *payments.intents_of(connection, facts.invoice)}
+    late.merge(connection, intents, facts.invoice, actor=_actor(event))
     keys = payments.keys_of(connection, facts)
     run_pk = payments.known_run(facts, keys)
     if run_pk is not None:

@@ -162,8 +162,6 @@ def dismiss(connection: Connection, facts: PaymentFacts, at: datetime, event: In
     trace.subscription = facts.subscription.id if facts.subscription else ""
     learn(trace, facts)
     trace.save()
-    for intent in facts.intents:
-        link(connection, intent, facts.invoice)
     release_held(connection, facts)
     return known is None
 
