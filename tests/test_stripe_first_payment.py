@@ -170,6 +170,9 @@ class TestOldCustomers:
         told = deliver(renewal.invoice(**CASHLESS.get(how, {})))
         assert told.state == EventState.IGNORED
         assert "older than the customer's first event here" in told.outcome
+        assert (
+            deliver(renewal.invoice("invoice.payment_succeeded", **CASHLESS.get(how, {}))).state == EventState.IGNORED
+        )
         assert not OnboardingTransaction.objects.exists()
 
     def test_news_of_an_old_subscription_does_not_make_its_renewal_a_first_payment(self) -> None:

@@ -36,7 +36,9 @@ CUSTOMER_AMOUNT = "stripe.customer_amount"
 LATER = frozenset({"subscription_cycle", "subscription_update", "subscription_threshold", "subscription"})
 """``invoice.billing_reason`` of an invoice that is not its subscription's first. It may be the first with money all the same."""
 OWN_ACCOUNT = "own"
-ACCOUNTS_HELP = "Whose events are taken: own for the account itself, or connected accounts' ids (acct_…); commas between. Empty: own."
+ACCOUNTS_HELP = (
+    "Whose events are taken: own for the account itself, connected accounts' ids (acct_…); commas between. Empty: own."
+)
 _ACCOUNT = re.compile(r"own|acct_[A-Za-z0-9]+")
 
 ZERO_DECIMAL = frozenset(

@@ -218,7 +218,11 @@ def _correlate(event: InboundEvent, facts: PaymentFacts) -> None:
 
 
 def _verdict(event: InboundEvent, facts: PaymentFacts) -> subscriptions.Verdict:
-    """A run that another system opened under our id, and that no payment was seen of, is what is paid here."""
+    """A bill that was dismissed stays so. A run that another system opened under our id, and that no payment was seen of, is
+    what is paid here.
+    """
+    if facts.kind == "invoice" and payments.starts_nothing(event.connection, "", facts.invoice):
+        return subscriptions.Verdict(subscriptions.Kind.RENEWAL, "A renewal, as another event of the invoice has told.")
     verdict = subscriptions.verdict_on(event.connection, facts, _paid_at(event, facts))
     if verdict.kind is not subscriptions.Kind.FIRST and payments.awaits_payment(billing.our_id(facts)):
         return subscriptions.FIRST
