@@ -9,6 +9,7 @@ from exceptions_queue.models import Ticket
 from integrations.sandbox.stripe import BASIL
 from integrations.words import EventState
 from onboarding import services
+from onboarding.engine import sweep
 from onboarding.intake import billing
 from onboarding.models import OnboardingTransaction, PlanPrice, UnmatchedEvent
 from onboarding.payload.schema import get
@@ -43,6 +44,7 @@ def test_the_payer_does_not_become_the_company_in_whatever_order_it_is_told(orde
     for kind in order:
         deliver(told[kind]())
     wait()
+    sweep.sweep()
     run = only_run()
     assert run.customer_name == ""
     assert run.status == Status.AWAITING_DATA

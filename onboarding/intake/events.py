@@ -334,10 +334,12 @@ def _join(event: InboundEvent, run_pk: int, facts: PaymentFacts, keys: payments.
     # Compared with what this object last said, never with the snapshot: a repetition must not question a person's fix.
     if trace.told.get(facts.object_id) != told:
         content = _without_contradictions(run, paid)
+        _note_name(run, trace, paid, content)
+        # First, as with the contact's name nothing else may be missing: the run would start.
+        contact = str(get(content, "customer.primary_contact.name"))
+        service.drop_payers_name(run_pk, contact, source=billing.SOURCE, actor=_actor(event))
         receipt = service.join(run_pk, content, source=billing.SOURCE, actor=_actor(event), keys=keys)
         outcome = receipt.verdict.value
-        _note_name(run, trace, paid, content)
-        service.drop_payers_name(run_pk, source=billing.SOURCE, actor=_actor(event))
     else:
         service.remember(run, keys)
     late.clear_doubt(lock_run(run_pk), facts, actor=_actor(event))
@@ -363,7 +365,7 @@ def _without_contradictions(run: OnboardingTransaction, paid: billing.BillingPay
 def _note_name(
     run: OnboardingTransaction, trace: PaymentTrace, paid: billing.BillingPayload, content: dict[str, Any]
 ) -> None:
-    """Whether the company's name is only that of the billing system's customer. The caller saves ``trace``."""
+    """Note whether the company's name is only that of the billing system's customer."""
     name = str(get(content, "customer.legal_name"))
     if name and "customer.legal_name" in paid.inferred:
         trace.customer_name = name[: payments.MAX_VALUE]

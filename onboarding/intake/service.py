@@ -90,14 +90,14 @@ def join(run_pk: int, content: dict[str, Any], *, source: str, actor: str, keys:
     return Receipt(Verdict.FILLED if fills else Verdict.REPLAYED, run)
 
 
-def drop_payers_name(run_pk: int, *, source: str, actor: str) -> None:
-    """A company's name that was only the billing customer's proves to be the contact's own: the company's is missing.
+def drop_payers_name(run_pk: int, contact: str, *, source: str, actor: str) -> None:
+    """A company's name that was only the billing customer's proves to be its contact's own: the company's is missing.
 
     Only until something was provisioned from it; what a person has confirmed stays. The caller is in a transaction.
     """
     run = lock_run(run_pk)
     current = run.payload
-    name, contact = get(current, "customer.legal_name"), get(current, "customer.primary_contact.name")
+    name = get(current, "customer.legal_name")
     named = [trace.customer_name for trace in run.payment_traces.exclude(customer_name="")]
     by_person = run.snapshot.provenance.get("customer.legal_name", "").startswith(change_requests.BY_PERSON)
     if by_person or run.status not in (Status.QUEUED, Status.AWAITING_DATA):
