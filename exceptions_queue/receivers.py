@@ -86,9 +86,9 @@ def resolve_run_ticket(run: OnboardingTransaction, **_: Any) -> None:
 
 
 @receiver(signals.run_decided)
-def resolve_decision(run: OnboardingTransaction, **_: Any) -> None:
+def resolve_decision(run: OnboardingTransaction, resolution: str = "A person has decided.", **_: Any) -> None:
     asked = Ticket.objects.filter(transaction=run, step=None, change_request=None)
-    tickets.resolve(asked.filter(category=Category.APPROVAL_OVERDUE), resolution="A person has decided.")
+    tickets.resolve(asked.filter(category=Category.APPROVAL_OVERDUE), resolution=resolution)
 
 
 @receiver(signals.change_requested)

@@ -14,8 +14,9 @@ from django.conf import settings
 from django.db import close_old_connections, connection
 
 from exceptions_queue import alerts, sla
+from integrations import clock
 from onboarding.engine import line, polling, run, sweep
-from onboarding.intake import events
+from onboarding.intake import events, unmatched
 
 OWN_THREADS = 4
 OWN_BATCH = 40
@@ -39,6 +40,7 @@ def one_pass(*, publish: bool = True, mail: bool = True, most: int | None = None
     ``most``: how many steps and events to do here in this pass; the others stay due.
     """
     done = Done(clocks=sla.tick())
+    unmatched.expire_due(clock.now())
     due = sweep.sweep()
     if publish:
         due = sweep.publish(due)

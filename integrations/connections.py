@@ -91,6 +91,8 @@ def set_connection(
         voided = connection is not None and (another or address != made.base_url)
         made.system, made.provider, made.base_url = system, provider, address
         made.options = {**({} if another else made.options), **(options or {})}
+        if info.check_options:
+            info.check_options(made.options)
         made.enabled = made.enabled if enabled is None else enabled
         made.max_concurrency = made.max_concurrency if max_concurrency is None else max_concurrency or None
         made.save()

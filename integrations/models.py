@@ -214,6 +214,11 @@ class InboundEvent(models.Model):
     def ignore(self, *, outcome: str, at: datetime) -> None:
         self.due_at, self.outcome, self.processed_at = None, outcome[:500], at
 
+    @transition(field=state, source=EventState.IGNORED, target=EventState.RECEIVED)
+    def reconsider(self, *, at: datetime) -> None:
+        """What it was ignored for has proved wrong: it is processed again."""
+        self.due_at, self.hinted_until, self.processed_at, self.outcome = at, None, None, ""
+
     @transition(field=state, source=[EventState.RECEIVED, EventState.HELD, EventState.FAILED], target=EventState.FAILED)
     def fail(self, *, outcome: str, retry_at: datetime | None) -> None:
         self.due_at, self.hinted_until, self.outcome = retry_at, None, outcome[:500]

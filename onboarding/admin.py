@@ -11,6 +11,7 @@ from django.db.models.functions import Coalesce
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, path, reverse
 from django.utils.decorators import method_decorator
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_POST
 from unfold.admin import ModelAdmin
@@ -20,10 +21,17 @@ from integrations.admin import ReadOnlyAdmin, json_block, stamp
 from integrations.words import System
 from onboarding import audit
 from onboarding.audited_admin import AuditedAdmin
-from onboarding.models import ApiKey, AuditEntry, ImplementationOwner, OnboardingTransaction, PlanPrice
+from onboarding.models import (
+    ApiKey,
+    AuditEntry,
+    ImplementationOwner,
+    OnboardingTransaction,
+    PlanPrice,
+    UnmatchedEvent,
+)
 from onboarding.person_admin import PersonAdmin
 from onboarding.services import correct_owner
-from onboarding.words import Status
+from onboarding.words import Status, UnmatchedState
 
 
 @admin.register(PlanPrice)
@@ -137,3 +145,46 @@ class AuditEntryAdmin(ReadOnlyAdmin):
     @admin.display(description="Data")
     def details(self, entry: AuditEntry) -> SafeString:
         return json_block(entry.data)
+
+
+@admin.register(UnmatchedEvent)
+class UnmatchedEventAdmin(ReadOnlyAdmin):
+    """Later events that came before their run. One that came by webhook has a row for each key that may name its run."""
+
+    list_display = ("came", "type", "about", "status", "until", "run")
+    list_select_related = ("transaction",)
+    list_display_links = ("came",)
+    list_filter = ("state",)
+    search_fields = ("value__startswith", "event_id__startswith")
+    search_help_text = "The run's id, the payment's id at the billing system, or the event's id"
+    fields = ("came", "type", "event_id", "about", "status", "until", "run", "reason", "actor", "details")
+    readonly_fields = ("came", "about", "status", "until", "run", "details")
+
+    @admin.display(description="At (UTC)", ordering="received_at")
+    def came(self, event: UnmatchedEvent) -> SafeString | str:
+        return stamp(event.received_at)
+
+    @admin.display(description="About", ordering="value")
+    def about(self, event: UnmatchedEvent) -> str:
+        return event.value
+
+    @admin.display(description="State", ordering="state")
+    def status(self, event: UnmatchedEvent) -> SafeString:
+        tones = {UnmatchedState.APPLIED: "ok", UnmatchedState.EXPIRED: "bad"}
+        tone = tones.get(UnmatchedState(event.state), "info")
+        return format_html('<span class="fv-badge fv-badge--{}">{}</span>', tone, event.get_state_display())
+
+    @admin.display(description="Its run is expected until (UTC)", ordering="expires_at")
+    def until(self, event: UnmatchedEvent) -> SafeString | str:
+        return stamp(event.expires_at)
+
+    @admin.display(description="Run")
+    def run(self, event: UnmatchedEvent) -> SafeString | str:
+        if event.transaction is None:
+            return "—"
+        page = reverse("admin:onboarding_onboardingtransaction_change", args=[event.transaction.pk])
+        return format_html('<a href="{}">{}</a>', page, event.transaction)
+
+    @admin.display(description="Data")
+    def details(self, event: UnmatchedEvent) -> SafeString:
+        return json_block(event.data)

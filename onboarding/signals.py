@@ -15,7 +15,7 @@ run_provisioned = Signal()
 """``run``: every provisioning step succeeded or was skipped."""
 
 run_decided = Signal()
-"""``run``: a person has decided what was asked about the run as a whole."""
+"""``run``: what was asked about the run as a whole is decided; ``resolution`` where that was no person's doing."""
 
 change_requested = Signal()
 """``request``: other data, or what a person wants changed, waits for a decision."""

@@ -67,6 +67,14 @@ class RunEventType(TextChoices):
     PAYMENT_REFUNDED = "payment.refunded", "The payment was refunded"
 
 
+class UnmatchedState(TextChoices):
+    """Of an event that came before its run."""
+
+    WAITING = "waiting", "Waiting for its run"
+    APPLIED = "applied", "Applied"
+    EXPIRED = "expired", "Its run never came"
+
+
 class Scope(TextChoices):
     INTAKE = "intake", "Intake"
     READ = "read", "Read"

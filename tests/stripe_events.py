@@ -14,10 +14,9 @@ HOLD = timedelta(seconds=61)
 COMPLETE = {"legal_name": "Acme Logistics", "contact_name": "Jordan Lee", "crm_owner_id": "u_1", "plan_sku": "pro"}
 
 
-def connect(environment: str = "sandbox") -> Connection:
-    return set_connection(
-        "stripe", system="billing", provider="stripe", environment=environment, secrets={}, actor="tests"
-    )
+def connect(environment: str = "sandbox", options: dict[str, str] | None = None) -> Connection:
+    kind = {"system": "billing", "provider": "stripe", "environment": environment}
+    return set_connection("stripe", **kind, secrets={}, options=options, actor="tests")
 
 
 def bought(**changes: Any) -> Payment:

@@ -16,6 +16,7 @@ from integrations.providers.stripe import (
     major_units,
     verify,
 )
+from integrations.providers.stripe_shapes import Settlement
 from integrations.sandbox.stripe import ACACIA, BASIL, Payment, encode, sign
 from integrations.strict_json import BadJson, parse_object
 
@@ -147,6 +148,27 @@ def test_the_sessions_customer_name_is_a_person_not_the_company() -> None:
     assert (told.business_name, told.customer_name, told.contact_name) == ("", "", "Jordan Lee")
 
 
+@pytest.mark.parametrize("name", ["Jordan Lee", "JORDAN  lee", " jordan\u00a0Lee ", "Lee, Jordan"])
+def test_a_payers_own_name_is_no_companys_however_it_is_written(name: str) -> None:
+    details = {"name": "Jordan Lee", "individual_name": "Jordan Lee", "business_name": name, "email": "j@acme.com"}
+    expanded = {"id": "cus_1", "name": name}
+    told = paid(payment().session(customer_details=details, customer=expanded))
+    assert (told.business_name, told.customer_name, told.contact_name) == ("", "", "Jordan Lee")
+
+
+def test_a_session_tells_its_reference_and_what_the_buyer_answered() -> None:
+    fields = [
+        {"key": "companyname", "type": "text", "text": {"value": " Acme Logistics "}},
+        {"key": "seats", "type": "numeric", "numeric": {"value": "12"}},
+        {"key": "region", "type": "dropdown", "dropdown": {"value": "emea"}},
+        {"key": "unanswered", "type": "text", "text": {"value": None}},
+    ]
+    bought = payment(mode="payment")
+    told = paid(bought.session(client_reference_id="order-77", custom_fields=fields))
+    assert told.custom_fields == (("companyname", "Acme Logistics"), ("seats", "12"), ("region", "emea"))
+    assert ("order", "order-77") in told.keys
+
+
 @pytest.mark.parametrize("version", [ACACIA, BASIL])
 def test_an_invoice_in_both_shapes(version: str) -> None:
     bought = payment(version=version, metadata={"plan_sku": "pro"})
@@ -164,7 +186,46 @@ def test_an_invoice_in_both_shapes(version: str) -> None:
 def test_the_term_comes_from_the_price_where_it_is_expanded() -> None:
     assert paid(payment(version=ACACIA).invoice()).term == "annual"
     assert paid(payment(version=ACACIA, interval="month").invoice()).term == "monthly"
-    assert paid(payment(version=BASIL).invoice()).term == ""
+
+
+def _lines(payment_: Payment, *parts: dict[str, Any]) -> dict[str, Any]:
+    line = payment_.invoice()["data"]["object"]["lines"]["data"][0]
+    return {"object": "list", "data": [line | part for part in parts]}
+
+
+def _period(start: str, end: str) -> dict[str, int]:
+    first, last = (int(datetime.fromisoformat(day).replace(tzinfo=UTC).timestamp()) for day in (start, end))
+    return {"start": first, "end": last}
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "term"),
+    [
+        ("2026-11-22", "2026-12-22", "monthly"),
+        ("2026-01-31", "2026-02-28", "monthly"),
+        ("2026-01-31T23:30", "2026-03-01T00:30", "monthly"),
+        ("2026-11-22", "2027-02-22", "quarterly"),
+        ("2026-11-30", "2027-02-28", "quarterly"),
+        ("2026-08-31", "2027-02-28", "semi-annual"),
+        ("2026-11-22", "2027-11-22", "annual"),
+        ("2028-02-29", "2029-02-28", "annual"),
+        ("2026-11-22", "2026-11-22", ""),
+        ("2026-11-22", "2026-12-04", ""),
+        ("2026-11-22", "2028-11-22", ""),
+    ],
+)
+def test_the_term_comes_from_the_period_where_the_price_is_an_id_alone(start: str, end: str, term: str) -> None:
+    bought = payment(version=BASIL)
+    assert paid(bought.invoice(lines=_lines(bought, {"period": _period(start, end)}))).term == term
+
+
+def test_a_part_of_a_period_and_what_is_free_tell_no_term() -> None:
+    bought = payment(version=BASIL)
+    month, year = {"period": _period("2026-11-22", "2026-12-22")}, {"period": _period("2026-11-22", "2027-11-22")}
+    prorated = {"parent": {"subscription_item_details": {"proration": True}}}
+    for other in (month | prorated, month | {"proration": True}, month | {"amount": 0}):
+        assert paid(bought.invoice(lines=_lines(bought, year, other))).term == "annual"
+    assert paid(bought.invoice(lines=_lines(bought, year, month))).term == ""
 
 
 def test_the_invoices_own_metadata_wins_over_the_subscriptions() -> None:
@@ -204,11 +265,9 @@ def test_expanded_objects_are_read_like_ids() -> None:
         payment().session(payment_status="unpaid"),
         payment().session(payment_status="no_payment_required", amount_total=0),
         payment().session(mode="setup", payment_status="no_payment_required", currency=None, amount_total=None),
-        payment().session(amount_total=0),
-        payment().invoice(amount_paid=0),
-        payment().invoice(billing_reason="subscription_cycle"),
-        payment().invoice(billing_reason="subscription_update"),
-        payment().invoice("invoice.payment_succeeded", billing_reason="subscription_threshold"),
+        payment().trial_session(),
+        payment().free_invoice(),
+        payment().invoice(amount_paid=0, total=-5000, subtotal=-5000),
         payment().intent(amount_received=0),
         payment().session("checkout.session.expired"),
         {"id": "evt_1", "type": "customer.created", "data": {"object": {}}},
@@ -220,12 +279,39 @@ def test_what_never_starts_an_onboarding(event: dict[str, Any]) -> None:
     assert refused(event)
 
 
-def test_a_renewal_says_which_payment_it_was() -> None:
+def test_an_invoice_says_which_of_its_subscriptions_it_is_and_leaves_the_verdict_to_what_is_known() -> None:
     bought = payment(billing_reason="subscription_cycle")
-    told = facts(bought.invoice())
-    assert isinstance(told, NotAPayment)
-    assert told.payment
-    assert told.payment.payment_intent == bought.intent_id
+    told = paid(bought.invoice())
+    assert told.is_later_invoice
+    assert told.subscription
+    assert (told.subscription.id, told.subscription.is_start) == (bought.subscription_id, False)
+    assert told.period == (NOW, NOW.replace(year=2027))
+
+
+@pytest.mark.parametrize("version", [ACACIA, BASIL])
+@pytest.mark.parametrize(
+    ("changes", "settlement"),
+    [
+        ({"amount_paid": 0, "paid_out_of_band": True}, Settlement.OTHER_MEANS),
+        ({"amount_paid": 0, "starting_balance": -1_200_000}, Settlement.CREDIT_BALANCE),
+        ({"amount_paid": 0, "pre_payment_credit_notes_amount": 1_200_000}, Settlement.CREDIT_NOTE),
+        ({"amount_paid": 0, "post_payment_credit_notes_amount": 1_200_000}, Settlement.CREDIT_NOTE),
+        ({"amount_paid": 0, "total": 0, "subtotal": 1_200_000}, Settlement.DISCOUNT),
+        ({"amount_paid": 0, "total": 30, "ending_balance": 30}, Settlement.CARRIED_OVER),
+        ({"amount_paid": 0}, Settlement.UNKNOWN),
+        ({}, Settlement.PAID),
+    ],
+    ids=str,
+)
+def test_an_invoice_tells_how_it_was_settled(version: str, changes: dict[str, Any], settlement: Settlement) -> None:
+    assert paid(payment(version=version).invoice(**changes)).settlement is settlement
+
+
+@pytest.mark.parametrize("mode", ["payment", "subscription"])
+def test_a_session_with_a_full_discount_is_settled(mode: str) -> None:
+    free = {"payment_status": "no_payment_required", "amount_total": 0, "amount_subtotal": 1_200_000}
+    told = paid(payment(mode=mode).session(**free))
+    assert (told.settlement, told.amount) == (Settlement.DISCOUNT, 0)
 
 
 def test_a_late_payment_of_a_session_counts() -> None:

@@ -67,7 +67,9 @@ class SettingsForm(forms.Form):
                 required=False,
                 max_length=500,
                 initial=connection.options.get(name, ""),
-                help_text="Needed." if name in info(connection).required_options else "",
+                help_text=info(connection).option_help.get(
+                    name, "Needed." if name in info(connection).required_options else ""
+                ),
                 widget=UnfoldAdminTextInputWidget(attrs={"autocomplete": "off"}),
             )
 

@@ -45,6 +45,7 @@ _MENU: tuple[tuple[str, tuple[tuple[str, str, str, str], ...]], ...] = (
         "Evidence",
         (
             ("Inbound events", "move_to_inbox", "integrations_inboundevent", "integrations.view_inboundevent"),
+            ("Unmatched events", "link_off", "onboarding_unmatchedevent", "onboarding.view_unmatchedevent"),
             ("API calls", "swap_horiz", "integrations_apicall", "integrations.view_apicall"),
             ("Audit", "history", "onboarding_auditentry", "onboarding.view_auditentry"),
             ("Alerts", "notifications", "exceptions_queue_alert", "exceptions_queue.view_alert"),

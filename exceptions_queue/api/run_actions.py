@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from django.shortcuts import get_object_or_404
-from drf_spectacular.utils import OpenApiExample, extend_schema, extend_schema_view
+from drf_spectacular.utils import OpenApiExample, OpenApiResponse, extend_schema, extend_schema_view
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import Serializer
@@ -16,6 +16,9 @@ from integrations import clock
 from onboarding import services
 from onboarding.api.authentication import OPERATORS, SENDERS, caller
 from onboarding.api.openapi import responses
+from onboarding.api.serializers import KeptEventSerializer
+from onboarding.engine.reports import AnotherEvent
+from onboarding.intake import unmatched
 from onboarding.models import OnboardingTransaction
 from onboarding.words import RunEventType
 
@@ -32,6 +35,22 @@ class RunAction(Representation):
         run = get_object_or_404(OnboardingTransaction, onboarding_transaction_id=onboarding_transaction_id)
         self.do(run.pk, caller(request).actor, body)
         return Response(self.detail(onboarding_transaction_id))
+
+
+class ReceiveEvent(RunAction):
+    """An event may come before its run: it is kept, and applied when that opens."""
+
+    def post(self, request: Request, onboarding_transaction_id: str) -> Response:
+        runs = OnboardingTransaction.objects.filter(onboarding_transaction_id=onboarding_transaction_id)
+        if not runs.exists():
+            event = _event(self.body(request))
+            try:
+                kept = unmatched.receive(onboarding_transaction_id, actor=caller(request).actor, **event)
+            except (AnotherEvent, unmatched.TooMany) as refusal:
+                raise services.Refused(str(refusal)) from None
+            if kept:
+                return Response(KeptEventSerializer(kept).data, status=202)
+        return super().post(request, onboarding_transaction_id)
 
 
 def _reason(data: dict[str, Any], actor: str) -> str:
@@ -55,14 +74,16 @@ def _roll_back(run_pk: int, actor: str, data: dict[str, Any]) -> None:
 
 
 def _receive(run_pk: int, actor: str, data: dict[str, Any]) -> None:
-    services.receive_event(
-        run_pk,
-        kind=RunEventType(data["type"]),
-        event_id=data["event_id"],
-        occurred_at=data.get("occurred_at") or clock.now(),
-        data=data.get("data") or {},
-        actor=actor,
-    )
+    services.receive_event(run_pk, actor=actor, **_event(data))
+
+
+def _event(data: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "kind": RunEventType(data["type"]),
+        "event_id": data["event_id"],
+        "occurred_at": data.get("occurred_at") or clock.now(),
+        "data": data.get("data") or {},
+    }
 
 
 _CALLS: dict[str, tuple[Do, type[Serializer[Any]], frozenset[Any], str, dict[str, Any]]] = {
@@ -98,16 +119,26 @@ _CALLS: dict[str, tuple[Do, type[Serializer[Any]], frozenset[Any], str, dict[str
 }
 
 
+_BASES: dict[str, type[RunAction]] = {"events": ReceiveEvent}
+_FURTHER: dict[str, dict[int, Any]] = {
+    "events": {
+        202: OpenApiResponse(
+            KeptEventSerializer, description="There is no such run yet: the event is kept, and applied when it opens."
+        )
+    }
+}
+
+
 def _view(name: str) -> type[RunAction]:
     do, body, scopes, summary, example = _CALLS[name]
     members = {"do": staticmethod(do), "serializer_class": body, "scopes": {"POST": scopes}}
-    made = type(f"{name.capitalize()}Run", (RunAction,), members)
+    made = type(f"{name.capitalize()}Run", (_BASES.get(name, RunAction),), members)
     described = extend_schema(
         summary=summary,
         description=f"Answers with the run as it is then. Scopes: {', '.join(sorted(scopes))}.",
         tags=TAGS,
         request=body,
-        responses=responses({200: OnboardingDetailSerializer}, 404, 409, 413, 415, 503),
+        responses=responses({200: OnboardingDetailSerializer, **_FURTHER.get(name, {})}, 404, 409, 413, 415, 503),
         examples=[OpenApiExample(summary, value=example, request_only=True)],
     )
     view: type[RunAction] = extend_schema_view(post=described)(made)

@@ -1,11 +1,13 @@
 """The providers, by name. A new vendor is one file here, one ``register`` line below, and its tests."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
+from typing import Any
 
 from integrations.errors import Kind, ProviderError
 from integrations.models import Connection
+from integrations.providers import stripe
 from integrations.providers.asana import Asana
 from integrations.providers.base import TOKEN, WEBHOOK_SECRET, Connector
 from integrations.providers.http import connector_for
@@ -40,6 +42,10 @@ class ProviderInfo:
     secret_names: tuple[str, ...] = ()
     option_names: tuple[str, ...] = ()
     required_options: tuple[str, ...] = ()
+    option_help: Mapping[str, str] = field(default_factory=dict)
+    """Option -> what it is for, for the form."""
+    check_options: Callable[[Mapping[str, Any]], None] | None = None
+    """Raises ``ValueError`` in plain words for an option's value that the provider does not have."""
     connector: type[Connector] | None = None
     mapped: bool = False
     """Described by a mapping: only steps of that mapping use it."""
@@ -111,5 +117,8 @@ register(
         hosts=("api.stripe.com",),
         default_base_url="https://api.stripe.com",
         secret_names=(WEBHOOK_SECRET,),
+        option_names=("accounts",),
+        option_help={"accounts": stripe.ACCOUNTS_HELP},
+        check_options=stripe.check_options,
     )
 )

@@ -6,8 +6,10 @@ Sources: signatures, https://docs.stripe.com/webhooks#verify-manually; objects, 
 API version that it was made with.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import re
+import unicodedata
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Literal
@@ -16,6 +18,7 @@ import stripe
 from pydantic import ValidationError
 
 from integrations.providers import stripe_shapes as shapes
+from integrations.providers.stripe_shapes import Settlement
 from integrations.strict_json import parse_object, without_nul
 
 TOLERANCE_SECONDS = 300
@@ -28,8 +31,15 @@ SESSION, INVOICE, PAYMENT_INTENT, SUBSCRIPTION = (
 )
 OUR_ID, ORDER, DEAL = "firstvalue.id", "order", "deal"
 
-NEVER_FIRST = frozenset({"subscription_cycle", "subscription_update", "subscription_threshold"})
-"""``invoice.billing_reason`` of money from a customer whom we already have."""
+CUSTOMER_AMOUNT = "stripe.customer_amount"
+"""Customer, amount and currency in one key: ties a refund to a payment of which no event names an intent."""
+LATER = frozenset({"subscription_cycle", "subscription_update", "subscription_threshold", "subscription"})
+"""``invoice.billing_reason`` of an invoice that is not its subscription's first. It may be the first with money all the same."""
+OWN_ACCOUNT = "own"
+ACCOUNTS_HELP = (
+    "Whose events are taken: own for the account itself, connected accounts' ids (acct_…); commas between. Empty: own."
+)
+_ACCOUNT = re.compile(r"own|acct_[A-Za-z0-9]+")
 
 ZERO_DECIMAL = frozenset(
     ("BIF", "CLP", "DJF", "GNF", "JPY", "KMF", "KRW", "MGA", "PYG", "RWF", "VND", "VUV", "XAF", "XOF", "XPF")
@@ -75,7 +85,19 @@ class PaymentFacts:
     country: str = ""
     price_ids: tuple[str, ...] = ()
     term: str = ""
-    """From the price's interval."""
+    """From the price's interval, or the period that is paid for."""
+    tax_id: str = ""
+    client_reference: str = ""
+    """A session's ``client_reference_id``."""
+    custom_fields: tuple[tuple[str, str], ...] = ()
+    """What the buyer answered, or the account's owner wrote: (key or label, value)."""
+    settlement: Settlement = Settlement.PAID
+    subscription: "SubscriptionFacts | None" = None
+    is_later_invoice: bool = False
+    """Not the first invoice of its subscription."""
+    period: tuple[datetime, datetime] | None = None
+    """The earliest full period that an invoice charges for."""
+    credits_unused_time: bool = False
 
     @property
     def amount(self) -> Decimal:
@@ -86,14 +108,46 @@ class PaymentFacts:
         """A payment intent alone says neither what was bought nor whether it is a renewal."""
         return self.kind == "payment_intent"
 
+    @property
+    def is_cash(self) -> bool:
+        """Paid through Stripe: there is a payment intent, whether or not anything names it."""
+        return self.settlement is Settlement.PAID
+
+    @property
+    def intents(self) -> tuple[str, ...]:
+        """All payment intents that it names: an invoice may be paid by several."""
+        return tuple(value for kind, value in self.keys if kind == PAYMENT_INTENT)
+
+
+@dataclass(frozen=True)
+class SubscriptionFacts:
+    """What an event tells of a subscription itself."""
+
+    id: str
+    customer: str = ""
+    is_start: bool = False
+    """It is told of as it begins: by its checkout, its first invoice or ``customer.subscription.created``."""
+    is_free: bool = False
+    """Told by a bill with nothing to pay."""
+    began_at: datetime | None = None
+    trial_end: datetime | None = None
+
 
 @dataclass(frozen=True)
 class NotAPayment:
     """Nothing that starts an onboarding, and why."""
 
     reason: str
-    payment: PaymentFacts | None = None
-    """Set for a real payment that starts nothing, such as a renewal: its payment intent must start nothing either."""
+    subscription: SubscriptionFacts | None = None
+    """Set where it tells of a subscription: its first payment is told from that later."""
+
+
+@dataclass(frozen=True)
+class InvoicePaid:
+    """``invoice_payment.paid``: which intent pays which invoice. Alone it starts nothing."""
+
+    payment_intent: str
+    invoice: str
 
 
 def verify(raw: bytes, header: str, secrets: list[str], now: datetime) -> dict[str, Any]:
@@ -146,7 +200,9 @@ class Refund:
     """A payment that went back. ``whole``: all of it."""
 
     charge: str
-    payment_intent: str
+    keys: tuple[tuple[str, str], ...]
+    """Correlation keys of the payment."""
+    customer: str
     whole: bool
 
 
@@ -159,7 +215,58 @@ def refund(event: Mapping[str, Any]) -> Refund | None:
         charge = shapes.Charge.model_validate(envelope.data.object)
     except ValidationError as error:
         raise UnexpectedShape(f"charge.refunded is not as Stripe documents it ({_problems(error)}).") from None
-    return Refund(charge.id, _id(charge.payment_intent), charge.refunded)
+    customer = _id(charge.customer)
+    keys = _keys("", charge.payment_intent, charge.invoice, None, charge.metadata)
+    by_amount = customer_amount_key(customer, charge.amount, charge.currency)
+    return Refund(charge.id, (*keys, *by_amount), customer, charge.refunded)
+
+
+def customer_amount_key(customer: str, amount_minor: int, currency: str) -> tuple[tuple[str, str], ...]:
+    """One key, or none for a payment without a customer or an amount."""
+    return ((CUSTOMER_AMOUNT, f"{customer}:{amount_minor}:{currency.upper()}"),) if customer and amount_minor else ()
+
+
+def invoice_paid(event: Mapping[str, Any]) -> InvoicePaid | NotAPayment | None:
+    """What ``invoice_payment.paid`` says; None for other events. Raises ``UnexpectedShape``."""
+    if event.get("type") != "invoice_payment.paid":
+        return None
+    try:
+        envelope = shapes.Envelope.model_validate(without_nul(dict(event)))
+        told = shapes.InvoicePayment.model_validate(envelope.data.object)
+    except ValidationError as error:
+        raise UnexpectedShape(f"invoice_payment.paid is not as Stripe documents it ({_problems(error)}).") from None
+    intent = told.payment.payment_intent if told.payment else None
+    if intent is None or told.invoice is None:
+        return NotAPayment("It names no payment intent: the invoice itself tells that it is paid.")
+    return InvoicePaid(intent.id, told.invoice.id)
+
+
+def check_options(options: Mapping[str, Any]) -> None:
+    """Raises ``ValueError`` in plain words."""
+    if wrong := [part for part in _accounts(options.get("accounts")) if not _ACCOUNT.fullmatch(part)]:
+        raise ValueError(
+            f"accounts: {', '.join(sorted(wrong))} is neither own nor the id of a connected account (acct_…)"
+        )
+
+
+def _accounts(option: Any) -> set[str]:
+    return {part.strip() for part in str(option or "").split(",") if part.strip()} or {OWN_ACCOUNT}
+
+
+def of_another_account(event: Mapping[str, Any], options: Mapping[str, Any]) -> str:
+    """Why a connection with these options does not take the event; empty where it does. Raises ``UnexpectedShape``."""
+    try:
+        origin = shapes.Origin.model_validate(without_nul(dict(event)))
+    except ValidationError as error:
+        raise UnexpectedShape(
+            f"The event does not say whose it is as Stripe documents it ({_problems(error)})."
+        ) from None
+    account = origin.account or origin.context.rpartition("/")[2]
+    if (account or OWN_ACCOUNT) in _accounts(options.get("accounts")):
+        return ""
+    if account:
+        return f"An event of the connected account {account}, which this connection does not take."
+    return "An event of the account itself: this connection takes those of connected accounts alone."
 
 
 def facts(event: Mapping[str, Any]) -> PaymentFacts | NotAPayment:
@@ -182,25 +289,39 @@ def _problems(error: ValidationError) -> str:
 
 def _session(envelope: shapes.Envelope) -> PaymentFacts | NotAPayment:
     session = shapes.Session.model_validate(envelope.data.object)
+    began = (
+        SubscriptionFacts(session.subscription.id, _id(session.customer), is_start=True)
+        if session.subscription
+        else None
+    )
     if session.mode == "setup":
         return NotAPayment("The session only saved a payment method.")
-    if session.payment_status == "no_payment_required":
-        return NotAPayment("Nothing was paid: the session needed no payment (a trial or a full discount).")
-    if session.payment_status != "paid":
-        return NotAPayment("The session is not paid yet.")
-    if not session.amount_total:
-        return NotAPayment("Nothing was paid: the session's total is zero.")
+    if session.payment_status not in ("paid", "no_payment_required"):
+        return NotAPayment("The session is not paid yet.", began)
+    settlement = Settlement.PAID
+    if session.payment_status == "no_payment_required" or not session.amount_total:
+        if not (session.amount_subtotal or 0) > (session.amount_total or 0):
+            return NotAPayment("Nothing was to be paid: a trial or a free plan.", began)
+        settlement = Settlement.DISCOUNT
     if not session.currency:
         raise UnexpectedShape("A paid session without a currency.")
     details = session.customer_details or shapes.CustomerDetails()
     names = session.collected_information or shapes.CollectedInformation()
-    business = details.business_name or names.business_name
-    contact = details.individual_name or names.individual_name or details.name
+    person = details.individual_name or names.individual_name
+    business = company_name(details.business_name or names.business_name, person)
+    contact = person or company_name(details.name, business)
     return PaymentFacts(
         kind="checkout_session",
         object_id=session.id,
-        keys=_keys(session.id, session.payment_intent, session.invoice, session.subscription, session.metadata),
-        amount_minor=session.amount_total,
+        keys=_keys(
+            session.id,
+            session.payment_intent,
+            session.invoice,
+            session.subscription,
+            session.metadata,
+            order=session.client_reference_id,
+        ),
+        amount_minor=session.amount_total or 0,
         currency=session.currency,
         occurred_at=_time(envelope.created),
         checkout_session=session.id,
@@ -209,22 +330,33 @@ def _session(envelope: shapes.Envelope) -> PaymentFacts | NotAPayment:
         customer=_id(session.customer),
         metadata=session.metadata,
         business_name=business,
-        contact_name=contact if contact != business else "",
+        customer_name=company_name(session.customer.name, contact) if session.customer else "",
+        contact_name=contact,
         email=details.email or session.customer_email or _email(session.customer),
         country=details.country,
         price_ids=session.price_ids,
         term=session.term,
+        tax_id=_first(details.tax_ids),
+        client_reference=session.client_reference_id.strip(),
+        custom_fields=_answers(session.custom_fields),
+        settlement=settlement,
+        subscription=began,
     )
 
 
 def _invoice(envelope: shapes.Envelope) -> PaymentFacts | NotAPayment:
     invoice = shapes.Invoice.model_validate(envelope.data.object)
-    if not invoice.amount:
-        return NotAPayment("Nothing was paid: the invoice's paid amount is zero.")
+    subscription = _subscription_of(invoice)
+    if invoice.settlement is None:
+        return NotAPayment(
+            "Nothing was to be paid: a trial, a free plan or a credit.",
+            subscription and replace(subscription, is_free=True),
+        )
     intents = invoice.payment_intents
     first = intents[0] if intents else None
     paid_at = invoice.status_transitions.paid_at if invoice.status_transitions else None
-    payment = PaymentFacts(
+    period = invoice.period
+    return PaymentFacts(
         kind="invoice",
         object_id=invoice.id,
         keys=_keys("", first, invoice.reference, invoice.of_subscription, invoice.all_metadata, *intents[1:]),
@@ -240,10 +372,30 @@ def _invoice(envelope: shapes.Envelope) -> PaymentFacts | NotAPayment:
         country=invoice.country,
         price_ids=invoice.price_ids,
         term=invoice.term,
+        tax_id=_first(invoice.customer_tax_ids),
+        custom_fields=tuple((item.name, item.value.strip()) for item in invoice.custom_fields if item.value.strip()),
+        settlement=invoice.settlement,
+        subscription=subscription,
+        is_later_invoice=invoice.billing_reason in LATER,
+        period=(_at(period.start), _at(period.end)) if period else None,
+        credits_unused_time=invoice.credits_unused_time,
     )
-    if invoice.billing_reason in NEVER_FIRST:
-        return NotAPayment(f"Never a first payment: the invoice's billing reason is {invoice.billing_reason}.", payment)
-    return payment
+
+
+def _subscription_of(invoice: shapes.Invoice) -> SubscriptionFacts | None:
+    reference = invoice.of_subscription
+    if reference is None and invoice.billing_reason not in LATER:
+        return None
+    is_start = invoice.billing_reason == "subscription_create"
+    return SubscriptionFacts(_id(reference), _id(invoice.customer), is_start)
+
+
+def _subscription(envelope: shapes.Envelope) -> NotAPayment:
+    told = shapes.Subscription.model_validate(envelope.data.object)
+    is_start = envelope.type == "customer.subscription.created"
+    began_at, trial_end = _time(told.start_date or told.created), _time(told.trial_end)
+    about = SubscriptionFacts(told.id, _id(told.customer), is_start, began_at=began_at, trial_end=trial_end)
+    return NotAPayment("It tells of a subscription; what is paid for it comes with its invoice.", about)
 
 
 def _payment_intent(envelope: shapes.Envelope) -> PaymentFacts | NotAPayment:
@@ -272,6 +424,9 @@ READERS: dict[str, Reader] = {
     "invoice.paid": _invoice,
     "invoice.payment_succeeded": _invoice,
     "payment_intent.succeeded": _payment_intent,
+    "customer.subscription.created": _subscription,
+    "customer.subscription.updated": _subscription,
+    "customer.subscription.trial_will_end": _subscription,
 }
 
 
@@ -282,6 +437,7 @@ def _keys(
     subscription: shapes.Reference | None,
     metadata: Mapping[str, str],
     *further_intents: shapes.Reference,
+    order: str = "",
 ) -> tuple[tuple[str, str], ...]:
     pairs = [
         (OUR_ID, metadata.get("onboarding_transaction_id", "")),
@@ -291,9 +447,32 @@ def _keys(
         *((PAYMENT_INTENT, further.id) for further in further_intents),
         (SUBSCRIPTION, _id(subscription)),
         (DEAL, metadata.get("commercial.deal_id") or metadata.get("deal_id", "")),
-        (ORDER, metadata.get("commercial.order_id") or metadata.get("order_id", "")),
+        (ORDER, metadata.get("commercial.order_id") or metadata.get("order_id") or order),
     ]
     return tuple(dict.fromkeys((kind, value.strip()) for kind, value in pairs if value.strip()))
+
+
+def company_name(name: str, person: str) -> str:
+    """``name``, unless it is the person's own, whatever case, spacing or order of the words: the name on a card is no company's."""
+    return "" if name and is_same_name(name, person) else name
+
+
+def is_same_name(one: str, other: str) -> bool:
+    return bool(_words(one)) and _words(one) == _words(other)
+
+
+def _words(name: str) -> list[str]:
+    text = unicodedata.normalize("NFKC", name).casefold()
+    return sorted("".join(character if character.isalnum() else " " for character in text).split())
+
+
+def _answers(custom_fields: Sequence[shapes.CustomField]) -> tuple[tuple[str, str], ...]:
+    named = ((item.key or (item.label.custom if item.label else ""), item.value) for item in custom_fields)
+    return tuple((name, value) for name, value in named if name and value)
+
+
+def _first(tax_ids: Sequence[shapes.TaxId]) -> str:
+    return next((item.value.strip() for item in tax_ids if item.value.strip()), "")
 
 
 def _id(reference: shapes.Reference | None) -> str:
@@ -305,4 +484,8 @@ def _email(reference: shapes.Reference | None) -> str:
 
 
 def _time(seconds: int | None) -> datetime | None:
-    return datetime.fromtimestamp(seconds, UTC) if seconds else None
+    return _at(seconds) if seconds else None
+
+
+def _at(seconds: int) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)

@@ -1,6 +1,7 @@
 """Stripe's events as Stripe sends them, signed as Stripe signs them: for tests and the demo.
 
-The objects follow https://docs.stripe.com/api (checkout/sessions, invoices, payment_intents) in the shapes before
+The objects follow https://docs.stripe.com/api (checkout/sessions, invoices, payment_intents, invoice-payment, charges,
+subscriptions) in the shapes before
 (``ACACIA``) and after (``BASIL``) API version 2025-03-31, cut down to what tells something.
 """
 
@@ -11,6 +12,7 @@ import hmac
 import json
 import secrets
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 Json = dict[str, Any]
@@ -95,13 +97,14 @@ class Payment:
                 "address": {"country": "DE"},
             },
             "client_reference_id": None,
+            "custom_fields": [],
             "livemode": self.livemode,
             "invoice": self.invoice_id if self.subscribed else None,
             "payment_intent": None if self.subscribed else self.intent_id,
             "subscription": self.subscription_id if self.subscribed else None,
             "metadata": dict(self.metadata),
-        }
-        return self._event(type_, obj | changes)
+        } | changes
+        return self._event(type_, {"amount_subtotal": obj["amount_total"], **obj})
 
     def invoice(self, type_: str = "invoice.paid", **changes: Any) -> Json:
         obj: Json = {
@@ -111,7 +114,12 @@ class Payment:
             "billing_reason": self.billing_reason if self.subscribed else "manual",
             "amount_due": self.amount,
             "amount_paid": self.amount,
+            "amount_remaining": 0,
             "total": self.amount,
+            "starting_balance": 0,
+            "ending_balance": 0,
+            "pre_payment_credit_notes_amount": 0,
+            "post_payment_credit_notes_amount": 0,
             "currency": self.currency,
             "customer": self.customer,
             "customer_name": self.business or self.contact,
@@ -123,7 +131,8 @@ class Payment:
             "lines": {"object": "list", "data": [self._line()]},
         }
         shape = self._old_invoice() if self.version == ACACIA else self._new_invoice()
-        return self._event(type_, obj | shape | changes)
+        obj |= shape | changes
+        return self._event(type_, {"subtotal": obj["total"], **obj})
 
     def intent(self, **changes: Any) -> Json:
         obj: Json = {
@@ -144,6 +153,61 @@ class Payment:
         elif self.linked and self.subscribed:
             obj["payment_details"] = {"customer_reference": None, "order_reference": self.invoice_id}
         return self._event("payment_intent.succeeded", obj | changes)
+
+    def trial_session(self) -> Json:
+        """A checkout of a trial or of a free plan: nothing is to be paid now."""
+        return self.session(payment_status="no_payment_required", amount_total=0)
+
+    def free_invoice(self, **changes: Any) -> Json:
+        """The bill of a period without a charge, which Stripe marks as paid at once."""
+        nothing = dict.fromkeys(("amount_due", "amount_paid", "subtotal", "total"), 0)
+        lines = {"object": "list", "data": [self._line() | {"amount": 0}]}
+        paid = {"payment_intent": None} if self.version == ACACIA else {"payments": {"object": "list", "data": []}}
+        return self.invoice(**(nothing | paid | {"lines": lines} | changes))
+
+    def subscription(self, type_: str = "customer.subscription.created", **changes: Any) -> Json:
+        obj: Json = {
+            "id": self.subscription_id,
+            "object": "subscription",
+            "status": "active",
+            "customer": self.customer,
+            "created": self.created,
+            "start_date": self.created,
+            "trial_end": None,
+            "metadata": dict(self.metadata),
+        }
+        return self._event(type_, obj | changes)
+
+    def invoice_payment(self) -> Json:
+        """One intent's payment of the invoice, since API version 2025-03-31. It names no customer."""
+        obj: Json = {
+            "id": new_id("inpay"),
+            "object": "invoice_payment",
+            "amount_paid": self.amount,
+            "amount_requested": self.amount,
+            "currency": self.currency,
+            "invoice": self.invoice_id,
+            "status": "paid",
+            "payment": {"type": "payment_intent", "payment_intent": self.intent_id},
+        }
+        return self._event("invoice_payment.paid", obj)
+
+    def refund(self, **changes: Any) -> Json:
+        """All of the payment went back. Only a charge before 2025-03-31 names its invoice."""
+        obj: Json = {
+            "id": new_id("ch"),
+            "object": "charge",
+            "amount": self.amount,
+            "amount_refunded": self.amount,
+            "currency": self.currency,
+            "customer": self.customer,
+            "payment_intent": self.intent_id,
+            "refunded": True,
+            "metadata": {},
+        }
+        if self.version == ACACIA:
+            obj["invoice"] = self.invoice_id if self.subscribed else None
+        return self._event("charge.refunded", obj | changes)
 
     def _event(self, type_: str, obj: Json) -> Json:
         return event(type_, obj, created=self.created, version=self.version, livemode=self.livemode)
@@ -169,10 +233,25 @@ class Payment:
         return shape
 
     def _line(self) -> Json:
-        line: Json = {"object": "line_item", "amount": self.amount, "currency": self.currency}
+        period = {"start": self.created, "end": _later(self.created, self.interval if self.subscribed else "")}
+        line: Json = {"object": "line_item", "amount": self.amount, "currency": self.currency, "period": period}
         if self.version == ACACIA:
             recurring = {"interval": self.interval, "interval_count": 1} if self.interval else None
             line["price"] = {"id": self.price, "object": "price", "recurring": recurring}
         else:
             line["pricing"] = {"type": "price_details", "price_details": {"price": self.price, "product": "prod_1"}}
         return line
+
+
+def _later(seconds: int, interval: str) -> int:
+    """The end of a period of one interval. No interval: what is bought once starts and ends at the same time."""
+    start = datetime.fromtimestamp(seconds, UTC)
+    day = min(start.day, 28)
+    match interval:
+        case "month":
+            end = start.replace(year=start.year + start.month // 12, month=start.month % 12 + 1, day=day)
+        case "year":
+            end = start.replace(year=start.year + 1, day=day)
+        case _:
+            end = start
+    return int(end.timestamp())

@@ -6,7 +6,15 @@ from typing import Any, ClassVar
 from rest_framework import serializers
 
 from onboarding.api.personal import MaskedText, masked
-from onboarding.models import ChangeRequest, ObjectMapping, OnboardingTransaction, PayloadSnapshot, PinnedPlaybook, Step
+from onboarding.models import (
+    ChangeRequest,
+    ObjectMapping,
+    OnboardingTransaction,
+    PayloadSnapshot,
+    PinnedPlaybook,
+    Step,
+    UnmatchedEvent,
+)
 from onboarding.words import StepState
 
 
@@ -156,6 +164,20 @@ class RunDetailSerializer(RunSerializer):
     def get_milestones(self, run: OnboardingTransaction) -> list[dict[str, Any]]:
         times = {"accepted": run.created_at, "provisioned": run.provisioned_at, "complete": run.completed_at}
         return [dict(MilestoneSerializer({"name": name, "at": at}).data) for name, at in times.items()]
+
+
+class KeptEventSerializer(serializers.ModelSerializer[UnmatchedEvent]):
+    """An event whose run does not exist yet."""
+
+    onboarding_transaction_id = serializers.CharField(source="value")
+    status = serializers.CharField(source="state", help_text="`waiting`, or `expired` where no such run came in time.")
+    expires_at = serializers.DateTimeField(
+        help_text="Until then its run is expected; one that opens later gets it, too."
+    )
+
+    class Meta:
+        model = UnmatchedEvent
+        fields = ["onboarding_transaction_id", "type", "event_id", "occurred_at", "status", "expires_at"]
 
 
 class RequestSerializer(serializers.Serializer[Any]):

@@ -5,14 +5,16 @@ from typing import Any
 
 from integrations import clock
 from onboarding import audit
-from onboarding.engine.advance import follow
+from onboarding.engine.cancellation import hold_and_ask
 from onboarding.engine.record import succeed
 from onboarding.engine.rollback import go_on
 from onboarding.models import OnboardingTransaction, RunEvent, Step
-from onboarding.signals import run_blocked
 from onboarding.steps.base import EnsureHandler
 from onboarding.steps.registry import HANDLERS
-from onboarding.words import Category, RunEventType, Status, StepState
+from onboarding.words import RunEventType, StepState
+
+REFUNDED = "The payment was refunded."
+AFTER_REFUND = "Roll the run back, cancel it, or keep it as it is?"
 
 
 class AnotherEvent(Exception):
@@ -46,25 +48,14 @@ def report(
         return False
     audit.record(run, "onboarding.event.received", actor=actor, data={"type": kind, "event": event_id})
     if kind == RunEventType.PAYMENT_REFUNDED:
-        _ask_about_refund(run, actor=actor)
+        # Nothing more is begun until a person has decided what becomes of the customer.
+        hold_and_ask(run, actor=actor, hold_reason=REFUNDED, question=f"{REFUNDED} {AFTER_REFUND}")
     for step in run.steps.all():
         if not run.is_rolling_back and _ends_with(step, kind):
             succeed(run, step, clock.now(), fixed_at=event.occurred_at)
     go_on(run)
     run.save()
     return True
-
-
-def _ask_about_refund(run: OnboardingTransaction, *, actor: str) -> None:
-    """The money went back: nothing more is begun until a person has decided what becomes of the customer."""
-    if run.status in (Status.CANCELLED, Status.ROLLING_BACK, Status.ROLLED_BACK):
-        return
-    message = "The payment was refunded. Roll the run back, cancel it, or keep it as it is?"
-    if not run.is_over and not run.held_at:
-        run.held_at, run.held_by, run.hold_reason = clock.now(), actor[:150], "The payment was refunded."
-        audit.record(run, "onboarding.run.held", actor=actor)
-        follow(run)
-    run_blocked.send(OnboardingTransaction, run=run, category=Category.APPROVAL_OVERDUE, message=message, problems=[])
 
 
 def _ends_with(step: Step, kind: RunEventType) -> bool:

@@ -1,12 +1,12 @@
 """From a payment at the billing system to the canonical payload: one explicit table."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from integrations.providers.stripe import OUR_ID, PaymentFacts, UnexpectedShape
+from integrations.providers.stripe import OUR_ID, PaymentFacts, UnexpectedShape, company_name
 from onboarding.intake.prices import plan_for
 from onboarding.payload.schema import OnboardingPayload, TransactionId, plain_number, with_value
 
@@ -44,6 +44,17 @@ METADATA: dict[str, tuple[str, ...]] = {
 
 Amount and currency are missing on purpose: the payment itself says them.
 """
+ANSWERS: dict[str, tuple[str, ...]] = {
+    "customer.legal_name": ("company", "companyname", "business", "businessname", "organization", "organisation"),
+    "customer.domain": ("website", "companydomain"),
+    "customer.tax_id": ("vat", "vatid", "vatnumber", "taxnumber"),
+    "customer.primary_contact.name": ("contact", "fullname"),
+    "customer.primary_contact.email": ("email",),
+    "commercial.order_id": ("order", "ordernumber", "po", "ponumber", "purchaseorder"),
+    "commercial.cost_centre": ("costcenter",),
+    "kickoff.start_date": ("kickoffdate",),
+}
+"""What buyers are usually asked at the checkout, beside the forms of ``METADATA``: payload path -> names as ``_plain`` has them."""
 FLAGS = frozenset({"customer.no_domain", "commercial.nonstandard_terms", "security.review_required"})
 NUMBERS = frozenset({"first_value_target.target_days"})
 MAX_DIGITS = 3
@@ -61,11 +72,10 @@ class BillingPayload:
 
 def payload(facts: PaymentFacts) -> BillingPayload:
     """The canonical payload of one payment. Raises ``UnexpectedShape`` where Stripe's values do not fit it."""
-    stated = from_metadata(facts.metadata or {})
-    inferred = {path: value for path, value in _inferred(facts).items() if value and path not in stated}
+    stated = _from_answers(facts.custom_fields) | from_metadata(facts.metadata or {})
     if facts.business_name and "customer.legal_name" not in stated:
         stated["customer.legal_name"] = facts.business_name
-        inferred.pop("customer.legal_name", None)
+    inferred = {path: value for path, value in _inferred(facts, stated).items() if value and path not in stated}
     fixed = {
         "onboarding_transaction_id": run_ids(facts)[0],
         "event_source": SOURCE,
@@ -95,6 +105,33 @@ def from_metadata(metadata: Mapping[str, str]) -> dict[str, Any]:
     return found
 
 
+def _from_answers(custom_fields: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    """What the buyer answered at the checkout. What no field takes is kept as it is, beside the order's terms."""
+    found: dict[str, Any] = {}
+    for name, value in custom_fields:
+        path = _ANSWER_PATHS.get(_plain(name), "")
+        typed = _typed(path, value)
+        if path and typed not in ("", None):
+            found.setdefault(path, typed)
+        else:
+            found[f"commercial.custom_fields.{_plain(name) or 'field'}"] = value
+    return found
+
+
+def _plain(name: str) -> str:
+    """A checkout's field has letters and digits alone in its key, so that is all that is compared."""
+    return "".join(character for character in name.casefold() if character.isalnum())
+
+
+_ANSWER_PATHS = {
+    _plain(name): path
+    for table in (ANSWERS, METADATA)
+    for path, names in table.items()
+    for name in (path, path.rpartition(".")[2], *names)
+    if _plain(name) not in ("name", "email") or path.startswith("customer.primary_contact.")
+}
+
+
 def run_ids(facts: PaymentFacts) -> list[str]:
     """What a run of this payment may be called, best first: our id from the metadata, else the strongest Stripe id."""
     names = (our_id(facts), facts.payment_intent, facts.invoice, facts.checkout_session)
@@ -110,10 +147,13 @@ def our_id(facts: PaymentFacts) -> str:
         return ""
 
 
-def _inferred(facts: PaymentFacts) -> dict[str, Any]:
+def _inferred(facts: PaymentFacts, stated: Mapping[str, Any]) -> dict[str, Any]:
     plan, plan_term = plan_for(facts.price_ids) or ("", "")
+    contact = str(stated.get("customer.primary_contact.name") or facts.contact_name)
     return {
-        "customer.legal_name": facts.customer_name,
+        "customer.legal_name": company_name(facts.customer_name, contact),
+        "customer.tax_id": facts.tax_id,
+        "commercial.order_id": facts.client_reference,
         "customer.country": facts.country,
         "customer.primary_contact.name": facts.contact_name,
         "customer.primary_contact.email": facts.email,

@@ -9,14 +9,17 @@ from django.db import transaction as db
 
 from integrations import clock
 from integrations.failpoints import failpoint
+from integrations.providers.stripe import OUR_ID, is_same_name
 from onboarding import audit
 from onboarding.engine import entry
+from onboarding.engine.cancellation import hold_and_ask
 from onboarding.engine.locks import lock_run, retried
+from onboarding.intake import unmatched
 from onboarding.models import AcceptedContent, ChangeRequest, CorrelationKey, OnboardingTransaction
 from onboarding.payload import change_requests
 from onboarding.payload.accepted import accept_content, was_told
 from onboarding.payload.gate import problems
-from onboarding.payload.schema import digest, is_free, paths, with_value
+from onboarding.payload.schema import digest, get, is_free, paths, with_value
 from onboarding.payload.snapshots import write_snapshot
 from onboarding.signals import run_accepted
 from onboarding.words import Status
@@ -45,11 +48,15 @@ def accept(
     occurred_at: datetime | None = None,
     keys: list[tuple[str, str]] | None = None,
     gather_for: timedelta = timedelta(0),
+    question: str = "",
+    also_known_by: list[tuple[str, str]] | None = None,
 ) -> Receipt:
     """Take one canonical payload (``OnboardingPayload.content()``) and start, replay, fill or question its run.
 
     One database transaction. ``keys`` are correlation keys, (kind, value), of a new run. ``occurred_at`` is when it was paid;
     a time in the future counts as now. ``gather_for``: how long to wait for the payment's other events before people are asked.
+    ``question``: a new run begins on hold, and a ticket asks this. ``also_known_by``: further keys by which events that came
+    before the run know it.
     """
     run_id, source = content["onboarding_transaction_id"], content["event_source"]
     with db.atomic():
@@ -57,7 +64,8 @@ def accept(
             OnboardingTransaction.objects.filter(onboarding_transaction_id=run_id).values_list("pk", flat=True).first()
         )
         if known is None:
-            return Receipt(Verdict.CREATED, _create(content, actor, occurred_at, keys or [], gather_for))
+            run = _create(content, actor, occurred_at, keys or [], gather_for, question, also_known_by or [])
+            return Receipt(Verdict.CREATED, run)
         return _again(lock_run(known), content, source=source, actor=actor)
 
 
@@ -82,10 +90,30 @@ def join(run_pk: int, content: dict[str, Any], *, source: str, actor: str, keys:
     return Receipt(Verdict.FILLED if fills else Verdict.REPLAYED, run)
 
 
+def drop_payers_name(run_pk: int, contact: str, *, source: str, actor: str) -> None:
+    """A company's name that was only the billing customer's proves to be its contact's own: the company's is missing.
+
+    Only until something was provisioned from it; what a person has confirmed stays. The caller is in a transaction.
+    """
+    run = lock_run(run_pk)
+    current = run.payload
+    name = get(current, "customer.legal_name")
+    named = [trace.customer_name for trace in run.payment_traces.exclude(customer_name="")]
+    by_person = run.snapshot.provenance.get("customer.legal_name", "").startswith(change_requests.BY_PERSON)
+    if by_person or run.status not in (Status.QUEUED, Status.AWAITING_DATA):
+        return
+    if name in named and is_same_name(name, contact):
+        _fill(run, {"customer.legal_name": None}, source=source, actor=actor)
+
+
 def remember(run: OnboardingTransaction, keys: list[tuple[str, str]]) -> None:
-    """Add correlation keys that nobody holds yet. A key held by another run stays there: the first event wins."""
+    """Add correlation keys that nobody holds yet. A key held by another run stays there: the first event wins.
+
+    Events that waited for one of them are applied. The caller holds the run locked.
+    """
     for kind, value in keys:
         CorrelationKey.objects.get_or_create(kind=kind, value=value, defaults={"transaction": run})
+    unmatched.apply_to(run, run.correlation_keys.values_list("kind", "value"))
 
 
 def _create(
@@ -94,6 +122,8 @@ def _create(
     occurred_at: datetime | None,
     keys: list[tuple[str, str]],
     gather_for: timedelta,
+    question: str,
+    also_known_by: list[tuple[str, str]],
 ) -> OnboardingTransaction:
     now = clock.now()
     run = OnboardingTransaction(
@@ -110,6 +140,10 @@ def _create(
     audit.record(run, "onboarding.run.accepted", actor=actor, data={"source": run.event_source})
     write_snapshot(run, content, source=run.event_source, actor=actor)
     run_accepted.send(OnboardingTransaction, run=run)
+    if question:
+        hold_and_ask(run, actor=actor, hold_reason=question, question=question)
+    # Before anything is begun: a refund that came first holds the run.
+    unmatched.apply_to(run, [(OUR_ID, run.onboarding_transaction_id), *keys, *also_known_by])
     entry.admit(run, actor=actor)
     run.save()
     failpoint("accepting")

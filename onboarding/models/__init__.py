@@ -2,7 +2,13 @@
 
 from onboarding.models.access import ApiKey
 from onboarding.models.audit import AuditAnchor, AuditEntry, AuditHead
-from onboarding.models.correlation import CorrelationKey, PaymentTrace
+from onboarding.models.correlation import (
+    BillingSubscription,
+    CorrelationKey,
+    InvoicePaymentLink,
+    PaymentTrace,
+    UnmatchedEvent,
+)
 from onboarding.models.objects import Attempt, Intent, MatchChoice, ObjectMapping, RejectedMatch, Reservation, StepPoll
 from onboarding.models.owners import ImplementationOwner
 from onboarding.models.playbook import PinnedPlaybook, PlanPrice
@@ -22,10 +28,12 @@ __all__ = [
     "AuditAnchor",
     "AuditEntry",
     "AuditHead",
+    "BillingSubscription",
     "ChangeRequest",
     "CorrelationKey",
     "ImplementationOwner",
     "Intent",
+    "InvoicePaymentLink",
     "MatchChoice",
     "ObjectMapping",
     "OnboardingTransaction",
@@ -38,4 +46,5 @@ __all__ = [
     "RunEvent",
     "Step",
     "StepPoll",
+    "UnmatchedEvent",
 ]

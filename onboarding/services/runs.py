@@ -8,16 +8,16 @@ from django.db import transaction as db
 from integrations import clock
 from integrations.failpoints import failpoint
 from onboarding import audit
-from onboarding.engine import entry
-from onboarding.engine.advance import advance, follow, tell_end
+from onboarding.engine import cancellation, entry
+from onboarding.engine.advance import advance, follow
 from onboarding.engine.dispatch import hint_step
 from onboarding.engine.locks import lock_run, retried
 from onboarding.engine.reports import AnotherEvent, report
 from onboarding.engine.rollback import begin, go_on
-from onboarding.models import OnboardingTransaction, Step
+from onboarding.models import OnboardingTransaction
 from onboarding.services.base import Refused, given_reason
 from onboarding.services.undoing import rollback_preview
-from onboarding.signals import run_cancelled, run_decided, step_unblocked
+from onboarding.signals import run_decided
 from onboarding.words import RunEventType, Status
 
 
@@ -57,14 +57,7 @@ def resume(run_pk: int, *, actor: str) -> None:
         run = lock_run(run_pk)
         if not run.held_at:
             raise Refused("The run is not on hold.")
-        run.held_at, run.held_by, run.hold_reason = None, "", ""
-        audit.record(run, "onboarding.run.resumed", actor=actor)
-        run_decided.send(OnboardingTransaction, run=run)
-        entry.admit(run, actor=actor)
-        advance(run)
-        run.save()
-        for pk in run.steps.filter(due_at__lte=clock.now()).values_list("pk", flat=True):
-            hint_step(pk)
+        cancellation.resume(run, actor=actor)
         failpoint("person-acted")
 
 
@@ -76,18 +69,7 @@ def cancel(run_pk: int, *, actor: str, reason: str) -> None:
         run = lock_run(run_pk)
         if not run.goes_on:
             raise Refused(f"The run is {run.get_status_display().lower()} already.")
-        now = clock.now()
-        run.cancel(at=now, reason=text)
-        audit.record(run, "onboarding.run.cancelled", actor=actor)
-        for step in run.steps.all():
-            if not step.is_done and not tell_end(run, step):
-                # One in a worker's hands too: what that brings is late, and kept as evidence.
-                step.skip(at=now, reason="The run was cancelled.")
-                step.category, step.problems, step.candidates = "", [], []
-                step.save()
-                step_unblocked.send(Step, step=step)
-        run_cancelled.send(OnboardingTransaction, run=run, at=now)
-        follow(run)
+        cancellation.cancel(run, actor=actor, reason=text)
         run.save()
         failpoint("person-acted")
 

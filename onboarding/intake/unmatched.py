@@ -1,0 +1,178 @@
+"""Later events that come before their run: kept, and applied once, in the order in which they occurred, when it opens."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import transaction as db
+
+from integrations import clock
+from integrations.models import InboundEvent
+from integrations.providers.stripe import OUR_ID
+from integrations.words import EventState
+from onboarding.engine.locks import TryAgain, retried
+from onboarding.engine.reports import AnotherEvent, report
+from onboarding.intake.locks import lock_names
+from onboarding.intake.payments import run_with
+from onboarding.models import OnboardingTransaction, UnmatchedEvent
+from onboarding.words import RunEventType, UnmatchedState
+
+WAIT = timedelta(days=30)
+"""After this it is shown as an event whose run never came. A run that opens even later still gets it."""
+MOST_WAITING = 100
+"""By REST for one id: a sender in a loop fills no table."""
+NEVER_CAME = "No onboarding that it is about has come within {days} days."
+
+Pair = tuple[str, str]
+
+
+class TooMany(Exception):
+    """Too many events wait for one id."""
+
+
+@retried
+def receive(
+    onboarding_transaction_id: str,
+    *,
+    kind: RunEventType,
+    event_id: str,
+    occurred_at: datetime,
+    data: dict[str, Any],
+    actor: str,
+) -> UnmatchedEvent | None:
+    """Keep an event of a run that does not exist yet; None where it exists by now. Raises ``AnotherEvent``, ``TooMany``."""
+    pair = (OUR_ID, onboarding_transaction_id)
+    with db.atomic():
+        lock_names(_names([pair]))
+        if OnboardingTransaction.objects.filter(onboarding_transaction_id=onboarding_transaction_id).exists():
+            return None
+        there = UnmatchedEvent.objects.filter(kind=OUR_ID, value=onboarding_transaction_id)
+        known = there.filter(event_id=event_id).first()
+        if known is None and there.filter(state=UnmatchedState.WAITING).count() >= MOST_WAITING:
+            raise TooMany(f"{MOST_WAITING} events wait for an onboarding with this id already.")
+        if known and known.type != kind:
+            raise AnotherEvent(f"The event {event_id} was a {known.type} before.")
+        return known or _keep(
+            pair, kind=kind, event_id=event_id, occurred_at=occurred_at, data=data, actor=actor, inbound_event=None
+        )
+
+
+def keep_inbound(
+    event: InboundEvent, pairs: Sequence[Pair], *, kind: RunEventType, data: dict[str, Any], actor: str
+) -> datetime:
+    """Keep a webhook's event under each of its keys, after a look-up by the caller; returns until when.
+
+    Raises ``TryAgain`` where its run was opened since that look-up. The caller is in a transaction.
+    """
+    lock_names(_names(pairs))
+    if run_with(pairs) is not None:
+        raise TryAgain
+    waiting = list(UnmatchedEvent.objects.filter(inbound_event=event))
+    for pair in pairs:
+        if pair not in {(row.kind, row.value) for row in waiting}:
+            row = _keep(
+                pair,
+                kind=kind,
+                event_id=event.external_id,
+                occurred_at=event.occurred_at or event.received_at,
+                data=data,
+                actor=actor,
+                inbound_event=event,
+            )
+            waiting.append(row)
+    return min((row.expires_at for row in waiting), default=clock.now())
+
+
+def apply_to(run: OnboardingTransaction, pairs: Iterable[Pair]) -> None:
+    """Apply what waits for a run with these keys. The caller holds the run locked (or has just made it) and saves it.
+
+    Whoever keeps an event at this moment is waited for, or sees this run after us.
+    """
+    wanted = set(pairs)
+    lock_names(_names(wanted))
+    rows = UnmatchedEvent.objects.filter(value__in={value for _, value in wanted}).exclude(state=UnmatchedState.APPLIED)
+    found = [row for row in rows.order_by("occurred_at", "pk") if (row.kind, row.value) in wanted]
+    for row in found:
+        try:
+            report(
+                run,
+                kind=RunEventType(row.type),
+                event_id=row.event_id,
+                occurred_at=row.occurred_at,
+                data=row.data,
+                actor=row.actor,
+            )
+        except AnotherEvent as error:
+            if row.state == UnmatchedState.WAITING:
+                row.expire(reason=str(error))
+                row.save()
+            continue
+        _mark_applied(row, run)
+
+
+def _mark_applied(row: UnmatchedEvent, run: OnboardingTransaction) -> None:
+    """With its rows of other keys: an event is applied once."""
+    same = UnmatchedEvent.objects.filter(inbound_event=row.inbound_event) if row.inbound_event else [row]
+    for each in same:
+        if each.state != UnmatchedState.APPLIED:
+            each.apply(run=run)
+            each.save()
+    if row.inbound_event_id:
+        event = InboundEvent.objects.select_for_update(no_key=True).get(pk=row.inbound_event_id)
+        if event.state == EventState.IGNORED:
+            event.reconsider(at=clock.now())
+        if event.state != EventState.PROCESSED:
+            event.process(outcome=f"{row.type} of {run}, kept until it came", at=clock.now())
+            event.save()
+
+
+def never_came(event: InboundEvent) -> str:
+    """The wait of a webhook's event is over; returns the reason."""
+    reason = NEVER_CAME.format(days=WAIT.days)
+    _expire(UnmatchedEvent.objects.filter(inbound_event=event, state=UnmatchedState.WAITING), reason)
+    return reason
+
+
+@retried
+def expire_due(now: datetime) -> None:
+    """The wait of what came by REST is over: it is shown as such. Webhooks' events are looked at again by themselves."""
+    due = UnmatchedEvent.objects.filter(expires_at__lte=now, state=UnmatchedState.WAITING, inbound_event=None)
+    if not due.exists():
+        return
+    with db.atomic():
+        _expire(due.select_for_update(skip_locked=True)[:MOST_WAITING], NEVER_CAME.format(days=WAIT.days))
+
+
+def _expire(rows: Iterable[UnmatchedEvent], reason: str) -> None:
+    for row in rows:
+        row.expire(reason=reason)
+        row.save()
+
+
+def _keep(
+    pair: Pair,
+    *,
+    kind: RunEventType,
+    event_id: str,
+    occurred_at: datetime,
+    data: dict[str, Any],
+    actor: str,
+    inbound_event: InboundEvent | None,
+) -> UnmatchedEvent:
+    now = clock.now()
+    return UnmatchedEvent.objects.create(
+        kind=pair[0],
+        value=pair[1],
+        type=kind,
+        event_id=event_id,
+        occurred_at=occurred_at,
+        data=data,
+        actor=actor[:150],
+        received_at=now,
+        inbound_event=inbound_event,
+        expires_at=now + WAIT,
+    )
+
+
+def _names(pairs: Iterable[Pair]) -> list[str]:
+    return [f"event:{kind}:{value}" for kind, value in pairs]
