@@ -9,7 +9,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('integrations', '0003_breaker_and_release'),
-        ('onboarding', '0007_change_requests'),
+        ('onboarding', '0008_step_poll'),
     ]
 
     operations = [
