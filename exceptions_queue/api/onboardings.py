@@ -11,9 +11,12 @@ from rest_framework.response import Response
 
 from exceptions_queue.api.filters import OnboardingFilter
 from exceptions_queue.api.serializers import (
-    ChangeRequestedSerializer,
+    CHANGE_ANSWER,
+    RUN_ANSWER,
+    ChangeReceiptSerializer,
     OnboardingDetailSerializer,
     OnboardingSerializer,
+    ReceiptSerializer,
 )
 from exceptions_queue.models import covering, is_blocked
 from onboarding.api.authentication import EVERYBODY, READERS, SENDERS, caller
@@ -25,6 +28,7 @@ from onboarding.api.views import ApiView
 from onboarding.intake import service
 from onboarding.intake.service import Verdict
 from onboarding.models import ChangeRequest, ObjectMapping, OnboardingTransaction, Step
+from onboarding.models.transaction import Runs
 from onboarding.payload.schema import OnboardingPayload
 
 TAGS = ["Onboardings"]
@@ -43,7 +47,11 @@ class Representation(ApiView):
     """What both views of runs share: the detail representation, in eight queries at most."""
 
     def detail(self, onboarding_transaction_id: str, change: ChangeRequest | None = None) -> dict[str, Any]:
-        run = get_object_or_404(_with_parts(), onboarding_transaction_id=onboarding_transaction_id)
+        """The run with its parts; for a key that may not read it, a receipt."""
+        run = get_object_or_404(_with_parts().called(onboarding_transaction_id))
+        if not caller(self.request).may_read(run):
+            context = {**self.get_serializer_context(), "change": change}
+            return dict((ChangeReceiptSerializer if change else ReceiptSerializer)(run, context=context).data)
         tickets = covering(run).select_related("transaction", "step", "connection", "owner")
         context = {**self.get_serializer_context(), "exceptions": list(tickets)}
         shown = dict(OnboardingDetailSerializer(run, context=context).data)
@@ -74,13 +82,14 @@ class OnboardingList(Representation):
             {
                 201: OpenApiResponse(OnboardingDetailSerializer, description="A new run."),
                 200: OpenApiResponse(
-                    OnboardingDetailSerializer,
+                    RUN_ANSWER,
                     description="The same id and the same content (`Idempotent-Replayed: true`), or content that filled in what "
                     "was missing.",
                 ),
                 202: OpenApiResponse(
-                    ChangeRequestedSerializer,
-                    description="The same id and other content: recorded as `change_request`; the run stays as it is.",
+                    CHANGE_ANSWER,
+                    description="The same id and other content, or content of a source that may not fill in this run: recorded as "
+                    "`change_request`; the run stays as it is.",
                 ),
             },
             413,
@@ -92,7 +101,7 @@ class OnboardingList(Representation):
         """Idempotent: the same request may be sent as often as needed. Scopes: intake, operate.
 
         Missing required fields are accepted: the run waits in `awaiting-data`, and an exception lists them. Personal data is
-        shown to keys with the scope operate.
+        shown to keys with the scope operate. A key with the scope intake gets a receipt of a run that another source began.
         """
         try:
             payload = OnboardingPayload.model_validate(request.data)
@@ -101,7 +110,8 @@ class OnboardingList(Representation):
         content = payload.content()
         if "event_source" not in content:  # nothing but spaces
             raise Invalid([{"path": "event_source", "detail": "must be a text of 1 to 64 characters"}])
-        receipt = service.accept(content, actor=caller(request).actor, occurred_at=payload.occurred_at)
+        who = caller(request)
+        receipt = service.accept(content, actor=who.actor, sender=who.sender, occurred_at=payload.occurred_at)
         body = self.detail(receipt.run.onboarding_transaction_id, receipt.change_request)
         headers = {}
         if receipt.verdict is Verdict.CREATED:
@@ -115,15 +125,16 @@ class OnboardingDetail(Representation):
     serializer_class = OnboardingDetailSerializer
     scopes = {"GET": EVERYBODY}
 
-    @extend_schema(
-        responses=responses({200: OnboardingDetailSerializer}, 404), tags=TAGS, summary="One run with its parts"
-    )
+    @extend_schema(responses=responses({200: RUN_ANSWER}, 404), tags=TAGS, summary="One run with its parts")
     def get(self, request: Request, onboarding_transaction_id: str) -> Response:  # noqa: ARG002
-        """Personal data in it is shown to keys with the scope operate. Scopes: intake, read, operate."""
+        """Personal data in it is shown to keys with the scope operate. Scopes: intake, read, operate.
+
+        A key with the scope intake gets a receipt of a run that another source began.
+        """
         return Response(self.detail(onboarding_transaction_id))
 
 
-def _with_parts() -> QuerySet[OnboardingTransaction]:
+def _with_parts() -> Runs:
     steps = Step.objects.annotate(attempt_count=Count("attempt_rows")).order_by("position")
     mappings = ObjectMapping.objects.select_related("connection", "step").order_by("step__position", F("pk"))
     return OnboardingTransaction.objects.select_related("sla_clock", "playbook").prefetch_related(

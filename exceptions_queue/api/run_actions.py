@@ -11,13 +11,13 @@ from rest_framework.serializers import Serializer
 
 from exceptions_queue.api import requests
 from exceptions_queue.api.onboardings import TAGS, Representation
-from exceptions_queue.api.serializers import OnboardingDetailSerializer
+from exceptions_queue.api.serializers import RUN_ANSWER, OnboardingDetailSerializer
 from integrations import clock
 from onboarding import services
 from onboarding.api.authentication import OPERATORS, SENDERS, caller
 from onboarding.api.openapi import responses
 from onboarding.models import OnboardingTransaction
-from onboarding.words import RunEventType
+from onboarding.words import RunEventType, Scope
 
 Do = Callable[[int, str, dict[str, Any]], None]
 
@@ -29,7 +29,7 @@ class RunAction(Representation):
 
     def post(self, request: Request, onboarding_transaction_id: str) -> Response:
         body = self.body(request)
-        run = get_object_or_404(OnboardingTransaction, onboarding_transaction_id=onboarding_transaction_id)
+        run = get_object_or_404(OnboardingTransaction.objects.called(onboarding_transaction_id))
         self.do(run.pk, caller(request).actor, body)
         return Response(self.detail(onboarding_transaction_id))
 
@@ -107,7 +107,9 @@ def _view(name: str) -> type[RunAction]:
         description=f"Answers with the run as it is then. Scopes: {', '.join(sorted(scopes))}.",
         tags=TAGS,
         request=body,
-        responses=responses({200: OnboardingDetailSerializer}, 404, 409, 413, 415, 503),
+        responses=responses(
+            {200: RUN_ANSWER if Scope.INTAKE in scopes else OnboardingDetailSerializer}, 404, 409, 413, 415, 503
+        ),
         examples=[OpenApiExample(summary, value=example, request_only=True)],
     )
     view: type[RunAction] = extend_schema_view(post=described)(made)

@@ -20,6 +20,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from integrations.domains import same_address, same_domain
 from integrations.errors import FieldProblem, Kind, ProviderError
 from integrations.http import segment
 from integrations.models import Connection
@@ -117,7 +118,10 @@ class Zendesk(HttpConnector):
                 return [self._namesake(each, key.extra) for each in namesakes]
             case "user", "email":
                 users = self._search_users(f'email:"{key.value.strip()}"')
-                return [self._found_user(each, key.within) for each in users if _plain(each.email or "") == wanted]
+                wanted = same_address(key.value)
+                return [
+                    self._found_user(each, key.within) for each in users if same_address(each.email or "") == wanted
+                ]
         return []
 
     def get(self, kind: str, external_id: str) -> Found | None:
@@ -322,8 +326,8 @@ def _organization_fields(params: dict[str, Any]) -> dict[str, Any]:
 
 
 def _with_domains(listed: list[str], params: dict[str, Any]) -> list[str]:
-    former, new = {_plain(each) for each in params["former_domains"]}, params.get("domains") or []
-    return list(dict.fromkeys([*(each for each in listed if _plain(each) not in former), *new]))
+    former, new = {same_domain(each) for each in params["former_domains"]}, params.get("domains") or []
+    return list(dict.fromkeys([*(each for each in listed if same_domain(each) not in former), *new]))
 
 
 def _id(external_id: str | int) -> str | int:
@@ -333,7 +337,7 @@ def _id(external_id: str | int) -> str | int:
 
 
 def _lists(organization: _Organization, domain: str) -> bool:
-    return bool(domain) and _plain(domain) in {_plain(each) for each in organization.domain_names}
+    return bool(domain) and same_domain(domain) in {same_domain(each) for each in organization.domain_names}
 
 
 def _plain(text: str) -> str:

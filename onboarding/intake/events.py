@@ -27,9 +27,10 @@ from onboarding.engine.locks import TryAgain, lock_run, retried
 from onboarding.engine.reports import report
 from onboarding.intake import billing, payments, service
 from onboarding.models import OnboardingTransaction, PaymentTrace
-from onboarding.payload.gate import problems
+from onboarding.origins import Sender
+from onboarding.payload.gate import problems_of
 from onboarding.payload.schema import digest, paths, with_value
-from onboarding.words import RunEventType
+from onboarding.words import OriginKind, RunEventType
 
 MAX_ATTEMPTS = 5
 MAX_BACKOFF_SECONDS = 300.0
@@ -184,6 +185,7 @@ def _open(event: InboundEvent, facts: PaymentFacts, keys: payments.Keys) -> None
     receipt = service.accept(
         content,
         actor=_actor(event),
+        sender=_sender(event),
         occurred_at=at,
         keys=payments.free_keys(keys),
         gather_for=timedelta(seconds=settings.HOLD_SECONDS),
@@ -203,7 +205,7 @@ def _join(event: InboundEvent, run_pk: int, facts: PaymentFacts, keys: payments.
     # Compared with what this object last said, never with the snapshot: a repetition must not question a person's fix.
     if trace.told.get(facts.object_id) != told:
         content = _without_contradictions(run, paid)
-        receipt = service.join(run_pk, content, source=billing.SOURCE, actor=_actor(event), keys=keys)
+        receipt = service.join(run_pk, content, sender=_sender(event), actor=_actor(event), keys=keys)
         outcome = receipt.verdict.value
     _note(event, run, facts, told)
     event.process(outcome=f"joined {run.onboarding_transaction_id}: {outcome}", at=clock.now())
@@ -212,7 +214,7 @@ def _join(event: InboundEvent, run_pk: int, facts: PaymentFacts, keys: payments.
 def _without_contradictions(run: OnboardingTransaction, paid: billing.BillingPayload) -> dict[str, Any]:
     """The content without inferred values for fields that plausibly hold another: a guess is no question for people."""
     current = run.payload
-    known, mended = paths(current), {problem.path for problem in problems(current)}
+    known, mended = paths(current), {problem.path for problem in problems_of(run)}
     content = with_value(paid.content, "onboarding_transaction_id", run.onboarding_transaction_id)
     for path in paid.inferred:
         if path in known and path not in mended:
@@ -235,6 +237,10 @@ def _told(paid: billing.BillingPayload, keys: payments.Keys) -> str:
 
 def _paid_at(event: InboundEvent, facts: PaymentFacts) -> datetime:
     return facts.occurred_at or event.occurred_at or event.received_at
+
+
+def _sender(event: InboundEvent) -> Sender:
+    return Sender(OriginKind.BILLING_EVENT, event.connection.slug)
 
 
 def _actor(event: InboundEvent) -> str:

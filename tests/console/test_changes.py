@@ -11,7 +11,7 @@ from onboarding import services
 from onboarding.intake import service
 from onboarding.models import ChangeRequest, OnboardingTransaction
 from onboarding.payload.schema import OnboardingPayload, get, with_value
-from onboarding.words import ChangeStatus, Status
+from onboarding.words import ChangeStatus, OriginKind, Status
 from tests.conftest import Drain
 from tests.console.conftest import RUNS, As, Pay, text
 
@@ -149,7 +149,11 @@ def test_a_person_alters_data_sees_what_it_would_do_and_applies_it(
     given = form_of(sales.get(url)) | {"customer.legal_name": "Beta Freight", "customer.segment": ""}
     page = sales.post(url, given, follow=True)
     change = ChangeRequest.objects.get()
-    assert (change.paths, change.source) == (["customer.legal_name", "customer.segment"], "person:sales")
+    assert (change.paths, change.origin, change.origin_name) == (
+        ["customer.legal_name", "customer.segment"],
+        OriginKind.PERSON,
+        "sales",
+    )
     assert "sales asked for this change" in text(page)
     assert "Changes the name of the organization in Zendesk" in text(page)
     assert OnboardingTransaction.objects.get().customer_name == "Beta Works"
