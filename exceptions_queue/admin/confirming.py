@@ -27,7 +27,7 @@ class ConfirmingForm(forms.Form):
             self.fields[f"{PREFIX}{entry.path}"] = forms.BooleanField(
                 label=f"“{value.strip()}” is right",
                 required=False,
-                help_text="It looks like a placeholder. Tick this if it really is the value.",
+                help_text="Tick this if it really is the value, whatever it looks like.",
                 widget=UnfoldBooleanWidget(),
             )
 

@@ -89,6 +89,12 @@ def compare_ids(apps: Any, schema_editor: Any) -> None:
             key_model.objects.filter(pk=row.pk).update(value=value)
 
 
+def check_constraints_now(apps: Any, schema_editor: Any) -> None:
+    """PostgreSQL alters no table whose rows were updated twice in this transaction while their foreign keys wait to be checked."""
+    if schema_editor.connection.vendor == "postgresql":
+        schema_editor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+
+
 def _comparable(text: str) -> str:
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold())
 
@@ -190,6 +196,7 @@ class Migration(migrations.Migration):
         ),
         migrations.RunPython(tell_origins_apart, migrations.RunPython.noop),
         migrations.RunPython(compare_ids, migrations.RunPython.noop),
+        migrations.RunPython(check_constraints_now, migrations.RunPython.noop),
         migrations.AlterField(
             model_name='onboardingtransaction',
             name='id_key',

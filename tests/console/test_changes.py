@@ -187,3 +187,16 @@ def test_a_cancelled_run_is_not_changed(asked: ChangeRequest, as_: As) -> None:
     assert "its data is not changed any more" in page
     assert "Apply the change" not in page
     assert "change request waits" not in text(lead.get("/admin/"))
+
+
+def test_a_name_that_looks_like_a_placeholder_is_requested_and_applied_where_it_is_confirmed(
+    run: OnboardingTransaction, as_: As, drain: Drain
+) -> None:
+    sales, url = as_("sales"), f"{RUNS}{run.pk}/data/"
+    given = form_of(sales.get(url)) | {"customer.legal_name": "Dummy"}
+    assert "“Dummy” is right" in text(sales.post(url, given))
+    page = sales.post(url, given | {"confirm:customer.legal_name": "on"}, follow=True)
+    sales.post(address(ChangeRequest.objects.get()), seen(page))
+    drain()
+    fresh = OnboardingTransaction.objects.get()
+    assert (fresh.customer_name, fresh.status) == ("Dummy", Status.COMPLETE)
