@@ -104,7 +104,13 @@ def _fix(ticket: Ticket, actor: Actor, data: dict[str, Any]) -> None:
     if not isinstance(fields, dict):
         raise Refused("Give the fields as {path: value}.")
     assert ticket.transaction_id  # noqa: S101  (offered only then)
-    services.fix(ticket.transaction_id, fields, actor=actor.name, step_pk=ticket.step_id)
+    services.fix(
+        ticket.transaction_id,
+        fields,
+        actor=actor.name,
+        step_pk=ticket.step_id,
+        confirmed=frozenset(data.get("confirmed", ())),
+    )
 
 
 def _choose_match(ticket: Ticket, actor: Actor, data: dict[str, Any]) -> None:

@@ -13,6 +13,7 @@ from django.db.models import Q
 from exceptions_queue import business_calendar
 from exceptions_queue.models import Alert, AlertState, Milestone, Queue, SlaClock, Ticket, steps_towards
 from integrations import clock
+from integrations.domains import ascii_address
 from integrations.redact import redact_text
 from onboarding.queues import QUEUES
 
@@ -126,7 +127,12 @@ def _message(alert: Alert, *, perhaps_again: bool) -> EmailMessage:
     ]
     if perhaps_again:
         lines += ["", "This mail may have reached you before: its sender was interrupted."]
-    return EmailMessage(subject=f"At risk: {subject}", body="\n".join(lines), to=[alert.recipient])
+    return EmailMessage(
+        subject=f"At risk: {subject}",
+        body="\n".join(lines),
+        to=[ascii_address(alert.recipient)],
+        from_email=ascii_address(settings.DEFAULT_FROM_EMAIL),
+    )
 
 
 def _p1(p1: SlaClock, name: str) -> tuple[str, str]:

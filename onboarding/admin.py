@@ -85,7 +85,7 @@ class ApiKeyAdmin(ReadOnlyAdmin):
     """Keys are made by ``manage.py create_api_key``, which shows them once; here they are revoked."""
 
     list_display = ("name", "prefix", "scope", "state")
-    fields = ("name", "prefix", "scope", "created_at", "revoked_at")
+    fields = ("name", "prefix", "scope", "fills", "created_at", "revoked_at")
     change_form_outer_after_template = "admin/onboarding/apikey/revoke.html"
 
     @admin.display(description="State", ordering="revoked_at")

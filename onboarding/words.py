@@ -60,6 +60,20 @@ class ChangeStatus(TextChoices):
     SUPERSEDED = "superseded", "Superseded"
 
 
+class OriginKind(TextChoices):
+    """What something came from. Set by us alone: a sender's own text is a label, which nothing interprets."""
+
+    BILLING_EVENT = "billing-event", "Billing event"
+    REST = "rest", "REST source"
+    IMPORT = "import", "Import"
+    PERSON = "person", "Person"
+    LOOKUP = "lookup", "Look-up"
+    DERIVED = "derived", "Derived"
+    RULE = "rule", "Rule"
+    DEFAULT = "default", "Default"
+    CHANGE = "change", "Change request"
+
+
 class RunEventType(TextChoices):
     """Later business events of a run, as other systems report them."""
 

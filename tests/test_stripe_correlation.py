@@ -17,7 +17,9 @@ from integrations.words import EventState
 from onboarding import services
 from onboarding.intake import billing, events, payments, service
 from onboarding.models import ChangeRequest, CorrelationKey, OnboardingTransaction
+from onboarding.origins import Sender
 from onboarding.payload.schema import OnboardingPayload, get
+from onboarding.words import OriginKind
 from tests.conftest import Payload
 from tests.stripe_events import COMPLETE, HOLD, bought, connect, deliver, only_run, reread, settle, store, wait
 from tests.threads import empty_audit_trail, together
@@ -291,7 +293,11 @@ class TestTrouble:
         payment = bought(metadata=COMPLETE)
         deliver(payment.invoice())
         service.join(
-            only_run().pk, {"handover": {"success_criteria": "mended"}}, source="person:kim", actor="kim", keys=[]
+            only_run().pk,
+            {"handover": {"success_criteria": "mended"}},
+            sender=Sender(OriginKind.PERSON, "kim"),
+            actor="kim",
+            keys=[],
         )
         deliver(payment.invoice("invoice.payment_succeeded"))
         assert not ChangeRequest.objects.exists()

@@ -132,6 +132,8 @@ def test_an_inactive_secret_is_refused(stripe: Connection) -> None:
         b'{"id": "", "type": "invoice.paid"}',
         b'{"id": "evt\\u0000", "type": "invoice.paid"}',
         b'{"id": "evt_1", "type": "invoice.paid\\u0000"}',
+        b'{"id": "evt_\\ud800", "type": "invoice.paid"}',
+        b'{"id": "evt_1", "type": "invoice.\\udfff"}',
         b'{"id": "evt_1", "type": "invoice.paid", "x": NaN}',
         b'{"id": "' + b"e" * 256 + b'", "type": "invoice.paid"}',
         b'{"id": "evt_1", "type": "invoice.paid", "x": ' + b"[" * 32 + b"]" * 32 + b"}",

@@ -4,18 +4,18 @@ from typing import Any
 
 from django import forms
 
+from exceptions_queue.admin.confirming import ConfirmingForm
 from exceptions_queue.admin.start_form import ALSO_NEEDED, ENTERED, HELP, LABELS
 from exceptions_queue.admin.ticket_forms import payload_field
 from onboarding.payload import catalogue
 from onboarding.payload.catalogue import Type
 from onboarding.payload.gate import Problem
-from onboarding.payload.plausibility import implausible
 from onboarding.payload.schema import get
 
 EMPTY: tuple[Any, ...] = (None, "", [], False)
 
 
-class ChangeForm(forms.Form):
+class ChangeForm(ConfirmingForm):
     """``changes`` is what to give to ``request_change``: a field that was emptied is None, what was left as it is stays out."""
 
     changes: dict[str, Any]
@@ -29,14 +29,15 @@ class ChangeForm(forms.Form):
             self.fields[entry.path] = field = payload_field(entry, _current(entry, content))
             field.help_text = HELP.get(entry.path) or entry.help
             field.label = LABELS.get(entry.path) or entry.label
+            self.offer_confirmation(entry)
 
     @property
     def needed(self) -> list[forms.BoundField]:
-        return [self[entry.path] for entry in ENTERED if entry.path in self.fields and _is_needed(entry)]
+        return self.with_boxes([entry.path for entry in ENTERED if _is_needed(entry)])
 
     @property
     def more(self) -> list[forms.BoundField]:
-        return [self[entry.path] for entry in ENTERED if entry.path in self.fields and not _is_needed(entry)]
+        return self.with_boxes([entry.path for entry in ENTERED if not _is_needed(entry)])
 
     @property
     def more_is_open(self) -> bool:
@@ -44,7 +45,7 @@ class ChangeForm(forms.Form):
 
     def clean(self) -> dict[str, Any]:
         self.changes = {}
-        for path, value in list(self.cleaned_data.items()):
+        for path, value in self.payload_values().items():
             if not self._is_same(self.fields[path], value):
                 self._take_up(catalogue.entry(path), value)
         if not self.changes and not self.errors:
@@ -60,7 +61,7 @@ class ChangeForm(forms.Form):
         return bool(field.prepare_value(value) == field.prepare_value(now))
 
     def _take_up(self, entry: catalogue.Field, value: Any) -> None:
-        if isinstance(value, str) and value and (reason := implausible(value, entry.type)):
+        if isinstance(value, str) and value and (reason := self.doubt(entry, value)):
             self.add_error(entry.path, reason)
             return
         if value in EMPTY and entry.required:

@@ -18,16 +18,17 @@ from exceptions_queue.admin.change_form import ChangeForm
 from exceptions_queue.admin.effects import shown_effects
 from exceptions_queue.admin.payloads import differences
 from exceptions_queue.admin.run_actions import Button, fingerprint
+from exceptions_queue.admin.safe_rows import CANNOT, each_shown
 from exceptions_queue.admin.ticket_forms import ReasonForm
 from exceptions_queue.admin.ticket_page import SEE_PERSONAL
 from integrations.redact import redact_text
 from onboarding import services
 from onboarding.models import ChangeRequest, OnboardingTransaction
+from onboarding.origins import Origin
 from onboarding.payload import catalogue
-from onboarding.payload.change_requests import BY_PERSON
 from onboarding.services import Effect, Refused
 from onboarding.services.changes import CHANGEABLE
-from onboarding.words import ChangeStatus
+from onboarding.words import ChangeStatus, OriginKind
 
 APPLY = "onboarding.apply_change"
 LATEST = 20
@@ -56,10 +57,15 @@ def latest(run: OnboardingTransaction, *, may_see: bool) -> list[dict[str, Any]]
     if not found:
         return []
     contents = {snapshot.version: snapshot.content for snapshot in run.snapshots.all()}
-    versions = dict(run.snapshots.filter(source__startswith="change:").values_list("source", "version"))
-    now = contents[run.snapshot_version]
-    before = {source: contents[version - 1] for source, version in versions.items()}
-    return [shown(each, before.get(f"change:{each.pk}", now), may_see=may_see) for each in found]
+    versions = dict(run.snapshots.filter(origin=OriginKind.CHANGE).values_list("origin_name", "version"))
+    before = {name: contents.get(version - 1) for name, version in versions.items()}
+    return each_shown(
+        found, lambda each: shown(each, before.get(str(each.pk)) or run.payload, may_see=may_see), _unreadable
+    )
+
+
+def _unreadable(change: ChangeRequest) -> dict[str, Any]:
+    return {"change": change, "asked": CANNOT, "applied": change.status == ChangeStatus.APPLIED, "rows": []}
 
 
 def shown(change: ChangeRequest, content: dict[str, Any], *, may_see: bool) -> dict[str, Any]:
@@ -67,7 +73,7 @@ def shown(change: ChangeRequest, content: dict[str, Any], *, may_see: bool) -> d
     return {
         "change": change,
         "asked": asked_by(change),
-        "by_person": change.source.startswith(BY_PERSON),
+        "by_person": _is_asked_by_person(change),
         "decided_by": timeline.who(change.decided_by) if change.decided_by else "",
         "reason": change.reason if may_see else redact_text(change.reason),
         "applied": change.status == ChangeStatus.APPLIED,
@@ -76,9 +82,15 @@ def shown(change: ChangeRequest, content: dict[str, Any], *, may_see: bool) -> d
 
 
 def asked_by(change: ChangeRequest) -> str:
-    if change.source.startswith(BY_PERSON):
-        return f"{timeline.who(change.source.removeprefix(BY_PERSON))} asked for this change"
-    return f"Other data arrived from {change.source} under this transaction's id"
+    origin = Origin.of(change)
+    if _is_asked_by_person(change):
+        return f"{timeline.who(origin.name)} asked for this change"
+    return f"Other data arrived from {timeline.came_from(origin)} under this transaction's id"
+
+
+def _is_asked_by_person(change: ChangeRequest) -> bool:
+    """At the page for it, and not as other data of a payment that was entered twice."""
+    return change.origin == OriginKind.PERSON and not change.source
 
 
 class Views:
@@ -106,7 +118,9 @@ class Views:
         form = ChangeForm(run.payload, sent, see_personal=_sees(request))
         if form.is_valid():
             try:
-                change = services.request_change(run.pk, form.changes, actor=request.user.get_username())
+                change = services.request_change(
+                    run.pk, form.changes, actor=request.user.get_username(), confirmed=form.confirmed
+                )
             except Refused as refusal:
                 form.take(str(refusal), refusal.problems)
             else:

@@ -6,11 +6,13 @@ from datetime import datetime
 from typing import Any
 
 from exceptions_queue.admin import timeline
+from exceptions_queue.admin.safe_rows import CANNOT, each_shown
 from exceptions_queue.admin.words import field_label, lowered
-from integrations.words import System
 from onboarding.models import OnboardingTransaction, PayloadSnapshot
+from onboarding.origins import Origin
 from onboarding.payload import catalogue
 from onboarding.payload.schema import get, paths
+from onboarding.words import OriginKind
 
 HIDDEN = "hidden"
 LATEST = 10
@@ -69,12 +71,17 @@ def versions(run: OnboardingTransaction, *, may_see: bool) -> list[Version]:
     """The latest versions, newest first, each with what it changed."""
     found = list(run.snapshots.order_by("-version")[: LATEST + 1])
     pairs = list(zip(found, [*found[1:], None], strict=True))[:LATEST]
-    return [_version(new, old, may_see=may_see) for new, old in pairs]
+    return each_shown(pairs, lambda pair: _version(*pair, may_see=may_see), lambda pair: _unreadable(pair[0]))
+
+
+def _unreadable(snapshot: PayloadSnapshot) -> Version:
+    return Version(snapshot.version, snapshot.created_at, timeline.who(snapshot.actor), CANNOT, [], [])
 
 
 def _version(new: PayloadSnapshot, old: PayloadSnapshot | None, *, may_see: bool) -> Version:
     before, now = paths(old.content) if old else {}, paths(new.content)
-    changed = [path for path in {**now, **before} if before.get(path) != now.get(path)] if old else []
+    # A dictionary as an ordered set: a payload may have a thousand paths.
+    changed = dict.fromkeys(path for path in {**now, **before} if before.get(path) != now.get(path)) if old else {}
     return Version(
         number=new.version,
         at=new.created_at,
@@ -86,7 +93,7 @@ def _version(new: PayloadSnapshot, old: PayloadSnapshot | None, *, may_see: bool
                 field_label(path),
                 _text(path, before.get(path), may_see=may_see),
                 _text(path, now.get(path), may_see=may_see),
-                _source(new.provenance.get(path, "") if path in now else ""),
+                _source(new.provenance.get(path) if path in now else None),
             )
             for path in changed
         ],
@@ -95,7 +102,7 @@ def _version(new: PayloadSnapshot, old: PayloadSnapshot | None, *, may_see: bool
                 path,
                 field_label(path),
                 _text(path, value, may_see=may_see),
-                _source(new.provenance.get(path, "")),
+                _source(new.provenance.get(path)),
                 path in changed,
             )
             for path, value in now.items()
@@ -104,30 +111,33 @@ def _version(new: PayloadSnapshot, old: PayloadSnapshot | None, *, may_see: bool
 
 
 def _why(snapshot: PayloadSnapshot, *, first: bool) -> str:
-    """The reason for this version, told from its source."""
-    kind, _, name = snapshot.source.partition(":")
+    """The reason for this version, told from its origin."""
+    origin = Origin.of(snapshot)
     if first:
-        return f"came in from {_source(snapshot.source)}"
-    if kind == "person":
-        return f"{name or snapshot.actor} filled in or corrected data"
-    if kind == "change":
-        return "a change request was applied"
-    if kind == "enrichment":
-        return "missing data was looked up where it is known"
-    return f"{_source(snapshot.source)} sent what had been missing"
+        return f"came in from {timeline.came_from(origin)}"
+    match origin.kind:
+        case OriginKind.PERSON:
+            return f"{timeline.who(origin.name or snapshot.actor)} filled in or corrected data"
+        case OriginKind.CHANGE:
+            return "a change request was applied"
+        case OriginKind.LOOKUP:
+            return "missing data was looked up where it is known"
+        case OriginKind.RULE:
+            return f"{timeline.came_from(origin)} was applied"
+    return f"{timeline.came_from(origin)} sent what had been missing"
 
 
-def _source(source: str) -> str:
+def _source(stored: Any) -> str:
     """Where a value came from, in words: a person by name, a system by its label."""
-    kind, _, name = source.partition(":")
-    match kind:
-        case "person":
-            return timeline.who(name)
-        case "derived":
-            return f"worked out from {lowered(field_label(name))}"
-        case "default":
+    origin = Origin.stored(stored)
+    match origin.kind if origin else None:
+        case OriginKind.DERIVED if origin:
+            return f"worked out from {lowered(field_label(origin.name))}"
+        case OriginKind.DEFAULT:
             return "assumed"
-    return f"{System(kind).label}{f' ({name})' if name else ''}" if kind in System.values else source
+        case None if not stored:
+            return ""
+    return timeline.came_from(origin)
 
 
 def _text(path: str, value: Any, *, may_see: bool) -> str:

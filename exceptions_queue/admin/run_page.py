@@ -12,6 +12,7 @@ from exceptions_queue.admin import changes, dag, looks, run_actions, ticket_page
 from exceptions_queue.admin.dag import Drawing, Node
 from exceptions_queue.admin.payloads import HIDDEN, versions
 from exceptions_queue.admin.run_actions import Button
+from exceptions_queue.admin.safe_rows import CANNOT, each_shown
 from exceptions_queue.admin.ticket_page import SEE_PERSONAL, Row
 from exceptions_queue.models import Ticket, covering
 from integrations import clock
@@ -210,7 +211,11 @@ def _objects(run: OnboardingTransaction, mappings: list[ObjectMapping], *, may_s
     content = run.payload
     for mapping in mappings:
         mapping.step.transaction = run  # here already
-    return [_object(mapping, content, may_see=may_see) for mapping in mappings]
+    return each_shown(mappings, lambda each: _object(each, content, may_see=may_see), _unreadable)
+
+
+def _unreadable(mapping: ObjectMapping) -> dict[str, Any]:
+    return {"mapping": mapping, "item": CANNOT, "link": "", "vendor": words.vendor(mapping.connection), "how": ""}
 
 
 def _object(mapping: ObjectMapping, content: dict[str, Any], *, may_see: bool) -> dict[str, Any]:

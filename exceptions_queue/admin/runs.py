@@ -16,6 +16,7 @@ from django.views.decorators.http import require_GET
 from unfold.contrib.filters.admin import DropdownFilter
 
 from exceptions_queue.admin import changes, looks, run_actions, run_page
+from exceptions_queue.admin.safe_rows import cell
 from exceptions_queue.admin.search import runs_matching
 from exceptions_queue.admin.start import StartByHand
 from exceptions_queue.api.sla_state import SlaState, clocks_in
@@ -161,27 +162,33 @@ class RunAdmin(StartByHand):
         return answer
 
     @admin.display(description="Customer", ordering="customer_name")
+    @cell
     def customer(self, run: OnboardingTransaction) -> SafeString:
         return looks.two_lines(run.customer_name or run.onboarding_transaction_id, run.domain)
 
     @admin.display(description="Status", ordering="status")
+    @cell
     def state(self, run: OnboardingTransaction) -> SafeString:
         return state_badges(run, blocked=getattr(run, "blocked", False))
 
     @admin.display(description="SLA", ordering="occurred_at")
+    @cell
     def sla(self, run: OnboardingTransaction) -> SafeString:
         return looks.run_sla(run).html
 
     @admin.display(description="Plan", ordering="plan_sku")
+    @cell
     def plan(self, run: OnboardingTransaction) -> SafeString:
         return looks.two_lines(run.plan_sku or "—", run.segment)
 
     @admin.display(description="Owner")
+    @cell
     def owned_by(self, run: OnboardingTransaction) -> SafeString:
         name = getattr(run, "owner_name", None)
         return looks.two_lines(name or run.crm_owner_id or "—", run.crm_owner_id if name else "")
 
     @admin.display(description="Transaction")
+    @cell
     def source(self, run: OnboardingTransaction) -> SafeString:
         return looks.two_lines(looks.short(run.onboarding_transaction_id, 32), run.event_source)
 

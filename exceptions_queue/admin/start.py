@@ -16,9 +16,10 @@ from integrations.admin import ReadOnlyAdmin
 from onboarding.intake import service
 from onboarding.intake.service import Receipt, Verdict
 from onboarding.models import OnboardingTransaction
+from onboarding.origins import Sender
 from onboarding.payload import catalogue
-from onboarding.payload.gate import problems
-from onboarding.words import Status
+from onboarding.payload.gate import problems_of
+from onboarding.words import OriginKind, Status
 
 START = "onboarding.start_run"
 TEMPLATE = "admin/onboarding/onboardingtransaction/start.html"
@@ -47,7 +48,14 @@ class StartByHand(ReadOnlyAdmin):
         form = StartForm(request.POST if request.method == "POST" else None)
         if form.is_valid():
             event = form.event
-            receipt = service.accept(event.content, actor=request.user.get_username(), occurred_at=event.occurred_at)
+            name = request.user.get_username()
+            receipt = service.accept(
+                event.content,
+                actor=name,
+                sender=Sender(OriginKind.PERSON, name),
+                occurred_at=event.occurred_at,
+                confirmed=form.confirmed,
+            )
             messages.add_message(request, *told(receipt))
             page = reverse("admin:onboarding_onboardingtransaction_change", args=[receipt.run.pk])
             return HttpResponseRedirect(page)
@@ -76,7 +84,7 @@ def told(receipt: Receipt) -> tuple[int, str]:
 
 
 def _next(run: OnboardingTransaction) -> str:
-    missing = catalogue.labels(problem.path for problem in problems(run.payload))
+    missing = catalogue.labels(problem.path for problem in problems_of(run))
     if run.status == Status.AWAITING_DATA:
         return f"It waits for: {missing}. Sales ops was asked with a ticket."
     if run.status == Status.QUEUED and missing:

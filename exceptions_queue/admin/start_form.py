@@ -6,13 +6,13 @@ from typing import Any
 from django import forms
 from unfold.widgets import UnfoldAdminTextInputWidget, UnfoldBooleanWidget
 
+from exceptions_queue.admin.confirming import ConfirmingForm
 from exceptions_queue.admin.ticket_forms import BILLING_EMAIL, NO_DOMAIN, START_DATE, URGENCY, payload_field
 from integrations import clock
 from onboarding.payload import catalogue
 from onboarding.payload.catalogue import Type
-from onboarding.payload.plausibility import implausible
 from onboarding.payload.reading import Event, Unreadable, read
-from onboarding.payload.schema import with_value
+from onboarding.payload.schema import with_values
 
 ID, SOURCE, PAID_AT = "onboarding_transaction_id", "event_source", "occurred_at"
 PAYMENT = (ID, SOURCE, PAID_AT)
@@ -50,7 +50,7 @@ class LocalTime(UnfoldAdminTextInputWidget):
     input_type = "datetime-local"
 
 
-class StartForm(forms.Form):
+class StartForm(ConfirmingForm):
     """Nothing of the payload is required: what is missing becomes a ticket. ``event`` is what to give to the intake."""
 
     event: Event
@@ -63,6 +63,8 @@ class StartForm(forms.Form):
             self.fields[entry.path] = field = payload_field(entry, None)
             field.help_text = HELP.get(entry.path) or entry.help
             field.label = LABELS.get(entry.path) or entry.label
+            if _is_judged(entry):
+                self.offer_confirmation(entry)
         self._add_uncatalogued()
 
     def _add_payment(self) -> None:
@@ -103,7 +105,7 @@ class StartForm(forms.Form):
     @property
     def needed(self) -> list[forms.BoundField]:
         paths = [entry.path for entry in catalogue.FIELDS if entry.required or entry.path in ALSO_NEEDED]
-        return [self[path] for path in sorted(paths, key=lambda path: path == OWNER)]  # the kickoff's two side by side
+        return self.with_boxes(sorted(paths, key=lambda path: path == OWNER))  # the kickoff's two side by side
 
     @property
     def more(self) -> list[forms.BoundField]:
@@ -135,17 +137,14 @@ class StartForm(forms.Form):
     def _check(self, entry: catalogue.Field) -> None:
         """What the gate would count as missing is told now: whoever entered it can mend it best."""
         value = self.cleaned_data.get(entry.path)
-        if not isinstance(value, str) or not value or not (entry.required or entry.type is not Type.TEXT):
+        if not isinstance(value, str) or not value or not _is_judged(entry):
             return
-        if reason := implausible(value, entry.type):
+        if reason := self.doubt(entry, value):
             self.add_error(entry.path, f"{reason}. Leave the field empty if you do not know.")
 
     def _read(self) -> None:
-        content: dict[str, Any] = {}
-        for path in self.fields:
-            content = with_value(content, path, self._value(path))
         try:
-            self.event = read(content)
+            self.event = read(with_values({}, {path: self._value(path) for path in self.payload_values()}))
         except Unreadable as error:
             for problem in error.problems:
                 shown = next((path for path in self.fields if f"{problem.path}.".startswith(f"{path}.")), None)
@@ -157,3 +156,8 @@ class StartForm(forms.Form):
         if path == PAID_AT:
             return value.isoformat() if value else None
         return None if value is False or value in ("", []) else value
+
+
+def _is_judged(entry: catalogue.Field) -> bool:
+    """What the gate looks at, and what has a form of its own."""
+    return entry.required or entry.type is not Type.TEXT

@@ -60,7 +60,7 @@ def _fix(request: HttpRequest, user: User, ticket: Ticket) -> Read:
     if not ticket.is_open:
         return None, lambda: {"fields": {}}  # the service says that it is resolved already
     form = FixForm(ticket, request.POST, see_personal=user.has_perm(SEE_PERSONAL))
-    return form, lambda: {"fields": form.answers}
+    return form, lambda: {"fields": form.answers, "confirmed": form.confirmed}
 
 
 def _choose(request: HttpRequest, _user: User, _ticket: Ticket) -> Read:

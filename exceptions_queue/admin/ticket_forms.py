@@ -13,6 +13,7 @@ from unfold.widgets import (
     UnfoldBooleanWidget,
 )
 
+from exceptions_queue.admin.confirming import PREFIX, ConfirmingForm
 from exceptions_queue.models import Ticket
 from onboarding.payload import catalogue
 from onboarding.payload.catalogue import Type
@@ -33,7 +34,7 @@ OPTIONAL_HELP = {
 }
 
 
-class FixForm(forms.Form):
+class FixForm(ConfirmingForm):
     """One field for each problem. What is left empty or as it was is not sent."""
 
     def __init__(self, ticket: Ticket, data: Any = None, *, see_personal: bool) -> None:
@@ -64,6 +65,7 @@ class FixForm(forms.Form):
         self.reasons[entry.path] = "is missing or implausible" if reason and hidden else reason
         current = get(dict(content), entry.path, default=None)
         self.fields[entry.path] = payload_field(entry, None if hidden else current)
+        self.offer_confirmation(entry, None if hidden else current)
 
     @property
     def rows(self) -> list[dict[str, Any]]:
@@ -71,7 +73,7 @@ class FixForm(forms.Form):
         return [{"field": self[path], "reason": self.reasons.get(path, "")} for path in self.fields]
 
     def clean(self) -> dict[str, Any]:
-        answers = {path: value for path, value in self.cleaned_data.items() if self._is_answer(path, value)}
+        answers = {path: value for path, value in self.payload_values().items() if self._is_answer(path, value)}
         if answers.get(NO_DOMAIN):
             answers.pop(DOMAIN, None)
             if not answers.get(BILLING_EMAIL) and not self.fields[BILLING_EMAIL].initial:
@@ -79,7 +81,7 @@ class FixForm(forms.Form):
         for path, value in answers.items():
             entry = catalogue.entry(path)
             # All at once, for the person's sake; the service checks again and decides.
-            if isinstance(value, str) and (reason := implausible(value, entry.type)):
+            if isinstance(value, str) and (reason := self.doubt(entry, value)):
                 self.add_error(path, reason)
         if not answers and not self.errors:
             raise forms.ValidationError("Nothing was filled in or changed yet.")
@@ -87,7 +89,8 @@ class FixForm(forms.Form):
         return self.cleaned_data
 
     def _is_answer(self, path: str, value: Any) -> bool:
-        return value not in ("", None, False, []) and value != self.fields[path].initial
+        is_confirmed = bool(self.cleaned_data.get(f"{PREFIX}{path}"))
+        return value not in ("", None, False, []) and (is_confirmed or value != self.fields[path].initial)
 
     def take(self, message: str, problems: list[Problem]) -> None:
         """Show what the service refused, beside the fields where it names them."""

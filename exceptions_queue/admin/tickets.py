@@ -15,6 +15,7 @@ from django.utils.safestring import SafeString
 from django.views.decorators.http import require_GET, require_POST
 
 from exceptions_queue.admin import bulk, dashboard, looks, ticket_actions, ticket_filters, ticket_page, words
+from exceptions_queue.admin.safe_rows import cell
 from exceptions_queue.admin.search import runs_matching
 from exceptions_queue.models import Ticket, tries_counted
 from integrations.admin import ReadOnlyAdmin
@@ -59,10 +60,12 @@ class TicketAdmin(ReadOnlyAdmin):
     # --- The list's columns
 
     @admin.display(description="SLA", ordering=F("sla_due").asc(nulls_last=True))
+    @cell
     def sla(self, ticket: Ticket) -> SafeString:
         return looks.ticket_sla(ticket).html
 
     @admin.display(description="Customer")
+    @cell
     def customer(self, ticket: Ticket) -> SafeString:
         if ticket.connection:
             return looks.two_lines(words.vendor(ticket.connection), f"connection {ticket.connection.slug}")
@@ -70,26 +73,31 @@ class TicketAdmin(ReadOnlyAdmin):
         return looks.two_lines(words.customer(ticket), run.domain if run else "")
 
     @admin.display(description="What is wrong", ordering="category")
+    @cell
     def wrong(self, ticket: Ticket) -> SafeString:
         return looks.two_lines(looks.category(ticket), looks.short(words.short(ticket)))
 
     @admin.display(description="Where", ordering="system")
+    @cell
     def where(self, ticket: Ticket) -> SafeString:
         status = f"HTTP {ticket.http_status}" if ticket.http_status else ""
         return looks.two_lines(ticket.get_system_display(), " · ".join(filter(None, (words.place(ticket), status))))
 
     @admin.display(description="Owner", ordering="queue")
+    @cell
     def owned_by(self, ticket: Ticket) -> SafeString:
         if ticket.owner:
             return looks.two_lines(looks.person(ticket.owner), ticket.get_queue_display())
         return looks.two_lines(ticket.get_queue_display())
 
     @admin.display(description="Attempts", ordering="attempts_made")
+    @cell
     def tries(self, ticket: Ticket) -> SafeString:
         following = f"next {looks.soon(ticket.next_retry)}" if ticket.next_retry else ""
         return looks.two_lines(getattr(ticket, "attempts_made", 0), following)
 
     @admin.display(description="Safe action")
+    @cell
     def action(self, ticket: Ticket) -> SafeString:
         if ticket.is_open and ticket.status == "retrying":
             return looks.badge("Retrying", looks.INFO, "sync")

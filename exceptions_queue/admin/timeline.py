@@ -5,13 +5,16 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from exceptions_queue.admin.safe_rows import CANNOT, each_shown
 from exceptions_queue.admin.words import field_label, lowered
 from integrations.models import Connection
 from integrations.redact import redact_text
+from integrations.words import System
 from onboarding import audit
 from onboarding.audited_admin import VERBS
 from onboarding.models import ApiKey, AuditEntry, OnboardingTransaction, StepPoll
-from onboarding.words import Category, WaitsFor
+from onboarding.origins import Origin
+from onboarding.words import Category, OriginKind, WaitsFor
 
 LATEST = 300
 SHORT = 30
@@ -142,7 +145,8 @@ class Chapter:
 
 def entries(some: Iterable[AuditEntry], *, may_see: bool = True) -> list[dict[str, Any]]:
     """One by one, as a ticket's page lists them."""
-    return [{"entry": entry, "words": words(entry.name), "detail": _line(entry, may_see=may_see)} for entry in some]
+    lines = each_shown(some, lambda entry: (entry, _line(entry, may_see=may_see)), lambda entry: (entry, CANNOT))
+    return [{"entry": entry, "words": words(entry.name), "detail": told} for entry, told in lines]
 
 
 def history_of(shown: Any, audited_as: str = "") -> list[dict[str, Any]]:
@@ -174,7 +178,8 @@ def chapters(run: OnboardingTransaction, titles: dict[str, str], *, may_see: boo
             chapter = Chapter(_heading(entry, titles), who(entry.actor), _is_person(entry.actor), key, entry.at)
             open_chapters[mark] = chapter
             told.append(chapter)
-        open_chapters[mark].add(words(entry.name), detail(entry, may_see=may_see), entry.at)
+        (told_detail,) = each_shown([entry], lambda each: detail(each, may_see=may_see), lambda _: CANNOT)
+        open_chapters[mark].add(words(entry.name), told_detail, entry.at)
     _add_polls(run, told)
     return told, len(found) > LATEST
 
@@ -196,6 +201,32 @@ def who(actor: str) -> str:
     if actor == audit.SYSTEM:
         return "Firstvalue"
     return {"key": f"API key {name}", "person": name, "event": f"{name}’s event"}.get(kind, actor) if name else actor
+
+
+def came_from(origin: Origin | None) -> str:
+    """An origin as people read it, as after "from". The sender's own text stands in quotes: it says what it likes."""
+    if origin is None:
+        return "an unknown source"
+    said, name = f"“{origin.label}”" if origin.label else "", origin.name
+    match origin.kind:
+        case OriginKind.PERSON:
+            return f"{who(name)} ({origin.label})" if origin.label else who(name)
+        case OriginKind.BILLING_EVENT:
+            return f"a billing event ({name})" if name else "a billing event"
+        case OriginKind.REST:
+            return " ".join(part for part in (said, f"(API key {name})" if name else "") if part) or "the API"
+        case OriginKind.IMPORT:
+            return f"{said} (imported)".strip()
+        case OriginKind.LOOKUP:
+            return origin.label or (System(name).label if name in System.values else "a look-up")
+        case OriginKind.DERIVED:
+            return f"{lowered(field_label(name))} (derived)"
+        case OriginKind.RULE:
+            return f"the rule for {name}" if name else "a rule"
+        case OriginKind.DEFAULT:
+            return "the default"
+        case OriginKind.CHANGE:
+            return "a change request"
 
 
 def _is_person(actor: str) -> bool:
@@ -222,7 +253,7 @@ def _line(entry: AuditEntry, *, may_see: bool) -> str:
 
 def _is_told_with_another(key: str, facts: dict[str, Any]) -> bool:
     """A kind with its id, a playbook's version with its name, and where data came from with who wrote it."""
-    return (key, True) in (("kind", "id" in facts), ("version", "playbook" in facts), ("source", "version" in facts))
+    return (key, True) in (("kind", "id" in facts), ("version", "playbook" in facts), ("origin", "version" in facts))
 
 
 def _fact(key: str, value: Any, facts: dict[str, Any]) -> str:
@@ -231,8 +262,9 @@ def _fact(key: str, value: Any, facts: dict[str, Any]) -> str:
             return ", ".join(field_label(str(path)) for path in value)
         case "fields", [*_]:
             return ", ".join(map(str, value))
-        case "source", str() if value.startswith("person:"):
-            return f"by {who(value.removeprefix('person:'))}"
+        case "origin", dict():
+            origin = Origin.stored(value)
+            return f"{'by' if origin and origin.kind == OriginKind.PERSON else 'from'} {came_from(origin)}"
         case "id", _:
             return f"{facts.get('kind', 'id')} {value}"
         case "playbook", _:

@@ -141,7 +141,7 @@ def _missing_data(ticket: Ticket) -> Story:
     fields = [lowered(name) for name in _fields(ticket).split(", ")]
     listed = fields[0] if len(fields) == 1 else f"{', '.join(fields[:-1])} and {fields[-1]}"
     verb = "is" if len(fields) == 1 else "are"
-    absent = all(problem["reason"].startswith("is missing") for problem in ticket.problems)
+    absent = all(problem.get("reason", "").startswith("is missing") for problem in ticket.problems)
     return Story(
         f"{customer(ticket)} paid, but the {listed} {verb} {'missing' if absent else 'missing or unusable'}",
         [

@@ -72,7 +72,9 @@ class ChangeView(ApiView):
 
     def find(self, onboarding_transaction_id: str, pk: int) -> ChangeRequest:
         known = ChangeRequest.objects.select_related("transaction")
-        return get_object_or_404(known, pk=pk, transaction__onboarding_transaction_id=onboarding_transaction_id)
+        return get_object_or_404(
+            known, pk=pk, transaction__in=OnboardingTransaction.objects.called(onboarding_transaction_id)
+        )
 
     def shown(self, change: ChangeRequest, status: int = 200, headers: dict[str, str] | None = None) -> Response:
         data = ChangeRequestDetailSerializer(change, context=self.get_serializer_context()).data
@@ -113,9 +115,11 @@ class ChangeRequestList(ChangeView):
     )
     def post(self, request: Request, onboarding_transaction_id: str) -> Response:
         """Recorded, and shown with what it would do; nothing changes yet. Null takes a field out. Scope: operate."""
-        fields = self.body(request)["fields"]
-        run = get_object_or_404(OnboardingTransaction, onboarding_transaction_id=onboarding_transaction_id)
-        change = services.request_change(run.pk, fields, actor=caller(request).actor)
+        body = self.body(request)
+        run = get_object_or_404(OnboardingTransaction.objects.called(onboarding_transaction_id))
+        change = services.request_change(
+            run.pk, body["fields"], actor=caller(request).actor, confirmed=body.get("confirmed", ())
+        )
         where = reverse("onboarding-change", args=[onboarding_transaction_id, change.pk])
         return self.shown(change, 201, {"Location": request.build_absolute_uri(where)})
 

@@ -12,7 +12,9 @@ from drf_spectacular.utils import extend_schema_field
 from exceptions_queue.api.sla_state import SlaState, clocks_in, tickets_in
 from exceptions_queue.models import Ticket, TicketStatus, is_blocked
 from integrations import clock
+from integrations.domains import same_address, same_domain
 from integrations.words import System
+from onboarding.ids import comparable
 from onboarding.models import CorrelationKey, ObjectMapping, OnboardingTransaction
 from onboarding.queues import QUEUES
 from onboarding.words import Category, Status
@@ -67,10 +69,10 @@ class OnboardingFilter(filters.FilterSet):  # type: ignore[misc]
             return runs
         return runs.filter(
             Q(onboarding_transaction_id__icontains=term)
-            | Q(domain__icontains=term)
-            | Q(contact_email__icontains=term)
+            | Q(domain__icontains=same_domain(term))
+            | Q(contact_email__icontains=same_address(term))
             | Q(customer_name__icontains=term)
-            | Q(pk__in=CorrelationKey.objects.filter(value=term).values("transaction"))
+            | Q(pk__in=CorrelationKey.objects.filter(value__in=[term, comparable(term)]).values("transaction"))
             | Q(pk__in=ObjectMapping.objects.filter(external_id=term).values("transaction"))
         )
 
@@ -83,11 +85,14 @@ class TicketFilter(filters.FilterSet):  # type: ignore[misc]
     step = _text(method="by_step", label="A step's key, or `gate`, or `credentials`.")
     owner = _text(field_name="owner__username", label="A username.")
     sla_state = _some(SlaState.choices, method="by_sla_state")
-    onboarding_transaction_id = _text(field_name="transaction__onboarding_transaction_id")
+    onboarding_transaction_id = _text(method="by_run", label="A run's id.")
 
     class Meta:
         model = Ticket
         fields: list[str] = []
+
+    def by_run(self, tickets: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:  # noqa: ARG002
+        return tickets.filter(transaction__in=OnboardingTransaction.objects.called(value))
 
     def by_step(self, tickets: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:  # noqa: ARG002
         match value:

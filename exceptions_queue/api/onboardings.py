@@ -11,10 +11,14 @@ from rest_framework.response import Response
 
 from exceptions_queue.api.filters import OnboardingFilter
 from exceptions_queue.api.serializers import (
-    ChangeRequestedSerializer,
+    CHANGE_ANSWER,
+    RUN_ANSWER,
+    TAKEN_ANSWER,
+    ChangeReceiptSerializer,
     OnboardingDetailSerializer,
     OnboardingSerializer,
     OnboardingTakenSerializer,
+    ReceiptSerializer,
     WarningSerializer,
 )
 from exceptions_queue.models import is_blocked, open_tickets
@@ -26,7 +30,8 @@ from onboarding.api.serializers import ChangeRequestSerializer
 from onboarding.api.views import ApiView
 from onboarding.intake import service
 from onboarding.intake.service import Verdict
-from onboarding.models import ObjectMapping, OnboardingTransaction, Step
+from onboarding.models import ChangeRequest, ObjectMapping, OnboardingTransaction, Step
+from onboarding.models.transaction import Runs
 from onboarding.payload.schema import OnboardingPayload
 from onboarding.payload.unknown_fields import unknown_fields
 
@@ -45,8 +50,12 @@ REPLAYED = OpenApiParameter(
 class Representation(ApiView):
     """What both views of runs share: the detail representation, in eight queries at most."""
 
-    def detail(self, onboarding_transaction_id: str) -> dict[str, Any]:
-        run = get_object_or_404(_with_parts(), onboarding_transaction_id=onboarding_transaction_id)
+    def detail(self, onboarding_transaction_id: str, change: ChangeRequest | None = None) -> dict[str, Any]:
+        """The run with its parts; for a key that may not read it, a receipt."""
+        run = get_object_or_404(_with_parts().called(onboarding_transaction_id))
+        if not caller(self.request).may_read(run):
+            context = {**self.get_serializer_context(), "change": change}
+            return dict((ChangeReceiptSerializer if change else ReceiptSerializer)(run, context=context).data)
         tickets = open_tickets(run).select_related("transaction", "step", "connection", "owner")
         context = {**self.get_serializer_context(), "exceptions": list(tickets)}
         return dict(OnboardingDetailSerializer(run, context=context).data)
@@ -76,13 +85,14 @@ class OnboardingList(Representation):
             {
                 201: OpenApiResponse(OnboardingTakenSerializer, description="A new run."),
                 200: OpenApiResponse(
-                    OnboardingTakenSerializer,
+                    TAKEN_ANSWER,
                     description="The same id and the same content (`Idempotent-Replayed: true`), or content that filled in what "
                     "was missing.",
                 ),
                 202: OpenApiResponse(
-                    ChangeRequestedSerializer,
-                    description="The same id and other content: recorded as `change_request`; the run stays as it is.",
+                    CHANGE_ANSWER,
+                    description="The same id and other content, or content of a source that may not fill in this run: recorded as "
+                    "`change_request`; the run stays as it is.",
                 ),
             },
             413,
@@ -94,7 +104,7 @@ class OnboardingList(Representation):
         """Idempotent: the same request may be sent as often as needed. Scopes: intake, operate.
 
         Missing required fields are accepted: the run waits in `awaiting-data`, and an exception lists them. Personal data is
-        shown to keys with the scope operate.
+        shown to keys with the scope operate. A key with the scope intake gets a receipt of a run that another source began.
         """
         try:
             payload = OnboardingPayload.model_validate(request.data)
@@ -103,11 +113,13 @@ class OnboardingList(Representation):
         content = payload.content()
         if "event_source" not in content:  # nothing but spaces
             raise Invalid([{"path": "event_source", "detail": "must be a text of 1 to 64 characters"}])
-        receipt = service.accept(content, actor=caller(request).actor, occurred_at=payload.occurred_at)
-        body = self.detail(receipt.run.onboarding_transaction_id)
-        body["warnings"] = WarningSerializer(unknown_fields(content), many=True).data
-        if receipt.change_request:
-            body["change_request"] = ChangeRequestSerializer(receipt.change_request).data
+        who = caller(request)
+        receipt = service.accept(content, actor=who.actor, sender=who.sender, occurred_at=payload.occurred_at)
+        body = self.detail(receipt.run.onboarding_transaction_id, receipt.change_request)
+        if who.may_read(receipt.run):
+            body["warnings"] = WarningSerializer(unknown_fields(content), many=True).data
+            if receipt.change_request:
+                body["change_request"] = ChangeRequestSerializer(receipt.change_request).data
         headers = {}
         if receipt.verdict is Verdict.CREATED:
             headers["Location"] = str(body["url"])  # DRF marks links with a type of its own
@@ -120,15 +132,16 @@ class OnboardingDetail(Representation):
     serializer_class = OnboardingDetailSerializer
     scopes = {"GET": EVERYBODY}
 
-    @extend_schema(
-        responses=responses({200: OnboardingDetailSerializer}, 404), tags=TAGS, summary="One run with its parts"
-    )
+    @extend_schema(responses=responses({200: RUN_ANSWER}, 404), tags=TAGS, summary="One run with its parts")
     def get(self, request: Request, onboarding_transaction_id: str) -> Response:  # noqa: ARG002
-        """Personal data in it is shown to keys with the scope operate. Scopes: intake, read, operate."""
+        """Personal data in it is shown to keys with the scope operate. Scopes: intake, read, operate.
+
+        A key with the scope intake gets a receipt of a run that another source began.
+        """
         return Response(self.detail(onboarding_transaction_id))
 
 
-def _with_parts() -> QuerySet[OnboardingTransaction]:
+def _with_parts() -> Runs:
     steps = Step.objects.select_related("poll").annotate(attempt_count=Count("attempt_rows")).order_by("position")
     mappings = ObjectMapping.objects.select_related("connection", "step").order_by("step__position", F("pk"))
     return OnboardingTransaction.objects.select_related("sla_clock", "playbook").prefetch_related(

@@ -29,6 +29,12 @@ class FixSerializer(RequestSerializer):
         allow_empty=False,
         help_text="Payload path: value, such as customer.domain.",
     )
+    confirmed = serializers.ListField(
+        child=StrictText(max_length=255),
+        required=False,
+        max_length=100,
+        help_text="Paths among them whose value is right though it looks like a placeholder.",
+    )
 
 
 class ChooseMatchSerializer(RequestSerializer):

@@ -11,7 +11,7 @@ from rest_framework.serializers import Serializer
 
 from exceptions_queue.api import requests
 from exceptions_queue.api.onboardings import TAGS, Representation
-from exceptions_queue.api.serializers import OnboardingDetailSerializer
+from exceptions_queue.api.serializers import RUN_ANSWER, OnboardingDetailSerializer
 from integrations import clock
 from onboarding import services
 from onboarding.api.authentication import OPERATORS, SENDERS, caller
@@ -20,7 +20,7 @@ from onboarding.api.serializers import KeptEventSerializer
 from onboarding.engine.reports import AnotherEvent
 from onboarding.intake import unmatched
 from onboarding.models import OnboardingTransaction
-from onboarding.words import RunEventType
+from onboarding.words import RunEventType, Scope
 
 Do = Callable[[int, str, dict[str, Any]], None]
 
@@ -32,7 +32,7 @@ class RunAction(Representation):
 
     def post(self, request: Request, onboarding_transaction_id: str) -> Response:
         body = self.body(request)
-        run = get_object_or_404(OnboardingTransaction, onboarding_transaction_id=onboarding_transaction_id)
+        run = get_object_or_404(OnboardingTransaction.objects.called(onboarding_transaction_id))
         self.do(run.pk, caller(request).actor, body)
         return Response(self.detail(onboarding_transaction_id))
 
@@ -41,8 +41,7 @@ class ReceiveEvent(RunAction):
     """An event may come before its run: it is kept, and applied when that opens."""
 
     def post(self, request: Request, onboarding_transaction_id: str) -> Response:
-        runs = OnboardingTransaction.objects.filter(onboarding_transaction_id=onboarding_transaction_id)
-        if not runs.exists():
+        if not OnboardingTransaction.objects.called(onboarding_transaction_id).exists():
             event = _event(self.body(request))
             try:
                 kept = unmatched.receive(onboarding_transaction_id, actor=caller(request).actor, **event)
@@ -138,7 +137,13 @@ def _view(name: str) -> type[RunAction]:
         description=f"Answers with the run as it is then. Scopes: {', '.join(sorted(scopes))}.",
         tags=TAGS,
         request=body,
-        responses=responses({200: OnboardingDetailSerializer, **_FURTHER.get(name, {})}, 404, 409, 413, 415, 503),
+        responses=responses(
+            {
+                200: RUN_ANSWER if Scope.INTAKE in scopes else OnboardingDetailSerializer,
+                **_FURTHER.get(name, {}),
+            },
+            *(404, 409, 413, 415, 503),
+        ),
         examples=[OpenApiExample(summary, value=example, request_only=True)],
     )
     view: type[RunAction] = extend_schema_view(post=described)(made)

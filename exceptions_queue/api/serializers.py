@@ -4,7 +4,7 @@ from typing import Any
 
 from django.conf import settings
 from django.urls import reverse
-from drf_spectacular.utils import extend_schema_field
+from drf_spectacular.utils import PolymorphicProxySerializer, extend_schema_field
 from rest_framework import serializers
 
 from exceptions_queue.actions import ACTIONS, Actor, available
@@ -15,7 +15,8 @@ from onboarding.api.authentication import caller
 from onboarding.api.personal import MaskedJson, MaskedText
 from onboarding.api.serializers import ChangeRequestSerializer, RunDetailSerializer, RunSerializer
 from onboarding.models import OnboardingTransaction
-from onboarding.words import Scope
+from onboarding.payload.gate import problems_of
+from onboarding.words import Scope, Status
 
 sla_choice = serializers.ChoiceField(SlaState.choices, allow_null=True)
 
@@ -250,3 +251,51 @@ class ChangeRequestedSerializer(OnboardingTakenSerializer):
 
     class Meta(OnboardingTakenSerializer.Meta):
         fields = [*OnboardingTakenSerializer.Meta.fields, "change_request"]
+
+
+class ReceiptSerializer(serializers.ModelSerializer[OnboardingTransaction]):
+    """What a key of the scope intake learns of a run that another source began."""
+
+    missing = serializers.SerializerMethodField(help_text="Paths of required fields that it still waits for.")
+    url = serializers.HyperlinkedIdentityField(
+        view_name="onboarding", lookup_field="onboarding_transaction_id", read_only=True
+    )
+
+    class Meta:
+        model = OnboardingTransaction
+        fields = ["onboarding_transaction_id", "status", "missing", "url"]
+
+    @extend_schema_field(serializers.ListField(child=serializers.CharField()))
+    def get_missing(self, run: OnboardingTransaction) -> list[str]:
+        is_waiting = run.status in (Status.QUEUED, Status.AWAITING_DATA)
+        return [problem.path for problem in problems_of(run)] if is_waiting else []
+
+
+class ChangeReceiptSerializer(ReceiptSerializer):
+    """With the change request that its content made. ``context["change"]``: that one."""
+
+    change_request = serializers.SerializerMethodField()
+
+    class Meta(ReceiptSerializer.Meta):
+        fields = [*ReceiptSerializer.Meta.fields, "change_request"]
+
+    @extend_schema_field(ChangeRequestSerializer)
+    def get_change_request(self, run: OnboardingTransaction) -> Any:  # noqa: ARG002
+        return ChangeRequestSerializer(self.context["change"]).data
+
+
+RUN_ANSWER = PolymorphicProxySerializer(
+    component_name="OnboardingOrReceipt",
+    serializers=[OnboardingDetailSerializer, ReceiptSerializer],
+    resource_type_field_name=None,
+)
+TAKEN_ANSWER = PolymorphicProxySerializer(
+    component_name="OnboardingTakenOrReceipt",
+    serializers=[OnboardingTakenSerializer, ReceiptSerializer],
+    resource_type_field_name=None,
+)
+CHANGE_ANSWER = PolymorphicProxySerializer(
+    component_name="ChangeRequestedOrReceipt",
+    serializers=[ChangeRequestedSerializer, ChangeReceiptSerializer],
+    resource_type_field_name=None,
+)

@@ -19,6 +19,7 @@ from django.core.mail import EmailMessage
 from django.core.mail.message import sanitize_address
 from django.core.validators import validate_email
 
+from integrations.domains import ascii_address
 from integrations.errors import FieldProblem, Kind, ProviderError
 from integrations.mail import RECIPIENT, VendorMail
 from integrations.models import Connection
@@ -100,15 +101,18 @@ class Smtp(Connector):
 
     def _sender(self) -> str:
         """The plain address of ``from_email``."""
-        return parseaddr(sanitize_address(self._from_email(), "utf-8"))[1]
+        return parseaddr(self._from_email())[1]
 
     def _header_option(self, name: str, default: str) -> str:
         """An address, perhaps with a name. Raises ``ProviderError(NOT_CONFIGURED)``."""
         value = self.option(name).strip() or default
-        address = parseaddr(value)[1]
-        if value and (_spoiled(value) or not _is_address(address)):
+        try:
+            address = ascii_address(value)
+        except ValueError:
+            address = ""
+        if value and (_spoiled(value) or not _is_address(parseaddr(address)[1])):
             raise ProviderError(Kind.NOT_CONFIGURED, f"{self.connection.slug}: option {name} must be a mail address")
-        return value
+        return address
 
 
 def _message(params: dict[str, Any], recipient: str) -> EmailMessage:
@@ -132,8 +136,10 @@ def _address(params: dict[str, Any]) -> str:
     """The one plain address to send to, in ASCII. Raises ``ProviderError(INVALID)``."""
     given = str(params.get("to", "")).strip()
     try:
-        validate_email(given)
-        return sanitize_address(given, "utf-8")
+        # Django writes a domain by IDNA 2003: it is given none that is not ASCII.
+        address = ascii_address(given)
+        validate_email(address)
+        return sanitize_address(address, "utf-8")
     except (ValidationError, ValueError):
         reason = "is no mail address that a mail can be sent to"
         problem = FieldProblem(RECIPIENT, reason, _PATHS[RECIPIENT])

@@ -25,6 +25,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from integrations.domains import same_address, same_domain
 from integrations.errors import FieldProblem, Kind, ProviderError, TemporaryRefusal
 from integrations.http import segment
 from integrations.models import Connection
@@ -149,7 +150,7 @@ class Zendesk(HttpConnector):
                 return [self._namesake(each, key.extra) for each in namesakes]
             case "user", "email":
                 users = self._search_users(f'email:"{key.value.strip()}"')
-                return [self._found_user(each, key.within) for each in users if self._has_email(each, wanted)]
+                return [self._found_user(each, key.within) for each in users if self._has_email(each, key.value)]
         return []
 
     def get(self, kind: str, external_id: str) -> Found | None:
@@ -184,11 +185,12 @@ class Zendesk(HttpConnector):
 
     def _has_email(self, user: _User, wanted: str) -> bool:
         """Also among a user's other addresses: by each of them create or update would change that user."""
-        if _plain(user.email or "") == wanted:
+        wanted = same_address(wanted)
+        if same_address(user.email or "") == wanted:
             return True
         path = f"/api/v2/users/{user.id}/identities"
         listed = self.http.request("GET", path, expect=_Identities).data.identities
-        return any(each.type == "email" and _plain(each.value) == wanted for each in listed)
+        return any(each.type == "email" and same_address(each.value) == wanted for each in listed)
 
     # --- Writing ----------------------------------------------------------------------------------------------------
 
@@ -396,8 +398,8 @@ def _organization_fields(params: dict[str, Any]) -> dict[str, Any]:
 
 
 def _with_domains(listed: list[str], params: dict[str, Any]) -> list[str]:
-    former, new = {_plain(each) for each in params["former_domains"]}, params.get("domains") or []
-    return list(dict.fromkeys([*(each for each in listed if _plain(each) not in former), *new]))
+    former, new = {same_domain(each) for each in params["former_domains"]}, params.get("domains") or []
+    return list(dict.fromkeys([*(each for each in listed if same_domain(each) not in former), *new]))
 
 
 def _id(external_id: str | int) -> str | int:
@@ -407,7 +409,7 @@ def _id(external_id: str | int) -> str | int:
 
 
 def _lists(organization: _Organization, domain: str) -> bool:
-    return bool(domain) and _plain(domain) in {_plain(each) for each in organization.domain_names}
+    return bool(domain) and same_domain(domain) in {same_domain(each) for each in organization.domain_names}
 
 
 def _plain(text: str) -> str:

@@ -15,7 +15,7 @@ from integrations.connections import record_unreadable
 from integrations.models import Connection, InboundEvent
 from integrations.problems import problem
 from integrations.signals import inbound_event_received
-from integrations.strict_json import BadJson
+from integrations.strict_json import BadJson, check_storable
 from integrations.webhooks import SECRET, VERIFIERS, NotVerified
 
 MAX_ID, MAX_TYPE = 255, 100
@@ -91,8 +91,13 @@ def _verified(request: HttpRequest, sender: Connection, raw: bytes) -> dict[str,
 
 def _text(event: dict[str, Any], name: str, limit: int) -> str:
     value = event.get(name)
-    if not isinstance(value, str) or not 0 < len(value) <= limit or "\x00" in value:
-        raise Refused(HTTPStatus.BAD_REQUEST, f"The event's “{name}” is missing or malformed.")
+    malformed = Refused(HTTPStatus.BAD_REQUEST, f"The event's “{name}” is missing or malformed.")
+    if not isinstance(value, str) or not 0 < len(value) <= limit:
+        raise malformed
+    try:
+        check_storable(value)
+    except BadJson:
+        raise malformed from None
     return value
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import secrets
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,8 +11,9 @@ from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
-from onboarding.models import ApiKey
-from onboarding.words import Scope
+from onboarding.models import ApiKey, OnboardingTransaction
+from onboarding.origins import Sender
+from onboarding.words import OriginKind, Scope
 
 if TYPE_CHECKING:  # rest_framework.views itself imports what the settings name
     from rest_framework.views import APIView
@@ -31,11 +33,21 @@ class Caller:
     key_pk: int
     name: str
     scope: Scope
+    fills: frozenset[str] = frozenset()
 
     @property
     def actor(self) -> str:
         """As audit entries name it."""
         return f"key:{self.name}"
+
+    @property
+    def sender(self) -> Sender:
+        """As the intake knows it. Keys of one name are one source: that is how a key is rotated."""
+        return Sender(OriginKind.REST, self.name, self.fills, acts_for_people=self.scope == Scope.OPERATE)
+
+    def may_read(self, run: OnboardingTransaction) -> bool:
+        """A key that only sends reads the runs that it may fill in."""
+        return self.scope in READERS or self.sender.may_fill(run.origin, run.origin_name)
 
     @property
     def sees_personal_data(self) -> bool:
@@ -48,10 +60,12 @@ def caller(request: Request) -> Caller:
     return request.auth
 
 
-def new_key(name: str, scope: Scope) -> tuple[str, ApiKey]:
-    """Make a key. The first value is the key itself, which is kept nowhere."""
+def new_key(name: str, scope: Scope, fills: Iterable[str] = ()) -> tuple[str, ApiKey]:
+    """Make a key. The first value is the key itself, which is kept nowhere. ``fills``: see ``ApiKey.fills``."""
     key = f"fv_{secrets.token_urlsafe(32)}"
-    return key, ApiKey.objects.create(name=name, prefix=key[:PREFIX_CHARS], digest=digest(key.encode()), scope=scope)
+    row = ApiKey(name=name, prefix=key[:PREFIX_CHARS], digest=digest(key.encode()), scope=scope, fills=sorted(fills))
+    row.save(force_insert=True)
+    return key, row
 
 
 def digest(key: bytes) -> str:
@@ -71,7 +85,7 @@ class ApiKeyAuthentication(BaseAuthentication):
         key = ApiKey.objects.filter(digest=digest(header[1]), revoked_at=None).first()
         if key is None:
             raise AuthenticationFailed("This key is unknown or revoked.")
-        known = Caller(key.pk, key.name, Scope(key.scope))
+        known = Caller(key.pk, key.name, Scope(key.scope), frozenset(key.fills))
         return known, known
 
     def authenticate_header(self, request: Request) -> str:  # noqa: ARG002

@@ -3,6 +3,7 @@
 from datetime import datetime
 from typing import Any, ClassVar
 
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from onboarding.api.personal import MaskedText, masked
@@ -15,7 +16,8 @@ from onboarding.models import (
     Step,
     UnmatchedEvent,
 )
-from onboarding.words import StepState
+from onboarding.origins import Origin
+from onboarding.words import OriginKind, StepState
 
 
 class StepSerializer(serializers.ModelSerializer[Step]):
@@ -85,20 +87,43 @@ class PayloadField(serializers.JSONField):
         return masked(value) if self.context.get("masked", True) else value
 
 
+class OriginSerializer(serializers.Serializer[Any]):
+    """Where something came from. What is empty is left out."""
+
+    kind = serializers.ChoiceField(OriginKind.choices)
+    name = serializers.CharField(
+        required=False, help_text="The connection, API key, person or payload path that it came from."
+    )
+    label = serializers.CharField(  # type: ignore[assignment]  # DRF's metaclass takes it away
+        required=False, help_text="The sender's own text, such as its event_source."
+    )
+
+
 class SnapshotSerializer(serializers.ModelSerializer[PayloadSnapshot]):
+    origin = serializers.SerializerMethodField()
+    provenance = serializers.DictField(child=OriginSerializer(), help_text="By payload path.")
     content = PayloadField()
 
     class Meta:
         model = PayloadSnapshot
-        fields = ["version", "source", "actor", "created_at", "provenance", "content"]
+        fields = ["version", "origin", "source", "actor", "created_at", "provenance", "content"]
+
+    @extend_schema_field(OriginSerializer)
+    def get_origin(self, snapshot: PayloadSnapshot) -> dict[str, str]:
+        return Origin.of(snapshot).as_dict()
 
 
 class ChangeRequestSerializer(serializers.ModelSerializer[ChangeRequest]):
     paths = serializers.ListField(child=serializers.CharField())
+    origin = serializers.SerializerMethodField()
 
     class Meta:
         model = ChangeRequest
-        fields = ["id", "status", "source", "paths", "created_at", "decided_at"]
+        fields = ["id", "status", "origin", "source", "paths", "created_at", "decided_at"]
+
+    @extend_schema_field(OriginSerializer)
+    def get_origin(self, change: ChangeRequest) -> dict[str, str]:
+        return Origin.of(change).as_dict()
 
 
 class RunSerializer(serializers.ModelSerializer[OnboardingTransaction]):

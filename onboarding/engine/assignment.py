@@ -4,12 +4,13 @@ from django.db.models import Count
 
 from onboarding import audit
 from onboarding.models import ImplementationOwner, OnboardingTransaction
+from onboarding.origins import Origin
 from onboarding.payload.schema import get, with_value
 from onboarding.payload.snapshots import write_snapshot
-from onboarding.words import Status
+from onboarding.words import OriginKind, Status
 
 PATH = "ownership.implementation_owner_id"
-SOURCE = "implementation owners"
+RULE = "implementation owners"
 
 
 def assign(run: OnboardingTransaction) -> None:
@@ -30,9 +31,8 @@ def assign(run: OnboardingTransaction) -> None:
     load = _load([person.external_id for person in fitting])
     chosen = min(fitting, key=lambda person: (load.get(person.external_id, 0) / person.capacity, person.pk))
     taken = load.get(chosen.external_id, 0)
-    write_snapshot(
-        run, with_value(content, PATH, chosen.external_id), source=SOURCE, actor=audit.SYSTEM, changed=[PATH]
-    )
+    assigned = with_value(content, PATH, chosen.external_id)
+    write_snapshot(run, assigned, origin=Origin(OriginKind.RULE, RULE), actor=audit.SYSTEM, changed=[PATH])
     audit.record(
         run,
         "onboarding.owner.assigned",

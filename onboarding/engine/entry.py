@@ -1,5 +1,7 @@
 """From an accepted payload to provisioning: local enrichment, the gate, then steps, a look-up in the CRM, or people."""
 
+from collections.abc import Mapping
+
 from integrations import clock
 from integrations.connections import default_connection
 from integrations.words import System
@@ -9,13 +11,14 @@ from onboarding.engine import playbook as playbooks
 from onboarding.engine.advance import advance, make_due
 from onboarding.engine.dispatch import hint_step
 from onboarding.models import Attempt, OnboardingTransaction, Step
+from onboarding.origins import Origin
 from onboarding.payload import catalogue, enrichment
-from onboarding.payload.gate import Problem, problems
-from onboarding.payload.schema import with_value
+from onboarding.payload.gate import Problem, problems_of
+from onboarding.payload.schema import with_values
 from onboarding.payload.snapshots import write_snapshot
 from onboarding.signals import run_blocked, run_unblocked, step_unblocked
 from onboarding.steps.registry import HANDLERS
-from onboarding.words import Category, Status
+from onboarding.words import Category, OriginKind, Status
 
 LOOKUP = "crm.lookup"
 
@@ -24,20 +27,29 @@ def admit(run: OnboardingTransaction, *, actor: str = audit.SYSTEM) -> None:
     """Take a new or mended payload as far as it goes. The caller holds the run locked (or has just made it) and saves it."""
     if run.status not in (Status.QUEUED, Status.AWAITING_DATA):
         return
-    content = run.payload
-    if facts := enrichment.known_here(content):
-        for path, (value, _) in facts.items():
-            content = with_value(content, path, value)
-        sources = {path: source for path, (_, source) in facts.items()}
-        write_snapshot(run, content, source="enrichment", actor=audit.SYSTEM, changed=facts, provenance=sources)
-    missing = problems(content)
+    missing = problems_of(run)
+    if facts := enrichment.known_here(run.payload, missing):
+        write_looked_up(run, facts)
+        missing = problems_of(run)
     if not missing:
         _start(run, actor=actor)
-    elif enrichment.needs_crm(content) and _may_look_up(run):
+    elif enrichment.needs_crm(run.payload, missing) and _may_look_up(run):
         if run.status == Status.AWAITING_DATA:
             _ask_people(run, missing)  # with the shorter list; the CRM may shorten it further
     elif run.gathers_until is None or run.gathers_until <= clock.now():
         _ask_people(run, missing)
+
+
+def write_looked_up(run: OnboardingTransaction, facts: Mapping[str, tuple[str, Origin]]) -> None:
+    """The next version with what was found out: path -> (value, where it comes from)."""
+    write_snapshot(
+        run,
+        with_values(run.payload, {path: value for path, (value, _) in facts.items()}),
+        origin=Origin(OriginKind.LOOKUP),
+        actor=audit.SYSTEM,
+        changed=facts,
+        provenance={path: origin for path, (_, origin) in facts.items()},
+    )
 
 
 def _ask_people(run: OnboardingTransaction, missing: list[Problem]) -> None:

@@ -46,14 +46,14 @@ from onboarding.models import (
     Step,
     StepPoll,
 )
-from onboarding.payload.gate import problems
-from onboarding.payload.schema import get, with_value
-from onboarding.payload.snapshots import write_snapshot
+from onboarding.origins import Origin
+from onboarding.payload.gate import problems_of
+from onboarding.payload.schema import get
 from onboarding.signals import kickoff_scheduled, step_blocked, step_retrying, step_unblocked
 from onboarding.sla import p1_at_risk_from
 from onboarding.steps.base import EnsureHandler, StepHandler
 from onboarding.steps.registry import HANDLERS
-from onboarding.words import LEASED, Category, IntentState, RunEventType, StepState, WaitsFor
+from onboarding.words import LEASED, Category, IntentState, OriginKind, RunEventType, StepState, WaitsFor
 
 RECORD_AGAIN_SECONDS = 1.0
 log = logging.getLogger(__name__)
@@ -355,13 +355,14 @@ def _apply_facts(run: OnboardingTransaction, step: Step, outcome: LookedUp, now:
     """What the source of truth told fills empty fields only; then the gate decides again."""
     succeed(run, step, now)
     content = run.payload
-    missing = {problem.path for problem in problems(content)}
-    facts = {path: fact for path, fact in outcome.facts.items() if path in missing or not get(content, path)}
-    for path, (value, _) in facts.items():
-        content = with_value(content, path, value)
+    missing = {problem.path for problem in problems_of(run)}
+    facts = {
+        path: (value, Origin(OriginKind.LOOKUP, step.system, source))
+        for path, (value, source) in outcome.facts.items()
+        if path in missing or not get(content, path)
+    }
     if facts:
-        sources = {path: source for path, (_, source) in facts.items()}
-        write_snapshot(run, content, source="enrichment", actor=audit.SYSTEM, changed=facts, provenance=sources)
+        entry.write_looked_up(run, facts)
     entry.admit(run)
 
 

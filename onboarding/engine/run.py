@@ -8,6 +8,7 @@ from django.db import DatabaseError, InterfaceError, OperationalError
 from django.db import connection as database
 
 from integrations import breaker, connections, outbound, providers
+from integrations.domains import spellings
 from integrations.errors import DeadlinePassed, Kind, ProviderError
 from integrations.failpoints import failpoint
 from integrations.providers.base import Connector, CrmConnector
@@ -159,13 +160,13 @@ def _write(current: Claim, handler: UpdateHandler, connector: Connector) -> Writ
 
 
 def _look_up(current: Claim, connector: CrmConnector) -> LookedUp:
-    facts = connector.lookup_owner(
-        domain=customer_domain(current.facts.content),
-        deal_id=current.facts.get("commercial.deal_id"),
-    )
-    if not facts.owner_id:
-        return LookedUp({}, facts.note or "The CRM was asked and does not tell.")
-    return LookedUp(dict.fromkeys(CRM_PATHS, (facts.owner_id, facts.source)))
+    deal_id, note = current.facts.get("commercial.deal_id"), ""
+    for domain in spellings(customer_domain(current.facts.content)):
+        facts = connector.lookup_owner(domain=domain, deal_id=deal_id)
+        if facts.owner_id:
+            return LookedUp(dict.fromkeys(CRM_PATHS, (facts.owner_id, facts.source)))
+        note = note or facts.note
+    return LookedUp({}, note or "The CRM was asked and does not tell.")
 
 
 def _check_time(current: Claim) -> None:

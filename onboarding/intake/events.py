@@ -38,9 +38,10 @@ from onboarding.engine.locks import TryAgain, lock_run, retried
 from onboarding.engine.reports import report
 from onboarding.intake import billing, late, payments, service, subscriptions, unmatched
 from onboarding.models import OnboardingTransaction, PaymentTrace
-from onboarding.payload.gate import problems
+from onboarding.origins import Sender
+from onboarding.payload.gate import problems_of
 from onboarding.payload.schema import digest, get, paths, with_value
-from onboarding.words import RunEventType
+from onboarding.words import OriginKind, RunEventType
 
 MAX_ATTEMPTS = 5
 MAX_BACKOFF_SECONDS = 300.0
@@ -307,6 +308,7 @@ def _open(event: InboundEvent, facts: PaymentFacts, keys: payments.Keys, doubt: 
     receipt = service.accept(
         content,
         actor=_actor(event),
+        sender=_sender(event),
         occurred_at=at,
         keys=payments.free_keys(keys),
         gather_for=timedelta(seconds=settings.HOLD_SECONDS),
@@ -337,8 +339,8 @@ def _join(event: InboundEvent, run_pk: int, facts: PaymentFacts, keys: payments.
         _note_name(run, trace, paid, content)
         # First, as with the contact's name nothing else may be missing: the run would start.
         contact = str(get(content, "customer.primary_contact.name"))
-        service.drop_payers_name(run_pk, contact, source=billing.SOURCE, actor=_actor(event))
-        receipt = service.join(run_pk, content, source=billing.SOURCE, actor=_actor(event), keys=keys)
+        service.drop_payers_name(run_pk, contact, sender=_sender(event), actor=_actor(event))
+        receipt = service.join(run_pk, content, sender=_sender(event), actor=_actor(event), keys=keys)
         outcome = receipt.verdict.value
     else:
         service.remember(run, keys)
@@ -350,7 +352,7 @@ def _join(event: InboundEvent, run_pk: int, facts: PaymentFacts, keys: payments.
 def _without_contradictions(run: OnboardingTransaction, paid: billing.BillingPayload) -> dict[str, Any]:
     """The content without inferred values for fields that plausibly hold another: a guess is no question for people."""
     current = run.payload
-    known, mended = paths(current), {problem.path for problem in problems(current)}
+    known, mended = paths(current), {problem.path for problem in problems_of(run)}
     content = with_value(paid.content, "onboarding_transaction_id", run.onboarding_transaction_id)
     for path in paid.inferred:
         if path in known and path not in mended:
@@ -392,6 +394,10 @@ def _told(paid: billing.BillingPayload, keys: payments.Keys) -> str:
 
 def _paid_at(event: InboundEvent, facts: PaymentFacts) -> datetime:
     return facts.occurred_at or event.occurred_at or event.received_at
+
+
+def _sender(event: InboundEvent) -> Sender:
+    return Sender(OriginKind.BILLING_EVENT, event.connection.slug)
 
 
 def _actor(event: InboundEvent) -> str:

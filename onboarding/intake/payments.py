@@ -27,6 +27,7 @@ from integrations.providers.stripe import (
     customer_amount_key,
 )
 from onboarding.engine.dispatch import hint_event
+from onboarding.ids import comparable
 from onboarding.intake.billing import our_id, run_ids
 from onboarding.intake.locks import lock_names
 from onboarding.models import (
@@ -59,6 +60,8 @@ def keys_of(connection: Connection, facts: PaymentFacts) -> Keys:
     for kind, value in facts.keys:
         if kind == OUR_ID and not our_id(facts):
             continue
+        # People type the numbers of orders and deals; Stripe gives its own ids, whose case tells them apart.
+        value = comparable(value) if kind in WEAK else value  # noqa: PLW2901
         stored = f"{connection.slug}:{value}" if kind == ORDER else value
         if len(stored) <= MAX_VALUE:
             found.append((kind, stored))
@@ -371,8 +374,8 @@ def _runs_called(ids: list[str]) -> int | None:
     wanted = [run_id for run_id in ids if run_id]
     if not wanted:
         return None
-    runs = OnboardingTransaction.objects.filter(onboarding_transaction_id__in=wanted).order_by("pk")
-    return runs.values_list("pk", flat=True).first()
+    called = Q(onboarding_transaction_id__in=wanted) | Q(id_key__in=[comparable(run_id) for run_id in wanted])
+    return OnboardingTransaction.objects.filter(called).order_by("pk").values_list("pk", flat=True).first()
 
 
 def _fits(trace: PaymentTrace, facts: PaymentFacts) -> bool:

@@ -1,5 +1,6 @@
 """The intake: one door for every source (REST, webhooks, imports)."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
@@ -15,14 +16,15 @@ from onboarding.engine import entry
 from onboarding.engine.cancellation import hold_and_ask
 from onboarding.engine.locks import lock_run, retried
 from onboarding.intake import unmatched
-from onboarding.models import AcceptedContent, ChangeRequest, CorrelationKey, OnboardingTransaction
+from onboarding.models import ChangeRequest, CorrelationKey, OnboardingTransaction
+from onboarding.origins import Origin, Sender
 from onboarding.payload import change_requests
-from onboarding.payload.accepted import accept_content, was_told
-from onboarding.payload.gate import problems
-from onboarding.payload.schema import digest, get, is_free, paths, with_value
+from onboarding.payload.accepted import accept_content, accepted_from, was_told
+from onboarding.payload.gate import problems_of
+from onboarding.payload.schema import digest, free_paths, get, paths, with_values
 from onboarding.payload.snapshots import write_snapshot
 from onboarding.signals import run_accepted
-from onboarding.words import Status
+from onboarding.words import OriginKind, Status
 
 
 class Verdict(Enum):
@@ -45,52 +47,64 @@ def accept(
     content: dict[str, Any],
     *,
     actor: str,
+    sender: Sender | None = None,
     occurred_at: datetime | None = None,
     keys: list[tuple[str, str]] | None = None,
     gather_for: timedelta = timedelta(0),
+    confirmed: Collection[str] = frozenset(),
     question: str = "",
     also_known_by: list[tuple[str, str]] | None = None,
 ) -> Receipt:
     """Take one canonical payload (``OnboardingPayload.content()``) and start, replay, fill or question its run.
 
-    One database transaction. ``keys`` are correlation keys, (kind, value), of a new run. ``occurred_at`` is when it was paid;
-    a time in the future counts as now. ``gather_for``: how long to wait for the payment's other events before people are asked.
-    ``question``: a new run begins on hold, and a ticket asks this. ``also_known_by``: further keys by which events that came
-    before the run know it.
+    One database transaction. ``sender``: who sends it (default: an import by ``actor``); the content's ``event_source`` is only
+    its label. ``keys`` are correlation keys, (kind, value), of a new run. ``occurred_at`` is when it was paid; a time in the
+    future counts as now. ``gather_for``: how long to wait for the payment's other events before people are asked.
+    ``confirmed``: paths of a new run whose value a person stands by. ``question``: a new run begins on hold, and a ticket asks
+    this. ``also_known_by``: further keys by which events that came before the run know it.
     """
-    run_id, source = content["onboarding_transaction_id"], content["event_source"]
+    sender = sender or Sender(OriginKind.IMPORT, actor)
     with db.atomic():
-        known = (
-            OnboardingTransaction.objects.filter(onboarding_transaction_id=run_id).values_list("pk", flat=True).first()
-        )
-        if known is None:
-            run = _create(content, actor, occurred_at, keys or [], gather_for, question, also_known_by or [])
+        known = OnboardingTransaction.objects.called(content["onboarding_transaction_id"])
+        run_pk = known.values_list("pk", flat=True).first()
+        if run_pk is None:
+            run = _create(
+                content,
+                sender,
+                actor,
+                occurred_at,
+                keys or [],
+                gather_for,
+                confirmed=confirmed,
+                question=question,
+                also_known_by=also_known_by or [],
+            )
             return Receipt(Verdict.CREATED, run)
-        return _again(lock_run(known), content, source=source, actor=actor)
+        return _again(lock_run(run_pk), content, sender=sender, actor=actor)
 
 
 @retried
-def join(run_pk: int, content: dict[str, Any], *, source: str, actor: str, keys: list[tuple[str, str]]) -> Receipt:
+def join(run_pk: int, content: dict[str, Any], *, sender: Sender, actor: str, keys: list[tuple[str, str]]) -> Receipt:
     """A further event of a known payment: it fills empty fields; what contradicts them becomes a change request."""
+    origin = sender.origin(content.get("event_source", ""))
     with db.atomic():
         run = lock_run(run_pk)
         remember(run, keys)
         current = run.payload
         flat = paths(current)
-        open_paths = _open_paths(current)
         news = {path: value for path, value in paths(_payload_only(content)).items() if flat.get(path) != value}
-        guessed = _guessed(run)
-        fills = {path: value for path, value in news.items() if is_free(flat, path) or path in open_paths | guessed}
+        fillable = free_paths(flat, news) | _open_paths(run) | _guessed(run)
+        fills = {path: value for path, value in news.items() if path in fillable}
         conflicts = [path for path in news if path not in fills]
         if fills:
-            _fill(run, fills, source=source, actor=actor)
-        request = _request_change(run, content, conflicts, source=source, actor=actor) if conflicts else None
+            _fill(run, fills, origin=origin, actor=actor)
+        request = _request_change(run, content, conflicts, origin=origin, actor=actor) if conflicts else None
     if request:
         return Receipt(Verdict.CHANGE_REQUESTED, run, request)
     return Receipt(Verdict.FILLED if fills else Verdict.REPLAYED, run)
 
 
-def drop_payers_name(run_pk: int, contact: str, *, source: str, actor: str) -> None:
+def drop_payers_name(run_pk: int, contact: str, *, sender: Sender, actor: str) -> None:
     """A company's name that was only the billing customer's proves to be its contact's own: the company's is missing.
 
     Only until something was provisioned from it; what a person has confirmed stays. The caller is in a transaction.
@@ -99,11 +113,12 @@ def drop_payers_name(run_pk: int, contact: str, *, source: str, actor: str) -> N
     current = run.payload
     name = get(current, "customer.legal_name")
     named = [trace.customer_name for trace in run.payment_traces.exclude(customer_name="")]
-    by_person = run.snapshot.provenance.get("customer.legal_name", "").startswith(change_requests.BY_PERSON)
+    origin = Origin.stored(run.snapshot.provenance.get("customer.legal_name"))
+    by_person = origin is not None and origin.kind == OriginKind.PERSON
     if by_person or run.status not in (Status.QUEUED, Status.AWAITING_DATA):
         return
     if name in named and is_same_name(name, contact):
-        _fill(run, {"customer.legal_name": None}, source=source, actor=actor)
+        _fill(run, {"customer.legal_name": None}, origin=sender.origin(), actor=actor)
 
 
 def remember(run: OnboardingTransaction, keys: list[tuple[str, str]]) -> None:
@@ -118,17 +133,23 @@ def remember(run: OnboardingTransaction, keys: list[tuple[str, str]]) -> None:
 
 def _create(
     content: dict[str, Any],
+    sender: Sender,
     actor: str,
     occurred_at: datetime | None,
     keys: list[tuple[str, str]],
     gather_for: timedelta,
+    *,
+    confirmed: Collection[str],
     question: str,
     also_known_by: list[tuple[str, str]],
 ) -> OnboardingTransaction:
     now = clock.now()
+    origin = sender.origin(content["event_source"])
     run = OnboardingTransaction(
         onboarding_transaction_id=content["onboarding_transaction_id"],
-        event_source=content["event_source"],
+        event_source=origin.label,
+        origin=origin.kind,
+        origin_name=origin.name,
         occurred_at=min(occurred_at, now) if occurred_at else now,
         created_at=now,
         gathers_until=now + gather_for if gather_for else None,
@@ -136,9 +157,9 @@ def _create(
     run.save(force_insert=True)
     # Plain inserts: a key that another run just took makes the whole transaction start again, and then join that run.
     CorrelationKey.objects.bulk_create(CorrelationKey(transaction=run, kind=kind, value=value) for kind, value in keys)
-    accept_content(run, run.event_source, content)
-    audit.record(run, "onboarding.run.accepted", actor=actor, data={"source": run.event_source})
-    write_snapshot(run, content, source=run.event_source, actor=actor)
+    accept_content(run, origin, content)
+    audit.record(run, "onboarding.run.accepted", actor=actor, data={"origin": origin.as_dict()})
+    write_snapshot(run, content, origin=origin, actor=actor, confirmed=confirmed)
     run_accepted.send(OnboardingTransaction, run=run)
     if question:
         hold_and_ask(run, actor=actor, hold_reason=question, question=question)
@@ -150,36 +171,43 @@ def _create(
     return run
 
 
-def _again(run: OnboardingTransaction, content: dict[str, Any], *, source: str, actor: str) -> Receipt:
-    accepted = AcceptedContent.objects.filter(transaction=run, source=source).first()
+def _again(run: OnboardingTransaction, content: dict[str, Any], *, sender: Sender, actor: str) -> Receipt:
+    # The run keeps the spelling of its id that came first.
+    content = {**content, "onboarding_transaction_id": run.onboarding_transaction_id}
+    origin = sender.origin(content["event_source"])
+    accepted = accepted_from(run, origin)
     if was_told(accepted, digest(content)):
         return Receipt(Verdict.REPLAYED, run)
     current = run.payload
-    flat, open_paths = paths(current), _open_paths(current)
+    flat = paths(current)
     after = paths(content)
     # A source that was not heard of before takes nothing out, and names itself.
     before = paths(accepted.content) if accepted else {path: flat[path] for path in after if path in flat}
     differing = {path for path in before.keys() | after.keys() if before.get(path) != after.get(path)}
     changed = sorted(differing - {"event_source"})
-    fills = {path: after[path] for path in changed if path in after and (is_free(flat, path) or path in open_paths)}
-    if run.status == Status.AWAITING_DATA and len(fills) == len(changed):
-        accept_content(run, source, content)
-        _fill(run, fills, source=source, actor=actor)
+    if not changed:
+        return Receipt(Verdict.REPLAYED, run)
+    fillable = free_paths(flat, changed) | _open_paths(run)
+    fills = {path: after[path] for path in changed if path in after and path in fillable}
+    is_waiting = run.status == Status.AWAITING_DATA and sender.may_fill(run.origin, run.origin_name)
+    if is_waiting and len(fills) == len(changed):
+        accept_content(run, origin, content)
+        _fill(run, fills, origin=origin, actor=actor)
         return Receipt(Verdict.FILLED, run)
-    request = _request_change(run, content, changed, source=source, actor=actor, whole=True)
+    request = _request_change(run, content, changed, origin=origin, actor=actor, whole=True)
     return Receipt(Verdict.CHANGE_REQUESTED, run, request)
 
 
-def _open_paths(content: dict[str, Any]) -> set[str]:
-    return {problem.path for problem in problems(content)}
+def _open_paths(run: OnboardingTransaction) -> set[str]:
+    return {problem.path for problem in problems_of(run)}
 
 
 def _guessed(run: OnboardingTransaction) -> set[str]:
     """Defaults and derived values give way to what a source says, as long as nothing was provisioned from them."""
     if run.status not in (Status.QUEUED, Status.AWAITING_DATA):
         return set()
-    sources = run.snapshot.provenance.items()
-    return {path for path, source in sources if source == "default" or source.startswith("derived:")}
+    origins = ((path, Origin.stored(value)) for path, value in run.snapshot.provenance.items())
+    return {path for path, origin in origins if origin and origin.kind in (OriginKind.DEFAULT, OriginKind.DERIVED)}
 
 
 def _payload_only(content: dict[str, Any]) -> dict[str, Any]:
@@ -191,11 +219,8 @@ def _payload_only(content: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _fill(run: OnboardingTransaction, fills: dict[str, Any], *, source: str, actor: str) -> None:
-    content = run.payload
-    for path, value in fills.items():
-        content = with_value(content, path, value)
-    write_snapshot(run, content, source=source, actor=actor, changed=fills)
+def _fill(run: OnboardingTransaction, fills: dict[str, Any], *, origin: Origin, actor: str) -> None:
+    write_snapshot(run, with_values(run.payload, fills), origin=origin, actor=actor, changed=fills)
     entry.admit(run, actor=actor)
     run.save()
 
@@ -205,12 +230,12 @@ def _request_change(
     content: dict[str, Any],
     changed: list[str],
     *,
-    source: str,
+    origin: Origin,
     actor: str,
     whole: bool = False,
 ) -> ChangeRequest:
     """Ask people once. ``whole``: all that the source has to say, in place of what it asked for before."""
-    known = run.change_requests.filter(source=source, digest=digest(content)).first()
+    known = change_requests.of_origin(run, origin).filter(digest=digest(content)).first()
     if known:
         return known
-    return change_requests.record(run, content, changed, source=source, actor=actor, supersedes=whole)
+    return change_requests.record(run, content, changed, origin=origin, actor=actor, supersedes=whole)

@@ -12,6 +12,7 @@ from integrations.providers.stripe import OUR_ID
 from integrations.words import EventState
 from onboarding.engine.locks import TryAgain, retried
 from onboarding.engine.reports import AnotherEvent, report
+from onboarding.ids import comparable
 from onboarding.intake.locks import lock_names
 from onboarding.intake.payments import run_with
 from onboarding.models import OnboardingTransaction, UnmatchedEvent
@@ -41,12 +42,12 @@ def receive(
     actor: str,
 ) -> UnmatchedEvent | None:
     """Keep an event of a run that does not exist yet; None where it exists by now. Raises ``AnotherEvent``, ``TooMany``."""
-    pair = (OUR_ID, onboarding_transaction_id)
+    pair = _compared((OUR_ID, onboarding_transaction_id))
     with db.atomic():
         lock_names(_names([pair]))
-        if OnboardingTransaction.objects.filter(onboarding_transaction_id=onboarding_transaction_id).exists():
+        if OnboardingTransaction.objects.called(onboarding_transaction_id).exists():
             return None
-        there = UnmatchedEvent.objects.filter(kind=OUR_ID, value=onboarding_transaction_id)
+        there = UnmatchedEvent.objects.filter(kind=pair[0], value=pair[1])
         known = there.filter(event_id=event_id).first()
         if known is None and there.filter(state=UnmatchedState.WAITING).count() >= MOST_WAITING:
             raise TooMany(f"{MOST_WAITING} events wait for an onboarding with this id already.")
@@ -64,11 +65,12 @@ def keep_inbound(
 
     Raises ``TryAgain`` where its run was opened since that look-up. The caller is in a transaction.
     """
-    lock_names(_names(pairs))
+    compared = [_compared(pair) for pair in pairs]
+    lock_names(_names(compared))
     if run_with(pairs) is not None:
         raise TryAgain
     waiting = list(UnmatchedEvent.objects.filter(inbound_event=event))
-    for pair in pairs:
+    for pair in compared:
         if pair not in {(row.kind, row.value) for row in waiting}:
             row = _keep(
                 pair,
@@ -88,7 +90,7 @@ def apply_to(run: OnboardingTransaction, pairs: Iterable[Pair]) -> None:
 
     Whoever keeps an event at this moment is waited for, or sees this run after us.
     """
-    wanted = set(pairs)
+    wanted = {_compared(pair) for pair in pairs}
     lock_names(_names(wanted))
     rows = UnmatchedEvent.objects.filter(value__in={value for _, value in wanted}).exclude(state=UnmatchedState.APPLIED)
     found = [row for row in rows.order_by("occurred_at", "pk") if (row.kind, row.value) in wanted]
@@ -172,6 +174,11 @@ def _keep(
         inbound_event=inbound_event,
         expires_at=now + WAIT,
     )
+
+
+def _compared(pair: Pair) -> Pair:
+    """Ids of runs are compared without regard to case and Unicode form."""
+    return (pair[0], comparable(pair[1])) if pair[0] == OUR_ID else pair
 
 
 def _names(pairs: Iterable[Pair]) -> list[str]:

@@ -12,6 +12,11 @@ class ApiKey(models.Model):
     prefix = models.CharField(max_length=12, help_text="The key's first characters, to recognise it by.")
     digest = models.CharField(max_length=64, unique=True)
     scope = models.CharField(max_length=16, choices=Scope)
+    fills = models.JSONField(
+        default=list,
+        blank=True,
+        help_text="Sources (connections, API keys) whose runs this key may fill in and read, beside those that it began.",
+    )
     created_at = models.DateTimeField(auto_now_add=True)
     revoked_at = models.DateTimeField(null=True, blank=True)
 

@@ -8,15 +8,47 @@ from django_fsm import FSMField, transition
 
 from integrations.models import Connection
 from integrations.words import System
+from onboarding.ids import comparable
 from onboarding.models.playbook import PinnedPlaybook
-from onboarding.words import Category, ChangeStatus, RunEventType, Status, StepState, WaitsFor
+from onboarding.words import Category, ChangeStatus, OriginKind, RunEventType, Status, StepState, WaitsFor
+
+
+class ComparableId(models.CharField):  # type: ignore[type-arg]
+    """Set once, from the run's id, however the run is inserted."""
+
+    def pre_save(self, model_instance: models.Model, add: bool) -> Any:
+        assert isinstance(model_instance, OnboardingTransaction)  # noqa: S101  (it is that model's field)
+        if not model_instance.id_key:
+            model_instance.id_key = comparable(model_instance.onboarding_transaction_id)
+        return super().pre_save(model_instance, add)
+
+    def deconstruct(self) -> Any:
+        name, _, args, kwargs = super().deconstruct()
+        return name, "django.db.models.CharField", args, kwargs
+
+
+class Runs(models.QuerySet["OnboardingTransaction"]):
+    def called(self, run_id: str) -> "Runs":
+        """The run of this id, without regard to case and Unicode form, where there is one."""
+        same = models.Q(onboarding_transaction_id=run_id)
+        found = OnboardingTransaction.objects.filter(same | models.Q(id_key=comparable(run_id)))
+        # Runs from before ids were compared so may differ in case alone: then the id to the letter counts.
+        nearest = found.order_by(models.Case(models.When(same, then=0), default=1), "pk")
+        return self.filter(pk__in=nearest.values("pk")[:1])
 
 
 class OnboardingTransaction(models.Model):
     """One paid event on its way to first value. Called a *run* in short."""
 
     onboarding_transaction_id = models.CharField(max_length=255, unique=True)
-    event_source = models.CharField(max_length=64)
+    id_key = ComparableId(
+        max_length=255, unique=True, editable=False, help_text="The id as it is compared (``ids.comparable``)."
+    )
+    event_source = models.CharField(max_length=64, help_text="The sender's own label.")
+    origin = models.CharField(max_length=16, choices=OriginKind, default=OriginKind.IMPORT, editable=False)
+    origin_name = models.CharField(
+        max_length=150, blank=True, editable=False, help_text="Of the connection, API key or person that began it."
+    )
     occurred_at = models.DateTimeField(help_text="When it was paid: starts the SLA clocks.")
     status = FSMField(default=Status.QUEUED, choices=Status.choices, protected=True)
     playbook = models.ForeignKey(PinnedPlaybook, on_delete=models.PROTECT, null=True)
@@ -50,6 +82,8 @@ class OnboardingTransaction(models.Model):
     cancel_reason = models.CharField(max_length=500, blank=True)
     rollback_at = models.DateTimeField(null=True, help_text="When the rollback began.")
     rollback_reason = models.CharField(max_length=500, blank=True)
+
+    objects = Runs.as_manager()
 
     class Meta:
         ordering = ["-pk"]
@@ -176,8 +210,13 @@ class PayloadSnapshot(models.Model):
     transaction = models.ForeignKey(OnboardingTransaction, on_delete=models.CASCADE, related_name="snapshots")
     version = models.PositiveIntegerField()
     content = models.JSONField()
-    provenance = models.JSONField(default=dict, help_text="Payload path -> source, such as crm or person:kim.")
-    source = models.CharField(max_length=200)
+    provenance = models.JSONField(default=dict, help_text="Payload path -> origin: {kind, name, label}.")
+    origin = models.CharField(max_length=16, choices=OriginKind, default=OriginKind.IMPORT)
+    origin_name = models.CharField(max_length=150, blank=True)
+    source = models.CharField(max_length=200, blank=True, help_text="The sender's own label.")
+    confirmed = models.JSONField(
+        default=list, help_text="Paths whose value a person has confirmed though it looks like a placeholder."
+    )
     actor = models.CharField(max_length=150)
     created_at = models.DateTimeField()
 
@@ -198,7 +237,8 @@ class AcceptedContent(models.Model):
     """What a source last told us about a run: sameness compares with this, never with the snapshot that people may have mended."""
 
     transaction = models.ForeignKey(OnboardingTransaction, on_delete=models.CASCADE, related_name="accepted")
-    source = models.CharField(max_length=64)
+    origin = models.CharField(max_length=16, choices=OriginKind, default=OriginKind.IMPORT)
+    source = models.CharField(max_length=64, blank=True, help_text="The sender's own label.")
     content = models.JSONField()
     digest = models.CharField(max_length=64)
     earlier = models.JSONField(
@@ -207,7 +247,9 @@ class AcceptedContent(models.Model):
     accepted_at = models.DateTimeField()
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["transaction", "source"], name="accepted_content_once")]
+        constraints = [
+            models.UniqueConstraint(fields=["transaction", "origin", "source"], name="accepted_content_once")
+        ]
 
     def __str__(self) -> str:
         return f"{self.source} on {self.transaction_id}"
@@ -217,8 +259,11 @@ class ChangeRequest(models.Model):
     """Other content under a known id, or what a person wants changed: recorded with its difference, applied by people alone."""
 
     transaction = models.ForeignKey(OnboardingTransaction, on_delete=models.CASCADE, related_name="change_requests")
-    source = models.CharField(max_length=64, help_text="As of contents, or person:NAME.")
+    origin = models.CharField(max_length=16, choices=OriginKind, default=OriginKind.IMPORT)
+    origin_name = models.CharField(max_length=150, blank=True)
+    source = models.CharField(max_length=64, blank=True, help_text="The sender's own label; empty for a person's.")
     proposed = models.JSONField()
+    confirmed = models.JSONField(default=list, help_text="As a snapshot's.")
     digest = models.CharField(max_length=64)
     paths = models.JSONField(default=list, help_text="Payload paths that would change.")
     status = FSMField(default=ChangeStatus.OPEN, choices=ChangeStatus.choices, protected=True)
@@ -231,7 +276,7 @@ class ChangeRequest(models.Model):
         ordering = ["-pk"]
         constraints = [
             models.UniqueConstraint(
-                fields=["transaction", "source", "digest"],
+                fields=["transaction", "origin", "origin_name", "source", "digest"],
                 condition=models.Q(status=ChangeStatus.OPEN),
                 name="change_request_open_once",
             ),

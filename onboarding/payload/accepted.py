@@ -4,6 +4,7 @@ from typing import Any
 
 from integrations import clock
 from onboarding.models import AcceptedContent, OnboardingTransaction
+from onboarding.origins import Origin
 from onboarding.payload.schema import digest
 
 
@@ -12,11 +13,16 @@ def was_told(accepted: AcceptedContent | None, new_digest: str) -> bool:
     return accepted is not None and (new_digest == accepted.digest or new_digest in accepted.earlier)
 
 
-def accept_content(run: OnboardingTransaction, source: str, content: dict[str, Any]) -> None:
+def accepted_from(run: OnboardingTransaction, origin: Origin) -> AcceptedContent | None:
+    """What sources of this kind and label told last: a key may be rotated, and its content stays the same."""
+    return AcceptedContent.objects.filter(transaction=run, origin=origin.kind, source=origin.label).first()
+
+
+def accept_content(run: OnboardingTransaction, origin: Origin, content: dict[str, Any]) -> None:
     """From now on this is what the source told last. The caller holds the run locked."""
-    accepted = AcceptedContent.objects.filter(transaction=run, source=source).first()
+    accepted = accepted_from(run, origin)
     if accepted is None:
-        accepted = AcceptedContent(transaction=run, source=source)
+        accepted = AcceptedContent(transaction=run, origin=origin.kind, source=origin.label)
     elif accepted.digest not in accepted.earlier:
         accepted.earlier = [*accepted.earlier, accepted.digest]
     accepted.content, accepted.digest, accepted.accepted_at = content, digest(content), clock.now()

@@ -3,22 +3,20 @@
 from collections.abc import Iterable
 from typing import Any
 
+from django.db.models import QuerySet
+
 from integrations import clock
 from onboarding import audit
 from onboarding.models import ChangeRequest, OnboardingTransaction
-from onboarding.payload.schema import declared, digest, get, with_value
+from onboarding.origins import Origin
+from onboarding.payload.schema import declared, digest, get, with_values
 from onboarding.signals import change_decided, change_requested
 from onboarding.words import ChangeStatus
-
-BY_PERSON = "person:"
-LONGEST_SOURCE = 64
 
 
 def with_changes(content: dict[str, Any], proposed: dict[str, Any], some: Iterable[str]) -> dict[str, Any]:
     """``content`` with the values of ``proposed`` at these paths, and without them where it has none there."""
-    for path in some:
-        content = with_value(content, path, get(proposed, path, default=None))
-    return content
+    return with_values(content, {path: get(proposed, path, default=None) for path in some})
 
 
 def changed_by(request: ChangeRequest, content: dict[str, Any]) -> list[str]:
@@ -28,30 +26,43 @@ def changed_by(request: ChangeRequest, content: dict[str, Any]) -> list[str]:
     ]
 
 
+def of_origin(run: OnboardingTransaction, origin: Origin) -> QuerySet[ChangeRequest]:
+    return run.change_requests.filter(origin=origin.kind, origin_name=origin.name, source=origin.label)
+
+
 def record(
     run: OnboardingTransaction,
     proposed: dict[str, Any],
     some: list[str],
     *,
-    source: str,
+    origin: Origin,
     actor: str,
     supersedes: bool = False,
+    confirmed: Iterable[str] = (),
 ) -> ChangeRequest:
     """Record a new one. The caller holds the run locked and saves it.
 
-    ``supersedes``: open ones of this source are out of date, as it has told something newer.
+    ``supersedes``: open ones of this source are out of date, as it has told something newer. ``confirmed``: see a snapshot's.
     """
     now = clock.now()
     if supersedes:
-        for older in run.change_requests.filter(source=source, status=ChangeStatus.OPEN):
+        for older in of_origin(run, origin).filter(status=ChangeStatus.OPEN):
             older.supersede(at=now)
             older.save()
             audit.record(run, "onboarding.change.superseded", actor=actor, data={"request": older.pk})
             change_decided.send(ChangeRequest, request=older, by_hand=[])
     request = ChangeRequest.objects.create(
-        transaction=run, source=source, proposed=proposed, digest=digest(proposed), paths=some, created_at=now
+        transaction=run,
+        origin=origin.kind,
+        origin_name=origin.name,
+        source=origin.label,
+        proposed=proposed,
+        digest=digest(proposed),
+        paths=some,
+        confirmed=sorted(confirmed),
+        created_at=now,
     )
-    data = {"request": request.pk, "source": source, "paths": declared(some)}
+    data = {"request": request.pk, "origin": origin.as_dict(), "paths": declared(some)}
     audit.record(run, "onboarding.change.requested", actor=actor, data=data)
     change_requested.send(ChangeRequest, request=request)
     run.save()

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Annotated, Any
@@ -24,6 +24,14 @@ Amount = Annotated[Decimal, Field(ge=0, max_digits=18)]
 
 
 PLAUSIBLE_YEARS = range(2000, 2200)
+
+MOST_PATHS = 1_000
+"""Dotted paths of one payload (a list counts as one value). What a sender's body sizes also sizes our work on it."""
+MOST_UNKNOWN_KEYS = 200
+MOST_LEVELS = 32
+"""Parts of one dotted path: a key may hold dots itself."""
+LONGEST_KEY = 255
+MOST_ITEMS = 1_000
 
 
 def _number(value: Any) -> Any:
@@ -96,7 +104,7 @@ class Commercial(Part):
     payment_terms: Text = ""
     cost_centre: Text = ""
     nonstandard_terms: Flag = False
-    lines: list[dict[str, Any]] = []
+    lines: Annotated[list[dict[str, Any]], Field(max_length=MOST_ITEMS)] = []
 
 
 class Ownership(Part):
@@ -123,11 +131,11 @@ class Security(Part):
 
 
 class Handover(Part):
-    why_they_bought: list[Any] = []
+    why_they_bought: Annotated[list[Any], Field(max_length=MOST_ITEMS)] = []
     success_criteria: Text = ""
-    constraints: list[Any] = []
+    constraints: Annotated[list[Any], Field(max_length=MOST_ITEMS)] = []
     stakeholders: dict[str, Any] = {}
-    risks: list[Any] = []
+    risks: Annotated[list[Any], Field(max_length=MOST_ITEMS)] = []
     links: dict[str, Any] = {}
 
 
@@ -142,9 +150,16 @@ class OnboardingPayload(Part):
     ownership: Ownership = Ownership()
     kickoff: Kickoff = Kickoff()
     first_value_target: FirstValueTarget = FirstValueTarget()
-    users: Annotated[list[User], Field(max_length=1_000)] = []
+    users: Annotated[list[User], Field(max_length=MOST_ITEMS)] = []
     security: Security = Security()
     handover: Handover = Handover()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _bounded(cls, value: Any) -> Any:
+        if isinstance(value, dict) and (reason := too_much(value)):
+            raise ValueError(reason)
+        return value
 
     def content(self) -> dict[str, Any]:
         """What is kept: the fields that were sent, unknown ones too, without empty strings (an empty string is absent)."""
@@ -188,28 +203,75 @@ def get(content: dict[str, Any], path: str, default: Any = "") -> Any:
 
 def with_value(content: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
     """A copy of ``content`` with ``value`` at a dotted path (removed where the value is empty)."""
-    head, _, rest = path.partition(".")
-    copy = dict(content)
-    if rest:
-        inner = copy.get(head)
-        copy[head] = with_value(inner if isinstance(inner, dict) else {}, rest, value)
-    elif value in ("", None):
-        copy.pop(head, None)
-    else:
-        copy[head] = value
-    return copy
+    return with_values(content, {path: value})
 
 
-def paths(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """``content`` flattened: dotted path -> value. Lists count as values; a dictionary that holds nothing says nothing."""
-    flat: dict[str, Any] = {}
-    for key, value in content.items():
-        path = f"{prefix}{key}"
-        if isinstance(value, dict):
-            flat |= paths(value, f"{path}.")
+def with_values(content: dict[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """As ``with_value`` for each of ``values`` in turn; each dictionary is copied once, however many paths lead into it."""
+    whole = dict(content)
+    copies: dict[str, dict[str, Any]] = {}
+    for path, value in values.items():
+        node: dict[str, Any] = whole
+        prefix = ""
+        *parents, name = path.split(".")
+        for part in parents:
+            prefix += f"{part}."
+            inner = node.get(part)
+            if inner is None or inner is not copies.get(prefix):
+                node[part] = copies[prefix] = dict(inner) if isinstance(inner, dict) else {}
+            node = copies[prefix]
+        if value in ("", None):
+            node.pop(name, None)
         else:
-            flat[path] = value
-    return flat
+            node[name] = value
+    return whole
+
+
+def paths(content: dict[str, Any]) -> dict[str, Any]:
+    """``content`` flattened: dotted path -> value. Lists count as values; a dictionary that holds nothing says nothing."""
+    return dict(_flat(content, ""))
+
+
+def _flat(content: dict[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    for key, value in content.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def too_much(content: dict[str, Any]) -> str:
+    """Why ``content`` is more than one payload may hold; an empty string where it is not. Stops counting at the limit."""
+    counted = unknown = 0
+    waiting: list[tuple[dict[str, Any], type[Part] | None, int]] = [(content, OnboardingPayload, 1)]
+    while waiting:
+        part, model, level = waiting.pop()
+        for key, value in part.items():
+            if len(key) > LONGEST_KEY:
+                return f"a key is longer than {LONGEST_KEY} characters"
+            below = level + key.count(".") + 1
+            if below > MOST_LEVELS + 1:
+                return f"a field stands deeper than {MOST_LEVELS} levels (a dot in a key counts as one)"
+            known = model is None or key in model.model_fields
+            unknown += not known
+            counted += 1
+            if unknown > MOST_UNKNOWN_KEYS:
+                return f"holds more than {MOST_UNKNOWN_KEYS} keys that the schema does not know"
+            if counted > MOST_PATHS:
+                return f"holds more than {MOST_PATHS} fields"
+            if isinstance(value, dict):
+                waiting.append((value, _model_of(model, key) if known else _Unknown, below))
+    return ""
+
+
+class _Unknown(Part):
+    """What stands below a key that the schema does not know: it knows none of that either."""
+
+
+def _model_of(model: type[Part] | None, key: str) -> type[Part] | None:
+    """The model of what stands at ``key``; None for a structure of the sender's own."""
+    found: Any = model.model_fields[key].annotation if model else None
+    return found if isinstance(found, type) and issubclass(found, Part) else None
 
 
 def declared(found: Iterable[str]) -> list[str]:
@@ -228,15 +290,27 @@ def _declared(path: str) -> str:
         if name not in part.model_fields:
             return ".".join([*known, "*"])
         known.append(name)
-        part = part.model_fields[name].annotation
-        if not (isinstance(part, type) and issubclass(part, Part)):
+        part = _model_of(part, name)
+        if part is None:
             break
     return ".".join(known)
 
 
-def is_free(flat: dict[str, Any], path: str) -> bool:
-    """Whether nothing stands at ``path``, below it or in its way."""
-    return not any(path == other or other.startswith(f"{path}.") or path.startswith(f"{other}.") for other in flat)
+def free_paths(flat: Mapping[str, Any], some: Iterable[str]) -> set[str]:
+    """Those of ``some`` where nothing stands in ``flat``, neither at the path nor below it nor in its way."""
+    above = {prefix for path in flat for prefix in _prefixes(path)}
+    return {
+        path
+        for path in some
+        if path not in flat and path not in above and not any(prefix in flat for prefix in _prefixes(path))
+    }
+
+
+def _prefixes(path: str) -> Iterator[str]:
+    end = path.find(".")
+    while end >= 0:
+        yield path[:end]
+        end = path.find(".", end + 1)
 
 
 def is_date(text: str) -> bool:

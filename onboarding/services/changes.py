@@ -1,5 +1,6 @@
 """What people decide about changed data: apply it everywhere, in playbook order, or leave the run as it is."""
 
+from collections.abc import Collection
 from typing import Any
 
 from django.db import transaction as db
@@ -11,19 +12,20 @@ from onboarding.engine import entry
 from onboarding.engine.advance import advance, make_due
 from onboarding.engine.dispatch import hint_step
 from onboarding.engine.locks import lock_run, retried
-from onboarding.models import AcceptedContent, ChangeRequest, OnboardingTransaction
+from onboarding.models import ChangeRequest, OnboardingTransaction
+from onboarding.origins import Origin
 from onboarding.payload import catalogue, change_requests
-from onboarding.payload.accepted import accept_content
-from onboarding.payload.change_requests import BY_PERSON, LONGEST_SOURCE, changed_by, with_changes
-from onboarding.payload.gate import problems
-from onboarding.payload.schema import declared, digest, get, with_value
+from onboarding.payload.accepted import accept_content, accepted_from
+from onboarding.payload.change_requests import changed_by, with_changes
+from onboarding.payload.gate import problems, still_confirmed
+from onboarding.payload.schema import declared, digest, get, with_values
 from onboarding.payload.snapshots import write_snapshot
 from onboarding.services.base import Refused, given_reason, try_again
-from onboarding.services.data import clean
+from onboarding.services.data import check_confirmed, clean
 from onboarding.services.replaying import Effect
 from onboarding.services.touched import Touched, touched
 from onboarding.signals import change_decided
-from onboarding.words import Category, ChangeStatus, Status, StepState, WaitsFor
+from onboarding.words import Category, ChangeStatus, OriginKind, Status, StepState, WaitsFor
 
 NOT_BEGUN = (Status.QUEUED, Status.AWAITING_DATA)
 CHANGEABLE = (*NOT_BEGUN, Status.PROVISIONING, Status.READY_FOR_KICKOFF, Status.COMPLETE)
@@ -31,26 +33,31 @@ NOT_MENDED_BY_DATA = (Category.AUTH_ERROR, Category.NOT_CONFIGURED)
 
 
 @retried
-def request_change(run_pk: int, fields: dict[str, Any], *, actor: str) -> ChangeRequest:
+def request_change(
+    run_pk: int, fields: dict[str, Any], *, actor: str, confirmed: Collection[str] = frozenset()
+) -> ChangeRequest:
     """Record what a person wants changed, for somebody to look at and apply. None as a value takes the field out.
 
-    Raises ``Refused`` for unknown fields, values that would count as missing, and what changes nothing.
+    ``confirmed``: as of ``fix``. Raises ``Refused`` for unknown fields, values that would count as missing, and what changes
+    nothing.
     """
+    check_confirmed(fields, confirmed)
     with db.atomic():
         run = lock_run(run_pk)
         _check_changeable(run)
-        values = {path: _wanted(path, value) for path, value in fields.items()}
+        values = {path: _wanted(path, value, confirmed=path in confirmed) for path, value in fields.items()}
         content = run.payload
-        proposed = content
-        for path, value in values.items():
-            proposed = with_value(proposed, path, value)
+        proposed = with_values(content, values)
         changed = [path for path in values if get(content, path, default=None) != get(proposed, path, default=None)]
         if not changed:
             raise Refused("Nothing would change: these values are there already.")
-        _check_complete(run, proposed)
-        source = f"{BY_PERSON}{actor}"[:LONGEST_SOURCE]
-        same = run.change_requests.filter(source=source, digest=digest(proposed), status=ChangeStatus.OPEN).first()
-        return same or change_requests.record(run, proposed, sorted(changed), source=source, actor=actor)
+        _check_complete(run, proposed, confirmed)
+        origin = Origin(OriginKind.PERSON, actor)
+        open_ones = change_requests.of_origin(run, origin).filter(status=ChangeStatus.OPEN)
+        same = open_ones.filter(digest=digest(proposed)).first()
+        return same or change_requests.record(
+            run, proposed, sorted(changed), origin=origin, actor=actor, confirmed=confirmed
+        )
 
 
 def change_preview(request_pk: int) -> list[Effect]:
@@ -77,14 +84,19 @@ def apply_change(request_pk: int, *, actor: str) -> None:
         before = run.payload
         changed = changed_by(request, before)
         content = with_changes(before, request.proposed, changed)
-        _check_complete(run, content)
+        _check_complete(run, content, request.confirmed)
         found = [] if run.status in NOT_BEGUN else touched(run, content, changed)
         for mapping in (mapping for each in found for mapping in each.noted):
             mapping.save()
         if changed:
-            provenance = dict.fromkeys(changed, request.source)
             write_snapshot(
-                run, content, source=f"change:{request.pk}", actor=actor, changed=changed, provenance=provenance
+                run,
+                content,
+                origin=Origin(OriginKind.CHANGE, str(request.pk)),
+                actor=actor,
+                changed=changed,
+                provenance=dict.fromkeys(changed, Origin.of(request)),
+                confirmed=request.confirmed,
             )
         _accept(run, request)
         request.apply(by=actor, at=clock.now())
@@ -115,8 +127,8 @@ def reject_change(request_pk: int, *, actor: str, reason: str) -> None:
         failpoint("person-acted")
 
 
-def _wanted(path: str, value: Any) -> Any:
-    return None if value is None and path in catalogue.BY_PATH else clean(path, value)
+def _wanted(path: str, value: Any, *, confirmed: bool) -> Any:
+    return None if value is None and path in catalogue.BY_PATH else clean(path, value, confirmed=confirmed)
 
 
 def _open(request_pk: int) -> tuple[OnboardingTransaction, ChangeRequest]:
@@ -132,19 +144,20 @@ def _check_changeable(run: OnboardingTransaction) -> None:
         raise Refused(f"The run is {run.get_status_display().lower()}; its data is not changed any more.")
 
 
-def _check_complete(run: OnboardingTransaction, content: dict[str, Any]) -> None:
-    remaining = problems(content)
+def _check_complete(run: OnboardingTransaction, content: dict[str, Any], confirmed: Collection[str]) -> None:
+    remaining = problems(content, {*confirmed, *still_confirmed(run.snapshot, content)})
     if remaining and run.status not in NOT_BEGUN:
         raise Refused("With these values required fields would be missing.", remaining)
 
 
 def _accept(run: OnboardingTransaction, request: ChangeRequest) -> None:
     """The source has been followed: what it told before is past, and its redelivery undoes nothing."""
-    accepted = AcceptedContent.objects.filter(transaction=run, source=request.source).first()
-    if accepted:
-        accept_content(run, request.source, with_changes(accepted.content, request.proposed, request.paths))
-    elif not request.source.startswith(BY_PERSON):
-        accept_content(run, request.source, request.proposed)
+    origin = Origin.of(request)
+    if origin.kind == OriginKind.PERSON and not origin.label:
+        return  # asked for at the console: no content of a source
+    accepted = accepted_from(run, origin)
+    told = with_changes(accepted.content, request.proposed, request.paths) if accepted else request.proposed
+    accept_content(run, origin, told)
 
 
 def _set_going(run: OnboardingTransaction, found: Touched, *, actor: str) -> None:

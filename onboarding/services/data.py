@@ -1,5 +1,6 @@
 """What people may do to a run's payload."""
 
+from collections.abc import Collection
 from typing import Any
 
 from django.db import transaction as db
@@ -10,25 +11,35 @@ from onboarding import audit
 from onboarding.engine import entry
 from onboarding.engine.advance import follow
 from onboarding.engine.locks import lock_run, retried
+from onboarding.origins import Origin
 from onboarding.payload import catalogue
 from onboarding.payload.catalogue import Type
-from onboarding.payload.gate import Problem, problems
-from onboarding.payload.plausibility import implausible, normal_domain
-from onboarding.payload.schema import OnboardingPayload, declared, get, with_value
+from onboarding.payload.gate import Problem, problems, problems_of, still_confirmed
+from onboarding.payload.plausibility import implausible, normal_domain, unusable
+from onboarding.payload.schema import OnboardingPayload, declared, get, with_value, with_values
 from onboarding.payload.snapshots import write_snapshot
 from onboarding.services.base import Refused, try_again
-from onboarding.words import Status, StepState
+from onboarding.words import OriginKind, Status, StepState
 
 LONGEST_TEXT = 2000
 
 
 @retried
-def fix(run_pk: int, fields: dict[str, Any], *, actor: str, step_pk: int | None = None) -> list[Problem]:
+def fix(
+    run_pk: int,
+    fields: dict[str, Any],
+    *,
+    actor: str,
+    step_pk: int | None = None,
+    confirmed: Collection[str] = frozenset(),
+) -> list[Problem]:
     """Write the next snapshot from a person's values and go on: with the gate, or with the step that the vendor refused.
 
-    Returns what is still missing. Raises ``Refused`` for unknown fields, wrong types and values that would count as missing.
+    ``confirmed``: paths of ``fields`` whose value the person stands by though it looks like a placeholder; it passes from then
+    on. Returns what is still missing. Raises ``Refused`` for unknown fields, wrong types and values that would count as missing.
     """
-    values = {path: clean(path, value) for path, value in fields.items()}
+    check_confirmed(fields, confirmed)
+    values = {path: clean(path, value, confirmed=path in confirmed) for path, value in fields.items()}
     if not values:
         raise Refused("Give at least one field.")
     with db.atomic():
@@ -37,15 +48,15 @@ def fix(run_pk: int, fields: dict[str, Any], *, actor: str, step_pk: int | None 
             raise Refused("This run is complete: request a change of its data instead.")
         if not run.goes_on:
             raise Refused(f"This run is {run.get_status_display().lower()}; its payload is not mended any more.")
-        content = run.payload
-        for path, value in values.items():
-            content = with_value(content, path, value)
+        content = with_values(run.payload, values)
         step = run.steps.get(pk=step_pk) if step_pk else None
-        remaining = problems(content)
+        remaining = problems(content, {*confirmed, *still_confirmed(run.snapshot, content)})
         if remaining and run.status not in (Status.QUEUED, Status.AWAITING_DATA):
             raise Refused("With these values required fields would be missing.", remaining)
-        write_snapshot(run, content, source=f"person:{actor}", actor=actor, changed=values)
-        audit.record(run, "onboarding.payload.fixed", actor=actor, data={"paths": declared(values)})
+        origin = Origin(OriginKind.PERSON, actor)
+        write_snapshot(run, content, origin=origin, actor=actor, changed=values, confirmed=confirmed)
+        data = {"paths": declared(values), "confirmed": declared(confirmed)}
+        audit.record(run, "onboarding.payload.fixed", actor=actor, data=data)
         if step is None:
             entry.admit(run, actor=actor)
         elif not step.is_done and step.state != StepState.RUNNING:
@@ -53,11 +64,22 @@ def fix(run_pk: int, fields: dict[str, Any], *, actor: str, step_pk: int | None 
         follow(run)
         run.save()
         failpoint("person-acted")
-        return problems(run.payload) if run.status == Status.AWAITING_DATA else []
+        return problems_of(run) if run.status == Status.AWAITING_DATA else []
 
 
-def clean(path: str, value: Any) -> Any:
-    """The value as the payload keeps it. Raises ``Refused`` for an unknown field, a wrong type, and what counts as missing."""
+def check_confirmed(fields: Collection[str], confirmed: Collection[str]) -> None:
+    """Raises ``Refused`` where something else is confirmed than what is given."""
+    if other := sorted(set(confirmed) - set(fields)):
+        raise Refused(
+            "Confirm only fields that you give.", [Problem(path, "is not among the fields") for path in other]
+        )
+
+
+def clean(path: str, value: Any, *, confirmed: bool = False) -> Any:
+    """The value as the payload keeps it. Raises ``Refused`` for an unknown field, a wrong type, and what counts as missing.
+
+    A value that a person has ``confirmed`` is judged by whether it can be used at all.
+    """
     try:
         field = catalogue.entry(path)
     except KeyError:
@@ -78,7 +100,7 @@ def clean(path: str, value: Any) -> Any:
             f"{field.label} must be a text of 1 to {LONGEST_TEXT} characters.", [Problem(path, "must be a text")]
         )
     text = normal_domain(value) if field.type is Type.DOMAIN else value.strip()
-    if reason := implausible(text, field.type):
+    if reason := (unusable if confirmed else implausible)(text, field.type):
         raise Refused(f"{field.label}: {reason}.", [Problem(path, reason)])
     return text
 

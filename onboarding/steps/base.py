@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from integrations.domains import same_address
 from integrations.providers.base import Connector, MatchKey
 from integrations.words import System
 from onboarding.payload.plausibility import customer_domain, normal_name
@@ -147,7 +148,7 @@ class CustomerHandler(EnsureHandler):
     def match_key(self, facts: Facts) -> str:
         if domain := customer_domain(facts.content):
             return bounded(f"domain:{domain}")
-        name, email = normal_name(facts.get("customer.legal_name")), facts.get("commercial.billing_email").lower()
+        name, email = normal_name(facts.get("customer.legal_name")), same_address(facts.get("commercial.billing_email"))
         return bounded(f"name:{name}|{email}")
 
     def reference(self, facts: Facts) -> str:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from integrations.domains import same_address, spellings
 from integrations.providers.base import Connector, MatchKey
 from integrations.words import System
 from onboarding.payload.plausibility import customer_domain
@@ -39,7 +40,7 @@ class Account(CustomerHandler):
     def keys(self, facts: Facts, reference: str) -> list[MatchKey]:
         keys = [MatchKey("reference", reference)]
         if domain := customer_domain(facts.content):
-            return [*keys, MatchKey("domain", domain)]
+            return [*keys, *(MatchKey("domain", each) for each in spellings(domain))]
         name, email = facts.get("customer.legal_name"), facts.get("commercial.billing_email")
         return [*keys, MatchKey("name+billing-email", name, email)]
 
@@ -63,7 +64,7 @@ class Contact(EnsureHandler):
     reads = ("customer.primary_contact.name", "customer.primary_contact.email")
 
     def match_key(self, facts: Facts) -> str:
-        return bounded(f"email:{facts.get('customer.primary_contact.email').lower()}")
+        return bounded(f"email:{_contact_email(facts)}")
 
     def reference(self, facts: Facts) -> str:
         return f"firstvalue:{self.match_key(facts)}"
@@ -73,12 +74,11 @@ class Contact(EnsureHandler):
         return reference
 
     def keys(self, facts: Facts, reference: str) -> list[MatchKey]:  # noqa: ARG002
-        return [MatchKey("email", facts.get("customer.primary_contact.email").lower())]
+        return [MatchKey("email", _contact_email(facts))]
 
     def params(self, facts: Facts) -> dict[str, Any]:
         first, _, last = facts.get("customer.primary_contact.name").partition(" ")
-        email = facts.get("customer.primary_contact.email").lower()
-        return _filled(email=email, first_name=first, last_name=last)
+        return _filled(email=_contact_email(facts), first_name=first, last_name=last)
 
     def settle(self, connector: Connector, external_id: str, facts: Facts) -> None:
         connector.associate("contact", external_id, "company", facts.related["crm.account"])
@@ -174,6 +174,10 @@ class Note(RunHandler):
         connector.associate("note", external_id, "company", facts.related["crm.account"])
         if deal := facts.related.get("crm.deal"):
             connector.associate("note", external_id, "deal", deal)
+
+
+def _contact_email(facts: Facts) -> str:
+    return same_address(facts.get("customer.primary_contact.email"))
 
 
 def _filled(**params: Any) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
 
+from integrations.domains import same_address
 from integrations.errors import FieldProblem, Kind, ProviderError
 from integrations.providers import templates
 from integrations.providers.base import MatchKey
@@ -151,7 +152,7 @@ class MappedObject(_Mapped, EnsureHandler):
             text = " ".join(templates.as_text(_value(name, facts, item)).split()).casefold()
             if path == DOMAIN and not text:
                 legal_name, email = (facts.get(each) for each in _FALLBACK)
-                text = f"{normal_name(legal_name)}/{email.lower()}"
+                text = f"{normal_name(legal_name)}/{same_address(email)}"
             found[path] = text
         return found
 

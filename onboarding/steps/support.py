@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
+from integrations.domains import same_address
 from integrations.providers.base import Connector, MatchKey
 from integrations.words import System
 from onboarding.models import MatchChoice
@@ -94,7 +95,7 @@ def _people(facts: Facts) -> dict[str, dict[str, str]]:
     found: dict[str, dict[str, str]] = {}
     listed = facts.get("users", [])
     for person in [facts.get("customer.primary_contact", {}), *(listed if isinstance(listed, list) else [])]:
-        email = str(person.get("email") or "").strip().lower()
+        email = same_address(str(person.get("email") or ""))
         key = hashlib.sha256(email.encode()).hexdigest()[:32]
         if email and key not in found:
             found[key] = {"email": email, "name": str(person.get("name") or "").strip() or email.partition("@")[0]}

@@ -289,7 +289,11 @@ def test_the_detail_shows_the_runs_parts(read: APIClient, blocked: Blocked, crm:
     assert set(body["playbook"]) == {"name", "version", "hash"}
     assert set(body["sla"]) == {"milestone", "state", "due_at", "at_risk_at", "breached_at"}
     assert [(s["version"], s["source"], s["actor"]) for s in body["snapshots"]] == [(1, "billing", "key:operate tests")]
-    assert body["snapshots"][0]["provenance"]["customer.domain"] == "billing"
+    assert body["snapshots"][0]["provenance"]["customer.domain"] == {
+        "kind": "rest",
+        "name": "operate tests",
+        "label": "billing",
+    }
     assert body["customer"] == "Acme Logistics"
 
 
@@ -345,10 +349,13 @@ NAMES = ("Jordan", "jordan@", "+49 151", "bills@", "Sam Roe", "sam@", "Kim Poe",
 
 
 @pytest.mark.parametrize("scope", ["intake", "read"])
-def test_personal_data_is_masked(caller: Callable[[str], APIClient], post: Post, payload: Payload, scope: str) -> None:
-    post(payload(**PERSONAL))
+def test_personal_data_is_masked(
+    caller: Callable[[str], APIClient], operate: APIClient, payload: Payload, scope: str
+) -> None:
+    client = caller(scope)
+    (client if scope == "intake" else operate).post(RUNS, payload(**PERSONAL), format="json")
 
-    response = caller(scope).get(f"{RUNS}pay_12345/")
+    response = client.get(f"{RUNS}pay_12345/")
 
     assert not [name for name in NAMES if name in response.content.decode()]
     shown = response.json()

@@ -13,6 +13,8 @@ from exceptions_queue.models import Ticket
 from integrations import clock
 from integrations.models import Connection
 from onboarding.models import AuditEntry, MatchChoice, OnboardingTransaction, PayloadSnapshot, Step
+from onboarding.origins import Origin
+from onboarding.words import OriginKind
 from tests.api.conftest import RUNS, TICKETS, Blocked
 from tests.api.test_malformed import errors, problem
 from tests.engine.test_kickoff_clock import AT_RISK, FRIDAY_NOON, go_to, to_be_scheduled
@@ -221,7 +223,7 @@ def test_fix_fills_in_what_is_missing_and_goes_on(operate: APIClient, missing: T
 
     assert (response.status_code, response.json()["status"]) == (200, "resolved")
     assert OnboardingTransaction.objects.get().status == "provisioning"
-    assert PayloadSnapshot.objects.get(version=2).source == "person:key:operate tests"
+    assert Origin.of(PayloadSnapshot.objects.get(version=2)) == Origin(OriginKind.PERSON, "key:operate tests")
 
 
 def test_fixing_some_leaves_the_rest(operate: APIClient, missing: Ticket) -> None:

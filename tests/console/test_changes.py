@@ -14,7 +14,7 @@ from onboarding import services
 from onboarding.intake import service
 from onboarding.models import ChangeRequest, OnboardingTransaction
 from onboarding.payload.schema import OnboardingPayload, get, with_value
-from onboarding.words import ChangeStatus, Status
+from onboarding.words import ChangeStatus, OriginKind, Status
 from tests.conftest import Drain
 from tests.console.conftest import RUNS, As, Pay, act, page, text
 
@@ -152,7 +152,11 @@ def test_a_person_alters_data_sees_what_it_would_do_and_applies_it(
     given = form_of(sales.get(url)) | {"customer.legal_name": "Beta Freight", "customer.segment": ""}
     page = sales.post(url, given, follow=True)
     change = ChangeRequest.objects.get()
-    assert (change.paths, change.source) == (["customer.legal_name", "customer.segment"], "person:sales")
+    assert (change.paths, change.origin, change.origin_name) == (
+        ["customer.legal_name", "customer.segment"],
+        OriginKind.PERSON,
+        "sales",
+    )
     assert "sales asked for this change" in text(page)
     assert "Changes the name of the organization in Zendesk" in text(page)
     assert OnboardingTransaction.objects.get().customer_name == "Beta Works"
@@ -212,3 +216,16 @@ def test_what_is_made_by_hand_is_closed_with_a_note_from_the_ticket(
     done = sales.post(act(ticket, "done"), {"text": "Renamed it."}, follow=True)
     assert "the ticket closed" in text(done)
     assert Ticket.objects.get(pk=ticket.pk).resolution == "sales did it by hand."
+
+
+def test_a_name_that_looks_like_a_placeholder_is_requested_and_applied_where_it_is_confirmed(
+    run: OnboardingTransaction, as_: As, drain: Drain
+) -> None:
+    sales, url = as_("sales"), f"{RUNS}{run.pk}/data/"
+    given = form_of(sales.get(url)) | {"customer.legal_name": "Dummy"}
+    assert "“Dummy” is right" in text(sales.post(url, given))
+    page = sales.post(url, given | {"confirm:customer.legal_name": "on"}, follow=True)
+    sales.post(address(ChangeRequest.objects.get()), seen(page))
+    drain()
+    fresh = OnboardingTransaction.objects.get()
+    assert (fresh.customer_name, fresh.status) == ("Dummy", Status.COMPLETE)

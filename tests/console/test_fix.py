@@ -116,3 +116,45 @@ def test_a_fixed_run_behind_a_broken_connection_says_so(pay: Pay, refused: Ticke
     answer = as_("sales").post(act(ticket, "fix"), {"commercial.term": "annual"}, follow=True)
     assert "The run now waits until a connection works again." in text(answer)
     assert 'data-moving="0"' in answer.content.decode()
+
+
+def test_a_value_that_looks_like_a_placeholder_is_confirmed_in_the_form(
+    pay: Pay, connections: dict[str, Connection], as_: As, drain: Drain
+) -> None:
+    ticket = open_ticket(pay("beta", customer__legal_name="Test"))
+    client = as_("sales")
+    shown = client.get(page(ticket))
+    assert "“Test” is right" in text(shown)
+    assert "Nothing was filled in" in text(client.post(act(ticket, "fix"), {"customer.legal_name": "Test"}))
+
+    answer = client.post(
+        act(ticket, "fix"), {"customer.legal_name": "Test", "confirm:customer.legal_name": "on"}, follow=True
+    )
+
+    assert "The data is complete, and the onboarding goes on" in text(answer)
+    drain()
+    run = OnboardingTransaction.objects.get()
+    assert (run.status, run.customer_name, run.snapshot.confirmed) == (
+        Status.COMPLETE,
+        "Test",
+        ["customer.legal_name"],
+    )
+
+
+def test_a_new_value_that_looks_like_a_placeholder_is_asked_about_once(pay: Pay, as_: As) -> None:
+    ticket = open_ticket(pay("beta", customer__primary_contact={"name": "", "email": "ann@beta-works.com"}))
+    path = "customer.primary_contact.name"
+    client = as_("sales")
+    asked = client.post(act(ticket, "fix"), {path: "ABC"})
+    assert asked.status_code == 422
+    assert "“ABC” is a placeholder. Tick the box below if it is right" in text(asked)
+    assert "“ABC” is right" in text(asked)
+    client.post(act(ticket, "fix"), {path: "ABC", f"confirm:{path}": "on"})
+    assert OnboardingTransaction.objects.get().status == Status.PROVISIONING
+
+
+def test_a_box_does_not_help_where_the_value_cannot_be_used(missing: Ticket, as_: As) -> None:
+    sent = {"customer.domain": "hotmail.com", "confirm:customer.domain": "on"}
+    answer = as_("sales").post(act(missing, "fix"), sent)
+    assert (answer.status_code, "is right" in text(answer)) == (422, False)
+    assert "“hotmail.com” is a mail provider" in text(answer)

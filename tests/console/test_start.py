@@ -13,7 +13,7 @@ from exceptions_queue.models import Ticket
 from integrations import clock
 from integrations.models import Connection
 from onboarding.models import ChangeRequest, OnboardingTransaction
-from onboarding.words import Status
+from onboarding.words import OriginKind, Status
 from tests.conftest import Drain
 from tests.console.conftest import RUNS, As, text
 
@@ -198,3 +198,12 @@ def test_everything_that_can_be_entered_arrives(enter: Enter) -> None:
     ]
     assert content["handover"] == {"risks": ["Short of staff", "Holidays"], "success_criteria": "A report\na week"}
     assert "occurred_at" not in content
+
+
+def test_a_name_that_looks_like_a_placeholder_is_taken_where_it_is_confirmed(enter: Enter) -> None:
+    asked = enter({"customer.legal_name": "Test"})
+    assert asked.status_code == 422
+    assert "“Test” is a placeholder. Tick the box below if it is right" in text(asked)
+    enter({"customer.legal_name": "Test", "confirm:customer.legal_name": "on"})
+    run = OnboardingTransaction.objects.get()
+    assert (run.customer_name, run.status, run.origin) == ("Test", Status.PROVISIONING, OriginKind.PERSON)

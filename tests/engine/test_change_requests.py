@@ -75,8 +75,8 @@ def test_a_persons_own_correction_survives_a_change_of_something_else(
     payload = OnboardingTransaction.objects.get().payload
     assert (get(payload, "customer.segment"), get(payload, "customer.country")) == ("enterprise", "AT")
     snapshot = OnboardingTransaction.objects.get().snapshot
-    assert snapshot.provenance["customer.segment"] == "person:kim"
-    assert snapshot.provenance["customer.country"] == "billing"
+    assert snapshot.provenance["customer.segment"] == {"kind": "person", "name": "kim"}
+    assert snapshot.provenance["customer.country"]["label"] == "billing"
 
 
 @pytest.mark.parametrize(

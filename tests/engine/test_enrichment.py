@@ -19,13 +19,15 @@ from onboarding.engine import run as engine
 from onboarding.engine.entry import LOOKUP
 from onboarding.intake import service
 from onboarding.models import OnboardingTransaction
+from onboarding.origins import Origin, Sender
 from onboarding.payload.schema import get
 from onboarding.services import Refused
-from onboarding.words import Category, Status, StepState
+from onboarding.words import Category, OriginKind, Status, StepState
 from tests.conftest import Drain
 from tests.engine.conftest import Accept, Settled, shown, status_of, step_of, ticket_of
 
 KIM = Actor("kim")
+BY_KIM = Origin(OriginKind.PERSON, "kim")
 NO_OWNER: dict[str, Any] = {"ownership": {}}
 COMPANY = {"name": "Acme", "domain": "acme-logistics.com", "hubspot_owner_id": "7001"}
 
@@ -40,9 +42,17 @@ def fresh(run: OnboardingTransaction) -> OnboardingTransaction:
     return OnboardingTransaction.objects.get(pk=run.pk)
 
 
-def found(run: OnboardingTransaction, path: str) -> tuple[Any, str]:
+def looked_up(label: str) -> Origin:
+    return Origin(OriginKind.LOOKUP, "crm", label)
+
+
+def sent(label: str) -> Origin:
+    return Origin(OriginKind.IMPORT, "tests", label)
+
+
+def found(run: OnboardingTransaction, path: str) -> tuple[Any, Origin | None]:
     snapshot = fresh(run).snapshot
-    return get(snapshot.content, path), snapshot.provenance.get(path, "")
+    return get(snapshot.content, path), Origin.stored(snapshot.provenance.get(path))
 
 
 @pytest.mark.usefixtures("connections")
@@ -76,7 +86,7 @@ def test_the_owner_is_read_from_the_crm_by_domain(
     sandbox.seed("hubspot", "companies", [COMPANY])
     run = accept(**NO_OWNER)
     drain()
-    assert found(run, "ownership.crm_owner_id") == ("7001", "hubspot:company on acme-logistics.com")
+    assert found(run, "ownership.crm_owner_id") == ("7001", looked_up("hubspot:company on acme-logistics.com"))
     assert status_of(run) == Status.COMPLETE
     assert not Ticket.objects.exists()
     settled()
@@ -88,7 +98,7 @@ def test_the_deals_owner_goes_before_the_companys(accept: Accept, drain: Drain, 
     (deal,) = sandbox.seed("hubspot", "deals", [{"dealname": "Acme", "hubspot_owner_id": "7002"}])
     run = accept(**NO_OWNER, commercial__deal_id=deal)
     drain()
-    assert found(run, "ownership.crm_owner_id") == ("7002", f"hubspot:deal {deal}")
+    assert found(run, "ownership.crm_owner_id") == ("7002", looked_up(f"hubspot:deal {deal}"))
 
 
 @pytest.mark.usefixtures("connections")
@@ -114,7 +124,7 @@ def test_what_the_crm_does_not_tell_a_person_is_asked(accept: Accept, drain: Dra
     actions.perform(ticket.pk, "fix", KIM, fields={"ownership.crm_owner_id": "7003"})
     drain()
     assert status_of(run) == Status.COMPLETE
-    assert found(run, "ownership.crm_owner_id") == ("7003", "person:kim")
+    assert found(run, "ownership.crm_owner_id") == ("7003", BY_KIM)
 
 
 @pytest.mark.usefixtures("connections")
@@ -164,7 +174,7 @@ def test_without_deal_or_domain_there_is_nothing_to_look_up_by(hubspot: Connecti
 @pytest.mark.usefixtures("connections")
 def test_a_missing_kickoff_gets_the_default_urgency(accept: Accept) -> None:
     run = accept(kickoff={})
-    assert found(run, "kickoff.urgency") == ("normal", "default")
+    assert found(run, "kickoff.urgency") == ("normal", Origin(OriginKind.DEFAULT))
     assert status_of(run) == Status.PROVISIONING
 
 
@@ -172,8 +182,11 @@ def test_a_missing_kickoff_gets_the_default_urgency(accept: Accept) -> None:
 def test_the_domain_is_derived_from_the_contacts_address(accept: Accept) -> None:
     contact = {"name": "Jordan Lee", "email": "jordan@mail.acme-logistics.com"}
     run = accept(customer__domain=None, customer__primary_contact=contact)
-    assert found(run, "customer.domain") == ("acme-logistics.com", "derived:customer.primary_contact.email")
-    assert found(run, "customer.legal_name") == ("Acme Logistics", "billing")
+    assert found(run, "customer.domain") == (
+        "acme-logistics.com",
+        Origin(OriginKind.DERIVED, "customer.primary_contact.email"),
+    )
+    assert found(run, "customer.legal_name") == ("Acme Logistics", sent("billing"))
     assert fresh(run).domain == "acme-logistics.com"
 
 
@@ -183,7 +196,7 @@ def test_an_implausible_value_is_asked_about_not_overwritten(accept: Accept, set
     (problem,) = ticket_of(run).problems
     assert problem["path"] == "customer.domain"
     assert "mail provider" in problem["reason"]
-    assert found(run, "customer.domain") == ("gmail.com", "billing")
+    assert found(run, "customer.domain") == ("gmail.com", sent("billing"))
     settled()
 
 
@@ -195,7 +208,7 @@ def test_a_fact_never_overwrites_what_came_meanwhile(accept: Accept, sandbox: Sa
     assert found(run, "ownership.crm_owner_id")[0] == "7001"
     services.fix(run.pk, {"ownership.crm_owner_id": "7009", "customer.legal_name": "Acme"}, actor="kim")
     drain()
-    assert found(run, "ownership.crm_owner_id") == ("7009", "person:kim")
+    assert found(run, "ownership.crm_owner_id") == ("7009", BY_KIM)
 
 
 # --- While the look-up is under way ---------------------------------------------------------------------------------
@@ -211,13 +224,13 @@ def test_what_arrives_during_the_look_up_starts_the_run(
     held = engine.claim(lookup.pk) if state == StepState.RUNNING else None
     assert step_of(run, LOOKUP).state == state
     news = {"onboarding_transaction_id": "x", "event_source": "crm", "ownership": {"crm_owner_id": "7005"}}
-    service.join(run.pk, news, source="crm", actor="crm", keys=[])
+    service.join(run.pk, news, sender=Sender(OriginKind.IMPORT, "tests"), actor="crm", keys=[])
     assert status_of(run) == Status.PROVISIONING
     assert step_of(run, LOOKUP).state == StepState.SKIPPED
     if held:
         engine.record(held, engine.perform(held), inline=True)
     drain()
-    assert found(run, "ownership.crm_owner_id") == ("7005", "crm")
+    assert found(run, "ownership.crm_owner_id") == ("7005", sent("crm"))
     assert status_of(run) == Status.COMPLETE
     settled()
 

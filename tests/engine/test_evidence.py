@@ -12,10 +12,13 @@ from integrations.connections import set_connection
 from integrations.sandbox.control import SandboxControl
 from onboarding import audit
 from onboarding.models import AuditEntry, OnboardingTransaction, PayloadSnapshot
+from onboarding.origins import Origin
 from onboarding.payload.snapshots import write_snapshot
-from onboarding.words import Status
+from onboarding.words import OriginKind, Status
 from tests.conftest import Drain
 from tests.engine.conftest import Accept, status_of, ticket_of
+
+KIM = Origin(OriginKind.PERSON, "kim")
 
 
 @pytest.fixture
@@ -33,12 +36,12 @@ def test_a_snapshot_is_never_changed(run: OnboardingTransaction) -> None:
 def test_the_next_snapshot_stands_beside_the_first(run: OnboardingTransaction) -> None:
     first = run.payload
     with transaction.atomic():
-        write_snapshot(run, {**first, "extra": 1}, source="person:kim", actor="kim", changed=["extra"])
+        write_snapshot(run, {**first, "extra": 1}, origin=KIM, actor="kim", changed=["extra"])
         run.save()
     assert [each.version for each in run.snapshots.all()] == [1, 2]
     assert PayloadSnapshot.objects.get(version=1).content == first
-    assert run.snapshot.provenance["extra"] == "person:kim"
-    assert run.snapshot.provenance["customer.domain"] == "billing"
+    assert run.snapshot.provenance["extra"] == KIM.as_dict()
+    assert run.snapshot.provenance["customer.domain"]["label"] == "billing"
 
 
 def test_the_trail_of_a_complete_run_verifies(connections: Any, accept: Accept, drain: Drain) -> None:
