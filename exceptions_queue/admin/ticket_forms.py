@@ -1,6 +1,6 @@
 """The forms of a ticket: just the missing fields, as the field catalogue describes them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from django import forms
@@ -98,6 +98,13 @@ class FixForm(forms.Form):
                 self.add_error(None, f"{catalogue.label(problem.path)}: {problem.reason}")
         if not problems:
             self.add_error(None, message)
+
+
+def merged(fresh: forms.Form, sent: Mapping[str, Any], altered: Iterable[str]) -> dict[str, Any]:
+    """What ``fresh`` shows, and in the ``altered`` fields what was sent: nothing that somebody else changed is put back."""
+    shown = {name: field.prepare_value(field.initial) for name, field in fresh.fields.items() if field.initial}
+    kept = {name: sent.get(name, "") for name in altered if name in fresh.fields}
+    return {**shown, **kept}
 
 
 def payload_field(entry: catalogue.Field, current: Any) -> forms.Field:

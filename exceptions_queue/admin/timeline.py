@@ -2,10 +2,12 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
+from exceptions_queue.admin import looks
 from exceptions_queue.admin.words import field_label, lowered
+from integrations import clock
 from integrations.models import Connection
 from integrations.redact import redact_text
 from onboarding import audit
@@ -15,6 +17,7 @@ from onboarding.words import Category, WaitsFor
 
 LATEST = 300
 SHORT = 30
+RECENT = timedelta(hours=1)
 SET_UP = {
     "onboarding.price": "price",
     "onboarding.implementation-owner": "implementation owner",
@@ -155,6 +158,19 @@ def history_of(shown: Any, audited_as: str = "") -> list[dict[str, Any]]:
         case _:
             found = audit.about(object=shown.pk).filter(name__startswith=f"{audited_as}.")
     return entries(found[:SHORT])
+
+
+def latest_by_others(run: OnboardingTransaction, reader: Any) -> str:
+    """What another person did to the run last, as a sentence; empty where nobody did anything in the last hour."""
+    since = clock.now() - RECENT
+    found = run.audit.filter(at__gte=since).exclude(actor__in=(audit.SYSTEM, reader.get_username()))
+    entry = next((each for each in found.order_by("-pk")[:SHORT] if _is_person(each.actor)), None)
+    return sentence(entry) if entry else ""
+
+
+def sentence(entry: AuditEntry) -> str:
+    """Who did what and when: ``lead, 12 s ago: the run was put on hold.``"""
+    return f"{who(entry.actor)}, {looks.when(entry.at)}: {lowered(words(entry.name))}."
 
 
 def chapters(run: OnboardingTransaction, titles: dict[str, str], *, may_see: bool) -> tuple[list[Chapter], bool]:

@@ -1,10 +1,24 @@
 """What people may do to a run. Workers, console, REST and commands all come through here: lock, check, move, audit."""
 
 from onboarding.services.base import Refused
-from onboarding.services.changes import apply_change, change_preview, reject_change, request_change
+from onboarding.services.changes import (
+    apply_change,
+    change_fingerprint,
+    change_preview,
+    reject_change,
+    request_change,
+)
+from onboarding.services.confirmation import Outdated
 from onboarding.services.data import fix
 from onboarding.services.matches import also_linked, choose_match, unlink
-from onboarding.services.replaying import Effect, replay, replay_preview, retry_preview, skip_preview
+from onboarding.services.replaying import (
+    Effect,
+    replay,
+    replay_preview,
+    retry_preview,
+    skip_as_shown,
+    skip_preview,
+)
 from onboarding.services.runs import cancel, hold, keep, readmit, receive_event, resume, rollback
 from onboarding.services.steps import (
     connection_restored,
@@ -18,11 +32,13 @@ from onboarding.services.undoing import Verdict, rollback_preview
 
 __all__ = [
     "Effect",
+    "Outdated",
     "Refused",
     "Verdict",
     "also_linked",
     "apply_change",
     "cancel",
+    "change_fingerprint",
     "change_preview",
     "choose_match",
     "connection_restored",
@@ -43,6 +59,7 @@ __all__ = [
     "retry_step",
     "rollback",
     "rollback_preview",
+    "skip_as_shown",
     "skip_preview",
     "skip_step",
     "unlink",

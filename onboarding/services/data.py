@@ -17,15 +17,19 @@ from onboarding.payload.plausibility import implausible, normal_domain
 from onboarding.payload.schema import OnboardingPayload, declared, get, with_value
 from onboarding.payload.snapshots import write_snapshot
 from onboarding.services.base import Refused, try_again
+from onboarding.services.confirmation import check_unchanged
 from onboarding.words import Status, StepState
 
 LONGEST_TEXT = 2000
 
 
 @retried
-def fix(run_pk: int, fields: dict[str, Any], *, actor: str, step_pk: int | None = None) -> list[Problem]:
+def fix(
+    run_pk: int, fields: dict[str, Any], *, actor: str, step_pk: int | None = None, version: int | None = None
+) -> list[Problem]:
     """Write the next snapshot from a person's values and go on: with the gate, or with the step that the vendor refused.
 
+    ``version``: of the data that the person was shown; raises ``Outdated`` where one of the fields was changed since.
     Returns what is still missing. Raises ``Refused`` for unknown fields, wrong types and values that would count as missing.
     """
     values = {path: clean(path, value) for path, value in fields.items()}
@@ -37,6 +41,7 @@ def fix(run_pk: int, fields: dict[str, Any], *, actor: str, step_pk: int | None 
             raise Refused("This run is complete: request a change of its data instead.")
         if not run.goes_on:
             raise Refused(f"This run is {run.get_status_display().lower()}; its payload is not mended any more.")
+        check_unchanged(run, values, version=version)
         content = run.payload
         for path, value in values.items():
             content = with_value(content, path, value)
