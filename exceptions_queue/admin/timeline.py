@@ -5,8 +5,11 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.db.models import Q, QuerySet
+
 from exceptions_queue.admin import looks
 from exceptions_queue.admin.words import field_label, lowered
+from exceptions_queue.models import Ticket
 from integrations import clock
 from integrations.models import Connection
 from integrations.redact import redact_text
@@ -88,6 +91,8 @@ AUDIT_WORDS = {
     "exceptions.ticket.renewed": "The ticket's problem came back or changed",
     "exceptions.ticket.resolved": "The ticket was resolved",
     "exceptions.ticket.assigned": "The ticket was assigned",
+    "exceptions.ticket.snoozed": "The ticket was put aside",
+    "exceptions.ticket.woken": "The ticket was taken up again",
     "exceptions.ticket.noted": "A note was written on the ticket",
     "exceptions.sla.started": "The clock began to run",
     "exceptions.sla.at-risk": "The promised time was running out",
@@ -160,12 +165,22 @@ def history_of(shown: Any, audited_as: str = "") -> list[dict[str, Any]]:
     return entries(found[:SHORT])
 
 
-def latest_by_others(run: OnboardingTransaction, reader: Any) -> str:
-    """What another person did to the run last, as a sentence; empty where nobody did anything in the last hour."""
-    since = clock.now() - RECENT
-    found = run.audit.filter(at__gte=since).exclude(actor__in=(audit.SYSTEM, reader.get_username()))
+def latest_by_others(about: OnboardingTransaction | Ticket, reader: Any) -> str:
+    """What another person did to the run or ticket last, as a sentence; empty where nobody did anything in the last hour."""
+    if isinstance(about, Ticket):
+        found = about.transaction.audit.all() if about.transaction else of_connection_ticket(about)
+    else:
+        found = about.audit.all()
+    found = found.filter(at__gte=clock.now() - RECENT).exclude(actor__in=(audit.SYSTEM, reader.get_username()))
     entry = next((each for each in found.order_by("-pk")[:SHORT] if _is_person(each.actor)), None)
     return sentence(entry) if entry else ""
+
+
+def of_connection_ticket(ticket: Ticket) -> QuerySet[AuditEntry]:
+    concerned = Q(data__ticket=ticket.pk)
+    if ticket.connection:
+        concerned |= Q(data__connection=ticket.connection.slug)
+    return audit.about().filter(concerned)
 
 
 def sentence(entry: AuditEntry) -> str:

@@ -1,6 +1,7 @@
 """What people may do to a run. Workers, console, REST and commands all come through here: lock, check, move, audit."""
 
-from onboarding.services.base import Refused
+from onboarding.services import confirmation
+from onboarding.services.base import Refused, given_reason
 from onboarding.services.changes import (
     apply_change,
     change_fingerprint,
@@ -41,9 +42,11 @@ __all__ = [
     "change_fingerprint",
     "change_preview",
     "choose_match",
+    "confirmation",
     "connection_restored",
     "fix",
     "flag_slow_step",
+    "given_reason",
     "force_rollback",
     "hold",
     "keep",

@@ -113,6 +113,16 @@ def act(ticket: Ticket, name: str) -> str:
     return reverse("admin:exceptions_queue_ticket_act", args=[ticket.pk, name])
 
 
+def hidden(response: Any, url: str) -> dict[str, Any]:
+    """What the page's form with that address sends besides what a person types; several values of one name as a list."""
+    form = re.search(rf'<form[^>]* action="{re.escape(url)}".*?</form>', response.content.decode(), flags=re.DOTALL)
+    found: dict[str, Any] = {}
+    for name, value in re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)"', form[0] if form else ""):
+        if name != "csrfmiddlewaretoken":
+            found[name] = value if name not in found else [*([found[name]] if isinstance(found[name], str) else found[name]), value]
+    return found
+
+
 def text(response: Any) -> str:
     """A page as people read it: without markup, each run of blanks as one."""
     body = re.sub(r"<(script|style)\b.*?</\1>", " ", response.content.decode(), flags=re.DOTALL)
