@@ -105,9 +105,7 @@ def _fix(ticket: Ticket, actor: Actor, data: dict[str, Any]) -> None:
     if not isinstance(fields, dict):
         raise Refused("Give the fields as {path: value}.")
     assert ticket.transaction_id  # noqa: S101  (offered only then)
-    services.fix(
-        ticket.transaction_id, fields, actor=actor.name, step_pk=ticket.step_id, version=data.get("version")
-    )
+    services.fix(ticket.transaction_id, fields, actor=actor.name, step_pk=ticket.step_id, version=data.get("version"))
 
 
 def question_of(ticket: Ticket) -> str:

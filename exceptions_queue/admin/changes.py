@@ -201,6 +201,8 @@ class Views:
             seen=services.change_fingerprint(run, change, effects),
             form=form or ReasonForm(),
             back=_page(run.pk),
+            own_url=reverse("admin:onboarding_run_decide", args=[run.pk, change.pk]),
+            news=timeline.latest_entry_by_others(run, request.user),
         )
         return TemplateResponse(request, f"{PAGES}/decide.html", context, status=status)
 

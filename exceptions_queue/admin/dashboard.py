@@ -15,7 +15,7 @@ from django.urls import reverse
 from django.utils.safestring import SafeString
 
 from exceptions_queue import roles
-from exceptions_queue.admin import changes, health, looks, words
+from exceptions_queue.admin import changes, health, live, looks, words
 from exceptions_queue.admin.ticket_filters import of_my_queues
 from exceptions_queue.api.sla_state import SlaState, clocks_in
 from exceptions_queue.models import UNRESOLVED, Ticket, TicketStatus, is_blocked, waits_for_nobody
@@ -102,6 +102,7 @@ def callback(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     context |= {"title": "Home", "nothing_to_see": True}
     if not isinstance(user, User):
         return context
+    context["version"] = live.home_version(user)
     now = clock.now()
     behind = _behind()
     if user.has_perm(SEE_TICKETS):
@@ -164,7 +165,9 @@ def _ticket_line(ticket: Ticket, user: User, behind: dict[int, Behind]) -> Ticke
     story = words.story(ticket, waiting_runs=waiting)
     todo = story.todo
     if ticket.is_snoozed:
-        todo = f"Put aside by {ticket.snoozed_by}, {looks.when(ticket.snoozed_until)} it is back: {ticket.snooze_reason}"
+        todo = (
+            f"Put aside by {ticket.snoozed_by}, {looks.when(ticket.snoozed_until)} it is back: {ticket.snooze_reason}"
+        )
     elif ticket.status == TicketStatus.RETRYING:
         todo = "It is being tried again now."
     elif ticket.next_retry:

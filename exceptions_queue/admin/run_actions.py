@@ -193,7 +193,9 @@ _ALL = (
         "replay_run",
         "Replay from here",
         "replay",
-        lambda target, actor, reason: services.replay(target.run.pk, target.the_step.key, actor=actor, seen=target.seen),  # noqa: ARG005
+        lambda target, actor, reason: services.replay(  # noqa: ARG005
+            target.run.pk, target.the_step.key, actor=actor, seen=target.seen
+        ),
         lambda target: _may_be_redone(target) and _was_tried(target),
         lambda target: f"Replay from “{target.title}”?",
         ("This step and what comes after it are gone through again. Nothing that is there already is made twice.",),
@@ -348,7 +350,9 @@ class Views:
         try:
             action.perform(target, request.user.get_username(), form.cleaned_data["reason"] if form else "")
         except Refused as refusal:
-            messages.warning(request, f"Not done: {refusal} {timeline.latest_by_others(target.run, request.user)}".strip())
+            messages.warning(
+                request, f"Not done: {refusal} {timeline.latest_by_others(target.run, request.user)}".strip()
+            )
             if form is None and not action.preview:
                 return HttpResponseRedirect(_back(target))
             return self._ask(request, action, _fresh(target), form=form, status=409)
@@ -390,6 +394,8 @@ class Views:
             effects=shown_effects(effects),
             seen=confirmation.of_preview(effects) if action.preview else "",
             back=_back(target),
+            own_url=address(action, target),
+            news=timeline.latest_entry_by_others(target.run, request.user),
         )
         return TemplateResponse(request, TEMPLATE, shown, status=status)
 

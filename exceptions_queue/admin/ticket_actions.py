@@ -214,19 +214,20 @@ def _tell(request: HttpRequest, name: str, ticket: Ticket) -> None:
             messages.success(request, "This step and those after it are done again; what exists is not made twice.")
         case "rollback":
             messages.success(request, "It is being taken back now.")
-        case "skip" if ticket.step is None:
-            messages.success(request, "The run stays as it is.")
         case "skip":
-            messages.success(request, "The step is skipped. What comes after it goes on.")
+            kept, skipped = "The run stays as it is.", "The step is skipped. What comes after it goes on."
+            messages.success(request, skipped if ticket.step else kept)
         case "assign":
             messages.success(
                 request, f"Assigned to {ticket.get_queue_display()}{f', {ticket.owner}' if ticket.owner else ''}."
             )
-        case "snooze" if ticket.snoozed_until:
-            messages.success(
-                request, f"Put aside until {ticket.snoozed_until:%H:%M} UTC ({looks.when(ticket.snoozed_until)})."
-            )
         case "snooze":
-            messages.success(request, "It is taken up again.")
+            messages.success(request, _snoozed(ticket))
         case _:
             messages.success(request, "The note is kept.")
+
+
+def _snoozed(ticket: Ticket) -> str:
+    if ticket.snoozed_until is None:
+        return "It is taken up again."
+    return f"Put aside until {ticket.snoozed_until:%H:%M} UTC ({looks.when(ticket.snoozed_until)})."

@@ -83,7 +83,8 @@ def context(ticket: Ticket, user: User, *, forms: dict[str, Any] | None = None) 
         "link_form": (given.get("link-object") or LinkForm()) if "link-object" in offered else None,
         "note_form": (given.get("note") or NoteForm()) if "note" in offered else None,
         "urls": {
-            name: _act_url(ticket, name) for name in ("fix", "retry", "replay", "skip", "rollback", "assign", "note", "snooze")
+            name: _act_url(ticket, name)
+            for name in ("fix", "retry", "replay", "skip", "rollback", "assign", "note", "snooze")
         },
         "rollback_url": _rollback_url(ticket) if "rollback" in offered else "",
         "choose_url": _act_url(ticket, "choose-match"),
@@ -123,7 +124,9 @@ def live(ticket: Ticket, user: User) -> dict[str, Any]:
     rows = progress(ticket.transaction, ticket.step) if ticket.transaction else []
     waiting = waiting_runs(ticket.connection) if ticket.connection else 0
     version = [ticket.status, ticket.category, ticket.problems, ticket.candidates, ticket.queue, ticket.owner_id]
-    version += [ticket.snoozed_until, ticket.message]
+    version += [ticket.snoozed_until, ticket.message, ticket.notes.count()]
+    if run := ticket.transaction:
+        version += [run.status, run.held_at, run.snapshot_version]
     return {
         "ticket": ticket,
         "story": words.story(ticket, waiting_runs=waiting),

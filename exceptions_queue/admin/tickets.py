@@ -15,7 +15,7 @@ from django.utils.decorators import method_decorator
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_GET, require_POST
 
-from exceptions_queue.admin import bulk, dashboard, looks, ticket_actions, ticket_filters, ticket_page, words
+from exceptions_queue.admin import bulk, dashboard, live, looks, ticket_actions, ticket_filters, ticket_page, words
 from exceptions_queue.admin.search import runs_matching
 from exceptions_queue.models import Ticket, tries_counted, waits_for_nobody
 from integrations.admin import ReadOnlyAdmin
@@ -104,7 +104,12 @@ class TicketAdmin(ReadOnlyAdmin):
         return looks.moment(ticket.opened_at)
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        more = {"title": "Queue", "queue_views": list(ticket_filters.shown_as(request)), **(extra_context or {})}
+        more = {
+            "title": "Queue",
+            "queue_views": list(ticket_filters.shown_as(request)),
+            "version": live.home_version(_user(request)),
+            **(extra_context or {}),
+        }
         answer: HttpResponse = super().changelist_view(request, more)
         return answer
 
@@ -130,6 +135,7 @@ class TicketAdmin(ReadOnlyAdmin):
         own = [
             path("<int:pk>/act/<slug:name>/", wrap(self.act_view), name="exceptions_queue_ticket_act"),
             path("<int:pk>/live/", wrap(self.live_view), name="exceptions_queue_ticket_live"),
+            path("live/", wrap(self.home_live_view), name="exceptions_queue_home_live"),
             path("retry/", wrap(self.bulk_view), name="exceptions_queue_ticket_retry"),
             path("next/", wrap(self.next_view), name="exceptions_queue_ticket_next"),
         ]
@@ -147,11 +153,16 @@ class TicketAdmin(ReadOnlyAdmin):
 
     @method_decorator(require_GET)
     def live_view(self, request: HttpRequest, pk: int) -> JsonResponse:
-        facts = ticket_page.live(self._ticket(request, pk), _user(request))
+        ticket, user = self._ticket(request, pk), _user(request)
+        facts = ticket_page.live(ticket, user)
         html = render_to_string("admin/exceptions_queue/ticket/live.html", facts, request)
-        answer = JsonResponse({"html": html, "version": facts["version"], "moving": facts["moving"]})
-        answer["Cache-Control"] = "no-store"
-        return answer
+        told = live.news(ticket, user)
+        return live.answer(html=html, version=facts["version"], moving=facts["moving"], news=told)
+
+    @method_decorator(require_GET)
+    def home_live_view(self, request: HttpRequest) -> JsonResponse:
+        """Of the home page and the queue."""
+        return live.answer(version=live.home_version(_user(request)))
 
     @method_decorator(require_GET)
     def next_view(self, request: HttpRequest) -> HttpResponse:
@@ -162,7 +173,9 @@ class TicketAdmin(ReadOnlyAdmin):
         ticket = mine.exclude(waits_for_nobody()).first()
         if ticket is None:
             others = mine.count()
-            more = f" {others} more {'is' if others == 1 else 'are'} tried again, parked or put aside." if others else ""
+            more = (
+                f" {others} more {'is' if others == 1 else 'are'} tried again, parked or put aside." if others else ""
+            )
             messages.info(request, f"Nothing waits for you.{more}")
             return HttpResponseRedirect(reverse("admin:index"))
         return HttpResponseRedirect(reverse("admin:exceptions_queue_ticket_change", args=[ticket.pk]))
@@ -200,6 +213,7 @@ class TicketAdmin(ReadOnlyAdmin):
         typed: Sequence[tuple[str, str]] = (),
     ) -> HttpResponse:
         details = ticket_page.context(ticket, _user(request), forms=forms)
+        details |= {"news": live.news(ticket, _user(request)), "bound": bool(forms)}
         shown = self.page_context(request, original=ticket, title=details["story"].headline, typed=typed, **details)
         return TemplateResponse(request, "admin/exceptions_queue/ticket/page.html", shown, status=status)
 

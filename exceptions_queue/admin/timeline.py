@@ -167,13 +167,17 @@ def history_of(shown: Any, audited_as: str = "") -> list[dict[str, Any]]:
 
 def latest_by_others(about: OnboardingTransaction | Ticket, reader: Any) -> str:
     """What another person did to the run or ticket last, as a sentence; empty where nobody did anything in the last hour."""
+    entry = latest_entry_by_others(about, reader)
+    return sentence(entry) if entry else ""
+
+
+def latest_entry_by_others(about: OnboardingTransaction | Ticket, reader: Any) -> AuditEntry | None:
     if isinstance(about, Ticket):
         found = about.transaction.audit.all() if about.transaction else of_connection_ticket(about)
     else:
         found = about.audit.all()
     found = found.filter(at__gte=clock.now() - RECENT).exclude(actor__in=(audit.SYSTEM, reader.get_username()))
-    entry = next((each for each in found.order_by("-pk")[:SHORT] if _is_person(each.actor)), None)
-    return sentence(entry) if entry else ""
+    return next((each for each in found.order_by("-pk")[:SHORT] if _is_person(each.actor)), None)
 
 
 def of_connection_ticket(ticket: Ticket) -> QuerySet[AuditEntry]:

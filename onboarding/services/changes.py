@@ -32,9 +32,7 @@ NOT_MENDED_BY_DATA = (Category.AUTH_ERROR, Category.NOT_CONFIGURED)
 
 
 @retried
-def request_change(
-    run_pk: int, fields: dict[str, Any], *, actor: str, version: int | None = None
-) -> ChangeRequest:
+def request_change(run_pk: int, fields: dict[str, Any], *, actor: str, version: int | None = None) -> ChangeRequest:
     """Record what a person wants changed, for somebody to look at and apply. None as a value takes the field out.
 
     ``version``: of the data that the person was shown; raises ``Outdated`` where one of the fields was changed since.

@@ -55,6 +55,8 @@ def check_unchanged(run: OnboardingTransaction, paths: Iterable[str], *, version
             if (newer := get(snapshot.content, path, default=None)) != value:
                 value, by = newer, snapshot.actor
         if by and value != get(shown.content, path, default=None):
-            problems.append(Problem(path, f"{by} changed this since you opened the page; save again to replace that value"))
+            problems.append(
+                Problem(path, f"{by} changed this since you opened the page; save again to replace that value")
+            )
     if problems:
         raise Outdated("Somebody else changed the same data since you opened the page.", problems)

@@ -119,7 +119,11 @@ def hidden(response: Any, url: str) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, value in re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)"', form[0] if form else ""):
         if name != "csrfmiddlewaretoken":
-            found[name] = value if name not in found else [*([found[name]] if isinstance(found[name], str) else found[name]), value]
+            found[name] = (
+                value
+                if name not in found
+                else [*([found[name]] if isinstance(found[name], str) else found[name]), value]
+            )
     return found
 
 
