@@ -15,7 +15,9 @@ from exceptions_queue.admin.changes import shown_version
 from exceptions_queue.admin.ticket_forms import AssignForm, FixForm, LinkForm, NoteForm, ReasonForm, SnoozeForm
 from exceptions_queue.admin.ticket_page import SEE_PERSONAL, held_back
 from exceptions_queue.models import Ticket
+from onboarding.models import OnboardingTransaction
 from onboarding.payload import catalogue
+from onboarding.payload.schema import get
 from onboarding.services import Outdated, Refused
 from onboarding.words import Category
 
@@ -37,9 +39,9 @@ def act(request: HttpRequest, user: User, ticket: Ticket, name: str) -> Done:
         # A form that cannot be read yet must not tell somebody without permission more than "no".
         if not Actor.of(user).may(actions.ACTIONS[name].permission, ticket):
             messages.error(request, f"You may not do this to this ticket ({actions.ACTIONS[name].label.lower()}).")
-            return Done({}, 403, _typed(request))
-        return Done({name: form}, 422, _typed(request, form))
-    if isinstance(form, FixForm) and (lost := _typed(request, form)):
+            return Done({}, 403, _typed(request, ticket))
+        return Done({name: form}, 422, _typed(request, ticket, form))
+    if isinstance(form, FixForm) and (lost := _typed(request, ticket, form)):
         told = _by_others(ticket, user) or "These fields are not asked for any more."
         messages.warning(request, f"Not done: what is asked for has changed since you opened the page. {told}")
         return Done({name: form.after_conflict(ticket)}, 409, lost)
@@ -47,13 +49,13 @@ def act(request: HttpRequest, user: User, ticket: Ticket, name: str) -> Done:
         fresh = actions.perform(ticket.pk, name, Actor.of(user), **data())
     except NotAllowed as refusal:
         messages.error(request, str(refusal))
-        return Done({}, 403, _typed(request))
+        return Done({}, 403, _typed(request, ticket))
     except Outdated as refusal:
         messages.warning(request, f"Not done: {refusal} {_by_others(ticket, user)}".strip())
         if isinstance(form, FixForm):
             form = form.after_conflict(ticket_page.load(ticket.pk))
             form.take(str(refusal), refusal.problems)
-        return Done({name: form} if form else {}, 409, _typed(request, form))
+        return Done({name: form} if form else {}, 409, _typed(request, ticket, form))
     except Refused as refusal:
         if refusal.problems and isinstance(form, FixForm):
             form.take(str(refusal), refusal.problems)
@@ -63,7 +65,7 @@ def act(request: HttpRequest, user: User, ticket: Ticket, name: str) -> Done:
             return Done({name: form}, 422)
         messages.warning(request, f"Not done: {refusal} {_by_others(ticket, user)}".strip())
         is_shown = form is not None and Ticket.objects.get(pk=ticket.pk).is_open
-        typed = _typed(request, form if is_shown else None)
+        typed = _typed(request, ticket, form if is_shown else None)
         return Done({name: form}, 409, typed) if is_shown or typed else Done({}, 302)
     _tell(request, name, fresh)
     return Done({}, 302)
@@ -76,14 +78,17 @@ UNTYPED = frozenset({"csrfmiddlewaretoken", "seen", "version", "shown_status", "
 LABELS = {"text": "Note", "reason": "Reason", "external_id": "Its id at the vendor"}
 
 
-def _typed(request: HttpRequest, form: Any = None) -> tuple[tuple[str, str], ...]:
+def _typed(request: HttpRequest, ticket: Ticket, form: Any = None) -> tuple[tuple[str, str], ...]:
     """What a person typed, but for what ``form`` shows again and what is the run's data by now."""
     if "shown_status" in request.POST and form is None and "create" not in request.POST:
         return ()  # a candidate's button
     fields = form.fields if form is not None else {}
+    content = OnboardingTransaction.objects.get(pk=ticket.transaction_id).payload if ticket.transaction_id else {}
     found = []
     for name, value in request.POST.items():
         if name in UNTYPED or name in fields or not str(value).strip():
+            continue
+        if name in catalogue.BY_PATH and str(get(content, name, default="")) == str(value).strip():
             continue
         label = catalogue.label(name) if name in catalogue.BY_PATH else LABELS.get(name, "")
         if label:

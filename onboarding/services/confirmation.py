@@ -45,9 +45,10 @@ def check_unchanged(run: OnboardingTransaction, paths: Iterable[str], *, version
     """
     if version is None or version == run.snapshot_version:
         return
-    shown, *later = run.snapshots.filter(version__gte=version).order_by("version") or [None]
-    if shown is None or shown.version != version:
+    snapshots = list(run.snapshots.filter(version__gte=version).order_by("version"))
+    if not snapshots or snapshots[0].version != version:
         return
+    shown, *later = snapshots
     problems = []
     for path in paths:
         value, by = get(shown.content, path, default=None), ""
