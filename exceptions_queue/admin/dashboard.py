@@ -165,9 +165,7 @@ def _ticket_line(ticket: Ticket, user: User, behind: dict[int, Behind]) -> Ticke
     story = words.story(ticket, waiting_runs=waiting)
     todo = story.todo
     if ticket.is_snoozed:
-        todo = (
-            f"Put aside by {ticket.snoozed_by}, {looks.when(ticket.snoozed_until)} it is back: {ticket.snooze_reason}"
-        )
+        todo = f"Put aside by {ticket.snoozed_by} until {ticket.snoozed_until:%H:%M} UTC: {ticket.snooze_reason}"
     elif ticket.status == TicketStatus.RETRYING:
         todo = "It is being tried again now."
     elif ticket.next_retry:

@@ -21,6 +21,19 @@ from onboarding.words import Category, WaitsFor
 LATEST = 300
 SHORT = 30
 RECENT = timedelta(hours=1)
+AT_ONCE = timedelta(seconds=2)
+CONSEQUENCES = ("onboarding.step.retry-requested", "onboarding.run.readmitted")
+ACTS = (
+    *CONSEQUENCES,
+    *(f"onboarding.run.{act}" for act in ("held", "resumed", "cancelled", "replayed", "rolling-back", "kept")),
+    *(f"onboarding.step.{act}" for act in ("skipped", "rollback-forced", "resend-requested")),
+    *(f"onboarding.change.{act}" for act in ("requested", "applied", "rejected")),
+    *(f"exceptions.ticket.{act}" for act in ("assigned", "noted", "snoozed", "woken")),
+    *("onboarding.payload.fixed", "onboarding.match.chosen", "onboarding.object.unlinked"),
+    *("integrations.connection.set", "integrations.connection.tested", "integrations.breaker.probe-requested"),
+    "integrations.events.retried",
+)
+"""What people do on purpose; what follows from it is written under their name, too."""
 SET_UP = {
     "onboarding.price": "price",
     "onboarding.implementation-owner": "implementation owner",
@@ -177,7 +190,11 @@ def latest_entry_by_others(about: OnboardingTransaction | Ticket, reader: Any) -
     else:
         found = about.audit.all()
     found = found.filter(at__gte=clock.now() - RECENT).exclude(actor__in=(audit.SYSTEM, reader.get_username()))
-    return next((each for each in found.order_by("-pk")[:SHORT] if _is_person(each.actor)), None)
+    acts = [each for each in found.filter(name__in=ACTS).order_by("-pk")[:SHORT] if _is_person(each.actor)]
+    if not acts:
+        return None
+    together = [each for each in acts if each.actor == acts[0].actor and acts[0].at - each.at < AT_ONCE]
+    return next((each for each in together if each.name not in CONSEQUENCES), acts[0])
 
 
 def of_connection_ticket(ticket: Ticket) -> QuerySet[AuditEntry]:

@@ -1,4 +1,4 @@
-"""A session that expired in a form leads back to the form after the login; whatever is refused is told on the product's own page."""
+"""A session that expired in a form leads back to it after the login; whatever is refused is told on the product's own page."""
 
 from typing import Any
 

@@ -48,7 +48,7 @@
     if (place) focusable(part).find((each) => place(each))?.focus({ preventScroll: true });
   };
   const focusable = (part) => [...part.querySelectorAll("a[href], button, summary, [id][tabindex]")];
-  const signature = (each) => [each.tagName, each.id, each.getAttribute("href") || "", each.textContent.trim()].join("|");
+  const signature = (each) => [each.tagName, each.id, each.getAttribute("href") || "", each.textContent.replace(/\d+/g, "").trim()].join("|");
   const focusPlace = (part, element) => {
     if (element.id) return (each) => each.id === element.id;
     const wanted = signature(element);
