@@ -173,9 +173,7 @@ class TicketAdmin(ReadOnlyAdmin):
         ticket = mine.exclude(waits_for_nobody()).first()
         if ticket is None:
             others = mine.count()
-            more = (
-                f" {others} more {'is' if others == 1 else 'are'} tried again, parked or put aside." if others else ""
-            )
+            more = f" {others} {'is' if others == 1 else 'are'} tried again, parked or put aside." if others else ""
             messages.info(request, f"Nothing waits for you.{more}")
             return HttpResponseRedirect(reverse("admin:index"))
         return HttpResponseRedirect(reverse("admin:exceptions_queue_ticket_change", args=[ticket.pk]))

@@ -93,7 +93,7 @@ def test_what_waits_for_a_connection_is_not_next(
     Connection.objects.filter(slug="hubspot").update(breaker=Breaker.OPEN)
     Step.objects.filter(pk=ambiguous.step_id).update(due_at=clock.now())
     assert next_of(lead) == "/admin/"
-    assert "Nothing waits for you. 1 more is tried again, parked or put aside." in text(lead.get(NEXT, follow=True))
+    assert "Nothing waits for you. 1 is tried again, parked or put aside." in text(lead.get(NEXT, follow=True))
 
 
 def test_what_was_decided_is_not_next_and_what_failed_again_is(

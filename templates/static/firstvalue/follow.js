@@ -111,7 +111,7 @@
       } else if (state.version !== source.dataset.version) {
         const shown = await refresh();
         if (shown) source.dataset.version = state.version;
-        else tell(told || banner?.dataset.plain || "");
+        else tell(`${told || banner?.dataset.plain || ""} What you typed here is kept.`.trim());
         if (shown && told) tell(told);
         if (shown) news = state.news ? state.news.id : news;
       }
