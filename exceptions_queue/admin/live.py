@@ -14,8 +14,8 @@ from integrations import clock
 from integrations.models import Connection
 from onboarding.models import OnboardingTransaction
 
-FIRST = 100
-"""Rows of a list that are looked at one by one; of the rest only how many there are."""
+FIRST = 200
+"""Rows of a list that are looked at, the most urgent ones."""
 TICKET = ("pk", "status", "category", "queue", "owner", "snoozed_until", "message")
 CONNECTION = ("pk", "breaker", "breaker_reason", "probe_at", "pace", "enabled", "credentials_version", "updated_at")
 
@@ -55,11 +55,11 @@ def home_version(user: User) -> str:
     """Of the home page and of the queue."""
     mine = of_my_queues(Ticket.objects.filter(status__in=UNRESOLVED), user)
     runs = OnboardingTransaction.objects
+    sees_connections = user.has_perm("integrations.view_connection")
     return version_of(
         list(mine.order_by("sla_due", "pk").values_list(*TICKET)[:FIRST]),
-        mine.aggregate(Count("pk"), Max("pk")),
         list(runs.order_by("status").values_list("status").annotate(Count("pk"))),
-        list(Connection.objects.order_by("pk").values_list(*CONNECTION)),
+        list(Connection.objects.order_by("pk").values_list(*CONNECTION)) if sees_connections else [],
         list(changes.waiting().values_list("pk", flat=True)[:FIRST]),
     )
 
