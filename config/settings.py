@@ -75,6 +75,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "exceptions_queue.admin.middleware.ConsoleMiddleware",
     "axes.middleware.AxesMiddleware",
     "onboarding.unavailable.DatabaseUnavailableMiddleware",
 ]
@@ -259,6 +260,7 @@ SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
 SESSION_COOKIE_NAME = f"firstvalue_session_{PORT}"
 CSRF_COOKIE_NAME = f"firstvalue_csrf_{PORT}"
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", [PUBLIC_URL] if HTTPS else [])
+CSRF_FAILURE_VIEW = "exceptions_queue.admin.middleware.csrf_failure"
 X_FRAME_OPTIONS = "DENY"
 SECURE_REFERRER_POLICY = "same-origin"
 CONTENT_SECURITY_POLICY = {

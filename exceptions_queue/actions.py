@@ -7,13 +7,14 @@ A ticket closes only when its subject has passed; no action closes it, but "done
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from django.contrib.auth.models import User
 from django.db import transaction as db
 
 from exceptions_queue import alerts, roles, sla, tickets
-from exceptions_queue.models import Ticket, TicketNote
+from exceptions_queue.models import Ticket, TicketNote, TicketStatus
 from integrations import breaker, clock
 from onboarding import audit, services
 from onboarding.engine.locks import lock_run, retried
@@ -21,11 +22,13 @@ from onboarding.intake import events
 from onboarding.models import OnboardingTransaction
 from onboarding.payload.gate import Problem
 from onboarding.queues import QUEUES
-from onboarding.services import Refused
+from onboarding.services import Outdated, Refused, confirmation
 from onboarding.words import Category, Status
 
 _ID = re.compile(r"[^\s/\\?#%,]{1,255}")
 """One segment of a vendor's path, which no vendor's ids are more than."""
+LONGEST_SNOOZE = 24 * 60
+"""Minutes."""
 ID_SHAPE = "give the id alone, without blanks, slashes or the rest of an address."
 
 
@@ -110,10 +113,23 @@ def _fix(ticket: Ticket, actor: Actor, data: dict[str, Any]) -> None:
         actor=actor.name,
         step_pk=ticket.step_id,
         confirmed=frozenset(data.get("confirmed", ())),
+        version=data.get("version"),
     )
 
 
+def question_of(ticket: Ticket) -> str:
+    """The fingerprint of what a person is asked to decide on the ticket's own page, where no preview stands beside it."""
+    return confirmation.fingerprint(ticket.pk, ticket.category, ticket.message)
+
+
+def _check_undecided(ticket: Ticket, data: dict[str, Any]) -> None:
+    """A choice is refused where somebody else made one since this person was shown the ticket waiting for it."""
+    if data.get("shown_status") == TicketStatus.OPEN and ticket.status == TicketStatus.RETRYING:
+        raise Outdated("this ticket was decided since you looked; it is being tried again.")
+
+
 def _choose_match(ticket: Ticket, actor: Actor, data: dict[str, Any]) -> None:
+    _check_undecided(ticket, data)
     external_id, create = data.get("external_id") or "", data.get("create") is True
     if bool(external_id) == create:
         raise Refused("Give either external_id or create: true.")
@@ -123,10 +139,11 @@ def _choose_match(ticket: Ticket, actor: Actor, data: dict[str, Any]) -> None:
             f"{external_id} is not among the candidates.", [Problem("external_id", "is not among the candidates")]
         )
     assert ticket.step_id  # noqa: S101  (offered only then)
-    services.choose_match(ticket.step_id, external_id=external_id, actor=actor.name)
+    services.choose_match(ticket.step_id, external_id=external_id, actor=actor.name, seen=data.get("candidates"))
 
 
 def _link_object(ticket: Ticket, actor: Actor, data: dict[str, Any]) -> None:
+    _check_undecided(ticket, data)
     external_id = data.get("external_id")
     if not isinstance(external_id, str) or not external_id.strip():
         raise Refused("Give the object's id at the vendor.", [Problem("external_id", "is missing")])
@@ -140,7 +157,8 @@ def _link_object(ticket: Ticket, actor: Actor, data: dict[str, Any]) -> None:
 
 def _replay(ticket: Ticket, actor: Actor, data: dict[str, Any]) -> None:
     assert ticket.transaction_id  # noqa: S101  (offered only then)
-    services.replay(ticket.transaction_id, data.get("from_step") or _own_step(ticket), actor=actor.name)
+    from_step = data.get("from_step") or _own_step(ticket)
+    services.replay(ticket.transaction_id, from_step, actor=actor.name, seen=data.get("seen"))
 
 
 def _own_step(ticket: Ticket) -> str:
@@ -151,10 +169,14 @@ def _own_step(ticket: Ticket) -> str:
 
 def _skip(ticket: Ticket, actor: Actor, data: dict[str, Any]) -> None:
     assert ticket.step_id  # noqa: S101  (offered only then)
+    reason = str(data.get("reason") or "")
+    if (seen := data.get("seen")) is not None:
+        services.skip_as_shown(ticket.step_id, actor=actor.name, reason=reason, seen=seen)
+        return
     services.skip_step(
         ticket.step_id,
         actor=actor.name,
-        reason=str(data.get("reason") or ""),
+        reason=reason,
         with_dependents=data.get("with_dependents") is True,
     )
 
@@ -163,6 +185,7 @@ def _roll_back(ticket: Ticket, actor: Actor, data: dict[str, Any]) -> None:
     """The whole run; or where its rollback is stuck at an object that was changed since, that one all the same."""
     assert ticket.transaction_id  # noqa: S101  (offered only then)
     if ticket.category == Category.ROLLBACK_FAILED and ticket.step_id:
+        confirmation.check(data.get("seen"), question_of(ticket))
         services.force_rollback(ticket.step_id, actor=actor.name)
     else:
         reason = str(data.get("reason") or f"Decided on ticket {ticket.pk}.")
@@ -173,6 +196,7 @@ def _skip_or_keep(ticket: Ticket, actor: Actor, data: dict[str, Any]) -> None:
     if ticket.step_id:
         _skip(ticket, actor, data)
     elif ticket.transaction_id:
+        confirmation.check(data.get("seen"), question_of(ticket))
         services.keep(ticket.transaction_id, actor=actor.name, reason=str(data.get("reason") or ""))
 
 
@@ -191,6 +215,10 @@ def preview(ticket: Ticket, name: str, *, from_step: str = "") -> Sequence[servi
     return [services.retry_preview(ticket.step_id)]
 
 
+def assigned_as(ticket: Ticket) -> str:
+    return f"{ticket.queue}:{ticket.owner_id or ''}"
+
+
 @retried
 def _assign(ticket: Ticket, actor: Actor, data: dict[str, Any]) -> None:
     """Give the ticket to a queue, a person or both; what is not named stays, and an empty ``owner`` means nobody in particular."""
@@ -204,6 +232,8 @@ def _assign(ticket: Ticket, actor: Actor, data: dict[str, Any]) -> None:
     with db.atomic():
         run = lock_run(ticket.transaction_id) if ticket.transaction_id else None
         fresh = Ticket.objects.select_for_update(no_key=True).get(pk=ticket.pk)
+        if data.get("shown_as") not in (None, assigned_as(fresh)):
+            raise Outdated("somebody assigned it since you looked.")
         fresh.queue, fresh.owner = queue, user
         fresh.save()
         alerts.queue_late(fresh)
@@ -238,6 +268,30 @@ def _done(ticket: Ticket, actor: Actor, data: dict[str, Any]) -> None:
         if ticket.change_request:
             sla.meet_change(ticket.change_request, at=clock.now())
         run.save()
+
+
+@retried
+def _snooze(ticket: Ticket, actor: Actor, data: dict[str, Any]) -> None:
+    """Put the ticket aside for some minutes, at the longest until its clock is due; 0 takes it up again."""
+    minutes = data.get("minutes")
+    if isinstance(minutes, bool) or not isinstance(minutes, int) or not 0 <= minutes <= LONGEST_SNOOZE:
+        raise Refused(f"Give 0 to {LONGEST_SNOOZE} minutes.", [Problem("minutes", f"must be 0 to {LONGEST_SNOOZE}")])
+    reason = services.given_reason(str(data.get("reason") or "")) if minutes else ""
+    with db.atomic():
+        run = lock_run(ticket.transaction_id) if ticket.transaction_id else None
+        fresh = Ticket.objects.select_for_update(no_key=True).get(pk=ticket.pk)
+        if not fresh.is_open:
+            raise Refused("This ticket is resolved already.")
+        now = clock.now()
+        fresh.wake()
+        if minutes:
+            until = now + timedelta(minutes=minutes)
+            if fresh.sla_due and now < fresh.sla_due < until:
+                until = fresh.sla_due
+            fresh.snoozed_until, fresh.snoozed_by, fresh.snooze_reason = until, actor.name[:150], reason
+        fresh.save()
+        name = "exceptions.ticket.snoozed" if minutes else "exceptions.ticket.woken"
+        _audit(run, name, actor, {"ticket": ticket.pk, **({"minutes": minutes} if minutes else {})})
 
 
 def _audit(run: OnboardingTransaction | None, name: str, actor: Actor, facts: dict[str, Any]) -> None:
@@ -302,6 +356,7 @@ ACTIONS: dict[str, Action] = {
         Action("skip", "Skip the step", "onboarding.skip_step", _may_skip, _skip_or_keep),
         Action("rollback", "Roll back", "onboarding.rollback_run", _may_roll_back, _roll_back),
         Action("assign", "Assign", "assign_ticket", lambda _: True, _assign),
+        Action("snooze", "Put aside", "snooze_ticket", lambda _: True, _snooze),
         Action("note", "Add a note", "note_ticket", lambda _: True, _note),
     )
 }

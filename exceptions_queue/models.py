@@ -10,6 +10,7 @@ from django.db.models.functions import Coalesce
 from django.urls import reverse
 from django_fsm import FSMField, transition
 
+from integrations import clock as clocks
 from integrations.models import Connection
 from integrations.words import STOPPED, Breaker, System
 from onboarding.models import Attempt, ChangeRequest, OnboardingTransaction, Step
@@ -85,6 +86,9 @@ class Ticket(models.Model):
     sla_due = models.DateTimeField("SLA due", null=True)
     resolved_at = models.DateTimeField(null=True)
     resolution = models.CharField(max_length=200, blank=True)
+    snoozed_until = models.DateTimeField(null=True, help_text="Put aside by a person until then; it is nobody's next.")
+    snoozed_by = models.CharField(max_length=150, blank=True)
+    snooze_reason = models.CharField(max_length=500, blank=True)
 
     class Meta:
         ordering = ["sla_due", "pk"]
@@ -95,6 +99,7 @@ class Ticket(models.Model):
             ("link_object_ticket", "Can link an object by its id"),
             ("assign_ticket", "Can assign"),
             ("note_ticket", "Can write notes"),
+            ("snooze_ticket", "Can put aside"),
         ]
         constraints = [
             models.CheckConstraint(
@@ -136,6 +141,14 @@ class Ticket(models.Model):
     @property
     def is_open(self) -> bool:
         return self.status in UNRESOLVED
+
+    @property
+    def is_snoozed(self) -> bool:
+        return self.is_open and self.snoozed_until is not None and self.snoozed_until > clocks.now()
+
+    def wake(self) -> None:
+        """It is no longer put aside."""
+        self.snoozed_until, self.snoozed_by, self.snooze_reason = None, "", ""
 
     @property
     def attempts(self) -> int:
@@ -366,6 +379,13 @@ def is_blocked() -> Q:
     parked = steps.filter(connection__breaker__in=STOPPED, connection__tickets__status__in=UNRESOLVED)
     ahead = steps.filter(waits_for=WaitsFor.RESERVATION, waits_on__tickets__status__in=UNRESOLVED)
     return Q(Exists(own)) | Q(Exists(parked)) | Q(Exists(ahead))
+
+
+def waits_for_nobody() -> Q:
+    """Open tickets on which nobody need do anything now: tried again just now, kept back by a connection, or put aside."""
+    kept_back = Q(step__connection__breaker=Breaker.OPEN, step__due_at__isnull=False)
+    snoozed = Q(snoozed_until__isnull=False, snoozed_until__gt=clocks.now())
+    return Q(status=TicketStatus.RETRYING) | kept_back | Q(connection__breaker=Breaker.HALF_OPEN) | snoozed
 
 
 def tries(step: Any) -> models.QuerySet[Attempt]:

@@ -14,6 +14,7 @@ EVERYBODY = (
     "view_step",
     "view_slaclock",
     "note_ticket",
+    "snooze_ticket",
     "retry_ticket",
 )
 ROLES: dict[str, tuple[str, ...]] = {

@@ -162,6 +162,8 @@ def _open(subject: dict[str, Any], *, run: OnboardingTransaction | None, fields:
 def _renew(ticket: Ticket, fields: dict[str, Any]) -> None:
     if ticket.owner_id or ticket.category == fields["category"]:
         fields.pop("owner", None)  # a person keeps what was given to them
+    if ticket.category != fields["category"] or ticket.problems != fields.get("problems", ticket.problems):
+        ticket.wake()  # it was put aside for something else
     if ticket.category == fields["category"]:
         fields.pop("queue")  # and a queue too: the same trouble stays where somebody sent it
     for name, value in fields.items():
@@ -174,6 +176,7 @@ def follow(ticket: Ticket, step: Step, *, requested: bool) -> None:
     """The step is about to be tried again, or was and failed in the same way."""
     ticket.message, ticket.http_status = step.message or ticket.message, step.http_status
     if requested:
+        ticket.wake()
         ticket.retry()
     else:
         ticket.renew()

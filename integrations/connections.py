@@ -1,5 +1,6 @@
 """Services on connections: making and changing them, probing them, opening and closing their breaker."""
 
+import copy
 import logging
 import re
 import time
@@ -180,6 +181,44 @@ def close_after_probe(connection_pk: int, actor: str) -> ProbeResult:
         if locked.is_stopped:
             close(locked, actor=actor)
     return result
+
+
+def replace_credentials(
+    connection_pk: int,
+    secrets: Mapping[str, list[str]],
+    *,
+    options: Mapping[str, Any] | None = None,
+    actor: str,
+) -> ProbeResult:
+    """Tests the values with a harmless call and keeps them, and the options, only if that passes; the former ones stay until then.
+
+    Closes the breaker, too. What only a sender signs with (``webhook_secret``) cannot be tested: alone it is kept at once, beside
+    the one before. Raises ``ValueError`` in plain words.
+    """
+    connection = Connection.objects.get(pk=connection_pk)
+    info = _known_provider(connection.slug, connection.system, connection.provider)
+    entered = {name: _checked_secrets(info, name, values) for name, values in secrets.items()}
+    about: dict[str, Any] = {"system": connection.system, "provider": connection.provider, "actor": actor}
+    if not set(entered) - {WEBHOOK_SECRET}:
+        set_connection(connection.slug, secrets=entered, options=options, **about)
+        return close_after_probe(connection_pk, actor)
+    trial = copy.copy(connection)
+    trial.on_trial, trial.options = entered, {**connection.options, **(options or {})}
+    result = probe(trial)
+    if not result.ok:
+        return result
+    with transaction.atomic():
+        locked = Connection.objects.select_for_update(no_key=True).get(pk=connection_pk)
+        if _tested_as(locked) != _tested_as(connection):
+            return ProbeResult(False, "The connection was changed during the test: enter the credentials again.")
+        if locked.is_stopped:  # first: its tickets are locked before the audit trail's chain is
+            close(locked, actor=actor)
+        set_connection(connection.slug, secrets=entered, options=options, **about)
+    return result
+
+
+def _tested_as(connection: Connection) -> tuple[Any, ...]:
+    return (connection.provider, connection.base_url, connection.options, connection.credentials_version)
 
 
 def close(locked: Connection, *, actor: str) -> None:

@@ -1,7 +1,9 @@
 """What we know of the outside world: accounts at vendors, what they sent us, and every call that we made."""
 
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import datetime
+from types import MappingProxyType
 
 from django.core.validators import RegexValidator
 from django.db import models
@@ -88,11 +90,16 @@ class Connection(models.Model):
         """Calls at once allowed now; None for no limit."""
         return min((each for each in (self.pace, self.max_concurrency) if each is not None), default=None)
 
+    on_trial: Mapping[str, list[str]] = MappingProxyType({})
+    """Secrets that this instance alone uses in place of the stored ones, to test them before they are kept."""
+
     def secrets(self, name: str) -> list[str]:
         """The active values of one secret, newest first (several during a rotation).
 
         Raises ``crypto.SecretUnreadable``.
         """
+        if name in self.on_trial:
+            return list(self.on_trial[name])
         rows = self.secret_rows.filter(name=name, active=True).order_by("-pk")
         return [crypto.decrypt(row.ciphertext) for row in rows]
 

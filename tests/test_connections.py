@@ -252,6 +252,18 @@ def test_a_connection_is_set_listed_and_checked_by_command(sandbox, tmp_path, mo
     assert run("connection", "check", "desk") == "desk: Zendesk user Firstvalue (admin).\n"
 
 
+def test_the_command_keeps_a_new_credential_only_if_it_passes(hubspot, sandbox):
+    command = ["connection", "set", "hubspot", "--system", "crm", "--provider", "hubspot", "--secret"]
+    with pytest.raises(CommandError, match="the former ones stay"):
+        run(*command, "token=mistyped")
+    assert hubspot.secrets("token") == ["sandbox-hubspot-token"]
+    sandbox.set_tokens("hubspot", ["sandbox-hubspot-token", "the-new-token"])
+    run(*command, "token=the-new-token")
+    assert hubspot.secrets("token") == ["the-new-token"]
+    run(*command, "token=mistyped", "--untested")
+    assert hubspot.secrets("token") == ["mistyped"]
+
+
 def test_wrong_commands_are_refused_in_words():
     with pytest.raises(CommandError, match="unknown provider"):
         run("connection", "set", "x", "--system", "crm", "--provider", "x")

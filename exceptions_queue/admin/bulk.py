@@ -3,10 +3,13 @@
 from dataclasses import dataclass
 from typing import Any
 
+from django.contrib import messages
 from django.contrib.auth.models import User
+from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
+from django.urls import reverse
 
 from exceptions_queue import actions
 from exceptions_queue.actions import Actor, NotAllowed
@@ -45,8 +48,11 @@ def confirm(model_admin: Any, request: HttpRequest, queryset: QuerySet[Ticket]) 
 def retry(model_admin: Any, request: HttpRequest) -> HttpResponse:
     """Retry exactly the tickets that were confirmed."""
     pks = list(dict.fromkeys(int(pk) for pk in request.POST.getlist("ticket") if pk.isdecimal() and len(pk) < 19))  # noqa: PLR2004
-    if not isinstance(request.user, User) or len(pks) > AT_MOST:
-        return HttpResponse(f"At most {AT_MOST} tickets at once.", status=400, content_type="text/plain")
+    if not isinstance(request.user, User):
+        raise PermissionDenied
+    if not pks or len(pks) > AT_MOST:
+        messages.warning(request, f"Not done: choose 1 to {AT_MOST} tickets.")
+        return HttpResponseRedirect(reverse("admin:exceptions_queue_ticket_changelist"))
     actor = Actor.of(request.user)
     results = [_one(pk, actor) for pk in pks]
     shown = model_admin.page_context(

@@ -6,7 +6,7 @@ from django import forms
 
 from exceptions_queue.admin.confirming import ConfirmingForm
 from exceptions_queue.admin.start_form import ALSO_NEEDED, ENTERED, HELP, LABELS
-from exceptions_queue.admin.ticket_forms import payload_field
+from exceptions_queue.admin.ticket_forms import merged, payload_field
 from onboarding.payload import catalogue
 from onboarding.payload.catalogue import Type
 from onboarding.payload.gate import Problem
@@ -69,6 +69,11 @@ class ChangeForm(ConfirmingForm):
             return
         number = isinstance(value, float) and value.is_integer()
         self.changes[entry.path] = int(value) if number else None if value in (None, "", []) else value
+
+    def after_conflict(self, content: dict[str, Any]) -> "ChangeForm":
+        """The form over the data as somebody else left it, with what this person altered."""
+        fresh = ChangeForm(content, see_personal=not self.hides)
+        return ChangeForm(content, merged(fresh, self.data, self.changes), see_personal=not self.hides)
 
     def take(self, message: str, problems: list[Problem]) -> None:
         """Show what the service refused, beside the fields where it names them."""

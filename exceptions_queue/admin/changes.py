@@ -17,7 +17,7 @@ from exceptions_queue.admin import timeline
 from exceptions_queue.admin.change_form import ChangeForm
 from exceptions_queue.admin.effects import shown_effects
 from exceptions_queue.admin.payloads import differences
-from exceptions_queue.admin.run_actions import Button, fingerprint
+from exceptions_queue.admin.run_actions import Button
 from exceptions_queue.admin.safe_rows import CANNOT, each_shown
 from exceptions_queue.admin.ticket_forms import ReasonForm
 from exceptions_queue.admin.ticket_page import SEE_PERSONAL
@@ -26,7 +26,7 @@ from onboarding import services
 from onboarding.models import ChangeRequest, OnboardingTransaction
 from onboarding.origins import Origin
 from onboarding.payload import catalogue
-from onboarding.services import Effect, Refused
+from onboarding.services import Effect, Outdated, Refused
 from onboarding.services.changes import CHANGEABLE
 from onboarding.words import ChangeStatus, OriginKind
 
@@ -115,18 +115,31 @@ class Views:
             messages.warning(request, "Not possible: the data of this run is not changed any more.")
             return HttpResponseRedirect(_page(pk))
         sent = request.POST if request.method == "POST" else None
-        form = ChangeForm(run.payload, sent, see_personal=_sees(request))
+        version, content = shown_version(run, sent)
+        form = ChangeForm(content, sent, see_personal=_sees(request))
+        status = 200
         if form.is_valid():
+            actor = request.user.get_username()
             try:
                 change = services.request_change(
-                    run.pk, form.changes, actor=request.user.get_username(), confirmed=form.confirmed
+                    run.pk, form.changes, actor=actor, confirmed=form.confirmed, version=version
                 )
+            except Outdated as refusal:
+                run = self._run(request, pk)
+                version, status = run.snapshot_version, 409
+                form = form.after_conflict(run.payload)
+                form.take(str(refusal), refusal.problems)
             except Refused as refusal:
                 form.take(str(refusal), refusal.problems)
+                status = 422
             else:
                 return HttpResponseRedirect(reverse("admin:onboarding_run_decide", args=[pk, change.pk]))
-        context = self.admin.page_context(request, title="Change the data", run=run, form=form, back=_page(pk))
-        return TemplateResponse(request, f"{PAGES}/data.html", context, status=422 if form.errors else 200)
+        elif form.errors:
+            status = 422
+        context = self.admin.page_context(
+            request, title="Change the data", run=run, form=form, version=version, back=_page(pk)
+        )
+        return TemplateResponse(request, f"{PAGES}/data.html", context, status=status)
 
     @method_decorator(require_http_methods(["GET", "HEAD", "POST"]))
     def decide(self, request: HttpRequest, pk: int, change: int) -> HttpResponse:
@@ -134,15 +147,11 @@ class Views:
         found = _found(run, change)
         if request.method != "POST":
             return self._ask(request, run, found)
-        if request.POST.get("seen") != fingerprint(run.pk, services.change_preview(found.pk)):
-            messages.warning(request, "Not done: the run has moved since you looked. This is how it stands now.")
-            return self._ask(request, run, found, status=409)
         try:
-            services.apply_change(found.pk, actor=request.user.get_username())
+            services.apply_change(found.pk, actor=request.user.get_username(), seen=request.POST.get("seen", ""))
         except Refused as refusal:
-            messages.warning(request, _told(refusal))
-        else:
-            messages.success(request, "The change is applied. What it touches is brought up to date; watch it below.")
+            return self._refused(request, run, found, refusal)
+        messages.success(request, "The change is applied. What it touches is brought up to date; watch it below.")
         return HttpResponseRedirect(_page(pk))
 
     @method_decorator(require_POST)
@@ -155,10 +164,25 @@ class Views:
         try:
             services.reject_change(found.pk, actor=request.user.get_username(), reason=form.cleaned_data["reason"])
         except Refused as refusal:
-            messages.warning(request, _told(refusal))
-        else:
-            messages.success(request, "The change request is rejected; the run stays as it is.")
+            return self._refused(request, run, found, refusal, form=form)
+        messages.success(request, "The change request is rejected; the run stays as it is.")
         return HttpResponseRedirect(_page(pk))
+
+    def _refused(
+        self,
+        request: HttpRequest,
+        run: OnboardingTransaction,
+        change: ChangeRequest,
+        refusal: Refused,
+        *,
+        form: forms.Form | None = None,
+    ) -> HttpResponse:
+        """The question as it stands now, with what was typed; or the run, where nothing was typed and nothing is left to decide."""
+        messages.warning(request, f"{_told(refusal)} {timeline.latest_by_others(run, request.user)}".strip())
+        fresh = _found(self._run(request, run.pk), change.pk)
+        if fresh.status != ChangeStatus.OPEN and form is None:
+            return HttpResponseRedirect(_page(run.pk))
+        return self._ask(request, self._run(request, run.pk), fresh, form=form, status=409)
 
     def _run(self, request: HttpRequest, pk: int) -> OnboardingTransaction:
         run: OnboardingTransaction = self.admin.find_run(request, pk)
@@ -175,7 +199,7 @@ class Views:
         form: forms.Form | None = None,
         status: int = 200,
     ) -> HttpResponse:
-        if change.status != ChangeStatus.OPEN:
+        if change.status != ChangeStatus.OPEN and form is None:
             messages.info(request, f"This change request is {change.get_status_display().lower()} already.")
             return HttpResponseRedirect(_page(run.pk))
         effects: list[Effect] = services.change_preview(change.pk)
@@ -184,14 +208,25 @@ class Views:
             title=f"Change the data of {run.customer_name or run.onboarding_transaction_id}?",
             run=run,
             item=shown(change, run.payload, may_see=_sees(request)),
-            changeable=run.status in CHANGEABLE,
+            decided=change.status != ChangeStatus.OPEN,
+            changeable=run.status in CHANGEABLE and change.status == ChangeStatus.OPEN,
             begun=run.playbook is not None,
             effects=shown_effects(effects),
-            seen=fingerprint(run.pk, effects),
+            seen=services.change_fingerprint(run, change, effects),
             form=form or ReasonForm(),
             back=_page(run.pk),
+            own_url=reverse("admin:onboarding_run_decide", args=[run.pk, change.pk]),
+            news=timeline.latest_entry_by_others(run, request.user),
         )
         return TemplateResponse(request, f"{PAGES}/decide.html", context, status=status)
+
+
+def shown_version(run: OnboardingTransaction, sent: Any) -> tuple[int, dict[str, Any]]:
+    """The version of the data that the form was filled from, and what it held: what was left as it was is no change."""
+    given = str((sent or {}).get("version", ""))
+    version = int(given) if given.isdecimal() and len(given) < 10 else run.snapshot_version  # noqa: PLR2004
+    snapshot = run.snapshots.filter(version=version).first()
+    return (version, snapshot.content) if snapshot else (run.snapshot_version, run.payload)
 
 
 def _found(run: OnboardingTransaction, change: int) -> ChangeRequest:

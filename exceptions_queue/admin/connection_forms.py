@@ -141,7 +141,7 @@ def _secret_help(name: str, *, stored: bool) -> str:
         return "None is stored yet."
     if name == WEBHOOK_SECRET:
         return "One is stored. A new one is accepted beside it, so that the sender can change over."
-    return "One is stored. A new one replaces it."
+    return "One is stored. A new one replaces it once it has passed the test."
 
 
 def info(connection: Connection) -> ProviderInfo:

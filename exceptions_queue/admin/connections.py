@@ -17,7 +17,7 @@ from django.utils.decorators import method_decorator
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_GET, require_POST
 
-from exceptions_queue.admin import health, looks, timeline, words
+from exceptions_queue.admin import health, live, looks, timeline, words
 from exceptions_queue.admin.connection_forms import AddForm, CredentialsForm, SettingsForm, info
 from exceptions_queue.admin.ticket_page import waiting_runs
 from exceptions_queue.models import UNRESOLVED, Ticket
@@ -76,6 +76,7 @@ class ConnectionAdmin(ReadOnlyAdmin):
     def get_urls(self) -> list[URLPattern]:
         wrap = self.admin_site.admin_view
         own = [
+            path("<int:pk>/live/", wrap(self.live_view), name="integrations_connection_live"),
             path("<int:pk>/test/", wrap(self.test_view), name="integrations_connection_test"),
             path("<int:pk>/credentials/", wrap(self.credentials_view), name="integrations_connection_credentials"),
             path("<int:pk>/settings/", wrap(self.settings_view), name="integrations_connection_settings"),
@@ -112,6 +113,10 @@ class ConnectionAdmin(ReadOnlyAdmin):
     ) -> HttpResponse:
         return self._page(request, self._connection(request, object_id))
 
+    @method_decorator(require_GET)
+    def live_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        return live.answer(version=live.connection_version(self._connection(request, pk)))
+
     @method_decorator(require_POST)
     def test_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         connection = self._connection(request, pk)
@@ -126,18 +131,14 @@ class ConnectionAdmin(ReadOnlyAdmin):
         form = CredentialsForm(connection, request.POST)
         if form.is_valid():
             try:
-                connections.set_connection(
-                    connection.slug,
-                    system=connection.system,
-                    provider=connection.provider,
-                    secrets=form.entered,
-                    actor=actor,
-                )
+                result, waited = _replace(connection, form.entered, actor)
             except ValueError as problem:
                 form.add_error(None, str(problem))
             else:
-                _tell(request, *_test(connection, actor))
-                return _to(pk)
+                if result.ok:
+                    _tell(request, result, waited)
+                    return _to(pk)
+                form.add_error(None, f"The test failed: {result.message} {_not_kept(connection)}")
         return self._page(request, connection, credentials=form)
 
     @method_decorator(require_POST)
@@ -204,6 +205,7 @@ class ConnectionAdmin(ReadOnlyAdmin):
             request,
             title=connection.slug,
             connection=connection,
+            version=live.connection_version(connection),
             vendor=words.vendor(connection),
             state=state_badge(connection),
             stopped=_stopped(connection),
@@ -263,6 +265,21 @@ def _test(connection: Connection, actor: str) -> tuple[ProbeResult, int]:
             connection.system, connection.pk
         )  # with an open breaker the news of its closing does this
     return result, waited
+
+
+def _replace(connection: Connection, entered: dict[str, list[str]], actor: str) -> tuple[ProbeResult, int]:
+    """As ``_test``, with the entered credentials, which are kept only if it passes."""
+    waited = waiting_runs(connection)
+    result = connections.replace_credentials(connection.pk, entered, actor=actor)
+    audit.record_elsewhere(
+        "integrations.connection.tested", actor=actor, data={"connection": connection.slug, "passed": result.ok}
+    )
+    return result, waited
+
+
+def _not_kept(connection: Connection) -> str:
+    stored = connection.secret_rows.filter(active=True).exists()
+    return "Nothing was saved: the credentials before stay in use." if stored else "Nothing was saved."
 
 
 def _tell(request: HttpRequest, result: ProbeResult, waited: int) -> None:

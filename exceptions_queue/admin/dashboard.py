@@ -9,16 +9,16 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django.contrib.auth.models import User
-from django.db.models import Count, F, OuterRef, Q, QuerySet, Subquery
+from django.db.models import Case, Count, F, IntegerField, OuterRef, Q, QuerySet, Subquery, When
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.safestring import SafeString
 
 from exceptions_queue import roles
-from exceptions_queue.admin import changes, health, looks, words
+from exceptions_queue.admin import changes, health, live, looks, words
 from exceptions_queue.admin.ticket_filters import of_my_queues
 from exceptions_queue.api.sla_state import SlaState, clocks_in
-from exceptions_queue.models import UNRESOLVED, Ticket, TicketStatus, is_blocked
+from exceptions_queue.models import UNRESOLVED, Ticket, TicketStatus, is_blocked, waits_for_nobody
 from integrations import clock
 from integrations.models import Connection
 from onboarding.models import OnboardingTransaction, Step
@@ -102,6 +102,7 @@ def callback(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     context |= {"title": "Home", "nothing_to_see": True}
     if not isinstance(user, User):
         return context
+    context["version"] = live.home_version(user)
     now = clock.now()
     behind = _behind()
     if user.has_perm(SEE_TICKETS):
@@ -138,25 +139,34 @@ def _changes() -> dict[str, Any]:
 
 
 def urgent(user: User) -> QuerySet[Ticket]:
-    """This person's open tickets, the most urgent first. What is being tried again just now waits for nobody and comes last."""
+    """This person's open tickets, the most urgent first. What waits for nobody comes last."""
     related = ("transaction__sla_clock", "step__connection", "connection", "owner")
     mine = of_my_queues(Ticket.objects.filter(status__in=UNRESOLVED), user).select_related(*related)
-    now_trying = Q(status=TicketStatus.RETRYING)
-    return mine.alias(trying=now_trying).order_by("trying", F("sla_due").asc(nulls_last=True), "pk")
+    # A condition on what a ticket may not have (a step, a snooze) is neither true nor false: it would sort as it likes.
+    later = Case(When(waits_for_nobody(), then=1), default=0, output_field=IntegerField())
+    return mine.alias(later=later).order_by("later", F("sla_due").asc(nulls_last=True), "pk")
 
 
 def _my_queue(user: User, behind: dict[int, Behind]) -> dict[str, Any]:
     tickets = urgent(user)
     lines = [_ticket_line(ticket, user, behind) for ticket in tickets[:SHOWN]]
-    count = tickets.count() if len(lines) == SHOWN else len(lines)
-    return {"lines": lines, "count": count, "link": reverse("admin:exceptions_queue_ticket_changelist")}
+    counts = tickets.aggregate(all=Count("pk"), later=Count("pk", filter=waits_for_nobody()))
+    return {
+        "lines": lines,
+        "count": counts["all"] - counts["later"],
+        "later": counts["later"],
+        "all": counts["all"],
+        "link": reverse("admin:exceptions_queue_ticket_changelist"),
+    }
 
 
 def _ticket_line(ticket: Ticket, user: User, behind: dict[int, Behind]) -> TicketLine:
     waiting = behind.get(ticket.connection_id or 0, Behind()).runs
     story = words.story(ticket, waiting_runs=waiting)
     todo = story.todo
-    if ticket.status == TicketStatus.RETRYING:
+    if ticket.is_snoozed:
+        todo = f"Put aside by {ticket.snoozed_by} until {ticket.snoozed_until:%H:%M} UTC: {ticket.snooze_reason}"
+    elif ticket.status == TicketStatus.RETRYING:
         todo = "It is being tried again now."
     elif ticket.next_retry:
         todo = f"Firstvalue tries again by itself {looks.soon(ticket.next_retry)}. {todo}"

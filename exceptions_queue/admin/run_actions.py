@@ -4,9 +4,8 @@ Each action asks first (a GET, which changes nothing) and is done by a POST, wit
 makes sense is the services' to decide; the page only leaves out what surely does not.
 """
 
-import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlencode
 
@@ -19,12 +18,12 @@ from django.urls import URLPattern, path, reverse
 from django.utils.decorators import method_decorator
 from django.views.decorators.http import require_http_methods
 
-from exceptions_queue.admin import words
+from exceptions_queue.admin import timeline, words
 from exceptions_queue.admin.effects import shown_effects
 from exceptions_queue.admin.ticket_forms import ReasonForm
 from onboarding import services
 from onboarding.models import ObjectMapping, OnboardingTransaction, Step
-from onboarding.services import Effect, Refused, Verdict
+from onboarding.services import Effect, Refused, Verdict, confirmation
 from onboarding.steps.base import EnsureHandler
 from onboarding.steps.registry import HANDLERS
 from onboarding.words import Status, StepState
@@ -40,6 +39,8 @@ class Target:
     run: OnboardingTransaction
     step: Step | None = None
     item: str = ""
+    seen: str = ""
+    """The fingerprint of the preview that is confirmed."""
 
     @property
     def title(self) -> str:
@@ -115,6 +116,10 @@ def _rollback_preview(target: Target) -> Sequence[Verdict]:
     return services.rollback_preview(target.run.pk)
 
 
+def _skip_preview(target: Target) -> Sequence[Effect]:
+    return services.skip_preview(target.the_step.pk)
+
+
 def _was_tried(target: Target) -> bool:
     return target.step is not None and target.step.position > 0 and target.step.state != StepState.PENDING
 
@@ -188,7 +193,9 @@ _ALL = (
         "replay_run",
         "Replay from here",
         "replay",
-        lambda target, actor, reason: services.replay(target.run.pk, target.the_step.key, actor=actor),  # noqa: ARG005
+        lambda target, actor, reason: services.replay(  # noqa: ARG005
+            target.run.pk, target.the_step.key, actor=actor, seen=target.seen
+        ),
         lambda target: _may_be_redone(target) and _was_tried(target),
         lambda target: f"Replay from “{target.title}”?",
         ("This step and what comes after it are gone through again. Nothing that is there already is made twice.",),
@@ -201,7 +208,7 @@ _ALL = (
         "rollback_run",
         "Roll back",
         "undo",
-        lambda target, actor, reason: services.rollback(target.run.pk, actor=actor, reason=reason),
+        lambda target, actor, reason: services.rollback(target.run.pk, actor=actor, reason=reason, seen=target.seen),
         _may_go_back,
         lambda target: f"Roll back the onboarding of {_customer(target)}?",
         (
@@ -218,7 +225,9 @@ _ALL = (
         "skip_step",
         "Skip this step",
         "skip_next",
-        lambda target, actor, reason: services.skip_step(target.the_step.pk, actor=actor, reason=reason),
+        lambda target, actor, reason: services.skip_as_shown(
+            target.the_step.pk, actor=actor, reason=reason, seen=target.seen
+        ),
         lambda target: _goes_on(target) and target.step is not None and not target.step.is_done,
         lambda target: f"Skip “{target.title}”?",
         (
@@ -228,6 +237,7 @@ _ALL = (
         "The step is skipped. What comes after it goes on.",
         of_step=True,
         needs_reason=True,
+        preview=_skip_preview,
     ),
     RunAction(
         "unlink",
@@ -337,16 +347,16 @@ class Views:
         form = ReasonForm(request.POST) if action.needs_reason else None
         if form is not None and not form.is_valid():
             return self._ask(request, action, target, form=form, status=422)
-        if action.preview and request.POST.get("seen") != (now := _seen(action.preview, target)):
-            if now:
-                messages.warning(request, "Not done: the run has moved since you looked. This is how it stands now.")
-            return self._ask(request, action, target, status=409)
         try:
             action.perform(target, request.user.get_username(), form.cleaned_data["reason"] if form else "")
         except Refused as refusal:
-            messages.warning(request, f"Not done: {refusal}")
-        else:
-            messages.success(request, action.done)
+            messages.warning(
+                request, f"Not done: {refusal} {timeline.latest_by_others(target.run, request.user)}".strip()
+            )
+            if form is None and not action.preview:
+                return HttpResponseRedirect(_back(target))
+            return self._ask(request, action, _fresh(target), form=form, status=409)
+        messages.success(request, action.done)
         return HttpResponseRedirect(_back(target))
 
     def _ask(
@@ -359,14 +369,16 @@ class Views:
         status: int = 200,
     ) -> HttpResponse:
         effects: Sequence[Effect | Verdict] = []
-        if action.preview:
+        impossible = ""
+        if not action.offered(target):
+            impossible = f"Not possible as things stand now: {action.label.lower()}."
+        elif action.preview:
             try:
                 effects = action.preview(target)
             except Refused as refusal:
-                messages.warning(request, f"Not possible: {refusal}")
-                return HttpResponseRedirect(_back(target))
-        elif not action.offered(target):
-            messages.warning(request, f"Not possible as things stand now: {action.label.lower()}.")
+                impossible = f"Not possible: {refusal}"
+        if impossible and form is None:
+            messages.warning(request, impossible)
             return HttpResponseRedirect(_back(target))
         shown = self.admin.page_context(
             request,
@@ -378,40 +390,30 @@ class Views:
             item=target.item,
             item_name=_item_name(target, request),
             form=(form or ReasonForm()) if action.needs_reason else None,
+            impossible=impossible,
             effects=shown_effects(effects),
-            seen=fingerprint(target.run.pk, effects) if action.preview else "",
+            seen=confirmation.of_preview(effects) if action.preview else "",
             back=_back(target),
+            own_url=address(action, target),
+            news=timeline.latest_entry_by_others(target.run, request.user),
         )
         return TemplateResponse(request, TEMPLATE, shown, status=status)
 
 
 def _target(run: OnboardingTransaction, step: int | None, request: HttpRequest) -> Target:
+    seen = request.POST.get("seen", "")
     if step is None:
-        return Target(run)
+        return Target(run, seen=seen)
     found = run.steps.select_related("connection").filter(pk=step).first()
     if found is None:
         raise Http404("There is no such step.")
-    return Target(run, found, request.POST.get("item", request.GET.get("item", "")))
+    return Target(run, found, request.POST.get("item", request.GET.get("item", "")), seen)
 
 
-def _seen(preview: Callable[[Target], Sequence[Effect | Verdict]], target: Target) -> str:
-    """The fingerprint of what the action would do now; empty where it is refused."""
-    try:
-        return fingerprint(target.run.pk, preview(target))
-    except Refused:
-        return ""
-
-
-def fingerprint(run_pk: int, effects: Sequence[Effect | Verdict]) -> str:
-    """Of the preview and of what it was made from: another one means that the run has moved since."""
-    run = OnboardingTransaction.objects.get(pk=run_pk)
-    parts = [
-        [(effect.step, effect.verdict, effect.text) for effect in effects],
-        (run.status, run.held_at, run.snapshot_version),
-        list(run.steps.order_by("pk").values_list("pk", "state", "token")),
-        list(run.mappings.order_by("pk").values_list("step_id", "item", "external_id")),
-    ]
-    return hashlib.sha256(repr(parts).encode()).hexdigest()
+def _fresh(target: Target) -> Target:
+    """As it stands after something was refused: somebody else may have acted."""
+    step = target.step and Step.objects.select_related("connection").get(pk=target.step.pk)
+    return replace(target, run=OnboardingTransaction.objects.get(pk=target.run.pk), step=step)
 
 
 def _item_name(target: Target, request: HttpRequest) -> str:

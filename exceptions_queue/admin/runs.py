@@ -8,14 +8,14 @@ from django.core.exceptions import PermissionDenied
 from django.db.models import OuterRef, Q, QuerySet, Subquery
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
-from django.urls import URLPattern
+from django.urls import URLPattern, path
 from django.utils.decorators import method_decorator
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_GET
 from unfold.contrib.filters.admin import DropdownFilter
 
-from exceptions_queue.admin import changes, looks, run_actions, run_page
+from exceptions_queue.admin import changes, live, looks, run_actions, run_page
 from exceptions_queue.admin.safe_rows import cell
 from exceptions_queue.admin.search import runs_matching
 from exceptions_queue.admin.start import StartByHand
@@ -199,7 +199,8 @@ class RunAdmin(StartByHand):
     # --- The page
 
     def get_urls(self) -> list[URLPattern]:
-        return [*changes.Views(self).urls(), *run_actions.Views(self).urls(), *super().get_urls()]
+        live_path = path("<int:pk>/live/", self.admin_site.admin_view(self.live_view), name="onboarding_run_live")
+        return [live_path, *changes.Views(self).urls(), *run_actions.Views(self).urls(), *super().get_urls()]
 
     @method_decorator(require_GET)
     def change_view(
@@ -218,9 +219,18 @@ class RunAdmin(StartByHand):
             badges=state_badges(run, blocked=getattr(run, "blocked", False)),
             sla=looks.run_sla(run),
             may_decide=changes.may_decide(user),
+            version=live.run_version(run),
+            news=live.news(run, user),
             **run_page.context(run, user),
         )
         return TemplateResponse(request, "admin/onboarding/onboardingtransaction/page.html", shown)
+
+    @method_decorator(require_GET)
+    def live_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        run = self.find_run(request, pk)
+        if not isinstance(user := request.user, User):
+            raise PermissionDenied
+        return live.answer(version=live.run_version(run), news=live.news(run, user))
 
     def find_run(self, request: HttpRequest, pk: str | int) -> OnboardingTransaction:
         """With what the pages show of it. Raises ``PermissionDenied`` and ``Http404``."""

@@ -20,6 +20,7 @@ from onboarding.words import Category
 
 ALL = "all"
 MINE = "mine"
+SNOOZED = "snoozed"
 Choices = list[tuple[str, str]]
 
 
@@ -54,12 +55,14 @@ class StatusFilter(Default):
     default = "unresolved"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:  # noqa: ARG002
-        return [("unresolved", "Open or retrying"), *TicketStatus.choices, (ALL, "All")]
+        return [("unresolved", "Open or retrying"), *TicketStatus.choices, (SNOOZED, "Put aside"), (ALL, "All")]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Ticket]) -> QuerySet[Ticket]:  # noqa: ARG002
         match self.value():
             case "unresolved":
                 return queryset.filter(status__in=UNRESOLVED)
+            case "snoozed":
+                return queryset.filter(status__in=UNRESOLVED, snoozed_until__gt=clock.now())
             case value if value in TicketStatus.values:
                 return queryset.filter(status=value)
         return queryset
@@ -180,6 +183,7 @@ def shown_as(request: HttpRequest) -> Iterator[dict[str, Any]]:
         ("At risk", {"sla": "at-risk"}),
         ("Breached", {"sla": "breached"}),
         ("All open", {"queue": ALL}),
+        ("Put aside", {"status": SNOOZED, "queue": ALL}),
         ("Resolved", {"status": TicketStatus.RESOLVED.value, "queue": ALL}),
     )
     now = {key: value for key, value in request.GET.items() if key not in ("p", "o") and value}

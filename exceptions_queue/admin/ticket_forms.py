@@ -1,6 +1,6 @@
 """The forms of a ticket: just the missing fields, as the field catalogue describes them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from django import forms
@@ -37,9 +37,14 @@ OPTIONAL_HELP = {
 class FixForm(ConfirmingForm):
     """One field for each problem. What is left empty or as it was is not sent."""
 
-    def __init__(self, ticket: Ticket, data: Any = None, *, see_personal: bool) -> None:
+    def __init__(
+        self, ticket: Ticket, data: Any = None, *, see_personal: bool, content: dict[str, Any] | None = None
+    ) -> None:
+        """``content``: what the person was shown, where that is not the run's data as it is now."""
         super().__init__(data, auto_id="fix-%s", label_suffix="")
-        content = ticket.transaction.payload if ticket.transaction else {}
+        self.hides = not see_personal
+        if content is None:
+            content = ticket.transaction.payload if ticket.transaction else {}
         self.reasons: dict[str, str] = {}
         for problem in ticket.problems:
             path = problem.get("path", "")
@@ -92,6 +97,11 @@ class FixForm(ConfirmingForm):
         is_confirmed = bool(self.cleaned_data.get(f"{PREFIX}{path}"))
         return value not in ("", None, False, []) and (is_confirmed or value != self.fields[path].initial)
 
+    def after_conflict(self, ticket: Ticket) -> "FixForm":
+        """The form over the data as somebody else left it, with what this person altered."""
+        fresh = FixForm(ticket, see_personal=not self.hides)
+        return FixForm(ticket, merged(fresh, self.data, self.answers), see_personal=not self.hides)
+
     def take(self, message: str, problems: list[Problem]) -> None:
         """Show what the service refused, beside the fields where it names them."""
         for problem in problems:
@@ -101,6 +111,13 @@ class FixForm(ConfirmingForm):
                 self.add_error(None, f"{catalogue.label(problem.path)}: {problem.reason}")
         if not problems:
             self.add_error(None, message)
+
+
+def merged(fresh: forms.Form, sent: Mapping[str, Any], altered: Iterable[str]) -> dict[str, Any]:
+    """What ``fresh`` shows, and in the ``altered`` fields what was sent: nothing that somebody else changed is put back."""
+    shown = {name: field.prepare_value(field.initial) for name, field in fresh.fields.items() if field.initial}
+    kept = {name: sent.get(name, "") for name in altered if name in fresh.fields}
+    return {**shown, **kept}
 
 
 def payload_field(entry: catalogue.Field, current: Any) -> forms.Field:
@@ -201,6 +218,27 @@ class ReasonForm(forms.Form):
 
     def __init__(self, data: Any = None) -> None:
         super().__init__(data, auto_id="reason-%s", label_suffix="")
+
+
+class SnoozeForm(forms.Form):
+    """Until when a ticket is put aside, and why."""
+
+    minutes = forms.TypedChoiceField(
+        label="For",
+        coerce=int,
+        choices=[(15, "15 minutes"), (60, "1 hour"), (240, "4 hours"), (1440, "1 day")],
+        initial=60,
+        widget=UnfoldAdminSelectWidget(),
+        help_text="At the longest until its clock is due.",
+    )
+    reason = forms.CharField(
+        max_length=LONGEST_REASON,
+        widget=UnfoldAdminTextareaWidget(attrs={"rows": 2}),
+        error_messages={"required": "Say why, in a few words."},
+    )
+
+    def __init__(self, data: Any = None) -> None:
+        super().__init__(data, auto_id="snooze-%s", label_suffix="")
 
 
 class NoteForm(forms.Form):

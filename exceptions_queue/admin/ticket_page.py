@@ -7,24 +7,23 @@ from datetime import timedelta
 from typing import Any
 
 from django.contrib.auth.models import User
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from django.urls import reverse
 
 from exceptions_queue import actions
 from exceptions_queue.admin import looks, words
 from exceptions_queue.admin.effects import shown_effects
 from exceptions_queue.admin.health import left
-from exceptions_queue.admin.ticket_forms import AssignForm, FixForm, LinkForm, NoteForm, ReasonForm
-from exceptions_queue.admin.timeline import entries
+from exceptions_queue.admin.ticket_forms import AssignForm, FixForm, LinkForm, NoteForm, ReasonForm, SnoozeForm
+from exceptions_queue.admin.timeline import entries, of_connection_ticket
 from exceptions_queue.models import Ticket, TicketStatus
 from integrations import clock
 from integrations.models import ApiCall, Connection
 from integrations.redact import redact_text
 from integrations.words import Breaker
-from onboarding import audit
 from onboarding.models import ObjectMapping, OnboardingTransaction, Step, StepPoll
 from onboarding.payload import catalogue
-from onboarding.services import Effect, Refused, Verdict
+from onboarding.services import Effect, Refused, Verdict, confirmation
 from onboarding.steps.base import EnsureHandler, Facts
 from onboarding.steps.registry import HANDLERS
 from onboarding.words import Category, ChangeStatus, Status, StepState
@@ -61,6 +60,7 @@ def load(pk: int) -> Ticket:
 def context(ticket: Ticket, user: User, *, forms: dict[str, Any] | None = None) -> dict[str, Any]:
     """``forms``: bound forms to show again with what was entered."""
     given = forms or {}
+    replay_effects, skip_effects = _effects(ticket, "replay"), _effects(ticket, "skip") if ticket.step else []
     offered = {action.name: action for action in actions.available(ticket, actions.Actor.of(user))}
     return {
         **live(ticket, user),
@@ -70,15 +70,23 @@ def context(ticket: Ticket, user: User, *, forms: dict[str, Any] | None = None) 
         else None,
         "assign_form": (given.get("assign") or AssignForm(ticket)) if "assign" in offered else None,
         "skip_form": (given.get("skip") or ReasonForm()) if "skip" in offered else None,
-        "skip_effects": _effects(ticket, "skip")[1:] if "skip" in offered and ticket.step else [],
-        "replay_effects": shown_effects(_effects(ticket, "replay")) if "replay" in offered else [],
+        "skip_effects": skip_effects[1:] if "skip" in offered else [],
+        "replay_effects": shown_effects(replay_effects) if "replay" in offered else [],
+        "seen": {
+            "replay": confirmation.of_preview(replay_effects),
+            "skip": confirmation.of_preview(skip_effects) if ticket.step else actions.question_of(ticket),
+            "rollback": actions.question_of(ticket),
+            "version": ticket.transaction.snapshot_version if ticket.transaction else "",
+            "assigned": actions.assigned_as(ticket),
+        },
+        "snooze_form": (given.get("snooze") or SnoozeForm()) if "snooze" in offered else None,
         "link_form": (given.get("link-object") or LinkForm()) if "link-object" in offered else None,
         "note_form": (given.get("note") or NoteForm()) if "note" in offered else None,
         "done_form": (given.get("done") or NoteForm("done")) if "done" in offered else None,
         "decide_url": _decide_url(ticket, user),
         "urls": {
             name: _act_url(ticket, name)
-            for name in ("fix", "done", "retry", "replay", "skip", "rollback", "assign", "note")
+            for name in ("fix", "done", "retry", "replay", "skip", "rollback", "assign", "note", "snooze")
         },
         "rollback_url": _rollback_url(ticket) if "rollback" in offered else "",
         "choose_url": _act_url(ticket, "choose-match"),
@@ -127,6 +135,9 @@ def live(ticket: Ticket, user: User) -> dict[str, Any]:
     rows = progress(ticket.transaction, ticket.step) if ticket.transaction else []
     waiting = waiting_runs(ticket.connection) if ticket.connection else 0
     version = [ticket.status, ticket.category, ticket.problems, ticket.candidates, ticket.queue, ticket.owner_id]
+    version += [ticket.snoozed_until, ticket.message, ticket.notes.count()]
+    if run := ticket.transaction:
+        version += [run.status, run.held_at, run.snapshot_version]
     return {
         "ticket": ticket,
         "story": words.story(ticket, waiting_runs=waiting),
@@ -148,6 +159,10 @@ def state_of(ticket: Ticket, rows: list[Row]) -> dict[str, str]:
         if behind := held_back(ticket):
             text = f"It goes on as soon as the connection {behind} is mended."
             return {"tone": looks.RISK, "icon": "pause_circle", "text": text}
+        if ticket.is_snoozed and ticket.snoozed_until:
+            until = f"{ticket.snoozed_until:%H:%M} UTC ({looks.when(ticket.snoozed_until)})"
+            text = f"Put aside by {ticket.snoozed_by} until {until}: {ticket.snooze_reason}"
+            return {"tone": looks.MUTED, "icon": "snooze", "text": text}
         if ticket.status == TicketStatus.RETRYING:
             return {"tone": looks.INFO, "icon": "sync", "text": "It is being tried again now. This page follows it."}
         if ticket.connection and ticket.connection.breaker == Breaker.HALF_OPEN:
@@ -381,10 +396,7 @@ def timeline(run: OnboardingTransaction) -> list[dict[str, Any]]:
 
 
 def _connection_timeline(ticket: Ticket) -> list[dict[str, Any]]:
-    concerned = Q(data__ticket=ticket.pk)
-    if ticket.connection:
-        concerned |= Q(data__connection=ticket.connection.slug)
-    return entries(audit.about().filter(concerned)[:60])
+    return entries(of_connection_ticket(ticket)[:60])
 
 
 def waiting_runs(connection: Connection | None) -> int:

@@ -1,5 +1,6 @@
 """The queue: its list, its pages, and the POSTs that change a ticket."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.contrib import admin, messages
@@ -14,10 +15,10 @@ from django.utils.decorators import method_decorator
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_GET, require_POST
 
-from exceptions_queue.admin import bulk, dashboard, looks, ticket_actions, ticket_filters, ticket_page, words
+from exceptions_queue.admin import bulk, dashboard, live, looks, ticket_actions, ticket_filters, ticket_page, words
 from exceptions_queue.admin.safe_rows import cell
 from exceptions_queue.admin.search import runs_matching
-from exceptions_queue.models import Ticket, tries_counted
+from exceptions_queue.models import Ticket, tries_counted, waits_for_nobody
 from integrations.admin import ReadOnlyAdmin
 
 
@@ -99,6 +100,9 @@ class TicketAdmin(ReadOnlyAdmin):
     @admin.display(description="Safe action")
     @cell
     def action(self, ticket: Ticket) -> SafeString:
+        if ticket.is_snoozed:
+            until = f"until {ticket.snoozed_until:%H:%M} UTC" if ticket.snoozed_until else ""
+            return looks.two_lines(looks.badge("Put aside", looks.MUTED, "snooze"), until)
         if ticket.is_open and ticket.status == "retrying":
             return looks.badge("Retrying", looks.INFO, "sync")
         return looks.two_lines(looks.safe_action(ticket) if ticket.is_open else "Resolved")
@@ -108,7 +112,12 @@ class TicketAdmin(ReadOnlyAdmin):
         return looks.moment(ticket.opened_at)
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        more = {"title": "Queue", "queue_views": list(ticket_filters.shown_as(request)), **(extra_context or {})}
+        more = {
+            "title": "Queue",
+            "queue_views": list(ticket_filters.shown_as(request)),
+            "version": live.home_version(_user(request)),
+            **(extra_context or {}),
+        }
         answer: HttpResponse = super().changelist_view(request, more)
         return answer
 
@@ -134,6 +143,7 @@ class TicketAdmin(ReadOnlyAdmin):
         own = [
             path("<int:pk>/act/<slug:name>/", wrap(self.act_view), name="exceptions_queue_ticket_act"),
             path("<int:pk>/live/", wrap(self.live_view), name="exceptions_queue_ticket_live"),
+            path("live/", wrap(self.home_live_view), name="exceptions_queue_home_live"),
             path("retry/", wrap(self.bulk_view), name="exceptions_queue_ticket_retry"),
             path("next/", wrap(self.next_view), name="exceptions_queue_ticket_next"),
         ]
@@ -151,20 +161,28 @@ class TicketAdmin(ReadOnlyAdmin):
 
     @method_decorator(require_GET)
     def live_view(self, request: HttpRequest, pk: int) -> JsonResponse:
-        facts = ticket_page.live(self._ticket(request, pk), _user(request))
+        ticket, user = self._ticket(request, pk), _user(request)
+        facts = ticket_page.live(ticket, user)
         html = render_to_string("admin/exceptions_queue/ticket/live.html", facts, request)
-        answer = JsonResponse({"html": html, "version": facts["version"], "moving": facts["moving"]})
-        answer["Cache-Control"] = "no-store"
-        return answer
+        told = live.news(ticket, user)
+        return live.answer(html=html, version=facts["version"], moving=facts["moving"], news=told)
+
+    @method_decorator(require_GET)
+    def home_live_view(self, request: HttpRequest) -> JsonResponse:
+        """Of the home page and the queue."""
+        return live.answer(version=live.home_version(_user(request)))
 
     @method_decorator(require_GET)
     def next_view(self, request: HttpRequest) -> HttpResponse:
         """To the most urgent ticket of this person's queues. It only leads there: nothing is claimed by it."""
         if not self.has_view_permission(request):
             raise PermissionDenied
-        ticket = dashboard.urgent(_user(request)).first()
+        mine = dashboard.urgent(_user(request))
+        ticket = mine.exclude(waits_for_nobody()).first()
         if ticket is None:
-            messages.info(request, "Nothing waits for you.")
+            others = mine.count()
+            more = f" {others} {'is' if others == 1 else 'are'} tried again, parked or put aside." if others else ""
+            messages.info(request, f"Nothing waits for you.{more}")
             return HttpResponseRedirect(reverse("admin:index"))
         return HttpResponseRedirect(reverse("admin:exceptions_queue_ticket_change", args=[ticket.pk]))
 
@@ -175,8 +193,13 @@ class TicketAdmin(ReadOnlyAdmin):
             raise Http404
         done = ticket_actions.act(request, _user(request), ticket, name)
         if done.status == 302:  # noqa: PLR2004
-            return HttpResponseRedirect(reverse("admin:exceptions_queue_ticket_change", args=[pk]))
-        return self._page(request, ticket_page.load(pk), forms=done.forms, status=done.status)
+            to_next = name == "snooze" and request.POST.get("minutes") != "0"
+            return HttpResponseRedirect(
+                reverse("admin:exceptions_queue_ticket_next")
+                if to_next
+                else reverse("admin:exceptions_queue_ticket_change", args=[pk])
+            )
+        return self._page(request, ticket_page.load(pk), forms=done.forms, status=done.status, typed=done.typed)
 
     def _ticket(self, request: HttpRequest, pk: str | int) -> Ticket:
         if not self.has_view_permission(request):
@@ -187,10 +210,17 @@ class TicketAdmin(ReadOnlyAdmin):
             raise Http404("There is no such ticket.") from None
 
     def _page(
-        self, request: HttpRequest, ticket: Ticket, *, forms: dict[str, Any] | None = None, status: int = 200
+        self,
+        request: HttpRequest,
+        ticket: Ticket,
+        *,
+        forms: dict[str, Any] | None = None,
+        status: int = 200,
+        typed: Sequence[tuple[str, str]] = (),
     ) -> HttpResponse:
         details = ticket_page.context(ticket, _user(request), forms=forms)
-        shown = self.page_context(request, original=ticket, title=details["story"].headline, **details)
+        details |= {"news": live.news(ticket, _user(request)), "bound": bool(forms)}
+        shown = self.page_context(request, original=ticket, title=details["story"].headline, typed=typed, **details)
         return TemplateResponse(request, "admin/exceptions_queue/ticket/page.html", shown, status=status)
 
 

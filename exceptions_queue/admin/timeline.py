@@ -2,11 +2,16 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
+from django.db.models import Q, QuerySet
+
+from exceptions_queue.admin import looks
 from exceptions_queue.admin.safe_rows import CANNOT, each_shown
 from exceptions_queue.admin.words import field_label, lowered
+from exceptions_queue.models import Ticket
+from integrations import clock
 from integrations.models import Connection
 from integrations.redact import redact_text
 from integrations.words import System
@@ -18,6 +23,20 @@ from onboarding.words import Category, OriginKind, WaitsFor
 
 LATEST = 300
 SHORT = 30
+RECENT = timedelta(hours=1)
+AT_ONCE = timedelta(seconds=2)
+CONSEQUENCES = ("onboarding.step.retry-requested", "onboarding.run.readmitted")
+ACTS = (
+    *CONSEQUENCES,
+    *(f"onboarding.run.{act}" for act in ("held", "resumed", "cancelled", "replayed", "rolling-back", "kept")),
+    *(f"onboarding.step.{act}" for act in ("skipped", "rollback-forced", "resend-requested")),
+    *(f"onboarding.change.{act}" for act in ("requested", "applied", "rejected")),
+    *(f"exceptions.ticket.{act}" for act in ("assigned", "noted", "snoozed", "woken")),
+    *("onboarding.payload.fixed", "onboarding.match.chosen", "onboarding.object.unlinked"),
+    *("integrations.connection.set", "integrations.connection.tested", "integrations.breaker.probe-requested"),
+    "integrations.events.retried",
+)
+"""What people do on purpose; what follows from it is written under their name, too."""
 SET_UP = {
     "onboarding.price": "price",
     "onboarding.implementation-owner": "implementation owner",
@@ -88,6 +107,8 @@ AUDIT_WORDS = {
     "exceptions.ticket.renewed": "The ticket's problem came back or changed",
     "exceptions.ticket.resolved": "The ticket was resolved",
     "exceptions.ticket.assigned": "The ticket was assigned",
+    "exceptions.ticket.snoozed": "The ticket was put aside",
+    "exceptions.ticket.woken": "The ticket was taken up again",
     "exceptions.ticket.noted": "A note was written on the ticket",
     "exceptions.sla.started": "The clock began to run",
     "exceptions.sla.at-risk": "The promised time was running out",
@@ -159,6 +180,37 @@ def history_of(shown: Any, audited_as: str = "") -> list[dict[str, Any]]:
         case _:
             found = audit.about(object=shown.pk).filter(name__startswith=f"{audited_as}.")
     return entries(found[:SHORT])
+
+
+def latest_by_others(about: OnboardingTransaction | Ticket, reader: Any) -> str:
+    """What another person did to the run or ticket last, as a sentence; empty where nobody did anything in the last hour."""
+    entry = latest_entry_by_others(about, reader)
+    return sentence(entry) if entry else ""
+
+
+def latest_entry_by_others(about: OnboardingTransaction | Ticket, reader: Any) -> AuditEntry | None:
+    if isinstance(about, Ticket):
+        found = about.transaction.audit.all() if about.transaction else of_connection_ticket(about)
+    else:
+        found = about.audit.all()
+    found = found.filter(at__gte=clock.now() - RECENT).exclude(actor__in=(audit.SYSTEM, reader.get_username()))
+    acts = [each for each in found.filter(name__in=ACTS).order_by("-pk")[:SHORT] if _is_person(each.actor)]
+    if not acts:
+        return None
+    together = [each for each in acts if each.actor == acts[0].actor and acts[0].at - each.at < AT_ONCE]
+    return next((each for each in together if each.name not in CONSEQUENCES), acts[0])
+
+
+def of_connection_ticket(ticket: Ticket) -> QuerySet[AuditEntry]:
+    concerned = Q(data__ticket=ticket.pk)
+    if ticket.connection:
+        concerned |= Q(data__connection=ticket.connection.slug)
+    return audit.about().filter(concerned)
+
+
+def sentence(entry: AuditEntry) -> str:
+    """Who did what and when: ``lead, 12 s ago: the run was put on hold.``"""
+    return f"{who(entry.actor)}, {looks.when(entry.at)}: {lowered(words(entry.name))}."
 
 
 def chapters(run: OnboardingTransaction, titles: dict[str, str], *, may_see: bool) -> tuple[list[Chapter], bool]:

@@ -4,6 +4,7 @@ from typing import Any
 
 from rest_framework import serializers
 
+from exceptions_queue.actions import LONGEST_SNOOZE
 from onboarding.api.serializers import RequestSerializer, StrictText
 from onboarding.queues import QUEUES
 from onboarding.words import RunEventType
@@ -94,6 +95,13 @@ class AssignSerializer(RequestSerializer):
         if not attrs:
             raise serializers.ValidationError("Give a queue, an owner or both.")
         return attrs
+
+
+class SnoozeSerializer(RequestSerializer):
+    """Put aside; at the longest until its clock is due."""
+
+    minutes = serializers.IntegerField(min_value=0, max_value=LONGEST_SNOOZE, help_text="0 takes it up again.")
+    reason = StrictText(max_length=500, required=False, help_text="Needed, but for 0 minutes.")
 
 
 class NoteSerializer(RequestSerializer):

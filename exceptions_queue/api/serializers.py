@@ -122,6 +122,7 @@ class TicketSerializer(TicketBaseSerializer):
             "next_retry",
             "sla_due",
             "sla_state",
+            "snoozed_until",
             "safe_action",
             "queue",
             "owner",

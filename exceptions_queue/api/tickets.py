@@ -178,6 +178,12 @@ _CALLS: dict[str, tuple[type[TicketAction], type[Serializer[Any]], str, dict[str
         "Give to a queue or a person",
         {"queue": "sales-ops", "owner": "kim"},
     ),
+    "snooze": (
+        TicketAction,
+        requests.SnoozeSerializer,
+        "Put aside, or take up again",
+        {"minutes": 60, "reason": "The customer answers after lunch."},
+    ),
     "note": (TicketAction, requests.NoteSerializer, "Write a note", {"text": "Asked the customer for their domain."}),
 }
 

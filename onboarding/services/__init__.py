@@ -1,11 +1,26 @@
 """What people may do to a run. Workers, console, REST and commands all come through here: lock, check, move, audit."""
 
-from onboarding.services.base import Refused
-from onboarding.services.changes import apply_change, change_preview, reject_change, request_change
+from onboarding.services import confirmation
+from onboarding.services.base import Refused, given_reason
+from onboarding.services.changes import (
+    apply_change,
+    change_fingerprint,
+    change_preview,
+    reject_change,
+    request_change,
+)
+from onboarding.services.confirmation import Outdated
 from onboarding.services.data import fix
 from onboarding.services.matches import also_linked, choose_match, unlink
 from onboarding.services.owners import correct_owner
-from onboarding.services.replaying import Effect, replay, replay_preview, retry_preview, skip_preview
+from onboarding.services.replaying import (
+    Effect,
+    replay,
+    replay_preview,
+    retry_preview,
+    skip_as_shown,
+    skip_preview,
+)
 from onboarding.services.runs import cancel, hold, keep, readmit, receive_event, resume, rollback
 from onboarding.services.steps import (
     connection_restored,
@@ -19,18 +34,22 @@ from onboarding.services.undoing import Verdict, rollback_preview
 
 __all__ = [
     "Effect",
+    "Outdated",
     "Refused",
     "Verdict",
     "also_linked",
     "apply_change",
     "cancel",
+    "change_fingerprint",
     "change_preview",
     "choose_match",
+    "confirmation",
     "connection_restored",
     "correct_owner",
     "fix",
     "flag_slow_step",
     "force_rollback",
+    "given_reason",
     "hold",
     "keep",
     "readmit",
@@ -45,6 +64,7 @@ __all__ = [
     "retry_step",
     "rollback",
     "rollback_preview",
+    "skip_as_shown",
     "skip_preview",
     "skip_step",
     "unlink",

@@ -1,6 +1,6 @@
 """What people decide about changed data: apply it everywhere, in playbook order, or leave the run as it is."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from django.db import transaction as db
@@ -20,6 +20,7 @@ from onboarding.payload.change_requests import changed_by, with_changes
 from onboarding.payload.gate import problems, still_confirmed
 from onboarding.payload.schema import declared, digest, get, with_values
 from onboarding.payload.snapshots import write_snapshot
+from onboarding.services import confirmation
 from onboarding.services.base import Refused, given_reason, try_again
 from onboarding.services.data import check_confirmed, clean
 from onboarding.services.replaying import Effect
@@ -34,18 +35,24 @@ NOT_MENDED_BY_DATA = (Category.AUTH_ERROR, Category.NOT_CONFIGURED)
 
 @retried
 def request_change(
-    run_pk: int, fields: dict[str, Any], *, actor: str, confirmed: Collection[str] = frozenset()
+    run_pk: int,
+    fields: dict[str, Any],
+    *,
+    actor: str,
+    confirmed: Collection[str] = frozenset(),
+    version: int | None = None,
 ) -> ChangeRequest:
     """Record what a person wants changed, for somebody to look at and apply. None as a value takes the field out.
 
-    ``confirmed``: as of ``fix``. Raises ``Refused`` for unknown fields, values that would count as missing, and what changes
-    nothing.
+    ``confirmed``: as of ``fix``. ``version``: of the data that the person was shown; raises ``Outdated`` where one of the fields
+    was changed since. Raises ``Refused`` for unknown fields, values that would count as missing, and what changes nothing.
     """
     check_confirmed(fields, confirmed)
     with db.atomic():
         run = lock_run(run_pk)
         _check_changeable(run)
         values = {path: _wanted(path, value, confirmed=path in confirmed) for path, value in fields.items()}
+        confirmation.check_unchanged(run, values, version=version)
         content = run.payload
         proposed = with_values(content, values)
         changed = [path for path in values if get(content, path, default=None) != get(proposed, path, default=None)]
@@ -63,20 +70,34 @@ def request_change(
 def change_preview(request_pk: int) -> list[Effect]:
     """What ``apply_change`` would do to each step that reads what changes, without doing it or asking a vendor."""
     request = ChangeRequest.objects.select_related("transaction").get(pk=request_pk)
-    run = request.transaction
+    return [each.effect for each in _touched(request.transaction, request)]
+
+
+def _touched(run: OnboardingTransaction, request: ChangeRequest) -> list[Touched]:
     if run.status in NOT_BEGUN or run.status not in CHANGEABLE:
         return []
     content = run.payload
     changed = changed_by(request, content)
-    return [each.effect for each in touched(run, with_changes(content, request.proposed, changed), changed)]
+    return touched(run, with_changes(content, request.proposed, changed), changed)
+
+
+def change_fingerprint(run: OnboardingTransaction, request: ChangeRequest, effects: Iterable[Effect]) -> str:
+    """Of all that the confirmation shows: the values before and after, what each step does, and whether it does so at once."""
+    content = run.payload
+    values = [
+        (path, get(content, path, default=None), get(request.proposed, path, default=None)) for path in request.paths
+    ]
+    at_once = run.held_at is None and run.status not in NOT_BEGUN
+    return confirmation.fingerprint(values, [effect.promise for effect in effects], at_once)
 
 
 @retried
-def apply_change(request_pk: int, *, actor: str) -> None:
+def apply_change(request_pk: int, *, actor: str, seen: str | None = None) -> None:
     """Make the change the next version of the data, and have every step that reads it bring its object up to date.
 
     Steps that have passed are done again in playbook order, with the engine's retries, tickets and breakers; the others see the
     new data. Raises ``Refused`` for a request that is not open, a run that is over for good, and data that would not be complete.
+    ``seen``: the fingerprint of what was confirmed; raises ``Outdated`` where another one holds.
     """
     with db.atomic():
         run, request = _open(request_pk)
@@ -85,7 +106,8 @@ def apply_change(request_pk: int, *, actor: str) -> None:
         changed = changed_by(request, before)
         content = with_changes(before, request.proposed, changed)
         _check_complete(run, content, request.confirmed)
-        found = [] if run.status in NOT_BEGUN else touched(run, content, changed)
+        found = _touched(run, request)
+        confirmation.check(seen, change_fingerprint(run, request, (each.effect for each in found)))
         for mapping in (mapping for each in found for mapping in each.noted):
             mapping.save()
         if changed:

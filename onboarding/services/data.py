@@ -19,6 +19,7 @@ from onboarding.payload.plausibility import implausible, normal_domain, unusable
 from onboarding.payload.schema import OnboardingPayload, declared, get, with_value, with_values
 from onboarding.payload.snapshots import write_snapshot
 from onboarding.services.base import Refused, try_again
+from onboarding.services.confirmation import check_unchanged
 from onboarding.words import OriginKind, Status, StepState
 
 LONGEST_TEXT = 2000
@@ -32,11 +33,13 @@ def fix(
     actor: str,
     step_pk: int | None = None,
     confirmed: Collection[str] = frozenset(),
+    version: int | None = None,
 ) -> list[Problem]:
     """Write the next snapshot from a person's values and go on: with the gate, or with the step that the vendor refused.
 
     ``confirmed``: paths of ``fields`` whose value the person stands by though it looks like a placeholder; it passes from then
-    on. Returns what is still missing. Raises ``Refused`` for unknown fields, wrong types and values that would count as missing.
+    on. ``version``: of the data that the person was shown; raises ``Outdated`` where one of the fields was changed since.
+    Returns what is still missing. Raises ``Refused`` for unknown fields, wrong types and values that would count as missing.
     """
     check_confirmed(fields, confirmed)
     values = {path: clean(path, value, confirmed=path in confirmed) for path, value in fields.items()}
@@ -48,6 +51,7 @@ def fix(
             raise Refused("This run is complete: request a change of its data instead.")
         if not run.goes_on:
             raise Refused(f"This run is {run.get_status_display().lower()}; its payload is not mended any more.")
+        check_unchanged(run, values, version=version)
         content = with_values(run.payload, values)
         step = run.steps.get(pk=step_pk) if step_pk else None
         remaining = problems(content, {*confirmed, *still_confirmed(run.snapshot, content)})

@@ -1,5 +1,6 @@
 """What people decide about matches: which object is the customer's, and which is not."""
 
+from collections.abc import Collection
 from typing import Any
 
 from django.db import transaction as db
@@ -12,6 +13,7 @@ from onboarding.engine.locks import retried
 from onboarding.engine.upkeep import match_key_in_hand
 from onboarding.models import Intent, MatchChoice, ObjectMapping, RejectedMatch, Reservation, Step
 from onboarding.services.base import Refused, given_reason, locked, try_again
+from onboarding.services.confirmation import Outdated
 from onboarding.services.replaying import reopen_from
 from onboarding.services.steps import retry_if_possible
 from onboarding.steps.base import EnsureHandler
@@ -22,8 +24,10 @@ MOST_LISTED = 20
 
 
 @retried
-def choose_match(step_pk: int, *, external_id: str, actor: str) -> None:
+def choose_match(step_pk: int, *, external_id: str, actor: str, seen: Collection[str] | None = None) -> None:
     """Keep a person's choice for this customer and go on: that object, or with an empty id a new one. Raises ``Refused``.
+
+    ``seen``: the ids of the candidates that the person was shown; raises ``Outdated`` for a new object where there are others.
 
     Other runs of the customer that wait for the same answer go on as well.
     """
@@ -34,6 +38,9 @@ def choose_match(step_pk: int, *, external_id: str, actor: str) -> None:
             raise Refused(f"The step {step.key} does not wait for a choice.")
         if step.category in (Category.AUTH_ERROR, Category.NOT_CONFIGURED):
             raise Refused(f"The step {step.key} is blocked by something else: {step.get_category_display().lower()}.")
+        others = {candidate["external_id"] for candidate in step.candidates} - set(seen or ())
+        if seen is not None and not external_id and others:
+            raise Outdated("another candidate was found since you looked.")
         match_key = match_key_in_hand(run, step)
         if not match_key:
             raise Refused("The data does not name this item any more: retry the step instead.")

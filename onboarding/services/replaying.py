@@ -12,8 +12,9 @@ from onboarding.engine.advance import advance
 from onboarding.engine.facts import facts_of
 from onboarding.engine.locks import lock_run, retried
 from onboarding.models import Attempt, MatchChoice, OnboardingTransaction, Step
+from onboarding.services import confirmation
 from onboarding.services.base import Refused
-from onboarding.services.steps import dependents
+from onboarding.services.steps import dependents, skip_step
 from onboarding.steps.base import EnsureHandler, Facts
 from onboarding.steps.registry import HANDLERS
 from onboarding.words import IntentState, Status, StepState
@@ -32,11 +33,19 @@ class Effect:
     verdict: Verdict
     text: str
 
+    @property
+    def promise(self) -> tuple[str, ...]:
+        return (self.step, self.verdict, self.text)
+
 
 def replay_preview(run_pk: int, from_step: str) -> list[Effect]:
     """What ``replay`` would do, without doing it or asking a vendor. Raises ``Refused`` as ``replay`` does."""
     run = OnboardingTransaction.objects.get(pk=run_pk)
-    return [_effect(run, step) for step in _to_reopen(run, _first(run, from_step))]
+    return _effects(run, _first(run, from_step))
+
+
+def _effects(run: OnboardingTransaction, first: Step) -> list[Effect]:
+    return [_effect(run, step) for step in _to_reopen(run, first)]
 
 
 def retry_preview(step_pk: int) -> Effect:
@@ -56,12 +65,25 @@ def skip_preview(step_pk: int) -> list[Effect]:
     ]
 
 
+def skip_as_shown(step_pk: int, *, actor: str, reason: str, seen: str) -> None:
+    """Skip the step along with what the preview showed, whose fingerprint is ``seen``. Raises ``Refused`` and ``Outdated``."""
+    shown = skip_preview(step_pk)
+    confirmation.check(seen, confirmation.of_preview(shown))
+    along = [effect.step for effect in shown[1:]]
+    skip_step(step_pk, actor=actor, reason=reason, with_dependents=True, confirmed=along)
+
+
 @retried
-def replay(run_pk: int, from_step: str, *, actor: str) -> None:
-    """Do ``from_step`` and all that comes after it again. Raises ``Refused`` where a worker has one of them in hand."""
+def replay(run_pk: int, from_step: str, *, actor: str, seen: str | None = None) -> None:
+    """Do ``from_step`` and all that comes after it again. Raises ``Refused`` where a worker has one of them in hand.
+
+    ``seen``: the fingerprint of the preview that was confirmed; raises ``Outdated`` where another one holds.
+    """
     with db.atomic():
         run = lock_run(run_pk)
-        reopen_from(run, _first(run, from_step), actor=actor)
+        first = _first(run, from_step)
+        confirmation.check(seen, confirmation.of_preview(_effects(run, first)) if seen is not None else "")
+        reopen_from(run, first, actor=actor)
         run.save()
         failpoint("person-acted")
 

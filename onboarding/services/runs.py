@@ -14,7 +14,8 @@ from onboarding.engine.dispatch import hint_step
 from onboarding.engine.locks import lock_run, retried
 from onboarding.engine.reports import AnotherEvent, report
 from onboarding.engine.rollback import begin, go_on
-from onboarding.models import OnboardingTransaction
+from onboarding.models import ObjectMapping, OnboardingTransaction
+from onboarding.services import confirmation
 from onboarding.services.base import Refused, given_reason
 from onboarding.services.undoing import rollback_preview
 from onboarding.signals import run_decided
@@ -75,21 +76,32 @@ def cancel(run_pk: int, *, actor: str, reason: str) -> None:
 
 
 @retried
-def rollback(run_pk: int, *, actor: str, reason: str) -> None:
+def rollback(run_pk: int, *, actor: str, reason: str, seen: str | None = None) -> None:
     """Take back everything that this run created and nobody else uses, in reverse order. Raises ``Refused``.
 
     Looks at the objects first, for at most ``LOOK_SECONDS``: what somebody has changed is asked about before it goes.
+    ``seen``: the fingerprint of the preview that was confirmed; raises ``Outdated`` where another one holds.
     """
     text = given_reason(reason)
-    changed = [each.external_id for each in rollback_preview(run_pk) if each.verdict == "changed-since"]
+    looked_at = _objects(run_pk)
+    preview = rollback_preview(run_pk)
+    confirmation.check(seen, confirmation.of_preview(preview))
+    changed = [each.external_id for each in preview if each.verdict == "changed-since"]
     with db.atomic():
         run = lock_run(run_pk)
         if run.status in (Status.ROLLING_BACK, Status.ROLLED_BACK):
             raise Refused(f"The run is {run.get_status_display().lower()} already.")
+        if seen is not None and looked_at != _objects(run_pk):  # a worker made something while vendors were asked
+            raise confirmation.Outdated("what would be done has changed since you looked.")
         begin(run, actor=actor, reason=text, changed=changed)
         run_decided.send(OnboardingTransaction, run=run)
         run.save()
         failpoint("person-acted")
+
+
+def _objects(run_pk: int) -> list[tuple[Any, ...]]:
+    rows = ObjectMapping.objects.filter(transaction=run_pk).order_by("pk")
+    return list(rows.values_list("pk", "external_id", "created_by_us"))
 
 
 @retried

@@ -1,5 +1,6 @@
 """What people may do to one step: try it again, skip it, send its mail again."""
 
+from collections.abc import Collection
 from contextlib import suppress
 
 from django.db import transaction as db
@@ -17,6 +18,7 @@ from onboarding.engine.record import block
 from onboarding.engine.rollback import go_on
 from onboarding.models import Intent, MatchChoice, OnboardingTransaction, Step
 from onboarding.services.base import Refused, given_reason, locked, try_again
+from onboarding.services.confirmation import Outdated
 from onboarding.signals import step_unblocked
 from onboarding.steps.base import EnsureHandler
 from onboarding.steps.registry import HANDLERS
@@ -68,9 +70,12 @@ def retry_if_possible(step_pk: int, *, actor: str) -> None:
 
 
 @retried
-def skip_step(step_pk: int, *, actor: str, reason: str, with_dependents: bool = False) -> None:
+def skip_step(
+    step_pk: int, *, actor: str, reason: str, with_dependents: bool = False, confirmed: Collection[str] | None = None
+) -> None:
     """Go on without the step, and ``with_dependents`` without those that need what it would make.
 
+    ``confirmed``: the keys of those that a person agreed to leave out along with it; raises ``Outdated`` where there are others.
     Raises ``Refused`` where there are such and they are not to be left out. An outcome that is unknown stays so: nothing is
     looked for, made or taken back at the vendor.
     """
@@ -80,6 +85,8 @@ def skip_step(step_pk: int, *, actor: str, reason: str, with_dependents: bool = 
         if step.state in OVER or (run.is_over and not follows_run(step)):
             raise Refused(f"The step {step.key} is {step.get_state_display().lower()}; there is nothing to skip.")
         needing = dependents(run, step)
+        if confirmed is not None and {other.key for other in needing} - set(confirmed):
+            raise Outdated("other steps than those that you were shown would be left out along with it.")
         if needing and not with_dependents:
             listed = ", ".join(other.key for other in needing)
             raise Refused(f"{listed} cannot do without it: link its object instead, or skip them along with it.")

@@ -30,6 +30,11 @@ class Verdict:
     verdict: Fate
     text: str
 
+    @property
+    def promise(self) -> tuple[str, ...]:
+        """Without the sentence, which also tells how the vendor answered just now."""
+        return (self.step, self.kind, self.external_id, self.verdict)
+
 
 def rollback_preview(run_pk: int) -> list[Verdict]:
     """The verdict on each object, in the order of the compensations. Vendors are asked whether objects were changed since.

@@ -150,7 +150,7 @@ def test_unknown_names_are_not_found(operate: APIClient, path: str) -> None:
     problem(operate.get(path), 404)
 
 
-@pytest.mark.parametrize("name", ["snooze", "RETRY"])
+@pytest.mark.parametrize("name", ["postpone", "RETRY"])
 def test_actions_that_do_not_exist_are_not_found(operate: APIClient, name: str) -> None:
     problem(operate.post(f"{TICKETS}1/{name}/", {}, format="json"), 404)
 

@@ -99,7 +99,8 @@ def test_an_exception_carries_all_that_somebody_needs(operate: APIClient, blocke
         "opened_at": body["opened_at"],
         "resolved_at": None,
         "resolution": "",
-        "available_actions": ["retry", "link-object", "replay", "skip", "rollback", "assign", "note"],
+        "snoozed_until": None,
+        "available_actions": ["retry", "link-object", "replay", "skip", "rollback", "assign", "snooze", "note"],
     }
 
 
@@ -111,7 +112,7 @@ def test_missing_fields_are_listed_with_their_reason(operate: APIClient, missing
         ("commercial.plan_sku", "is missing"),
     ]
     assert (body["category"], body["step"], body["safe_action"]) == ("missing-data", "gate", "manual-fix-then-retry")
-    assert body["available_actions"] == ["fix", "rollback", "assign", "note"]
+    assert body["available_actions"] == ["fix", "rollback", "assign", "snooze", "note"]
 
 
 def test_readers_may_act_on_nothing(read: APIClient, missing: Ticket) -> None:
@@ -277,6 +278,12 @@ def test_a_ticket_is_given_to_somebody(operate: APIClient, people: dict[str, Use
     assert (body["queue"], body["owner"]) == ("sales-ops", None)
 
 
+def test_a_ticket_is_put_aside_and_taken_up_again(operate: APIClient, missing: Ticket) -> None:
+    aside = act(operate, missing, "snooze", {"minutes": 1, "reason": "They call back."}).json()
+    assert aside["snoozed_until"]
+    assert act(operate, missing, "snooze", {"minutes": 0}).json()["snoozed_until"] is None
+
+
 def test_a_note_is_written(operate: APIClient, missing: Ticket) -> None:
     notes = act(operate, missing, "note", {"text": "Asked them."}).json()["notes"]
 
@@ -303,6 +310,9 @@ def test_a_note_is_written(operate: APIClient, missing: Ticket) -> None:
         ("assign", {"queue": "nobody"}, "queue"),
         ("assign", {"owner": "nobody"}, "owner"),
         ("assign", {"owner": 5}, "owner"),
+        ("snooze", {"reason": "Later."}, "minutes"),
+        ("snooze", {"minutes": 100_000, "reason": "Later."}, "minutes"),
+        ("snooze", {"minutes": 60}, "reason"),
         ("note", {}, "text"),
         ("note", {"text": ""}, "text"),
         ("note", {"text": "x" * 4001}, "text"),

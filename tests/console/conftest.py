@@ -113,6 +113,20 @@ def act(ticket: Ticket, name: str) -> str:
     return reverse("admin:exceptions_queue_ticket_act", args=[ticket.pk, name])
 
 
+def hidden(response: Any, url: str, *, holding: str = "") -> dict[str, Any]:
+    """What the page's form with that address sends besides what a person types; several values of one name as a list.
+
+    ``holding``: a name that tells the form from others with the same address.
+    """
+    forms = re.findall(rf'<form[^>]* action="{re.escape(url)}".*?</form>', response.content.decode(), flags=re.DOTALL)
+    form = next((each for each in forms if f'name="{holding}' in each), "")
+    found: dict[str, list[str]] = {}
+    for name, value in re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)"', form):
+        found.setdefault(name, []).append(value)
+    found.pop("csrfmiddlewaretoken", None)
+    return {name: values if len(values) > 1 else values[0] for name, values in found.items()}
+
+
 def text(response: Any) -> str:
     """A page as people read it: without markup, each run of blanks as one."""
     body = re.sub(r"<(script|style)\b.*?</\1>", " ", response.content.decode(), flags=re.DOTALL)

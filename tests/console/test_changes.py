@@ -87,7 +87,7 @@ def test_what_moved_since_it_was_seen_is_not_applied(asked: ChangeRequest, as_: 
     services.apply_change(other.pk, actor="kim")
     drain()
     answer = sales.post(address(asked), seen(page))
-    assert (answer.status_code, "has moved since you looked" in text(answer)) == (409, True)
+    assert (answer.status_code, "has changed since you looked" in text(answer)) == (409, True)
     assert ChangeRequest.objects.get(pk=asked.pk).status == ChangeStatus.OPEN
 
 

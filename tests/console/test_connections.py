@@ -50,7 +50,7 @@ def test_new_credentials_are_tested_and_what_waited_goes_on(
     ).exists()
 
 
-def test_wrong_credentials_are_told_and_never_shown(
+def test_credentials_that_fail_their_test_are_told_and_never_shown(
     refused: Ticket, connections: dict[str, Connection], as_: As
 ) -> None:
     answer = as_("engineer").post(
@@ -61,6 +61,40 @@ def test_wrong_credentials_are_told_and_never_shown(
     assert "guessed-wrong-token" not in answer.content.decode()
     hubspot = Connection.objects.get(slug="hubspot")
     assert hubspot.breaker == Breaker.OPEN
+
+
+def test_a_mistyped_credential_leaves_the_working_one_in_use(
+    hubspot: Connection, as_: As, sandbox: SandboxControl
+) -> None:
+    engineer = as_("engineer")
+    answer = engineer.post(url(hubspot, "credentials"), {"token": "sandbox-hubspot-tokne"})
+    assert (answer.status_code, "the credentials before stay in use" in text(answer)) == (422, True)
+    hubspot = Connection.objects.get(pk=hubspot.pk)
+    assert (hubspot.secrets("token"), hubspot.credentials_version) == (["sandbox-hubspot-token"], 1)
+    assert "The test passed" in text(engineer.post(url(hubspot, "test"), follow=True))
+    sandbox.set_tokens("hubspot", ["sandbox-hubspot-token", NEW])
+    assert "The test passed" in text(engineer.post(url(hubspot, "credentials"), {"token": NEW}, follow=True))
+    assert hubspot.secrets("token") == [NEW]
+
+
+def test_without_an_answer_from_the_vendor_the_former_credential_stays(
+    hubspot: Connection, as_: As, sandbox: SandboxControl
+) -> None:
+    sandbox.add_fault("hubspot", "error_before")
+    answer = as_("engineer").post(url(hubspot, "credentials"), {"token": NEW})
+    assert "The test failed" in text(answer)
+    assert hubspot.secrets("token") == ["sandbox-hubspot-token"]
+
+
+def test_the_first_credential_of_a_connection_is_kept_only_if_it_passes(
+    hubspot: Connection, as_: As, sandbox: SandboxControl
+) -> None:
+    hubspot.secret_rows.all().delete()
+    answer = as_("engineer").post(url(hubspot, "credentials"), {"token": "mistyped"})
+    assert "Nothing was saved." in text(answer)
+    assert not hubspot.secret_rows.exists()
+    as_("engineer").post(url(hubspot, "credentials"), {"token": "sandbox-hubspot-token"})
+    assert hubspot.secrets("token") == ["sandbox-hubspot-token"]
 
 
 def test_a_value_that_is_refused_is_not_shown_again(hubspot: Connection, as_: As) -> None:
@@ -130,7 +164,7 @@ def test_no_page_shows_a_secret(refused: Ticket, connections: dict[str, Connecti
 def test_mail_has_neither_credentials_nor_an_address(smtp: Connection, as_: As) -> None:
     shown = as_("engineer").get(url(smtp))
     assert "Base URL" not in text(shown)
-    assert "Save and test" not in text(shown)
+    assert "Test and save" not in text(shown)
     answer = as_("engineer").post(
         url(smtp, "settings"),
         {"environment": "sandbox", "enabled": "on", "option-reply_to": "help@firstvalue.example"},

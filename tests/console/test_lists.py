@@ -169,7 +169,12 @@ def test_a_bulk_retry_is_confirmed_with_frozen_ids(
     assert "is not possible for this ticket" in text(results)
     assert "is gone" in text(results)
     assert lead.get(f"{QUEUE}retry/").status_code == 405
-    assert lead.post(f"{QUEUE}retry/", {"ticket": range(1, 502)}).status_code == 400
+
+
+def test_a_bulk_retry_of_none_or_too_many_leads_back_to_the_queue(missing: Ticket, as_: As) -> None:
+    for chosen in ([], range(1, 502)):
+        answer = as_("engineer").post(f"{QUEUE}retry/", {"ticket": list(chosen)}, follow=True)
+        assert (answer.status_code, "Not done: choose 1 to 500 tickets." in text(answer)) == (200, True)
 
 
 def test_a_bulk_retry_asks_for_permission_ticket_by_ticket(support_ticket: Ticket, as_: As) -> None:

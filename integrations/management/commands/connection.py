@@ -11,6 +11,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from integrations import clock, connections
 from integrations.management.plain import without_call_logs
 from integrations.models import Connection
+from integrations.providers import WEBHOOK_SECRET
 from integrations.words import Breaker, Environment, System
 
 
@@ -33,6 +34,11 @@ class Command(BaseCommand):
             metavar="NAME=VALUE",
             help="NAME=@FILE reads a file and NAME=- standard input, which keeps the value out of the process list",
         )
+        change.add_argument(
+            "--untested",
+            action="store_true",
+            help="keep new secrets without testing them before they replace stored ones",
+        )
         change.add_argument("--option", action="append", default=[], type=_pair, metavar="KEY=VALUE")
         actions.add_parser("list", help="all connections, without their secrets")
         check = actions.add_parser("check", help="try one with a harmless call; closes its breaker if that passes")
@@ -54,6 +60,7 @@ class Command(BaseCommand):
         for name, value in options["secret"]:
             secrets.setdefault(name, []).append(_secret_value(name, value))
         try:
+            secrets = self._tested(options, secrets)
             made = connections.set_connection(
                 options["slug"],
                 system=options["system"],
@@ -67,6 +74,29 @@ class Command(BaseCommand):
         except ValueError as problem:
             raise CommandError(f"{options['slug']}: {problem}") from None
         self.stdout.write(f"{made.slug}: {made.provider} ({made.system}, {made.environment}) at {made.base_url or '-'}")
+
+    def _tested(self, options: dict[str, Any], secrets: dict[str, list[str]]) -> dict[str, list[str]]:
+        """What is left to be stored: secrets that replace stored ones are tested first, and kept only if they pass.
+
+        Not where the address, the provider or the environment becomes another: that voids what is stored anyway.
+        """
+        there = Connection.objects.filter(slug=options["slug"], provider=options["provider"]).first()
+        moves = there is None or any(
+            options[name] not in (None, getattr(there, name)) for name in ("base_url", "environment", "system")
+        )
+        stored = there is not None and there.secret_rows.filter(name__in=set(secrets) - {WEBHOOK_SECRET}).exists()
+        if there is None or moves or not stored or options["untested"]:
+            return secrets
+        with without_call_logs():
+            result = connections.replace_credentials(
+                there.pk, secrets, options=dict(options["option"]), actor="command line"
+            )
+        if not result.ok:
+            raise CommandError(
+                f"{there.slug}: the new credentials were not kept, the former ones stay: {result.message} "
+                "(--untested keeps them without a test)"
+            )
+        return {}
 
     def _list(self) -> None:
         head = ("NAME", "SYSTEM", "PROVIDER", "ENVIRONMENT", "STATE", "SECRETS", "BASE URL")
