@@ -33,7 +33,7 @@ def confirm(model_admin: Any, request: HttpRequest, queryset: QuerySet[Ticket]) 
     able = [
         t
         for t in chosen
-        if actor and t.is_open and actions.ACTIONS["retry"].offered(t) and actor.may("retry_ticket", t)
+        if actor and t.is_open and actions.ACTIONS["retry"].offered(t) and actions.ACTIONS["retry"].allows(actor, t)
     ]
     unable = [ticket for ticket in chosen if ticket not in able]
     shown = model_admin.page_context(

@@ -6,13 +6,14 @@ from django import forms
 from django.contrib import messages
 from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
-from django.db.models import QuerySet
+from django.db.models import Exists, OuterRef, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.decorators import method_decorator
 from django.views.decorators.http import require_http_methods, require_POST
 
+from exceptions_queue import roles
 from exceptions_queue.admin import timeline
 from exceptions_queue.admin.change_form import ChangeForm
 from exceptions_queue.admin.effects import shown_effects
@@ -20,6 +21,7 @@ from exceptions_queue.admin.payloads import differences
 from exceptions_queue.admin.run_actions import Button, fingerprint
 from exceptions_queue.admin.ticket_forms import ReasonForm
 from exceptions_queue.admin.ticket_page import SEE_PERSONAL
+from exceptions_queue.models import Ticket
 from integrations.redact import redact_text
 from onboarding import services
 from onboarding.models import ChangeRequest, OnboardingTransaction
@@ -29,13 +31,13 @@ from onboarding.services import Effect, Refused
 from onboarding.services.changes import CHANGEABLE
 from onboarding.words import ChangeStatus
 
-APPLY = "onboarding.apply_change"
 LATEST = 20
 PAGES = "admin/onboarding/onboardingtransaction"
 
 
-def may_decide(user: Any) -> bool:
-    return isinstance(user, User) and user.is_active and user.has_perm(APPLY)
+def may_decide(user: Any, run: OnboardingTransaction | None = None) -> bool:
+    """About this run's changes, or without one about any run's."""
+    return isinstance(user, User) and roles.may(user, roles.APPLY_CHANGE, run)
 
 
 def waiting() -> QuerySet[ChangeRequest]:
@@ -44,8 +46,16 @@ def waiting() -> QuerySet[ChangeRequest]:
     return found.select_related("transaction").order_by("created_at", "pk")
 
 
+def waiting_for(user: User) -> QuerySet[ChangeRequest]:
+    """Those that this person may decide."""
+    if not (theirs := roles.of(user)):
+        return waiting()
+    asked = Ticket.objects.filter(roles.decisions(roles.APPLY_CHANGE), transaction=OuterRef("transaction"))
+    return waiting().exclude(Exists(asked.exclude(theirs)))
+
+
 def buttons(run: OnboardingTransaction, user: User) -> list[Button]:
-    if not may_decide(user) or run.status not in CHANGEABLE:
+    if run.status not in CHANGEABLE or not may_decide(user, run):
         return []
     return [Button("Change the data", "edit_note", reverse("admin:onboarding_run_data", args=[run.pk]))]
 
@@ -148,7 +158,7 @@ class Views:
 
     def _run(self, request: HttpRequest, pk: int) -> OnboardingTransaction:
         run: OnboardingTransaction = self.admin.find_run(request, pk)
-        if not may_decide(request.user):
+        if not may_decide(request.user, run):
             raise PermissionDenied
         return run
 

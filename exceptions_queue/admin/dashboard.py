@@ -17,6 +17,7 @@ from django.utils.safestring import SafeString
 from exceptions_queue import roles
 from exceptions_queue.admin import changes, health, looks, words
 from exceptions_queue.admin.ticket_filters import of_my_queues
+from exceptions_queue.admin.ticket_page import SEE_PERSONAL
 from exceptions_queue.api.sla_state import SlaState, clocks_in
 from exceptions_queue.models import UNRESOLVED, Ticket, TicketStatus, is_blocked
 from integrations import clock
@@ -111,15 +112,15 @@ def callback(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     if user.has_perm(SEE_RUNS):
         context |= {"late": _late(now), "today": _today(now), "nothing_to_see": False}
     if changes.may_decide(user) and user.has_perm(SEE_RUNS):
-        context["changes"] = _changes()
+        context["changes"] = _changes(user)
     if user.has_perm(SEE_CONNECTIONS):
         context |= {"connections": _connections(behind), "nothing_to_see": False}
     return context
 
 
-def _changes() -> dict[str, Any]:
-    """Requests to change a run's data that nobody has decided yet."""
-    found = changes.waiting()
+def _changes(user: User) -> dict[str, Any]:
+    """Requests to change a run's data that this person may decide and nobody has yet."""
+    found = changes.waiting_for(user)
     shown = list(found[:SHOWN])
     base = reverse("admin:onboarding_onboardingtransaction_changelist")
     return {
@@ -154,7 +155,7 @@ def _my_queue(user: User, behind: dict[int, Behind]) -> dict[str, Any]:
 
 def _ticket_line(ticket: Ticket, user: User, behind: dict[int, Behind]) -> TicketLine:
     waiting = behind.get(ticket.connection_id or 0, Behind()).runs
-    story = words.story(ticket, waiting_runs=waiting)
+    story = words.story(ticket, waiting_runs=waiting, may_see=user.has_perm(SEE_PERSONAL))
     todo = story.todo
     if ticket.status == TicketStatus.RETRYING:
         todo = "It is being tried again now."

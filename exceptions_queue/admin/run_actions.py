@@ -19,6 +19,7 @@ from django.urls import URLPattern, path, reverse
 from django.utils.decorators import method_decorator
 from django.views.decorators.http import require_http_methods
 
+from exceptions_queue import roles
 from exceptions_queue.admin import words
 from exceptions_queue.admin.effects import shown_effects
 from exceptions_queue.admin.ticket_forms import ReasonForm
@@ -75,8 +76,10 @@ class RunAction:
     warns: Callable[[Target], Sequence[str]] = lambda _: ()
     """What is told besides, as things stand for this target."""
 
-    def is_allowed(self, user: User) -> bool:
-        return user.is_active and user.has_perm(f"onboarding.{self.permission}")
+    def is_allowed(self, user: Any, target: Target) -> bool:
+        if not isinstance(user, User):
+            return False
+        return roles.may(user, f"onboarding.{self.permission}", target.step or target.run)
 
 
 @dataclass(frozen=True)
@@ -271,19 +274,19 @@ def for_run(run: OnboardingTransaction, user: User) -> list[Button]:
     return [
         _button(action, Target(run))
         for action in _ALL
-        if not action.of_step and action.is_allowed(user) and action.offered(Target(run))
+        if not action.of_step and action.offered(Target(run)) and action.is_allowed(user, Target(run))
     ]
 
 
 def for_step(run: OnboardingTransaction, step: Step, mappings: Sequence[ObjectMapping], user: User) -> list[Button]:
-    """Asks the database nothing: the page has the step's mappings already."""
+    """Asks the database nothing: the page has the step's mappings and open tickets already."""
     target = Target(run, step)
     plain = [
         _button(action, target)
         for action in _ALL
-        if action.of_step and action.name != "unlink" and action.is_allowed(user) and action.offered(target)
+        if action.of_step and action.name != "unlink" and action.offered(target) and action.is_allowed(user, target)
     ]
-    if not ACTIONS["unlink"].is_allowed(user) or not _may_be_redone(Target(run)):
+    if not _may_be_redone(target) or not ACTIONS["unlink"].is_allowed(user, target):
         return plain
     return plain + [
         _button(ACTIONS["unlink"], Target(run, step, mapping.item), more=mapping.external_id if mapping.item else "")
@@ -326,9 +329,9 @@ class Views:
         action = ACTIONS.get(name)
         if action is None or action.of_step != (step is not None):
             raise Http404("There is no such action.")
-        if not isinstance(request.user, User) or not action.is_allowed(request.user):
-            raise PermissionDenied
         target = _target(run, step, request)
+        if not action.is_allowed(request.user, target):
+            raise PermissionDenied
         if request.method != "POST":
             return self._ask(request, action, target)
         return self._do(request, action, target)

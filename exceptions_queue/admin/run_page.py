@@ -6,8 +6,9 @@ from datetime import timedelta
 from typing import Any
 
 from django.contrib.auth.models import User
-from django.db.models import Q
+from django.db.models import Q, prefetch_related_objects
 
+from exceptions_queue import roles
 from exceptions_queue.admin import changes, dag, looks, run_actions, ticket_page, timeline, words
 from exceptions_queue.admin.dag import Drawing, Node
 from exceptions_queue.admin.payloads import HIDDEN, versions
@@ -73,6 +74,7 @@ class Section:
 def context(run: OnboardingTransaction, user: User) -> dict[str, Any]:
     may_see = user.has_perm(SEE_PERSONAL)
     rows = ticket_page.progress(run)
+    prefetch_related_objects([row.step for row in rows], roles.with_tickets())
     titles = {row.step.key: row.name for row in rows}
     calls = _calls([row.step for row in rows], user)
     attempts = _attempts(run, may_see=may_see)
@@ -100,6 +102,7 @@ def context(run: OnboardingTransaction, user: User) -> dict[str, Any]:
         "may_see": may_see,
         "tickets": _tickets(run),
         "changes": changes.latest(run, may_see=may_see),
+        "may_decide": changes.may_decide(user, run),
     }
 
 

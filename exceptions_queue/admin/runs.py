@@ -5,7 +5,7 @@ from typing import Any
 from django.contrib import admin
 from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
-from django.db.models import OuterRef, Q, QuerySet, Subquery
+from django.db.models import OuterRef, QuerySet, Subquery
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import URLPattern
@@ -16,14 +16,16 @@ from django.views.decorators.http import require_GET
 from unfold.contrib.filters.admin import DropdownFilter
 
 from exceptions_queue.admin import changes, looks, run_actions, run_page
-from exceptions_queue.admin.search import runs_matching
 from exceptions_queue.admin.start import StartByHand
+from exceptions_queue.admin.ticket_page import SEE_PERSONAL
 from exceptions_queue.api.sla_state import SlaState, clocks_in
 from exceptions_queue.models import CrmOwner, is_blocked
+from exceptions_queue.search import runs_matching
 from integrations import clock
 from onboarding.models import OnboardingTransaction
 from onboarding.words import Status
 
+SEARCHED = "Customer, contact, email, domain, payment or vendor id, #ticket"
 Runs = QuerySet[OnboardingTransaction]
 Choices = list[tuple[str, str]]
 
@@ -139,7 +141,7 @@ class RunAdmin(StartByHand):
     )
     ordering = ("-pk",)
     search_fields = ("pk",)  # what is searched: get_search_results
-    search_help_text = "Customer, email, domain, payment or vendor id"
+    search_help_text = SEARCHED
 
     def get_queryset(self, request: HttpRequest) -> Runs:
         runs: Runs = super().get_queryset(request)
@@ -148,13 +150,14 @@ class RunAdmin(StartByHand):
 
     def get_search_results(
         self,
-        request: HttpRequest,  # noqa: ARG002
+        request: HttpRequest,
         queryset: Runs,
         search_term: str,
     ) -> tuple[Runs, bool]:
         if not (term := search_term.strip()):
             return queryset, False
-        return queryset.filter(Q(pk__in=runs_matching(term).values("pk"))), False
+        found = runs_matching(term, sees_personal=request.user.has_perm(SEE_PERSONAL))
+        return queryset.filter(pk__in=found.values("pk")), False
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         answer: HttpResponse = super().changelist_view(request, {"title": "Runs", **(extra_context or {})})
@@ -210,7 +213,6 @@ class RunAdmin(StartByHand):
             title=run.customer_name or run.onboarding_transaction_id,
             badges=state_badges(run, blocked=getattr(run, "blocked", False)),
             sla=looks.run_sla(run),
-            may_decide=changes.may_decide(user),
             **run_page.context(run, user),
         )
         return TemplateResponse(request, "admin/onboarding/onboardingtransaction/page.html", shown)

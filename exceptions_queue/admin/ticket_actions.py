@@ -31,7 +31,7 @@ def act(request: HttpRequest, user: User, ticket: Ticket, name: str) -> Done:
     form, data = _READERS[name](request, user, ticket)
     if form is not None and not form.is_valid():
         # A form that cannot be read yet must not tell somebody without permission more than "no".
-        if not Actor.of(user).may(actions.ACTIONS[name].permission, ticket):
+        if not actions.ACTIONS[name].allows(Actor.of(user), ticket):
             messages.error(request, f"You may not do this to this ticket ({actions.ACTIONS[name].label.lower()}).")
             return Done({}, 403)
         return Done({name: form}, 422)

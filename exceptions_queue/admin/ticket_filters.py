@@ -25,12 +25,7 @@ Choices = list[tuple[str, str]]
 
 def of_my_queues(tickets: QuerySet[Ticket], user: User) -> QuerySet[Ticket]:
     """What is this person's to work on; leads and administrators see all."""
-    if user.is_superuser:
-        return tickets
-    queues = roles.queues_of(user)
-    if roles.LEADS in queues:
-        return tickets
-    return tickets.filter(Q(queue__in=queues) | Q(owner=user))
+    return tickets.filter(roles.of(user))
 
 
 class Default(DropdownFilter):

@@ -16,13 +16,13 @@ from exceptions_queue.admin.effects import shown_effects
 from exceptions_queue.admin.health import left
 from exceptions_queue.admin.ticket_forms import AssignForm, FixForm, LinkForm, NoteForm, ReasonForm
 from exceptions_queue.admin.timeline import entries
-from exceptions_queue.models import Ticket, TicketStatus
+from exceptions_queue.models import Ticket, TicketNote, TicketStatus
 from integrations import clock
 from integrations.models import ApiCall, Connection
-from integrations.redact import redact_text
+from integrations.redact import redact, redact_text
 from integrations.words import Breaker
 from onboarding import audit
-from onboarding.models import ObjectMapping, OnboardingTransaction, Step
+from onboarding.models import Attempt, ObjectMapping, OnboardingTransaction, Step
 from onboarding.payload import catalogue
 from onboarding.services import Effect, Refused, Verdict
 from onboarding.steps.base import EnsureHandler, Facts
@@ -61,13 +61,12 @@ def load(pk: int) -> Ticket:
 def context(ticket: Ticket, user: User, *, forms: dict[str, Any] | None = None) -> dict[str, Any]:
     """``forms``: bound forms to show again with what was entered."""
     given = forms or {}
+    may_see = user.has_perm(SEE_PERSONAL)
     offered = {action.name: action for action in actions.available(ticket, actions.Actor.of(user))}
     return {
         **live(ticket, user),
         "offered": offered,
-        "fix_form": (given.get("fix") or FixForm(ticket, see_personal=user.has_perm(SEE_PERSONAL)))
-        if "fix" in offered
-        else None,
+        "fix_form": (given.get("fix") or FixForm(ticket, see_personal=may_see)) if "fix" in offered else None,
         "assign_form": (given.get("assign") or AssignForm(ticket)) if "assign" in offered else None,
         "skip_form": (given.get("skip") or ReasonForm()) if "skip" in offered else None,
         "skip_effects": _effects(ticket, "skip")[1:] if "skip" in offered and ticket.step else [],
@@ -80,22 +79,21 @@ def context(ticket: Ticket, user: User, *, forms: dict[str, Any] | None = None) 
         "rollback_url": _rollback_url(ticket) if "rollback" in offered else "",
         "choose_url": _act_url(ticket, "choose-match"),
         "link_url": _act_url(ticket, "link-object"),
-        "candidates": [_candidate(candidate) for candidate in ticket.candidates],
-        "name_if_taken": _name_if_taken(ticket, may_see=user.has_perm(SEE_PERSONAL))
-        if "choose-match" in offered
-        else "",
+        "message": ticket.message if may_see else redact_text(ticket.message),
+        "candidates": [_candidate(candidate, may_see=may_see) for candidate in ticket.candidates],
+        "name_if_taken": _name_if_taken(ticket, may_see=may_see) if "choose-match" in offered else "",
         "kind": words.kind(ticket),
         "kinds": words.plural(words.kind(ticket)),
         "vendor": words.vendor(ticket.step.connection if ticket.step else ticket.connection),
-        "other_problems": _other_problems(ticket),
+        "other_problems": _other_problems(ticket, may_see=may_see),
         "connection_url": _connection_url(ticket, user),
         "mend_connection": ticket.is_open and ticket.category in (Category.AUTH_ERROR, Category.NOT_CONFIGURED),
-        "attempts": [(attempt, words.outcome(attempt)) for attempt in ticket.step.attempt_rows.order_by("-pk")[:20]]
-        if ticket.step
-        else [],
+        "attempts": _attempts(ticket.step, may_see=may_see) if ticket.step else [],
         "calls": _calls(ticket, user),
-        "timeline": timeline(ticket.transaction) if ticket.transaction else _connection_timeline(ticket),
-        "notes": list(ticket.notes.all()),
+        "timeline": timeline(ticket.transaction, may_see=may_see)
+        if ticket.transaction
+        else _connection_timeline(ticket, may_see=may_see),
+        "notes": _notes(ticket, may_see=may_see),
         "run_url": run_url(ticket.transaction) if ticket.transaction else "",
         "held_up": held_up(ticket.connection) if ticket.connection and ticket.is_open else [],
         "facts": facts(ticket),
@@ -117,7 +115,7 @@ def live(ticket: Ticket, user: User) -> dict[str, Any]:
     version = [ticket.status, ticket.category, ticket.problems, ticket.candidates, ticket.queue, ticket.owner_id]
     return {
         "ticket": ticket,
-        "story": words.story(ticket, waiting_runs=waiting),
+        "story": words.story(ticket, waiting_runs=waiting, may_see=user.has_perm(SEE_PERSONAL)),
         "customer": words.customer(ticket),
         "sla": looks.ticket_sla(ticket),
         "category_badge": looks.category(ticket),
@@ -314,14 +312,31 @@ def _reference(step: Step | None) -> str:
     return intent.reference if intent else ""
 
 
-def _other_problems(ticket: Ticket) -> list[dict[str, str]]:
+def _other_problems(ticket: Ticket, *, may_see: bool) -> list[dict[str, str]]:
     """What the vendor refused and no field of ours stands for."""
-    return [problem for problem in ticket.problems if problem.get("path", "") not in catalogue.BY_PATH]
+    found = [problem for problem in ticket.problems if problem.get("path", "") not in catalogue.BY_PATH]
+    return found if may_see else [{**each, "reason": redact_text(each["reason"])} for each in found]
 
 
-def _candidate(found: dict[str, Any]) -> dict[str, Any]:
+def _candidate(found: dict[str, Any], *, may_see: bool) -> dict[str, Any]:
+    if not may_see:
+        found = {**found, "label": redact_text(found.get("label", "")), "evidence": redact(found.get("evidence", {}))}
     evidence = {name: looks.readable(value) for name, value in found.get("evidence", {}).items()}
     return {**found, "evidence": evidence, "link": safe_link(found.get("url", ""))}
+
+
+def _attempts(step: Step, *, may_see: bool) -> list[tuple[Attempt, str]]:
+    found = list(step.attempt_rows.order_by("-pk")[:20])
+    for attempt in found if not may_see else ():
+        attempt.message = redact_text(attempt.message)
+    return [(attempt, words.outcome(attempt)) for attempt in found]
+
+
+def _notes(ticket: Ticket, *, may_see: bool) -> list[TicketNote]:
+    found = list(ticket.notes.all())
+    for note in found if not may_see else ():
+        note.text = redact_text(note.text, len(note.text) + 20)
+    return found
 
 
 def _name_if_taken(ticket: Ticket, *, may_see: bool) -> str:
@@ -356,15 +371,15 @@ def _calls(ticket: Ticket, user: User) -> list[dict[str, Any]]:
     )
 
 
-def timeline(run: OnboardingTransaction) -> list[dict[str, Any]]:
-    return entries(run.audit.order_by("-pk")[:60])
+def timeline(run: OnboardingTransaction, *, may_see: bool) -> list[dict[str, Any]]:
+    return entries(run.audit.order_by("-pk")[:60], may_see=may_see)
 
 
-def _connection_timeline(ticket: Ticket) -> list[dict[str, Any]]:
+def _connection_timeline(ticket: Ticket, *, may_see: bool) -> list[dict[str, Any]]:
     concerned = Q(data__ticket=ticket.pk)
     if ticket.connection:
         concerned |= Q(data__connection=ticket.connection.slug)
-    return entries(audit.about().filter(concerned)[:60])
+    return entries(audit.about().filter(concerned)[:60], may_see=may_see)
 
 
 def waiting_runs(connection: Connection | None) -> int:

@@ -15,8 +15,10 @@ from django.utils.safestring import SafeString
 from django.views.decorators.http import require_GET, require_POST
 
 from exceptions_queue.admin import bulk, dashboard, looks, ticket_actions, ticket_filters, ticket_page, words
-from exceptions_queue.admin.search import runs_matching
+from exceptions_queue.admin.runs import SEARCHED
+from exceptions_queue.admin.ticket_page import SEE_PERSONAL
 from exceptions_queue.models import Ticket, tries_counted
+from exceptions_queue.search import runs_matching, ticket_number
 from integrations.admin import ReadOnlyAdmin
 
 
@@ -37,7 +39,7 @@ class TicketAdmin(ReadOnlyAdmin):
     )
     ordering = (F("sla_due").asc(nulls_last=True), "pk")
     search_fields = ("pk",)  # what is searched: get_search_results
-    search_help_text = "Customer, email, domain, payment or vendor id"
+    search_help_text = SEARCHED
     list_before_template = "admin/exceptions_queue/ticket/views.html"
     actions = ("retry_selected",)
 
@@ -47,13 +49,16 @@ class TicketAdmin(ReadOnlyAdmin):
 
     def get_search_results(
         self,
-        request: HttpRequest,  # noqa: ARG002
+        request: HttpRequest,
         queryset: QuerySet[Ticket],
         search_term: str,
     ) -> tuple[QuerySet[Ticket], bool]:
         if not (term := search_term.strip()):
             return queryset, False
-        found = Q(transaction__in=runs_matching(term).values("pk")) | Q(connection__slug__startswith=term)
+        if (number := ticket_number(term)) is not None:
+            return queryset.filter(pk=number), False
+        runs = runs_matching(term, sees_personal=request.user.has_perm(SEE_PERSONAL))
+        found = Q(transaction__in=runs.values("pk")) | Q(connection__slug__startswith=term)
         return queryset.filter(found), False
 
     # --- The list's columns

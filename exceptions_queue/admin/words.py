@@ -1,6 +1,6 @@
 """A ticket in plain words, for people who are no engineers: the question, what happened, what to do about it."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from exceptions_queue.admin import health
@@ -104,12 +104,12 @@ def outcome(attempt: Attempt) -> str:
     return OUTCOMES.get(attempt.outcome, attempt.outcome)
 
 
-def story(ticket: Ticket, *, waiting_runs: int = 0) -> Story:
-    """The ticket's story. ``waiting_runs``: how many runs a connection's ticket holds up."""
+def story(ticket: Ticket, *, waiting_runs: int = 0, may_see: bool = True) -> Story:
+    """The ticket's story. ``waiting_runs``: how many runs a connection's ticket holds up. ``may_see``: personal data."""
     if ticket.connection:
         return _of_connection(ticket, waiting_runs)
-    tell = _STORIES.get(Category(ticket.category), _other)
-    return tell(ticket)
+    told = _STORIES.get(Category(ticket.category), _other)(ticket)
+    return told if may_see else replace(told, headline=redact_text(told.headline))
 
 
 def place(ticket: Ticket) -> str:
@@ -126,7 +126,8 @@ def short(ticket: Ticket) -> str:
     if ticket.category == Category.AMBIGUOUS_MATCH:
         count = len(ticket.candidates)
         return f"{count} {plural(kind(ticket)) if count > 1 else kind(ticket)} could be this customer"
-    return ticket.message.partition(": {")[0]  # a vendor's raw answer is for the page
+    # A vendor's raw answer is for the page, and addresses are for those who may see them there.
+    return redact_text(ticket.message.partition(": {")[0])
 
 
 def _fields(ticket: Ticket) -> str:

@@ -8,6 +8,7 @@ from onboarding.services.replaying import Effect, replay, replay_preview, retry_
 from onboarding.services.runs import cancel, hold, keep, readmit, receive_event, resume, rollback
 from onboarding.services.steps import (
     connection_restored,
+    dependents,
     flag_slow_step,
     force_rollback,
     resend,
@@ -26,6 +27,7 @@ __all__ = [
     "change_preview",
     "choose_match",
     "connection_restored",
+    "dependents",
     "fix",
     "flag_slow_step",
     "force_rollback",
