@@ -117,13 +117,19 @@ def _message(alert: Alert, *, perhaps_again: bool) -> EmailMessage:
         first,
         "",
         f"What holds it up: {ticket.message if ticket else 'unknown'}",
-        f"Owned by: {ticket.owner or QUEUES[ticket.queue] if ticket else 'nobody'}",
+        f"Owned by: {_owned_by(ticket)}",
         "",
         ticket.url if ticket else settings.PUBLIC_URL,
     ]
     if perhaps_again:
         lines += ["", "This mail may have reached you before: its sender was interrupted."]
     return EmailMessage(subject=f"At risk: {subject}", body="\n".join(lines), to=[alert.recipient])
+
+
+def _owned_by(ticket: Ticket | None) -> str:
+    if ticket is None:
+        return "nobody"
+    return (ticket.owner.get_full_name() or ticket.owner.get_username()) if ticket.owner else QUEUES[ticket.queue]
 
 
 def _p1(p1: SlaClock, name: str) -> tuple[str, str]:

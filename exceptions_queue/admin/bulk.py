@@ -10,6 +10,7 @@ from django.template.response import TemplateResponse
 
 from exceptions_queue import actions
 from exceptions_queue.actions import Actor, NotAllowed
+from exceptions_queue.admin import words
 from exceptions_queue.models import Ticket
 from onboarding.services import Refused
 
@@ -66,4 +67,4 @@ def _one(pk: int, actor: Actor) -> Result:
     except (NotAllowed, Refused) as refusal:
         ticket = Ticket.objects.select_related("transaction", "step", "connection").get(pk=pk)
         return Result(ticket, ticket.subject_name, False, str(refusal))
-    return Result(ticket, ticket.subject_name, True, "is tried again now")
+    return Result(ticket, ticket.subject_name, True, words.held_up(ticket) or "is tried again now")

@@ -17,6 +17,7 @@ from exceptions_queue import roles
 from exceptions_queue.admin import timeline
 from exceptions_queue.admin.change_form import ChangeForm
 from exceptions_queue.admin.effects import shown_effects
+from exceptions_queue.admin.names import Names
 from exceptions_queue.admin.payloads import differences
 from exceptions_queue.admin.run_actions import Button, fingerprint
 from exceptions_queue.admin.ticket_forms import ReasonForm
@@ -60,7 +61,7 @@ def buttons(run: OnboardingTransaction, user: User) -> list[Button]:
     return [Button("Change the data", "edit_note", reverse("admin:onboarding_run_data", args=[run.pk]))]
 
 
-def latest(run: OnboardingTransaction, *, may_see: bool) -> list[dict[str, Any]]:
+def latest(run: OnboardingTransaction, names: Names, *, may_see: bool) -> list[dict[str, Any]]:
     """The run's change requests, newest first; applied ones beside the data as it was before."""
     found = list(run.change_requests.all()[:LATEST])
     if not found:
@@ -69,25 +70,25 @@ def latest(run: OnboardingTransaction, *, may_see: bool) -> list[dict[str, Any]]
     versions = dict(run.snapshots.filter(source__startswith="change:").values_list("source", "version"))
     now = contents[run.snapshot_version]
     before = {source: contents[version - 1] for source, version in versions.items()}
-    return [shown(each, before.get(f"change:{each.pk}", now), may_see=may_see) for each in found]
+    return [shown(each, before.get(f"change:{each.pk}", now), names, may_see=may_see) for each in found]
 
 
-def shown(change: ChangeRequest, content: dict[str, Any], *, may_see: bool) -> dict[str, Any]:
+def shown(change: ChangeRequest, content: dict[str, Any], names: Names, *, may_see: bool) -> dict[str, Any]:
     """For ``changed.html``: who asked, what is different from ``content``, what became of it."""
     return {
         "change": change,
-        "asked": asked_by(change),
+        "asked": asked_by(change, names),
         "by_person": change.source.startswith(BY_PERSON),
-        "decided_by": timeline.who(change.decided_by) if change.decided_by else "",
+        "decided_by": timeline.who(change.decided_by, names) if change.decided_by else "",
         "reason": change.reason if may_see else redact_text(change.reason),
         "applied": change.status == ChangeStatus.APPLIED,
-        "rows": differences(content, change.proposed, change.paths, may_see=may_see),
+        "rows": differences(content, change.proposed, change.paths, names, may_see=may_see),
     }
 
 
-def asked_by(change: ChangeRequest) -> str:
+def asked_by(change: ChangeRequest, names: Names) -> str:
     if change.source.startswith(BY_PERSON):
-        return f"{timeline.who(change.source.removeprefix(BY_PERSON))} asked for this change"
+        return f"{timeline.who(change.source.removeprefix(BY_PERSON), names)} asked for this change"
     return f"Other data arrived from {change.source} under this transaction's id"
 
 
@@ -179,7 +180,7 @@ class Views:
             request,
             title=f"Change the data of {run.customer_name or run.onboarding_transaction_id}?",
             run=run,
-            item=shown(change, run.payload, may_see=_sees(request)),
+            item=shown(change, run.payload, Names(), may_see=_sees(request)),
             changeable=run.status in CHANGEABLE,
             begun=run.playbook is not None,
             effects=shown_effects(effects),

@@ -16,6 +16,7 @@ from django.utils.safestring import SafeString
 
 from exceptions_queue import roles
 from exceptions_queue.admin import changes, health, looks, words
+from exceptions_queue.admin.names import Names
 from exceptions_queue.admin.ticket_filters import of_my_queues
 from exceptions_queue.admin.ticket_page import SEE_PERSONAL
 from exceptions_queue.api.sla_state import SlaState, clocks_in
@@ -120,14 +121,14 @@ def callback(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
 
 def _changes(user: User) -> dict[str, Any]:
     """Requests to change a run's data that this person may decide and nobody has yet."""
-    found = changes.waiting_for(user)
+    found, names = changes.waiting_for(user), Names()
     shown = list(found[:SHOWN])
     base = reverse("admin:onboarding_onboardingtransaction_changelist")
     return {
         "lines": [
             ChangeLine(
                 change.transaction.customer_name or change.transaction.onboarding_transaction_id,
-                changes.asked_by(change),
+                changes.asked_by(change, names),
                 looks.moment(change.created_at),
                 reverse("admin:onboarding_run_decide", args=[change.transaction_id, change.pk]),
             )
@@ -157,7 +158,9 @@ def _ticket_line(ticket: Ticket, user: User, behind: dict[int, Behind]) -> Ticke
     waiting = behind.get(ticket.connection_id or 0, Behind()).runs
     story = words.story(ticket, waiting_runs=waiting, may_see=user.has_perm(SEE_PERSONAL))
     todo = story.todo
-    if ticket.status == TicketStatus.RETRYING:
+    if ticket.is_open and (held_up := words.held_up(ticket)):
+        todo = held_up
+    elif ticket.status == TicketStatus.RETRYING:
         todo = "It is being tried again now."
     elif ticket.next_retry:
         todo = f"Firstvalue tries again by itself {looks.soon(ticket.next_retry)}. {todo}"
@@ -256,7 +259,7 @@ def _today(now: datetime) -> list[Tile]:
             held="no",
             status=Status.READY_FOR_KICKOFF.value,
         ),
-        tile(stuck["all"], "blocked", "a person must decide or mend", blocked="yes", **not_done),
+        tile(stuck["all"], "blocked", "an open ticket holds them up", blocked="yes", **not_done),
         *([tile(held, "on hold", "until somebody resumes them", blocked="no", held="yes", **not_done)] if held else []),
         *(
             [tile(counts["given_up"], "given up", "cancelled or rolled back", status__in=",".join(GIVEN_UP))]

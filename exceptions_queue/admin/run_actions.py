@@ -228,7 +228,7 @@ _ALL = (
             "The step is left out for good in this run, and what comes after it goes on without it.",
             "Skip it only if somebody has done it by hand, or if this customer does not need it.",
         ),
-        "The step is skipped. What comes after it goes on.",
+        "The step is skipped.",
         of_step=True,
         needs_reason=True,
     ),
@@ -350,6 +350,8 @@ class Views:
             messages.warning(request, f"Not done: {refusal}")
         else:
             messages.success(request, action.done)
+            if OnboardingTransaction.objects.filter(pk=target.run.pk, held_at__isnull=False).exists():
+                messages.info(request, "The run is on hold: nothing is begun until somebody resumes it.")
         return HttpResponseRedirect(_back(target))
 
     def _ask(

@@ -16,6 +16,7 @@ from django.views.decorators.http import require_GET
 from unfold.contrib.filters.admin import DropdownFilter
 
 from exceptions_queue.admin import changes, looks, run_actions, run_page
+from exceptions_queue.admin.names import full_name
 from exceptions_queue.admin.start import StartByHand
 from exceptions_queue.admin.ticket_page import SEE_PERSONAL
 from exceptions_queue.api.sla_state import SlaState, clocks_in
@@ -145,7 +146,11 @@ class RunAdmin(StartByHand):
 
     def get_queryset(self, request: HttpRequest) -> Runs:
         runs: Runs = super().get_queryset(request)
-        owner = CrmOwner.objects.filter(crm_owner_id=OuterRef("crm_owner_id")).values("user__username")[:1]
+        owner = (
+            CrmOwner.objects.filter(crm_owner_id=OuterRef("crm_owner_id"))
+            .annotate(shown=full_name("user__"))
+            .values("shown")[:1]
+        )
         return runs.annotate(blocked=is_blocked(), owner_name=Subquery(owner))
 
     def get_search_results(
@@ -182,7 +187,7 @@ class RunAdmin(StartByHand):
     @admin.display(description="Owner")
     def owned_by(self, run: OnboardingTransaction) -> SafeString:
         name = getattr(run, "owner_name", None)
-        return looks.two_lines(name or run.crm_owner_id or "—", run.crm_owner_id if name else "")
+        return looks.two_lines(name or run.crm_owner_id or "—")
 
     @admin.display(description="Transaction")
     def source(self, run: OnboardingTransaction) -> SafeString:

@@ -89,7 +89,7 @@ def told(receipt: Receipt) -> tuple[int, str]:
 def _next(run: OnboardingTransaction) -> str:
     missing = catalogue.labels(problem.path for problem in problems(run.payload))
     if run.status == Status.AWAITING_DATA:
-        return f"It waits for: {missing}. Sales ops was asked with a ticket."
+        return f"It waits for: {missing}. Sales operations was asked with a ticket."
     if run.status == Status.QUEUED and missing:
-        return f"The CRM is asked first for what is missing ({missing}); sales ops is asked for the rest."
+        return f"The CRM is asked first for what is missing ({missing}); Sales operations is asked for the rest."
     return "The set-up goes on by itself."

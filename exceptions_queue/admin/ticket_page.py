@@ -1,6 +1,7 @@
 """Everything that a ticket's page shows, gathered with a fixed number of queries."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -11,9 +12,10 @@ from django.db.models import Q, QuerySet
 from django.urls import reverse
 
 from exceptions_queue import actions
-from exceptions_queue.admin import looks, words
+from exceptions_queue.admin import looks, ticket_facts, words
 from exceptions_queue.admin.effects import shown_effects
 from exceptions_queue.admin.health import left
+from exceptions_queue.admin.names import Names
 from exceptions_queue.admin.ticket_forms import AssignForm, FixForm, LinkForm, NoteForm, ReasonForm
 from exceptions_queue.admin.timeline import entries
 from exceptions_queue.models import Ticket, TicketNote, TicketStatus
@@ -31,6 +33,33 @@ from onboarding.words import Category, Status, StepState
 
 SEE_PERSONAL = "onboarding.see_personal_data"
 SOON = timedelta(seconds=15)
+TAKEN_BACK, KEPT = "onboarding.object.taken-back", "onboarding.object.kept"
+
+
+@dataclass(frozen=True)
+class Left:
+    """What a rollback did with a step's objects: how many it took back, and how many it could not or must not."""
+
+    taken_back: int = 0
+    kept: int = 0
+    sent: bool = False
+    """What the step makes is a message, which nobody can take back."""
+
+    @property
+    def label(self) -> str:
+        """The step's state in a word or two."""
+        if self.taken_back:
+            return "Taken back"
+        return ("Sent" if self.sent else "Kept") if self.kept else "Nothing made"
+
+    @property
+    def note(self) -> str:
+        if self.sent and self.kept:
+            return "was sent and cannot be taken back"
+        kept = f"{self.kept} kept, as others use it or this run only found it" if self.kept else ""
+        if not self.taken_back:
+            return kept.removeprefix("1 ") or "nothing was made, so there is nothing to take back"
+        return f"{self.taken_back} taken back, {kept}" if kept else "taken back"
 
 
 @dataclass(frozen=True)
@@ -45,6 +74,8 @@ class Row:
     link: str = ""
     external_id: str = ""
     here: bool = False
+    left: Left | None = None
+    """What a rollback left of it, once it is through with the step."""
 
     @property
     def parked(self) -> bool:
@@ -61,7 +92,7 @@ def load(pk: int) -> Ticket:
 def context(ticket: Ticket, user: User, *, forms: dict[str, Any] | None = None) -> dict[str, Any]:
     """``forms``: bound forms to show again with what was entered."""
     given = forms or {}
-    may_see = user.has_perm(SEE_PERSONAL)
+    may_see, names = user.has_perm(SEE_PERSONAL), Names()
     offered = {action.name: action for action in actions.available(ticket, actions.Actor.of(user))}
     return {
         **live(ticket, user),
@@ -93,10 +124,11 @@ def context(ticket: Ticket, user: User, *, forms: dict[str, Any] | None = None) 
         "timeline": timeline(ticket.transaction, may_see=may_see)
         if ticket.transaction
         else _connection_timeline(ticket, may_see=may_see),
-        "notes": _notes(ticket, may_see=may_see),
-        "run_url": run_url(ticket.transaction) if ticket.transaction else "",
+        "notes": _notes(ticket, names, may_see=may_see),
         "held_up": held_up(ticket.connection) if ticket.connection and ticket.is_open else [],
-        "facts": facts(ticket),
+        "facts": ticket_facts.facts(ticket, names, may_see=may_see),
+        "details": ticket_facts.details(ticket),
+        "links": ticket_facts.links(ticket),
     }
 
 
@@ -131,8 +163,7 @@ def state_of(ticket: Ticket, rows: list[Row]) -> dict[str, str]:
     """Where it stands, as a banner: tone, icon and sentence."""
     run = ticket.transaction
     if ticket.is_open:
-        if behind := held_back(ticket):
-            text = f"It goes on as soon as the connection {behind} is mended."
+        if text := words.held_up(ticket):
             return {"tone": looks.RISK, "icon": "pause_circle", "text": text}
         if ticket.status == TicketStatus.RETRYING:
             return {"tone": looks.INFO, "icon": "sync", "text": "It is being tried again now. This page follows it."}
@@ -185,10 +216,11 @@ def progress(run: OnboardingTransaction, here: Step | None = None) -> list[Row]:
     mappings: dict[int, list[ObjectMapping]] = {}
     for mapping in run.mappings.exclude(item__startswith=ObjectMapping.FORMER).order_by("pk"):
         mappings.setdefault(mapping.step_id, []).append(mapping)
-    rows = []
+    rows, ended = [], _rolled_back(run) if run.rollback_at else {}
     for step in steps:
         icon, tone = look(step)
         mine = mappings.get(step.pk, [])
+        left = _left_of(step, mine, ended) if step.state == StepState.COMPENSATED else None
         only = mine[0] if len(mine) == 1 else None
         rows.append(
             Row(
@@ -196,13 +228,28 @@ def progress(run: OnboardingTransaction, here: Step | None = None) -> list[Row]:
                 names[step.key],
                 icon,
                 tone,
-                _note(step, [names[key] for key in step.after if key not in done and key in names], mine),
+                left.note
+                if left
+                else _note(step, [names[key] for key in step.after if key not in done and key in names], mine),
                 link=safe_link(only.url) if only else "",
                 external_id=only.external_id if only else "",
                 here=bool(here and here.pk == step.pk),
+                left=left,
             )
         )
     return rows
+
+
+def _rolled_back(run: OnboardingTransaction) -> dict[tuple[str, str], int]:
+    """How many objects the rollback took back and how many it kept, by the step's key and the audit entry's name."""
+    entries = run.audit.filter(name__in=(TAKEN_BACK, KEPT)).values_list("data", "name")
+    return Counter((str(data.get("step", "")), name) for data, name in entries)
+
+
+def _left_of(step: Step, mappings: list[ObjectMapping], ended: dict[tuple[str, str], int]) -> Left:
+    handler = HANDLERS.get(step.uses)
+    sent = isinstance(handler, EnsureHandler) and handler.irrevocable
+    return Left(ended.get((step.key, TAKEN_BACK), 0), ended.get((step.key, KEPT), 0) + len(mappings), sent)
 
 
 def look(step: Step) -> tuple[str, str]:
@@ -224,8 +271,6 @@ def _note(step: Step, before: list[str], mappings: list[ObjectMapping]) -> str:
             return "under way"
         case StepState.COMPENSATING:
             return "being taken back" if step.lease_until else "is taken back in its turn"
-        case StepState.COMPENSATED:
-            return "taken back"
         case _ if is_parked(step) and not before:
             return f"parked: {words.why_stopped(step.connection)}"
         case StepState.BLOCKED if is_held_back(step):
@@ -267,49 +312,9 @@ def held_back(ticket: Ticket) -> Connection | None:
     return ticket.step.connection if ticket.step and is_held_back(ticket.step) else None
 
 
-def next_retry(ticket: Ticket) -> str:
-    if behind := held_back(ticket):
-        return f"when the connection {behind} is mended"
-    return looks.soon(ticket.next_retry) or "none by itself"
-
-
 def safe_link(url: str) -> str:
     """Links come from vendors' answers: only web addresses become links."""
     return url if url.startswith(("https://", "http://")) else ""
-
-
-def facts(ticket: Ticket) -> list[tuple[str, Any]]:
-    run, step = ticket.transaction, ticket.step
-    rows: list[tuple[str, Any]] = []
-    if run:
-        rows += [
-            ("Transaction", run.onboarding_transaction_id),
-            ("Idempotency key", _reference(step) or run.onboarding_transaction_id),
-            ("Customer", run.customer_name or "—"),
-            ("Domain", run.domain or "—"),
-        ]
-    if ticket.connection:
-        rows.append(("Connection", ticket.connection.slug))
-    rows += [
-        ("Category", ticket.get_category_display()),
-        ("Failed system", ticket.get_system_display()),
-        ("Failed step", ticket.failed_step),
-        ("HTTP status", ticket.http_status or "—"),
-        ("Attempts", ticket.attempts),
-        ("Next retry", next_retry(ticket)),
-        ("SLA due", looks.moment(ticket.sla_due) if ticket.is_open or ticket.transaction else "—"),
-        ("Safe action", looks.safe_action(ticket)),
-        ("Queue", ticket.get_queue_display()),
-        ("Owner", looks.person(ticket.owner) or "nobody in particular"),
-        ("Opened", looks.moment(ticket.opened_at)),
-        ("Status", ticket.get_status_display()),
-    ]
-    return rows
-
-
-def _reference(step: Step | None) -> str:
-    intent = step.intents.order_by("pk").first() if step else None
-    return intent.reference if intent else ""
 
 
 def _other_problems(ticket: Ticket, *, may_see: bool) -> list[dict[str, str]]:
@@ -332,11 +337,12 @@ def _attempts(step: Step, *, may_see: bool) -> list[tuple[Attempt, str]]:
     return [(attempt, words.outcome(attempt)) for attempt in found]
 
 
-def _notes(ticket: Ticket, *, may_see: bool) -> list[TicketNote]:
-    found = list(ticket.notes.all())
-    for note in found if not may_see else ():
-        note.text = redact_text(note.text, len(note.text) + 20)
-    return found
+def _notes(ticket: Ticket, names: Names, *, may_see: bool) -> list[tuple[TicketNote, str, str]]:
+    """Each with its author's name and its text."""
+    return [
+        (note, names.person(note.author), note.text if may_see else redact_text(note.text, len(note.text) + 20))
+        for note in ticket.notes.all()
+    ]
 
 
 def _name_if_taken(ticket: Ticket, *, may_see: bool) -> str:

@@ -26,7 +26,7 @@ from integrations.admin import ReadOnlyAdmin
 class TicketAdmin(ReadOnlyAdmin):
     list_display = ("sla", "customer", "wrong", "where", "owned_by", "tries", "action", "opened")
     list_display_links = ("customer",)
-    list_select_related = ("transaction__sla_clock", "step", "connection", "owner")
+    list_select_related = ("transaction__sla_clock", "step__connection", "connection", "owner")
     list_filter = (
         ticket_filters.StatusFilter,
         ticket_filters.QueueFilter,
@@ -91,11 +91,14 @@ class TicketAdmin(ReadOnlyAdmin):
 
     @admin.display(description="Attempts", ordering="attempts_made")
     def tries(self, ticket: Ticket) -> SafeString:
-        following = f"next {looks.soon(ticket.next_retry)}" if ticket.next_retry else ""
+        held_up = words.held_up(ticket) if ticket.is_open else ""
+        following = f"next {looks.soon(ticket.next_retry)}" if ticket.next_retry and not held_up else ""
         return looks.two_lines(getattr(ticket, "attempts_made", 0), following)
 
     @admin.display(description="Safe action")
     def action(self, ticket: Ticket) -> SafeString:
+        if ticket.is_open and words.held_up(ticket):
+            return looks.badge("Held up", looks.RISK, "pause_circle")
         if ticket.is_open and ticket.status == "retrying":
             return looks.badge("Retrying", looks.INFO, "sync")
         return looks.two_lines(looks.safe_action(ticket) if ticket.is_open else "Resolved")

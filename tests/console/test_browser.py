@@ -148,7 +148,7 @@ def test_a_run_is_started_by_hand(sales: Page) -> None:
     sales.get_by_label("Domain", exact=True).fill("beta-works.com")
     sales.get_by_role("button", name="Start the run").dblclick()
     expect(sales.get_by_role("heading", name="Beta Works")).to_be_visible()
-    expect(sales.get_by_text("Sales ops was asked with a ticket.")).to_be_visible()
+    expect(sales.get_by_text("Sales operations was asked with a ticket.")).to_be_visible()
     assert OnboardingTransaction.objects.get().onboarding_transaction_id.startswith("manual_")
 
 
