@@ -38,7 +38,13 @@ def confirm(model_admin: Any, request: HttpRequest, queryset: QuerySet[Ticket]) 
     ]
     unable = [ticket for ticket in chosen if ticket not in able]
     shown = model_admin.page_context(
-        request, title="Retry selected tickets", able=able, unable=unable, left_out=count - len(chosen), at_most=AT_MOST
+        request,
+        trail=[("Retry selected tickets", "")],
+        title="Retry selected tickets",
+        able=able,
+        unable=unable,
+        left_out=count - len(chosen),
+        at_most=AT_MOST,
     )
     return TemplateResponse(request, TEMPLATE, shown)
 
@@ -52,6 +58,7 @@ def retry(model_admin: Any, request: HttpRequest) -> HttpResponse:
     results = [_one(pk, actor) for pk in pks]
     shown = model_admin.page_context(
         request,
+        trail=[("Retried tickets", "")],
         title="Retried tickets",
         results=results,
         done=sum(result.done for result in results),

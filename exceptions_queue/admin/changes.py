@@ -122,7 +122,9 @@ class Views:
                 form.take(str(refusal), refusal.problems)
             else:
                 return HttpResponseRedirect(reverse("admin:onboarding_run_decide", args=[pk, change.pk]))
-        context = self.admin.page_context(request, title="Change the data", run=run, form=form, back=_page(pk))
+        context = self.admin.page_context(
+            request, trail=_trail(run, "Change the data"), title="Change the data", run=run, form=form, back=_page(pk)
+        )
         return TemplateResponse(request, f"{PAGES}/data.html", context, status=422 if form.errors else 200)
 
     @method_decorator(require_http_methods(["GET", "HEAD", "POST"]))
@@ -178,6 +180,7 @@ class Views:
         effects: list[Effect] = services.change_preview(change.pk)
         context = self.admin.page_context(
             request,
+            trail=_trail(run, "Change request"),
             title=f"Change the data of {run.customer_name or run.onboarding_transaction_id}?",
             run=run,
             item=shown(change, run.payload, Names(), may_see=_sees(request)),
@@ -205,6 +208,10 @@ def _sees(request: HttpRequest) -> bool:
 def _told(refusal: Refused) -> str:
     fields = catalogue.labels(problem.path for problem in refusal.problems if problem.path in catalogue.BY_PATH)
     return f"Not done: {refusal}{f' ({fields})' if fields else ''}"
+
+
+def _trail(run: OnboardingTransaction, page: str) -> list[tuple[str, str]]:
+    return [(run.customer_name or run.onboarding_transaction_id, _page(run.pk)), (page, "")]
 
 
 def _page(pk: int) -> str:

@@ -69,7 +69,7 @@ class InboundEventAdmin(ReadOnlyAdmin):
             body = "It cannot be decrypted with the keys that are configured."
         except ValueError:
             body = "It is no JSON."
-        return format_html('<pre class="fv-json">{}</pre>', body)
+        return format_html('<pre class="fv-json" tabindex="0">{}</pre>', body)
 
     def get_urls(self) -> list[URLPattern]:
         again = path(

@@ -375,6 +375,7 @@ class Views:
             return HttpResponseRedirect(_back(target))
         shown = self.admin.page_context(
             request,
+            trail=[(_customer(target), _back(target)), (f"{action.label}: {target.title}".removesuffix(": "), "")],
             title=action.asks(target),
             action=action,
             tells=[*action.tells, *action.warns(target)],

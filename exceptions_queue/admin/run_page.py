@@ -1,8 +1,10 @@
 """Everything that a run's page shows: its picture, a section for each step, its story, gathered with a fixed number of queries."""
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import groupby
 from typing import Any
 
 from django.contrib.auth.models import User
@@ -38,11 +40,6 @@ class Box:
     state: str
     lines: list[str]
     foot: str
-
-    @property
-    def spoken(self) -> str:
-        """The link's name: all that the box shows."""
-        return ", ".join(part for part in (self.row.name, self.state.lower(), self.foot) if part)
 
 
 @dataclass(frozen=True)
@@ -87,7 +84,7 @@ def context(run: OnboardingTransaction, user: User) -> dict[str, Any]:
         "rows": rows,
         "picture": _picture(rows, attempts),
         "sections": _sections(run, user, rows, attempts, objects, calls, may_see=may_see),
-        "mappings": objects,
+        "mappings": _grouped(objects),
         "calls": looks.calls(calls),
         "most_calls": CALLS,
         "story": story,
@@ -179,7 +176,7 @@ def _sections(
                 message=step.message if may_see else redact_text(step.message),
                 attempts=[(attempt, words.outcome(attempt)) for attempt in attempts.get(step.pk, [])],
                 intents=[intent for intent in intents if intent.step_id == step.pk],
-                objects=mine,
+                objects=_grouped(mine),
                 calls=[call for call in calls if call.subject == _subject(step)],
                 buttons=run_actions.for_step(run, step, [shown["mapping"] for shown in mine], user),
                 open=row.step.state not in (*STEADY, StepState.PENDING),
@@ -225,6 +222,18 @@ def _object(mapping: ObjectMapping, content: dict[str, Any], *, may_see: bool) -
         "vendor": words.vendor(mapping.connection),
         "how": "created by this run" if mapping.created_by_us else f"found by {mapping.how}",
     }
+
+
+def _grouped(objects: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Objects of one step in one row, such as its tasks: ``several`` has them where there are more than one."""
+    found = []
+    for _, group in groupby(objects, key=lambda shown: (shown["mapping"].step_id, shown["mapping"].kind)):
+        several = list(group)
+        hows = Counter(shown["how"] for shown in several)
+        how = ", ".join(f"{count} {text}" if len(hows) > 1 else text for text, count in hows.items())
+        what = f"{len(several)} {words.plural(several[0]['mapping'].kind)}"
+        found.append({**several[0], "several": several, "what": what, "how": how} if several[1:] else several[0])
+    return found
 
 
 # --- What stands around them

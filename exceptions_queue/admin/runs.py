@@ -127,6 +127,7 @@ class ChangeFilter(DropdownFilter):
 
 @admin.register(OnboardingTransaction)
 class RunAdmin(StartByHand):
+    list_name = "Runs"
     list_display = ("customer", "state", "sla", "plan", "owned_by", "source", "paid")
     list_display_links = ("customer",)
     list_select_related = ("sla_clock",)
@@ -163,10 +164,6 @@ class RunAdmin(StartByHand):
             return queryset, False
         found = runs_matching(term, sees_personal=request.user.has_perm(SEE_PERSONAL))
         return queryset.filter(pk__in=found.values("pk")), False
-
-    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        answer: HttpResponse = super().changelist_view(request, {"title": "Runs", **(extra_context or {})})
-        return answer
 
     @admin.display(description="Customer", ordering="customer_name")
     def customer(self, run: OnboardingTransaction) -> SafeString:
@@ -215,6 +212,7 @@ class RunAdmin(StartByHand):
             raise PermissionDenied
         shown = self.page_context(
             request,
+            trail=[(run.customer_name or run.onboarding_transaction_id, "")],
             title=run.customer_name or run.onboarding_transaction_id,
             badges=state_badges(run, blocked=getattr(run, "blocked", False)),
             sla=looks.run_sla(run),

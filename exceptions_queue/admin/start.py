@@ -54,7 +54,7 @@ class StartByHand(ReadOnlyAdmin):
             messages.add_message(request, *told(receipt))
             page = reverse("admin:onboarding_onboardingtransaction_change", args=[receipt.run.pk])
             return HttpResponseRedirect(page)
-        shown = self.page_context(request, title="Start a run", form=form)
+        shown = self.page_context(request, trail=[("Start a run", "")], title="Start a run", form=form)
         return TemplateResponse(request, TEMPLATE, shown, status=422 if form.errors else 200)
 
 

@@ -173,7 +173,11 @@ def state_of(ticket: Ticket, rows: list[Row]) -> dict[str, str]:
         if ticket.next_retry:
             text = f"Firstvalue tries again by itself {looks.soon(ticket.next_retry)}."
             return {"tone": looks.INFO, "icon": "schedule", "text": text}
-        return {"tone": looks.RISK, "icon": "front_hand", "text": "It waits for a person."}
+        return {
+            "tone": looks.RISK,
+            "icon": "front_hand",
+            "text": f"Waiting for {looks.person(ticket.owner) or ticket.get_queue_display()}.",
+        }
     done = f"Resolved {looks.when(ticket.resolved_at)}. {ticket.resolution}".strip()
     if ticket.connection and (still := left(ticket.connection)):
         return {"tone": looks.INFO, "icon": "sync", "text": f"{done} What was parked goes on: {still}."}

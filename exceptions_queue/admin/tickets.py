@@ -24,6 +24,7 @@ from integrations.admin import ReadOnlyAdmin
 
 @admin.register(Ticket)
 class TicketAdmin(ReadOnlyAdmin):
+    list_name = "Queue"
     list_display = ("sla", "customer", "wrong", "where", "owned_by", "tries", "action", "opened")
     list_display_links = ("customer",)
     list_select_related = ("transaction__sla_clock", "step__connection", "connection", "owner")
@@ -108,7 +109,7 @@ class TicketAdmin(ReadOnlyAdmin):
         return looks.moment(ticket.opened_at)
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        more = {"title": "Queue", "queue_views": list(ticket_filters.shown_as(request)), **(extra_context or {})}
+        more = {"queue_views": list(ticket_filters.shown_as(request)), **(extra_context or {})}
         answer: HttpResponse = super().changelist_view(request, more)
         return answer
 
@@ -190,7 +191,9 @@ class TicketAdmin(ReadOnlyAdmin):
         self, request: HttpRequest, ticket: Ticket, *, forms: dict[str, Any] | None = None, status: int = 200
     ) -> HttpResponse:
         details = ticket_page.context(ticket, _user(request), forms=forms)
-        shown = self.page_context(request, original=ticket, title=details["story"].headline, **details)
+        shown = self.page_context(
+            request, trail=[(f"Ticket {ticket.pk}", "")], original=ticket, title=details["story"].headline, **details
+        )
         return TemplateResponse(request, "admin/exceptions_queue/ticket/page.html", shown, status=status)
 
 
