@@ -78,6 +78,10 @@ class Row:
     """What a rollback left of it, once it is through with the step."""
 
     @property
+    def vendor(self) -> str:
+        return words.vendor(self.step.connection)
+
+    @property
     def parked(self) -> bool:
         """Ready, and kept back by its connection's open breaker."""
         return is_parked(self.step) and self.step.due_at is not None

@@ -93,6 +93,14 @@ def test_owners_and_people_are_called_by_their_names(
     assert "Sam Sales" in text(lead.get(f"{QUEUE}?queue=all"))
 
 
+@pytest.mark.usefixtures("named")
+def test_a_form_offers_known_owners_by_their_names(pay: Pay, as_: As) -> None:
+    ticket = open_ticket(pay("beta", ownership__crm_owner_id=None))
+    assert '<option value="u_789">Sam Sales</option>' in as_("sales").get(page(ticket)).content.decode()
+    started = as_("sales").get(f"{RUNS}start/").content.decode()
+    assert '<option value="1000000000000003">Ines Costa</option>' in started
+
+
 @pytest.mark.parametrize("how", ["cancel", "rollback"])
 def test_a_run_that_was_given_up_frees_its_owners_capacity(pay: Pay, rf: Any, how: str) -> None:
     ImplementationOwner.objects.create(external_id="7", name="Ines Costa", capacity=1)
