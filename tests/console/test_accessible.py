@@ -102,7 +102,7 @@ def test_the_pictures_links_are_called_by_what_they_show(ambiguous: Ticket, sale
 
 
 @pytest.mark.browser
-def test_nothing_is_cut_off_on_any_screen(ambiguous: Ticket, chromium: Browser, live_server: LiveServer) -> None:
+def test_nothing_is_cut_off_on_any_screen(support_ticket: Ticket, chromium: Browser, live_server: LiveServer) -> None:
     hidden = "(element) => element.scrollWidth - element.clientWidth"
     for lead in logged_in("lead", chromium, live_server):
         for width in (390, 800, 1024, 1100, 1280, 1440):
@@ -111,7 +111,7 @@ def test_nothing_is_cut_off_on_any_screen(ambiguous: Ticket, chromium: Browser, 
             lead.locator("#result_list .field-customer").first.wait_for()
             scroller = lead.locator(".simplebar-content-wrapper:has(#result_list), [data-simplebar]:has(#result_list)")
             assert scroller.last.evaluate(hidden) <= 1, width
-            lead.goto(f"{RUNS}{ambiguous.transaction_id}/act/rollback/")
+            lead.goto(f"{RUNS}{support_ticket.transaction_id}/act/rollback/")
             assert lead.locator(".fv-scroll").evaluate(hidden) <= 1, width
 
 
