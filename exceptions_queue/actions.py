@@ -17,13 +17,14 @@ from exceptions_queue import alerts, roles, sla, tickets
 from exceptions_queue.models import Ticket, TicketNote, TicketStatus
 from integrations import breaker, clock
 from onboarding import audit, services
+from onboarding.api.authentication import Caller
 from onboarding.engine.locks import lock_run, retried
 from onboarding.intake import events
 from onboarding.models import OnboardingTransaction
 from onboarding.payload.gate import Problem
 from onboarding.queues import QUEUES
 from onboarding.services import Outdated, Refused, confirmation
-from onboarding.words import Category, Status
+from onboarding.words import Category, Scope, Status
 
 _ID = re.compile(r"[^\s/\\?#%,]{1,255}")
 """One segment of a vendor's path, which no vendor's ids are more than."""
@@ -38,28 +39,47 @@ class NotAllowed(Exception):
 
 @dataclass(frozen=True)
 class Actor:
-    """Who acts: a person, or an API key with the scope ``operate`` (which may do every action)."""
+    """Who acts: a person, or without one an API key with its scope."""
 
     name: str
     user: User | None = None
+    scope: Scope = Scope.OPERATE
 
     @classmethod
-    def of(cls, user: User) -> "Actor":
-        return cls(user.get_username(), user)
+    def of(cls, who: User | Caller) -> "Actor":
+        if isinstance(who, Caller):
+            return cls(who.actor, scope=who.scope)
+        return cls(who.get_username(), who)
 
-    def may(self, permission: str, ticket: Ticket) -> bool:
-        return roles.may(self.user, permission, ticket) if self.user else True
+    def may(self, permission: str, *subjects: roles.Subject) -> bool:
+        return roles.may_all(self.user or self.scope, permission, subjects)
+
+
+Subjects = Callable[[Ticket, dict[str, Any]], Sequence[roles.Subject]]
+
+
+def _itself(ticket: Ticket, _data: dict[str, Any]) -> Sequence[roles.Subject]:
+    return [ticket]
 
 
 @dataclass(frozen=True)
 class Action:
-    """``offered`` says whether it makes sense for a ticket now; ``permission`` is a codename of this app."""
+    """``offered`` says whether it makes sense for a ticket now; ``permission`` is a codename of this app.
+
+    ``subjects``: what it is done to, where that is not the ticket alone: who may do it is decided by all of them.
+    """
 
     name: str
     label: str
     permission: str
     offered: Callable[[Ticket], bool]
     do: Callable[[Ticket, Actor, dict[str, Any]], None]
+    subjects: Subjects = _itself
+
+    def allows(self, actor: Actor, ticket: Ticket, data: dict[str, Any] | None = None) -> bool:
+        if actor.user is None:
+            return actor.may(self.permission, ticket)  # a key's scope decides, and lists must not ask for each row
+        return actor.may(self.permission, *self.subjects(ticket, data or {}))
 
 
 def perform(ticket_pk: int, name: str, actor: Actor, **data: Any) -> Ticket:
@@ -71,7 +91,7 @@ def perform(ticket_pk: int, name: str, actor: Actor, **data: Any) -> Ticket:
         pk=ticket_pk
     )
     action = ACTIONS[name]
-    if not actor.may(action.permission, ticket):
+    if not action.allows(actor, ticket, data):
         raise NotAllowed(f"{actor.name} may not {action.label.lower()} on this ticket.")
     if not ticket.is_open and name != "note":
         raise Refused("This ticket is resolved already.")
@@ -85,7 +105,7 @@ def available(ticket: Ticket, actor: Actor) -> list[Action]:
     """What this actor may do to this ticket now, in the order of ``ACTIONS``."""
     if not ticket.is_open:
         return []
-    return [action for action in ACTIONS.values() if action.offered(ticket) and actor.may(action.permission, ticket)]
+    return [action for action in ACTIONS.values() if action.offered(ticket) and action.allows(actor, ticket)]
 
 
 def _retry(ticket: Ticket, actor: Actor, _data: dict[str, Any]) -> None:
@@ -301,6 +321,25 @@ def _audit(run: OnboardingTransaction | None, name: str, actor: Actor, facts: di
         audit.record_elsewhere(name, actor=actor.name, data=facts)
 
 
+def _whole_run(ticket: Ticket, _data: dict[str, Any]) -> Sequence[roles.Subject]:
+    """Rolling back is done to the run, whichever ticket it is asked for on; forcing it is done to the one step."""
+    return [ticket if ticket.category == Category.ROLLBACK_FAILED else ticket.transaction or ticket]
+
+
+def _replayed(ticket: Ticket, data: dict[str, Any]) -> Sequence[roles.Subject]:
+    """The step to replay from may have a ticket of its own."""
+    key = data.get("from_step")
+    if ticket.transaction is None or not key or (ticket.step and ticket.step.key == key):
+        return [ticket]
+    return [ticket, *ticket.transaction.steps.filter(key=str(key))]
+
+
+def _left_out(ticket: Ticket, data: dict[str, Any]) -> Sequence[roles.Subject]:
+    if ticket.step is None or ticket.transaction is None or data.get("with_dependents") is not True:
+        return [ticket]
+    return [ticket, *services.dependents(ticket.transaction, ticket.step)]
+
+
 def _has_step(ticket: Ticket) -> bool:
     return ticket.step_id is not None
 
@@ -352,9 +391,9 @@ ACTIONS: dict[str, Action] = {
         Action("choose-match", "Choose", "choose_match_ticket", _may_choose, _choose_match),
         Action("retry", "Retry", "retry_ticket", _may_retry, _retry),
         Action("link-object", "Link an object", "link_object_ticket", _may_link, _link_object),
-        Action("replay", "Replay from a step", "onboarding.replay_run", _may_replay, _replay),
-        Action("skip", "Skip the step", "onboarding.skip_step", _may_skip, _skip_or_keep),
-        Action("rollback", "Roll back", "onboarding.rollback_run", _may_roll_back, _roll_back),
+        Action("replay", "Replay from a step", "onboarding.replay_run", _may_replay, _replay, _replayed),
+        Action("skip", "Skip the step", "onboarding.skip_step", _may_skip, _skip_or_keep, _left_out),
+        Action("rollback", "Roll back", "onboarding.rollback_run", _may_roll_back, _roll_back, _whole_run),
         Action("assign", "Assign", "assign_ticket", lambda _: True, _assign),
         Action("snooze", "Put aside", "snooze_ticket", lambda _: True, _snooze),
         Action("note", "Add a note", "note_ticket", lambda _: True, _note),

@@ -121,7 +121,7 @@ def _message(alert: Alert, *, perhaps_again: bool) -> EmailMessage:
         first,
         "",
         f"What holds it up: {ticket.message if ticket else 'unknown'}",
-        f"Owned by: {ticket.owner or QUEUES[ticket.queue] if ticket else 'nobody'}",
+        f"Owned by: {_owned_by(ticket)}",
         "",
         ticket.url if ticket else settings.PUBLIC_URL,
     ]
@@ -133,6 +133,12 @@ def _message(alert: Alert, *, perhaps_again: bool) -> EmailMessage:
         to=[ascii_address(alert.recipient)],
         from_email=ascii_address(settings.DEFAULT_FROM_EMAIL),
     )
+
+
+def _owned_by(ticket: Ticket | None) -> str:
+    if ticket is None:
+        return "nobody"
+    return (ticket.owner.get_full_name() or ticket.owner.get_username()) if ticket.owner else QUEUES[ticket.queue]
 
 
 def _p1(p1: SlaClock, name: str) -> tuple[str, str]:

@@ -30,14 +30,14 @@ def start_p1(run: OnboardingTransaction, **_: Any) -> None:
 def meet_p1(run: OnboardingTransaction, **_: Any) -> None:
     at = run.provisioned_at or clock.now()
     sla.meet(run, Milestone.P1, at=at)
-    _went_on(run)
+    _went_on(run, "The customer is set up.")
     sla.start_p2(run, at=at)
 
 
 @receiver(signals.kickoff_scheduled)
 def meet_p2(run: OnboardingTransaction, at: datetime, **_: Any) -> None:
     sla.meet(run, Milestone.P2, at=at)
-    _went_on(run)
+    _went_on(run, "The kickoff is scheduled.")
 
 
 @receiver(post_transition, sender=Step)
@@ -45,7 +45,7 @@ def call_off_p2(instance: Step, target: str, **_: Any) -> None:
     """A kickoff that is left out was not scheduled in time, nor too late: its clock is called off, not met."""
     if target == StepState.SKIPPED and instance.uses == KICKOFF:
         sla.cancel(instance.transaction, at=clock.now(), milestones=[Milestone.P2])
-        _went_on(instance.transaction)
+        _went_on(instance.transaction, "The kickoff was skipped.")
 
 
 @receiver(post_transition, sender=OnboardingTransaction)
@@ -53,7 +53,7 @@ def end_with_the_run(instance: OnboardingTransaction, target: str, **_: Any) -> 
     """Nothing is left that its clock could wait for."""
     if target == Status.COMPLETE:
         sla.meet(instance, Milestone.P2, at=instance.completed_at or clock.now())
-        _went_on(instance)
+        _went_on(instance, "The run is complete.")
     elif target == Status.ROLLED_BACK:
         about_changes = Ticket.objects.filter(transaction=instance, change_request__isnull=False)
         tickets.resolve(about_changes, resolution="The run was rolled back.")
@@ -63,12 +63,13 @@ def end_with_the_run(instance: OnboardingTransaction, target: str, **_: Any) -> 
 @receiver(signals.run_cancelled)
 def close_all_of_the_run(run: OnboardingTransaction, at: datetime, **_: Any) -> None:
     sla.cancel(run, at=at)
-    tickets.resolve(Ticket.objects.filter(transaction=run), resolution="The run was cancelled.")
+    said = "The run is rolled back." if run.rollback_at else "The run was cancelled."
+    tickets.resolve(Ticket.objects.filter(transaction=run), resolution=said)
 
 
-def _went_on(run: OnboardingTransaction) -> None:
+def _went_on(run: OnboardingTransaction, said: str) -> None:
     stalled = Ticket.objects.filter(transaction=run, step=None, category=Category.STALLED)
-    tickets.resolve(stalled, resolution="The run went on by itself.")
+    tickets.resolve(stalled, resolution=said)
 
 
 @receiver(signals.run_blocked)
@@ -80,9 +81,10 @@ def open_run_ticket(
 
 @receiver(signals.run_unblocked)
 def resolve_run_ticket(run: OnboardingTransaction, **_: Any) -> None:
-    about_data = Ticket.objects.filter(transaction=run, step=None, change_request=None)
-    about_data = about_data.exclude(category=Category.APPROVAL_OVERDUE)
-    tickets.resolve(about_data, resolution="The data is complete.")
+    own = Ticket.objects.filter(transaction=run, step=None, change_request=None)
+    tickets.resolve(own.filter(category=Category.NOT_CONFIGURED), resolution="A playbook serves this customer now.")
+    tickets.resolve(own.filter(category=Category.STALLED), resolution="The run went on by itself.")
+    tickets.resolve(own.exclude(category=Category.APPROVAL_OVERDUE), resolution="The data is complete.")
 
 
 @receiver(signals.run_decided)
@@ -123,18 +125,11 @@ def resolve_step_ticket(step: Step, **_: Any) -> None:
             said = "The step was skipped."
         case StepState.WAITING:
             said = "What failed works again."
+        case StepState.COMPENSATING | StepState.COMPENSATED:
+            said = "The run is rolled back."
         case _:
             said = "The step has passed."
     tickets.resolve(Ticket.objects.filter(step=step), resolution=said)
-
-
-@receiver(signals.step_unblocked)
-def end_p2_without_a_kickoff(step: Step, **_: Any) -> None:
-    """Nobody is to schedule a kickoff that was skipped. Where the whole run is cancelled, its clocks are."""
-    run = step.transaction
-    if step.uses == KICKOFF and step.state == StepState.SKIPPED and run.goes_on:
-        sla.meet(run, Milestone.P2, at=clock.now())
-        _went_on(run)
 
 
 @receiver(signals.step_retrying)

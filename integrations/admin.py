@@ -4,13 +4,16 @@ Connections are managed where their runs are known.
 """
 
 import json
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 
 from django.contrib import admin
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.text import capfirst
 from unfold.admin import ModelAdmin
 from unfold.contrib.filters.admin import RelatedDropdownFilter
 from unfold.views import ChangeList
@@ -26,9 +29,15 @@ class UncountedList(ChangeList):
         self.full_result_count = self.result_count
 
 
+Crumb = tuple[str, str]
+"""A name and its address; without one it is the page itself."""
+
+
 class ReadOnlyAdmin(ModelAdmin):
     """Rows that nobody makes, changes or deletes here: what changes them are services behind buttons of their own."""
 
+    list_name: ClassVar[str] = ""
+    """What the menu, the page and the way back to it call the list; empty: as the model is called."""
     show_full_result_count = False
     list_per_page = 50
     list_max_show_all = 0
@@ -50,13 +59,20 @@ class ReadOnlyAdmin(ModelAdmin):
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:  # noqa: ARG002
         return UncountedList
 
-    def page_context(self, request: HttpRequest, **more: Any) -> dict[str, Any]:
-        """For pages with a template of their own."""
-        return {**self.admin_site.each_context(request), "opts": self.opts, **more}
+    def page_context(self, request: HttpRequest, *, trail: Sequence[Crumb], **more: Any) -> dict[str, Any]:
+        """For pages with a template of their own. ``trail``: name and address of what leads from the list to the page."""
+        context = {**self.admin_site.each_context(request), "opts": self.opts, **more}
+        listed = reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_changelist")
+        return {**context, "crumbs": [(self.list_name or capfirst(self.opts.verbose_name_plural), listed), *trail]}
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        named = {"title": self.list_name, "crumbs": [(self.list_name, "")]} if self.list_name else {}
+        answer: HttpResponse = super().changelist_view(request, {**named, **(extra_context or {})})
+        return answer
 
 
 def json_block(value: Any) -> SafeString:
-    return format_html('<pre class="fv-json">{}</pre>', json.dumps(value, indent=2, ensure_ascii=False))
+    return format_html('<pre class="fv-json" tabindex="0">{}</pre>', json.dumps(value, indent=2, ensure_ascii=False))
 
 
 def stamp(at: datetime | None) -> SafeString | str:

@@ -21,17 +21,17 @@ from integrations.admin import ReadOnlyAdmin, json_block, stamp
 from integrations.words import System
 from onboarding import audit
 from onboarding.audited_admin import AuditedAdmin
+from onboarding.engine import assignment
 from onboarding.models import (
     ApiKey,
     AuditEntry,
     ImplementationOwner,
-    OnboardingTransaction,
     PlanPrice,
     UnmatchedEvent,
 )
 from onboarding.person_admin import PersonAdmin
 from onboarding.services import correct_owner
-from onboarding.words import Status, UnmatchedState
+from onboarding.words import UnmatchedState
 
 
 @admin.register(PlanPrice)
@@ -54,9 +54,7 @@ class ImplementationOwnerAdmin(AuditedAdmin, PersonAdmin, ModelAdmin):
     list_fullwidth = True
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[ImplementationOwner]:
-        open_runs = OnboardingTransaction.objects.filter(implementation_owner_id=OuterRef("external_id")).exclude(
-            status__in=(Status.COMPLETE, Status.CANCELLED)
-        )
+        open_runs = assignment.occupying().filter(implementation_owner_id=OuterRef("external_id"))
         counted = open_runs.order_by().values("implementation_owner_id").annotate(n=Count("pk")).values("n")
         owners: QuerySet[ImplementationOwner] = super().get_queryset(request)
         return owners.annotate(open_runs=Coalesce(Subquery(counted, output_field=IntegerField()), 0))

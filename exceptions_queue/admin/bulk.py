@@ -13,6 +13,7 @@ from django.urls import reverse
 
 from exceptions_queue import actions
 from exceptions_queue.actions import Actor, NotAllowed
+from exceptions_queue.admin import words
 from exceptions_queue.models import Ticket
 from onboarding.services import Refused
 
@@ -36,11 +37,17 @@ def confirm(model_admin: Any, request: HttpRequest, queryset: QuerySet[Ticket]) 
     able = [
         t
         for t in chosen
-        if actor and t.is_open and actions.ACTIONS["retry"].offered(t) and actor.may("retry_ticket", t)
+        if actor and t.is_open and actions.ACTIONS["retry"].offered(t) and actions.ACTIONS["retry"].allows(actor, t)
     ]
     unable = [ticket for ticket in chosen if ticket not in able]
     shown = model_admin.page_context(
-        request, title="Retry selected tickets", able=able, unable=unable, left_out=count - len(chosen), at_most=AT_MOST
+        request,
+        trail=[("Retry selected tickets", "")],
+        title="Retry selected tickets",
+        able=able,
+        unable=unable,
+        left_out=count - len(chosen),
+        at_most=AT_MOST,
     )
     return TemplateResponse(request, TEMPLATE, shown)
 
@@ -57,6 +64,7 @@ def retry(model_admin: Any, request: HttpRequest) -> HttpResponse:
     results = [_one(pk, actor) for pk in pks]
     shown = model_admin.page_context(
         request,
+        trail=[("Retried tickets", "")],
         title="Retried tickets",
         results=results,
         done=sum(result.done for result in results),
@@ -72,4 +80,4 @@ def _one(pk: int, actor: Actor) -> Result:
     except (NotAllowed, Refused) as refusal:
         ticket = Ticket.objects.select_related("transaction", "step", "connection").get(pk=pk)
         return Result(ticket, ticket.subject_name, False, str(refusal))
-    return Result(ticket, ticket.subject_name, True, "is tried again now")
+    return Result(ticket, ticket.subject_name, True, words.held_up(ticket) or "is tried again now")

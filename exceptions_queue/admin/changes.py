@@ -6,21 +6,24 @@ from django import forms
 from django.contrib import messages
 from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
-from django.db.models import QuerySet
+from django.db.models import Exists, OuterRef, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.decorators import method_decorator
 from django.views.decorators.http import require_http_methods, require_POST
 
+from exceptions_queue import roles
 from exceptions_queue.admin import timeline
 from exceptions_queue.admin.change_form import ChangeForm
 from exceptions_queue.admin.effects import shown_effects
+from exceptions_queue.admin.names import Names
 from exceptions_queue.admin.payloads import differences
 from exceptions_queue.admin.run_actions import Button
 from exceptions_queue.admin.safe_rows import CANNOT, each_shown
 from exceptions_queue.admin.ticket_forms import ReasonForm
 from exceptions_queue.admin.ticket_page import SEE_PERSONAL
+from exceptions_queue.models import Ticket
 from integrations.redact import redact_text
 from onboarding import services
 from onboarding.models import ChangeRequest, OnboardingTransaction
@@ -30,13 +33,13 @@ from onboarding.services import Effect, Outdated, Refused
 from onboarding.services.changes import CHANGEABLE
 from onboarding.words import ChangeStatus, OriginKind
 
-APPLY = "onboarding.apply_change"
 LATEST = 20
 PAGES = "admin/onboarding/onboardingtransaction"
 
 
-def may_decide(user: Any) -> bool:
-    return isinstance(user, User) and user.is_active and user.has_perm(APPLY)
+def may_decide(user: Any, run: OnboardingTransaction | None = None) -> bool:
+    """About this run's changes, or without one about any run's."""
+    return isinstance(user, User) and roles.may(user, roles.APPLY_CHANGE, run)
 
 
 def waiting() -> QuerySet[ChangeRequest]:
@@ -45,13 +48,21 @@ def waiting() -> QuerySet[ChangeRequest]:
     return found.select_related("transaction").order_by("created_at", "pk")
 
 
+def waiting_for(user: User) -> QuerySet[ChangeRequest]:
+    """Those that this person may decide."""
+    if not (theirs := roles.of(user)):
+        return waiting()
+    asked = Ticket.objects.filter(roles.decisions(roles.APPLY_CHANGE), transaction=OuterRef("transaction"))
+    return waiting().exclude(Exists(asked.exclude(theirs)))
+
+
 def buttons(run: OnboardingTransaction, user: User) -> list[Button]:
-    if not may_decide(user) or run.status not in CHANGEABLE:
+    if run.status not in CHANGEABLE or not may_decide(user, run):
         return []
     return [Button("Change the data", "edit_note", reverse("admin:onboarding_run_data", args=[run.pk]))]
 
 
-def latest(run: OnboardingTransaction, *, may_see: bool) -> list[dict[str, Any]]:
+def latest(run: OnboardingTransaction, names: Names, *, may_see: bool) -> list[dict[str, Any]]:
     """The run's change requests, newest first; applied ones beside the data as it was before."""
     found = list(run.change_requests.all()[:LATEST])
     if not found:
@@ -60,7 +71,7 @@ def latest(run: OnboardingTransaction, *, may_see: bool) -> list[dict[str, Any]]
     versions = dict(run.snapshots.filter(origin=OriginKind.CHANGE).values_list("origin_name", "version"))
     before = {name: contents.get(version - 1) for name, version in versions.items()}
     return each_shown(
-        found, lambda each: shown(each, before.get(str(each.pk)) or run.payload, may_see=may_see), _unreadable
+        found, lambda each: shown(each, before.get(str(each.pk)) or run.payload, names, may_see=may_see), _unreadable
     )
 
 
@@ -68,24 +79,24 @@ def _unreadable(change: ChangeRequest) -> dict[str, Any]:
     return {"change": change, "asked": CANNOT, "applied": change.status == ChangeStatus.APPLIED, "rows": []}
 
 
-def shown(change: ChangeRequest, content: dict[str, Any], *, may_see: bool) -> dict[str, Any]:
+def shown(change: ChangeRequest, content: dict[str, Any], names: Names, *, may_see: bool) -> dict[str, Any]:
     """For ``changed.html``: who asked, what is different from ``content``, what became of it."""
     return {
         "change": change,
-        "asked": asked_by(change),
+        "asked": asked_by(change, names),
         "by_person": _is_asked_by_person(change),
-        "decided_by": timeline.who(change.decided_by) if change.decided_by else "",
+        "decided_by": timeline.who(change.decided_by, names) if change.decided_by else "",
         "reason": change.reason if may_see else redact_text(change.reason),
         "applied": change.status == ChangeStatus.APPLIED,
-        "rows": differences(content, change.proposed, change.paths, may_see=may_see),
+        "rows": differences(content, change.proposed, change.paths, names, may_see=may_see),
     }
 
 
-def asked_by(change: ChangeRequest) -> str:
+def asked_by(change: ChangeRequest, names: Names) -> str:
     origin = Origin.of(change)
     if _is_asked_by_person(change):
-        return f"{timeline.who(origin.name)} asked for this change"
-    return f"Other data arrived from {timeline.came_from(origin)} under this transaction's id"
+        return f"{timeline.who(origin.name, names)} asked for this change"
+    return f"Other data arrived from {timeline.came_from(origin, names)} under this transaction's id"
 
 
 def _is_asked_by_person(change: ChangeRequest) -> bool:
@@ -137,7 +148,13 @@ class Views:
         elif form.errors:
             status = 422
         context = self.admin.page_context(
-            request, title="Change the data", run=run, form=form, version=version, back=_page(pk)
+            request,
+            trail=_trail(run, "Change the data"),
+            title="Change the data",
+            run=run,
+            form=form,
+            version=version,
+            back=_page(pk),
         )
         return TemplateResponse(request, f"{PAGES}/data.html", context, status=status)
 
@@ -186,7 +203,7 @@ class Views:
 
     def _run(self, request: HttpRequest, pk: int) -> OnboardingTransaction:
         run: OnboardingTransaction = self.admin.find_run(request, pk)
-        if not may_decide(request.user):
+        if not may_decide(request.user, run):
             raise PermissionDenied
         return run
 
@@ -205,9 +222,10 @@ class Views:
         effects: list[Effect] = services.change_preview(change.pk)
         context = self.admin.page_context(
             request,
+            trail=_trail(run, "Change request"),
             title=f"Change the data of {run.customer_name or run.onboarding_transaction_id}?",
             run=run,
-            item=shown(change, run.payload, may_see=_sees(request)),
+            item=shown(change, run.payload, Names(), may_see=_sees(request)),
             decided=change.status != ChangeStatus.OPEN,
             changeable=run.status in CHANGEABLE and change.status == ChangeStatus.OPEN,
             begun=run.playbook is not None,
@@ -243,6 +261,10 @@ def _sees(request: HttpRequest) -> bool:
 def _told(refusal: Refused) -> str:
     fields = catalogue.labels(problem.path for problem in refusal.problems if problem.path in catalogue.BY_PATH)
     return f"Not done: {refusal}{f' ({fields})' if fields else ''}"
+
+
+def _trail(run: OnboardingTransaction, page: str) -> list[tuple[str, str]]:
+    return [(run.customer_name or run.onboarding_transaction_id, _page(run.pk)), (page, "")]
 
 
 def _page(pk: int) -> str:

@@ -35,6 +35,7 @@ TEST, ENTER = "integrations.test_connection", "integrations.enter_credentials"
 
 @admin.register(Connection)
 class ConnectionAdmin(ReadOnlyAdmin):
+    list_name = "Connections"
     list_display = ("name", "state", "waiting", "environment", "changed")
     list_display_links = ("name",)
     ordering = ("system", "slug")
@@ -49,10 +50,6 @@ class ConnectionAdmin(ReadOnlyAdmin):
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return bool(request.user.has_perm("integrations.add_connection"))
-
-    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        answer: HttpResponse = super().changelist_view(request, {"title": "Connections", **(extra_context or {})})
-        return answer
 
     @admin.display(description="Connection", ordering="slug")
     def name(self, connection: Connection) -> SafeString:
@@ -99,7 +96,7 @@ class ConnectionAdmin(ReadOnlyAdmin):
             elif made := self._set(request, form, given["slug"], given["system"], given["provider"]):
                 messages.success(request, "The connection is made. Enter its credentials next.")
                 return _to(made.pk)
-        shown = self.page_context(request, title="Add a connection", form=form)
+        shown = self.page_context(request, trail=[("Add a connection", "")], title="Add a connection", form=form)
         status = 422 if form.errors else 200
         return TemplateResponse(request, "admin/integrations/connection/add.html", shown, status=status)
 
@@ -203,6 +200,7 @@ class ConnectionAdmin(ReadOnlyAdmin):
         secrets = connection.secret_rows.filter(active=True).order_by("name", "-pk")
         shown = self.page_context(
             request,
+            trail=[(connection.slug, "")],
             title=connection.slug,
             connection=connection,
             version=live.connection_version(connection),

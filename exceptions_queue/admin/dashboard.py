@@ -16,7 +16,9 @@ from django.utils.safestring import SafeString
 
 from exceptions_queue import roles
 from exceptions_queue.admin import changes, health, live, looks, words
+from exceptions_queue.admin.names import Names
 from exceptions_queue.admin.ticket_filters import of_my_queues
+from exceptions_queue.admin.ticket_page import SEE_PERSONAL
 from exceptions_queue.api.sla_state import SlaState, clocks_in
 from exceptions_queue.models import UNRESOLVED, Ticket, TicketStatus, is_blocked, waits_for_nobody
 from integrations import clock
@@ -112,22 +114,22 @@ def callback(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     if user.has_perm(SEE_RUNS):
         context |= {"late": _late(now), "today": _today(now), "nothing_to_see": False}
     if changes.may_decide(user) and user.has_perm(SEE_RUNS):
-        context["changes"] = _changes()
+        context["changes"] = _changes(user)
     if user.has_perm(SEE_CONNECTIONS):
         context |= {"connections": _connections(behind), "nothing_to_see": False}
     return context
 
 
-def _changes() -> dict[str, Any]:
-    """Requests to change a run's data that nobody has decided yet."""
-    found = changes.waiting()
+def _changes(user: User) -> dict[str, Any]:
+    """Requests to change a run's data that this person may decide and nobody has yet."""
+    found, names = changes.waiting_for(user), Names()
     shown = list(found[:SHOWN])
     base = reverse("admin:onboarding_onboardingtransaction_changelist")
     return {
         "lines": [
             ChangeLine(
                 change.transaction.customer_name or change.transaction.onboarding_transaction_id,
-                changes.asked_by(change),
+                changes.asked_by(change, names),
                 looks.moment(change.created_at),
                 reverse("admin:onboarding_run_decide", args=[change.transaction_id, change.pk]),
             )
@@ -162,10 +164,12 @@ def _my_queue(user: User, behind: dict[int, Behind]) -> dict[str, Any]:
 
 def _ticket_line(ticket: Ticket, user: User, behind: dict[int, Behind]) -> TicketLine:
     waiting = behind.get(ticket.connection_id or 0, Behind()).runs
-    story = words.story(ticket, waiting_runs=waiting)
+    story = words.story(ticket, waiting_runs=waiting, may_see=user.has_perm(SEE_PERSONAL))
     todo = story.todo
     if ticket.is_snoozed:
         todo = f"Put aside by {ticket.snoozed_by} until {ticket.snoozed_until:%H:%M} UTC: {ticket.snooze_reason}"
+    elif ticket.is_open and (held_up := words.held_up(ticket)):
+        todo = held_up
     elif ticket.status == TicketStatus.RETRYING:
         todo = "It is being tried again now."
     elif ticket.next_retry:
@@ -265,7 +269,7 @@ def _today(now: datetime) -> list[Tile]:
             held="no",
             status=Status.READY_FOR_KICKOFF.value,
         ),
-        tile(stuck["all"], "blocked", "a person must decide or mend", blocked="yes", **not_done),
+        tile(stuck["all"], "blocked", "an open ticket holds them up", blocked="yes", **not_done),
         *([tile(held, "on hold", "until somebody resumes them", blocked="no", held="yes", **not_done)] if held else []),
         *(
             [tile(counts["given_up"], "given up", "cancelled or rolled back", status__in=",".join(GIVEN_UP))]

@@ -15,6 +15,7 @@ from django.utils.safestring import SafeString
 from django.views.decorators.http import require_POST
 from unfold.contrib.filters.admin import ChoicesDropdownFilter, RelatedDropdownFilter
 
+from exceptions_queue import roles
 from exceptions_queue.admin import looks
 from exceptions_queue.models import Alert, AlertState
 from integrations.admin import ReadOnlyAdmin
@@ -68,7 +69,7 @@ class InboundEventAdmin(ReadOnlyAdmin):
             body = "It cannot be decrypted with the keys that are configured."
         except ValueError:
             body = "It is no JSON."
-        return format_html('<pre class="fv-json">{}</pre>', body)
+        return format_html('<pre class="fv-json" tabindex="0">{}</pre>', body)
 
     def get_urls(self) -> list[URLPattern]:
         again = path(
@@ -79,18 +80,19 @@ class InboundEventAdmin(ReadOnlyAdmin):
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        more = {"may_process": request.user.has_perm(AGAIN), **(extra_context or {})}
+        event = self.get_object(request, object_id)
+        more = {"may_process": event is not None and _may_process(request, event), **(extra_context or {})}
         answer: HttpResponse = super().change_view(request, object_id, form_url, more)
         return answer
 
     @method_decorator(require_POST)
     def again_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Process the failed events of this event's connection again."""
-        if not isinstance(request.user, User) or not (
-            self.has_view_permission(request) and request.user.has_perm(AGAIN)
-        ):
+        if not self.has_view_permission(request):
             raise PermissionDenied
-        event = get_object_or_404(InboundEvent, pk=pk)
+        event = get_object_or_404(InboundEvent.objects.select_related("connection"), pk=pk)
+        if not _may_process(request, event):
+            raise PermissionDenied
         try:
             events.retry_failed(event.connection_id, actor=request.user.get_username())
         except Refused as refusal:
@@ -98,6 +100,11 @@ class InboundEventAdmin(ReadOnlyAdmin):
         else:
             messages.success(request, f"What failed at {event.connection} is processed again now.")
         return HttpResponseRedirect(reverse("admin:integrations_inboundevent_change", args=[pk]))
+
+
+def _may_process(request: HttpRequest, event: InboundEvent) -> bool:
+    """The retry of the ticket about the connection's failed events is the same, by another door."""
+    return isinstance(request.user, User) and roles.may(request.user, AGAIN, event.connection)
 
 
 @admin.register(Alert)

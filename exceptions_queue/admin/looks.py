@@ -37,6 +37,8 @@ STATUS_TONES = {
     Status.CANCELLED: MUTED,
     Status.ROLLED_BACK: MUTED,
 }
+ENDED = (Status.CANCELLED, Status.ROLLING_BACK, Status.ROLLED_BACK)
+"""With the run its clocks are called off, whatever they were for."""
 STEP_LOOKS = {
     StepState.PENDING: ("radio_button_unchecked", MUTED),
     StepState.RUNNING: ("progress_activity", INFO),
@@ -154,9 +156,7 @@ def clock_sla(sla_clock: SlaClock, *, named: bool = True) -> Sla:
             return Sla(OK, f"kickoff scheduled after {took}" if kickoff else f"met after {took}", "check")
         case SlaState.MET_LATE:
             return Sla(BAD, f"kickoff late, after {took}" if kickoff else f"met late, after {took}", "timer_off")
-        case SlaState.CANCELLED if (
-            sla_clock.milestone == Milestone.P2 and sla_clock.transaction.status != Status.CANCELLED
-        ):
+        case SlaState.CANCELLED if sla_clock.milestone == Milestone.P2 and sla_clock.transaction.status not in ENDED:
             return Sla(MUTED, "kickoff skipped", "timer_off")
         case SlaState.CANCELLED:
             return Sla(MUTED, "cancelled", "timer_off")

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from exceptions_queue.admin import timeline
+from exceptions_queue.admin.names import Names
 from exceptions_queue.admin.safe_rows import CANNOT, each_shown
 from exceptions_queue.admin.words import field_label, lowered
 from onboarding.models import OnboardingTransaction, PayloadSnapshot
@@ -54,46 +55,48 @@ def may_show(path: str, *, may_see: bool) -> bool:
 
 
 def differences(
-    now: dict[str, Any], proposed: dict[str, Any], some: Iterable[str], *, may_see: bool
+    now: dict[str, Any], proposed: dict[str, Any], some: Iterable[str], names: Names, *, may_see: bool
 ) -> list[tuple[str, str, str]]:
     """Label, the value that holds and the one that was proposed, for each path."""
     return [
         (
             field_label(path),
-            _text(path, get(now, path, default=None), may_see=may_see),
-            _text(path, get(proposed, path, default=None), may_see=may_see),
+            _text(path, get(now, path, default=None), names, may_see=may_see),
+            _text(path, get(proposed, path, default=None), names, may_see=may_see),
         )
         for path in some
     ]
 
 
-def versions(run: OnboardingTransaction, *, may_see: bool) -> list[Version]:
+def versions(run: OnboardingTransaction, names: Names, *, may_see: bool) -> list[Version]:
     """The latest versions, newest first, each with what it changed."""
     found = list(run.snapshots.order_by("-version")[: LATEST + 1])
     pairs = list(zip(found, [*found[1:], None], strict=True))[:LATEST]
-    return each_shown(pairs, lambda pair: _version(*pair, may_see=may_see), lambda pair: _unreadable(pair[0]))
+    return each_shown(
+        pairs, lambda pair: _version(*pair, names, may_see=may_see), lambda pair: _unreadable(pair[0], names)
+    )
 
 
-def _unreadable(snapshot: PayloadSnapshot) -> Version:
-    return Version(snapshot.version, snapshot.created_at, timeline.who(snapshot.actor), CANNOT, [], [])
+def _unreadable(snapshot: PayloadSnapshot, names: Names) -> Version:
+    return Version(snapshot.version, snapshot.created_at, timeline.who(snapshot.actor, names), CANNOT, [], [])
 
 
-def _version(new: PayloadSnapshot, old: PayloadSnapshot | None, *, may_see: bool) -> Version:
+def _version(new: PayloadSnapshot, old: PayloadSnapshot | None, names: Names, *, may_see: bool) -> Version:
     before, now = paths(old.content) if old else {}, paths(new.content)
     # A dictionary as an ordered set: a payload may have a thousand paths.
     changed = dict.fromkeys(path for path in {**now, **before} if before.get(path) != now.get(path)) if old else {}
     return Version(
         number=new.version,
         at=new.created_at,
-        who=timeline.who(new.actor),
-        why=_why(new, first=new.version == 1),
+        who=timeline.who(new.actor, names),
+        why=_why(new, names, first=new.version == 1),
         changes=[
             Change(
                 path,
                 field_label(path),
-                _text(path, before.get(path), may_see=may_see),
-                _text(path, now.get(path), may_see=may_see),
-                _source(new.provenance.get(path) if path in now else None),
+                _text(path, before.get(path), names, may_see=may_see),
+                _text(path, now.get(path), names, may_see=may_see),
+                _source(new.provenance.get(path) if path in now else None, names),
             )
             for path in changed
         ],
@@ -101,8 +104,8 @@ def _version(new: PayloadSnapshot, old: PayloadSnapshot | None, *, may_see: bool
             Field(
                 path,
                 field_label(path),
-                _text(path, value, may_see=may_see),
-                _source(new.provenance.get(path)),
+                _text(path, value, names, may_see=may_see),
+                _source(new.provenance.get(path), names),
                 path in changed,
             )
             for path, value in now.items()
@@ -110,24 +113,24 @@ def _version(new: PayloadSnapshot, old: PayloadSnapshot | None, *, may_see: bool
     )
 
 
-def _why(snapshot: PayloadSnapshot, *, first: bool) -> str:
+def _why(snapshot: PayloadSnapshot, names: Names, *, first: bool) -> str:
     """The reason for this version, told from its origin."""
     origin = Origin.of(snapshot)
     if first:
-        return f"came in from {timeline.came_from(origin)}"
+        return f"came in from {timeline.came_from(origin, names)}"
     match origin.kind:
         case OriginKind.PERSON:
-            return f"{timeline.who(origin.name or snapshot.actor)} filled in or corrected data"
+            return f"{timeline.who(origin.name or snapshot.actor, names)} filled in or corrected data"
         case OriginKind.CHANGE:
             return "a change request was applied"
         case OriginKind.LOOKUP:
             return "missing data was looked up where it is known"
         case OriginKind.RULE:
-            return f"{timeline.came_from(origin)} was applied"
-    return f"{timeline.came_from(origin)} sent what had been missing"
+            return f"{timeline.came_from(origin, names)} was applied"
+    return f"{timeline.came_from(origin, names)} sent what had been missing"
 
 
-def _source(stored: Any) -> str:
+def _source(stored: Any, names: Names) -> str:
     """Where a value came from, in words: a person by name, a system by its label."""
     origin = Origin.stored(stored)
     match origin.kind if origin else None:
@@ -137,17 +140,17 @@ def _source(stored: Any) -> str:
             return "assumed"
         case None if not stored:
             return ""
-    return timeline.came_from(origin)
+    return timeline.came_from(origin, names)
 
 
-def _text(path: str, value: Any, *, may_see: bool) -> str:
+def _text(path: str, value: Any, names: Names, *, may_see: bool) -> str:
     if value is None:
         return "—"
     if not may_show(path, may_see=may_see):
         return HIDDEN
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return _plain(value)
+    return names.value(path, value) if isinstance(value, str) else _plain(value)
 
 
 def _plain(value: Any) -> str:

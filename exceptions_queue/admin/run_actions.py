@@ -18,6 +18,7 @@ from django.urls import URLPattern, path, reverse
 from django.utils.decorators import method_decorator
 from django.views.decorators.http import require_http_methods
 
+from exceptions_queue import roles
 from exceptions_queue.admin import timeline, words
 from exceptions_queue.admin.effects import shown_effects
 from exceptions_queue.admin.ticket_forms import ReasonForm
@@ -76,8 +77,10 @@ class RunAction:
     warns: Callable[[Target], Sequence[str]] = lambda _: ()
     """What is told besides, as things stand for this target."""
 
-    def is_allowed(self, user: User) -> bool:
-        return user.is_active and user.has_perm(f"onboarding.{self.permission}")
+    def is_allowed(self, user: Any, target: Target) -> bool:
+        if not isinstance(user, User):
+            return False
+        return roles.may(user, f"onboarding.{self.permission}", target.step or target.run)
 
 
 @dataclass(frozen=True)
@@ -234,7 +237,7 @@ _ALL = (
             "The step is left out for good in this run, and what comes after it goes on without it.",
             "Skip it only if somebody has done it by hand, or if this customer does not need it.",
         ),
-        "The step is skipped. What comes after it goes on.",
+        "The step is skipped.",
         of_step=True,
         needs_reason=True,
         preview=_skip_preview,
@@ -281,19 +284,19 @@ def for_run(run: OnboardingTransaction, user: User) -> list[Button]:
     return [
         _button(action, Target(run))
         for action in _ALL
-        if not action.of_step and action.is_allowed(user) and action.offered(Target(run))
+        if not action.of_step and action.offered(Target(run)) and action.is_allowed(user, Target(run))
     ]
 
 
 def for_step(run: OnboardingTransaction, step: Step, mappings: Sequence[ObjectMapping], user: User) -> list[Button]:
-    """Asks the database nothing: the page has the step's mappings already."""
+    """Asks the database nothing: the page has the step's mappings and open tickets already."""
     target = Target(run, step)
     plain = [
         _button(action, target)
         for action in _ALL
-        if action.of_step and action.name != "unlink" and action.is_allowed(user) and action.offered(target)
+        if action.of_step and action.name != "unlink" and action.offered(target) and action.is_allowed(user, target)
     ]
-    if not ACTIONS["unlink"].is_allowed(user) or not _may_be_redone(Target(run)):
+    if not _may_be_redone(target) or not ACTIONS["unlink"].is_allowed(user, target):
         return plain
     return plain + [
         _button(ACTIONS["unlink"], Target(run, step, mapping.item), more=mapping.external_id if mapping.item else "")
@@ -336,9 +339,9 @@ class Views:
         action = ACTIONS.get(name)
         if action is None or action.of_step != (step is not None):
             raise Http404("There is no such action.")
-        if not isinstance(request.user, User) or not action.is_allowed(request.user):
-            raise PermissionDenied
         target = _target(run, step, request)
+        if not action.is_allowed(request.user, target):
+            raise PermissionDenied
         if request.method != "POST":
             return self._ask(request, action, target)
         return self._do(request, action, target)
@@ -357,6 +360,8 @@ class Views:
                 return HttpResponseRedirect(_back(target))
             return self._ask(request, action, _fresh(target), form=form, status=409)
         messages.success(request, action.done)
+        if OnboardingTransaction.objects.filter(pk=target.run.pk, held_at__isnull=False).exists():
+            messages.info(request, "The run is on hold: nothing is begun until somebody resumes it.")
         return HttpResponseRedirect(_back(target))
 
     def _ask(
@@ -382,6 +387,7 @@ class Views:
             return HttpResponseRedirect(_back(target))
         shown = self.admin.page_context(
             request,
+            trail=[(_customer(target), _back(target)), (f"{action.label}: {target.title}".removesuffix(": "), "")],
             title=action.asks(target),
             action=action,
             tells=[*action.tells, *action.warns(target)],

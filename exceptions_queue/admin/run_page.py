@@ -1,15 +1,19 @@
 """Everything that a run's page shows: its picture, a section for each step, its story, gathered with a fixed number of queries."""
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import groupby
 from typing import Any
 
 from django.contrib.auth.models import User
-from django.db.models import Q
+from django.db.models import Q, prefetch_related_objects
 
+from exceptions_queue import roles
 from exceptions_queue.admin import changes, dag, looks, run_actions, ticket_page, timeline, words
 from exceptions_queue.admin.dag import Drawing, Node
+from exceptions_queue.admin.names import Names
 from exceptions_queue.admin.payloads import HIDDEN, versions
 from exceptions_queue.admin.run_actions import Button
 from exceptions_queue.admin.safe_rows import CANNOT, each_shown
@@ -37,11 +41,6 @@ class Box:
     state: str
     lines: list[str]
     foot: str
-
-    @property
-    def spoken(self) -> str:
-        """The link's name: all that the box shows."""
-        return ", ".join(part for part in (self.row.name, self.state.lower(), self.foot) if part)
 
 
 @dataclass(frozen=True)
@@ -73,35 +72,37 @@ class Section:
 
 
 def context(run: OnboardingTransaction, user: User) -> dict[str, Any]:
-    may_see = user.has_perm(SEE_PERSONAL)
+    may_see, names = user.has_perm(SEE_PERSONAL), Names()
     rows = ticket_page.progress(run)
+    prefetch_related_objects([row.step for row in rows], roles.with_tickets())
     titles = {row.step.key: row.name for row in rows}
     calls = _calls([row.step for row in rows], user)
     attempts = _attempts(run, may_see=may_see)
     mappings = list(run.mappings.select_related("connection", "step").order_by("step__position", "pk"))
     objects = _objects(run, mappings, may_see=may_see)
-    story, earlier = timeline.chapters(run, titles, may_see=may_see)
+    story, earlier = timeline.chapters(run, titles, names, may_see=may_see)
     return {
         "run": run,
         "rows": rows,
         "picture": _picture(rows, attempts),
         "sections": _sections(run, user, rows, attempts, objects, calls, may_see=may_see),
-        "mappings": objects,
+        "mappings": _grouped(objects),
         "calls": looks.calls(calls),
         "most_calls": CALLS,
         "story": story,
         "earlier": earlier,
-        "banners": banners(run, may_see=may_see),
+        "banners": banners(run, names, may_see=may_see),
         "buttons": [*run_actions.for_run(run, user), *changes.buttons(run, user)],
-        "facts": _facts(run, may_see=may_see),
+        "facts": _facts(run, names, may_see=may_see),
         "keys": [
             (key.kind, key.value if may_see else redact_text(key.value))
             for key in run.correlation_keys.order_by("kind")[:50]
         ],
-        "versions": versions(run, may_see=may_see),
+        "versions": versions(run, names, may_see=may_see),
         "may_see": may_see,
         "tickets": _tickets(run),
-        "changes": changes.latest(run, may_see=may_see),
+        "changes": changes.latest(run, names, may_see=may_see),
+        "may_decide": changes.may_decide(user, run),
     }
 
 
@@ -127,6 +128,8 @@ def _after(step: Step, rows: list[Row]) -> list[str]:
 
 
 def state(row: Row) -> str:
+    if row.left:
+        return row.left.label
     return "Parked" if row.parked else str(row.step.get_state_display())
 
 
@@ -176,7 +179,7 @@ def _sections(
                 attempts=[(attempt, words.outcome(attempt)) for attempt in attempts.get(step.pk, [])],
                 polled=ticket_page.polled(step),
                 intents=[intent for intent in intents if intent.step_id == step.pk],
-                objects=mine,
+                objects=_grouped(mine),
                 calls=[call for call in calls if call.subject == _subject(step)],
                 buttons=run_actions.for_step(run, step, [shown["mapping"] for shown in mine], user),
                 open=row.step.state not in (*STEADY, StepState.PENDING),
@@ -228,10 +231,22 @@ def _object(mapping: ObjectMapping, content: dict[str, Any], *, may_see: bool) -
     }
 
 
+def _grouped(objects: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Objects of one step in one row, such as its tasks: ``several`` has them where there are more than one."""
+    found = []
+    for _, group in groupby(objects, key=lambda shown: (shown["mapping"].step_id, shown["mapping"].kind)):
+        several = list(group)
+        hows = Counter(shown["how"] for shown in several)
+        how = ", ".join(f"{count} {text}" if len(hows) > 1 else text for text, count in hows.items())
+        what = f"{len(several)} {words.plural(several[0]['mapping'].kind)}"
+        found.append({**several[0], "several": several, "what": what, "how": how} if several[1:] else several[0])
+    return found
+
+
 # --- What stands around them
 
 
-def banners(run: OnboardingTransaction, *, may_see: bool) -> list[dict[str, Any]]:
+def banners(run: OnboardingTransaction, names: Names, *, may_see: bool) -> list[dict[str, Any]]:
     """That it stands still by a person's word: who, why, since when."""
     if run.status == Status.CANCELLED:
         entry = run.audit.filter(name="onboarding.run.cancelled").order_by("-pk").first()
@@ -250,7 +265,7 @@ def banners(run: OnboardingTransaction, *, may_see: bool) -> list[dict[str, Any]
     else:
         return []
     icon, tone = look
-    text = f"{what} by {timeline.who(by)}" if by else what
+    text = f"{what} by {timeline.who(by, names)}" if by else what
     shown = why if may_see else redact_text(why)
     return [{"icon": icon, "tone": tone, "text": text, "why": shown, "at": at, "at_word": at_word}]
 
@@ -259,10 +274,18 @@ def _tickets(run: OnboardingTransaction) -> list[dict[str, Any]]:
     """Its own, and those that hold it up from elsewhere: a connection's, or another run's whose turn it waits for."""
     about = Ticket.objects.filter(Q(transaction=run) | Q(pk__in=covering(run).values("pk")))
     found = about.select_related("owner", "step", "transaction", "connection").order_by("-pk")[:50]
-    return [{"ticket": ticket, "category": looks.category(ticket)} for ticket in found]
+    return [
+        {
+            "ticket": ticket,
+            "category": looks.category(ticket),
+            "place": words.place(ticket),
+            "owner": looks.person(ticket.owner),
+        }
+        for ticket in found
+    ]
 
 
-def _facts(run: OnboardingTransaction, *, may_see: bool) -> list[tuple[str, Any]]:
+def _facts(run: OnboardingTransaction, names: Names, *, may_see: bool) -> list[tuple[str, Any]]:
     return [
         ("Transaction", run.onboarding_transaction_id),
         ("Source", run.event_source),
@@ -276,7 +299,7 @@ def _facts(run: OnboardingTransaction, *, may_see: bool) -> list[tuple[str, Any]
         ("Set up", looks.moment(run.provisioned_at)),
         ("Complete", looks.moment(run.completed_at)),
         *((each.get_milestone_display(), looks.clock_sla(each, named=False).html) for each in run.clocks.all()),
-        ("Implementation owner", run.implementation_owner_id or "—"),
+        ("Implementation owner", names.implementer(run.implementation_owner_id) or "—"),
         ("Playbook", str(run.playbook) if run.playbook else "—"),
         *((("Why this playbook", reason),) if (reason := _why_this_playbook(run)) else ()),
     ]

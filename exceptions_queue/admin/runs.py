@@ -5,7 +5,7 @@ from typing import Any
 from django.contrib import admin
 from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
-from django.db.models import OuterRef, Q, QuerySet, Subquery
+from django.db.models import OuterRef, QuerySet, Subquery
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
@@ -16,15 +16,18 @@ from django.views.decorators.http import require_GET
 from unfold.contrib.filters.admin import DropdownFilter
 
 from exceptions_queue.admin import changes, live, looks, run_actions, run_page
+from exceptions_queue.admin.names import full_name
 from exceptions_queue.admin.safe_rows import cell
-from exceptions_queue.admin.search import runs_matching
 from exceptions_queue.admin.start import StartByHand
+from exceptions_queue.admin.ticket_page import SEE_PERSONAL
 from exceptions_queue.api.sla_state import SlaState, clocks_in
 from exceptions_queue.models import CrmOwner, is_blocked
+from exceptions_queue.search import runs_matching
 from integrations import clock
 from onboarding.models import OnboardingTransaction
 from onboarding.words import Status
 
+SEARCHED = "Customer, contact, email, domain, payment or vendor id, #ticket"
 Runs = QuerySet[OnboardingTransaction]
 Choices = list[tuple[str, str]]
 
@@ -125,6 +128,7 @@ class ChangeFilter(DropdownFilter):
 
 @admin.register(OnboardingTransaction)
 class RunAdmin(StartByHand):
+    list_name = "Runs"
     list_display = ("customer", "state", "sla", "plan", "owned_by", "source", "paid")
     list_display_links = ("customer",)
     list_select_related = ("sla_clock",)
@@ -140,26 +144,27 @@ class RunAdmin(StartByHand):
     )
     ordering = ("-pk",)
     search_fields = ("pk",)  # what is searched: get_search_results
-    search_help_text = "Customer, email, domain, payment or vendor id"
+    search_help_text = SEARCHED
 
     def get_queryset(self, request: HttpRequest) -> Runs:
         runs: Runs = super().get_queryset(request)
-        owner = CrmOwner.objects.filter(crm_owner_id=OuterRef("crm_owner_id")).values("user__username")[:1]
+        owner = (
+            CrmOwner.objects.filter(crm_owner_id=OuterRef("crm_owner_id"))
+            .annotate(shown=full_name("user__"))
+            .values("shown")[:1]
+        )
         return runs.annotate(blocked=is_blocked(), owner_name=Subquery(owner))
 
     def get_search_results(
         self,
-        request: HttpRequest,  # noqa: ARG002
+        request: HttpRequest,
         queryset: Runs,
         search_term: str,
     ) -> tuple[Runs, bool]:
         if not (term := search_term.strip()):
             return queryset, False
-        return queryset.filter(Q(pk__in=runs_matching(term).values("pk"))), False
-
-    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        answer: HttpResponse = super().changelist_view(request, {"title": "Runs", **(extra_context or {})})
-        return answer
+        found = runs_matching(term, sees_personal=request.user.has_perm(SEE_PERSONAL))
+        return queryset.filter(pk__in=found.values("pk")), False
 
     @admin.display(description="Customer", ordering="customer_name")
     @cell
@@ -185,7 +190,7 @@ class RunAdmin(StartByHand):
     @cell
     def owned_by(self, run: OnboardingTransaction) -> SafeString:
         name = getattr(run, "owner_name", None)
-        return looks.two_lines(name or run.crm_owner_id or "—", run.crm_owner_id if name else "")
+        return looks.two_lines(name or run.crm_owner_id or "—")
 
     @admin.display(description="Transaction")
     @cell
@@ -215,10 +220,10 @@ class RunAdmin(StartByHand):
             raise PermissionDenied
         shown = self.page_context(
             request,
+            trail=[(run.customer_name or run.onboarding_transaction_id, "")],
             title=run.customer_name or run.onboarding_transaction_id,
             badges=state_badges(run, blocked=getattr(run, "blocked", False)),
             sla=looks.run_sla(run),
-            may_decide=changes.may_decide(user),
             version=live.run_version(run),
             news=live.news(run, user),
             **run_page.context(run, user),

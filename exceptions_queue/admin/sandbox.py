@@ -130,6 +130,7 @@ def _done(request: HttpRequest, user: User, change: Callable[[], str], data: dic
 def _page(request: HttpRequest, user: User, *, form: PayForm | None = None, status: int = 200) -> HttpResponse:
     shown = {
         **admin.site.each_context(request),
+        "crumbs": [("Sandbox", "")],
         **_live(request, user),
         "title": "Sandbox",
         "state": _state(request.GET),

@@ -68,7 +68,7 @@ class PayForm(forms.Form):
         required=False,
         max_length=200,
         widget=UnfoldAdminTextInputWidget(attrs={"autocapitalize": "none"}),
-        help_text="Empty: they pay from a Gmail address, and sales ops is asked for the domain.",
+        help_text="Empty: they pay from a Gmail address, and Sales operations is asked for the domain.",
     )
     contact = forms.CharField(
         label="Contact",
@@ -82,7 +82,7 @@ class PayForm(forms.Form):
         required=False,
         max_length=50,
         widget=UnfoldAdminTextInputWidget(attrs={"autocapitalize": "none"}),
-        help_text="Empty: the CRM is asked; if it does not know, sales ops is.",
+        help_text="Empty: the CRM is asked; if it does not know, Sales operations is.",
     )
     twice = forms.BooleanField(
         label="Deliver each event twice",

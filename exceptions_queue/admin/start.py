@@ -11,7 +11,8 @@ from django.urls import URLPattern, path, reverse
 from django.utils.decorators import method_decorator
 from django.views.decorators.http import require_http_methods
 
-from exceptions_queue.admin.start_form import StartForm
+from exceptions_queue import roles
+from exceptions_queue.admin.start_form import ID, StartForm
 from integrations.admin import ReadOnlyAdmin
 from onboarding.intake import service
 from onboarding.intake.service import Receipt, Verdict
@@ -46,7 +47,9 @@ class StartByHand(ReadOnlyAdmin):
         if not may_start(request) or not self.has_view_permission(request):
             raise PermissionDenied
         form = StartForm(request.POST if request.method == "POST" else None)
-        if form.is_valid():
+        if form.is_valid() and (others := _in_other_hands(request, form.event.content)):
+            form.add_error(ID, others)
+        elif form.is_valid():
             event = form.event
             name = request.user.get_username()
             receipt = service.accept(
@@ -59,12 +62,20 @@ class StartByHand(ReadOnlyAdmin):
             messages.add_message(request, *told(receipt))
             page = reverse("admin:onboarding_onboardingtransaction_change", args=[receipt.run.pk])
             return HttpResponseRedirect(page)
-        shown = self.page_context(request, title="Start a run", form=form)
+        shown = self.page_context(request, trail=[("Start a run", "")], title="Start a run", form=form)
         return TemplateResponse(request, TEMPLATE, shown, status=422 if form.errors else 200)
 
 
 def may_start(request: HttpRequest) -> bool:
     return isinstance(request.user, User) and request.user.has_perm(START)
+
+
+def _in_other_hands(request: HttpRequest, content: dict[str, Any]) -> str:
+    """Why this person may not fill in or change the run that has the id already; empty where they may, or there is none."""
+    run = OnboardingTransaction.objects.filter(onboarding_transaction_id=content[ID]).first()
+    if run is None or (isinstance(request.user, User) and roles.may(request.user, roles.APPLY_CHANGE, run)):
+        return ""
+    return "A run with this id waits for an answer that is not yours to give; another payment needs an id of its own."
 
 
 def told(receipt: Receipt) -> tuple[int, str]:
@@ -86,7 +97,7 @@ def told(receipt: Receipt) -> tuple[int, str]:
 def _next(run: OnboardingTransaction) -> str:
     missing = catalogue.labels(problem.path for problem in problems_of(run))
     if run.status == Status.AWAITING_DATA:
-        return f"It waits for: {missing}. Sales ops was asked with a ticket."
+        return f"It waits for: {missing}. Sales operations was asked with a ticket."
     if run.status == Status.QUEUED and missing:
-        return f"The CRM is asked first for what is missing ({missing}); sales ops is asked for the rest."
+        return f"The CRM is asked first for what is missing ({missing}); Sales operations is asked for the rest."
     return "The set-up goes on by itself."

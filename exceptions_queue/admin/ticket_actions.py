@@ -10,10 +10,10 @@ from django.http import HttpRequest
 
 from exceptions_queue import actions
 from exceptions_queue.actions import Actor, NotAllowed
-from exceptions_queue.admin import looks, ticket_page, timeline
+from exceptions_queue.admin import looks, ticket_page, timeline, words
 from exceptions_queue.admin.changes import shown_version
 from exceptions_queue.admin.ticket_forms import AssignForm, FixForm, LinkForm, NoteForm, ReasonForm, SnoozeForm
-from exceptions_queue.admin.ticket_page import SEE_PERSONAL, held_back
+from exceptions_queue.admin.ticket_page import SEE_PERSONAL
 from exceptions_queue.models import Ticket
 from onboarding.models import OnboardingTransaction
 from onboarding.payload import catalogue
@@ -37,7 +37,7 @@ def act(request: HttpRequest, user: User, ticket: Ticket, name: str) -> Done:
     form, data = _READERS[name](request, user, ticket)
     if form is not None and not form.is_valid():
         # A form that cannot be read yet must not tell somebody without permission more than "no".
-        if not Actor.of(user).may(actions.ACTIONS[name].permission, ticket):
+        if not actions.ACTIONS[name].allows(Actor.of(user), ticket):
             messages.error(request, f"You may not do this to this ticket ({actions.ACTIONS[name].label.lower()}).")
             return Done({}, 403, _typed(request, ticket))
         return Done({name: form}, 422, _typed(request, ticket, form))
@@ -200,14 +200,24 @@ def knows(name: str) -> bool:
     return name in _READERS and name in actions.ACTIONS
 
 
-def _tell(request: HttpRequest, name: str, ticket: Ticket) -> None:
-    behind = held_back(ticket)
+def _kept_back(name: str, ticket: Ticket) -> str:
+    """What to say where it is done, and something else keeps the step or the run from going on; empty where nothing does."""
+    on_hold = ticket.transaction is not None and ticket.transaction.held_at is not None
     match name:
-        case "fix" | "choose-match" | "link-object" | "retry" if behind:
-            kept = "" if name == "retry" else "Saved. "
-            messages.info(
-                request, f"{kept}The step waits for the connection {behind}, and goes on once that is mended."
-            )
+        case "fix" | "choose-match" | "link-object" | "retry" if held_up := words.held_up(ticket):
+            return held_up if name == "retry" else f"Saved. {held_up}"
+        case "fix" if on_hold and ticket.step is None and not ticket.is_open:
+            return "Saved. The data is complete; the run is on hold until somebody resumes it."
+        case "skip" if on_hold and ticket.step:
+            return "The step is skipped. The run is on hold until somebody resumes it."
+    return ""
+
+
+def _tell(request: HttpRequest, name: str, ticket: Ticket) -> None:
+    if waits := _kept_back(name, ticket):
+        messages.info(request, waits)
+        return
+    match name:
         case "fix" if ticket.is_open and ticket.step is None and ticket.problems:
             missing = catalogue.labels(problem["path"] for problem in ticket.problems if problem.get("path"))
             messages.info(request, f"Saved. Still missing: {missing}.")
@@ -230,7 +240,8 @@ def _tell(request: HttpRequest, name: str, ticket: Ticket) -> None:
             messages.success(request, skipped if ticket.step else kept)
         case "assign":
             messages.success(
-                request, f"Assigned to {ticket.get_queue_display()}{f', {ticket.owner}' if ticket.owner else ''}."
+                request,
+                f"Assigned to {', '.join(filter(None, (ticket.get_queue_display(), looks.person(ticket.owner))))}.",
             )
         case "snooze":
             messages.success(request, _snoozed(ticket))

@@ -9,6 +9,7 @@ from django.http import HttpRequest
 from unfold.contrib.filters.admin import DropdownFilter
 
 from exceptions_queue import roles
+from exceptions_queue.admin.names import full_name
 from exceptions_queue.api.sla_state import SlaState, tickets_in
 from exceptions_queue.models import UNRESOLVED, Ticket, TicketStatus
 from integrations import clock
@@ -26,12 +27,7 @@ Choices = list[tuple[str, str]]
 
 def of_my_queues(tickets: QuerySet[Ticket], user: User) -> QuerySet[Ticket]:
     """What is this person's to work on; leads and administrators see all."""
-    if user.is_superuser:
-        return tickets
-    queues = roles.queues_of(user)
-    if roles.LEADS in queues:
-        return tickets
-    return tickets.filter(Q(queue__in=queues) | Q(owner=user))
+    return tickets.filter(roles.of(user))
 
 
 class Default(DropdownFilter):
@@ -88,8 +84,8 @@ class OwnerFilter(DropdownFilter):
     parameter_name = "owner"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:  # noqa: ARG002
-        names = User.objects.filter(tickets__status__in=UNRESOLVED).values_list("username", flat=True).distinct()
-        return [("me", "Me"), ("nobody", "Nobody yet"), *((name, name) for name in names.order_by("username")[:200])]
+        owners = User.objects.filter(tickets__status__in=UNRESOLVED).annotate(shown=full_name()).order_by("username")
+        return [("me", "Me"), ("nobody", "Nobody yet"), *owners.values_list("username", "shown").distinct()[:200]]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Ticket]) -> QuerySet[Ticket]:
         match self.value():

@@ -5,6 +5,8 @@ from typing import Any
 
 from django import forms
 from django.contrib.auth.models import User
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
 from unfold.widgets import (
     UnfoldAdminEmailInputWidget,
     UnfoldAdminSelectWidget,
@@ -14,6 +16,7 @@ from unfold.widgets import (
 )
 
 from exceptions_queue.admin.confirming import PREFIX, ConfirmingForm
+from exceptions_queue.admin.names import CRM_OWNER, IMPLEMENTER, Names
 from exceptions_queue.models import Ticket
 from onboarding.payload import catalogue
 from onboarding.payload.catalogue import Type
@@ -142,6 +145,8 @@ def payload_field(entry: catalogue.Field, current: Any) -> forms.Field:
             return forms.IntegerField(widget=UnfoldAdminTextInputWidget(attrs={"inputmode": "numeric"}), **common)
         case Type.LIST | Type.PEOPLE:
             return (PeopleField if entry.type is Type.PEOPLE else LinesField)(**common)
+        case _ if entry.path in (CRM_OWNER, IMPLEMENTER):
+            return forms.CharField(max_length=100, widget=KnownIds(entry.path), **common)
         case Type.EMAIL:
             return forms.CharField(max_length=254, widget=UnfoldAdminEmailInputWidget(), **common)
     return forms.CharField(max_length=2000, widget=UnfoldAdminTextInputWidget(), **common)
@@ -179,6 +184,21 @@ class PeopleField(LinesField):
         if reason := implausible(email, Type.EMAIL) if email else "the email is missing":
             raise forms.ValidationError(f"“{line}”: {reason}. Write name, email, role.")
         return {key: text for key, text in zip(PERSON, (name, email, role), strict=True) if text}
+
+
+class KnownIds(UnfoldAdminTextInputWidget):
+    """An id to type, with those that are known offered by their names."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(attrs={"autocomplete": "off"})
+        self.path = path
+
+    def render(self, name: str, value: Any, attrs: dict[str, Any] | None = None, renderer: Any = None) -> SafeString:
+        listed = f"{(attrs or {}).get('id', name)}-known"
+        known = Names().crm_owners if self.path == CRM_OWNER else Names().implementers
+        options = format_html_join("", '<option value="{}">{}</option>', known.items())
+        field = super().render(name, value, {**(attrs or {}), "list": listed}, renderer)
+        return format_html('{}<datalist id="{}">{}</datalist>', field, listed, options)
 
 
 class PlainDate(UnfoldAdminTextInputWidget):

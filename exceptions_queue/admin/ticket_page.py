@@ -1,6 +1,7 @@
 """Everything that a ticket's page shows, gathered with a fixed number of queries."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -11,17 +12,18 @@ from django.db.models import QuerySet
 from django.urls import reverse
 
 from exceptions_queue import actions
-from exceptions_queue.admin import looks, words
+from exceptions_queue.admin import looks, ticket_facts, words
 from exceptions_queue.admin.effects import shown_effects
 from exceptions_queue.admin.health import left
+from exceptions_queue.admin.names import Names
 from exceptions_queue.admin.ticket_forms import AssignForm, FixForm, LinkForm, NoteForm, ReasonForm, SnoozeForm
 from exceptions_queue.admin.timeline import entries, of_connection_ticket
-from exceptions_queue.models import Ticket, TicketStatus
+from exceptions_queue.models import Ticket, TicketNote, TicketStatus
 from integrations import clock
 from integrations.models import ApiCall, Connection
-from integrations.redact import redact_text
+from integrations.redact import redact, redact_text
 from integrations.words import Breaker
-from onboarding.models import ObjectMapping, OnboardingTransaction, Step, StepPoll
+from onboarding.models import Attempt, ObjectMapping, OnboardingTransaction, Step, StepPoll
 from onboarding.payload import catalogue
 from onboarding.services import Effect, Refused, Verdict, confirmation
 from onboarding.steps.base import EnsureHandler, Facts
@@ -30,6 +32,33 @@ from onboarding.words import Category, ChangeStatus, Status, StepState
 
 SEE_PERSONAL = "onboarding.see_personal_data"
 SOON = timedelta(seconds=15)
+TAKEN_BACK, KEPT = "onboarding.object.taken-back", "onboarding.object.kept"
+
+
+@dataclass(frozen=True)
+class Left:
+    """What a rollback did with a step's objects: how many it took back, and how many it could not or must not."""
+
+    taken_back: int = 0
+    kept: int = 0
+    sent: bool = False
+    """What the step makes is a message, which nobody can take back."""
+
+    @property
+    def label(self) -> str:
+        """The step's state in a word or two."""
+        if self.taken_back:
+            return "Taken back"
+        return ("Sent" if self.sent else "Kept") if self.kept else "Nothing made"
+
+    @property
+    def note(self) -> str:
+        if self.sent and self.kept:
+            return "was sent and cannot be taken back"
+        kept = f"{self.kept} kept, as others use it or this run only found it" if self.kept else ""
+        if not self.taken_back:
+            return kept.removeprefix("1 ") or "nothing was made, so there is nothing to take back"
+        return f"{self.taken_back} taken back, {kept}" if kept else "taken back"
 
 
 @dataclass(frozen=True)
@@ -44,6 +73,12 @@ class Row:
     link: str = ""
     external_id: str = ""
     here: bool = False
+    left: Left | None = None
+    """What a rollback left of it, once it is through with the step."""
+
+    @property
+    def vendor(self) -> str:
+        return words.vendor(self.step.connection)
 
     @property
     def parked(self) -> bool:
@@ -61,13 +96,12 @@ def context(ticket: Ticket, user: User, *, forms: dict[str, Any] | None = None) 
     """``forms``: bound forms to show again with what was entered."""
     given = forms or {}
     replay_effects, skip_effects = _effects(ticket, "replay"), _effects(ticket, "skip") if ticket.step else []
+    may_see, names = user.has_perm(SEE_PERSONAL), Names()
     offered = {action.name: action for action in actions.available(ticket, actions.Actor.of(user))}
     return {
         **live(ticket, user),
         "offered": offered,
-        "fix_form": (given.get("fix") or FixForm(ticket, see_personal=user.has_perm(SEE_PERSONAL)))
-        if "fix" in offered
-        else None,
+        "fix_form": (given.get("fix") or FixForm(ticket, see_personal=may_see)) if "fix" in offered else None,
         "assign_form": (given.get("assign") or AssignForm(ticket)) if "assign" in offered else None,
         "skip_form": (given.get("skip") or ReasonForm()) if "skip" in offered else None,
         "skip_effects": skip_effects[1:] if "skip" in offered else [],
@@ -91,26 +125,26 @@ def context(ticket: Ticket, user: User, *, forms: dict[str, Any] | None = None) 
         "rollback_url": _rollback_url(ticket) if "rollback" in offered else "",
         "choose_url": _act_url(ticket, "choose-match"),
         "link_url": _act_url(ticket, "link-object"),
-        "candidates": [_candidate(candidate) for candidate in ticket.candidates],
-        "name_if_taken": _name_if_taken(ticket, may_see=user.has_perm(SEE_PERSONAL))
-        if "choose-match" in offered
-        else "",
+        "message": ticket.message if may_see else redact_text(ticket.message),
+        "candidates": [_candidate(candidate, may_see=may_see) for candidate in ticket.candidates],
+        "name_if_taken": _name_if_taken(ticket, may_see=may_see) if "choose-match" in offered else "",
         "kind": words.kind(ticket),
         "kinds": words.plural(words.kind(ticket)),
         "vendor": words.vendor(ticket.step.connection if ticket.step else ticket.connection),
-        "other_problems": _other_problems(ticket),
+        "other_problems": _other_problems(ticket, may_see=may_see),
         "connection_url": _connection_url(ticket, user),
         "mend_connection": ticket.is_open and ticket.category in (Category.AUTH_ERROR, Category.NOT_CONFIGURED),
-        "attempts": [(attempt, words.outcome(attempt)) for attempt in ticket.step.attempt_rows.order_by("-pk")[:20]]
-        if ticket.step
-        else [],
+        "attempts": _attempts(ticket.step, may_see=may_see) if ticket.step else [],
         "polled": polled(ticket.step) if ticket.step else "",
         "calls": _calls(ticket, user),
-        "timeline": timeline(ticket.transaction) if ticket.transaction else _connection_timeline(ticket),
-        "notes": list(ticket.notes.all()),
-        "run_url": run_url(ticket.transaction) if ticket.transaction else "",
+        "timeline": timeline(ticket.transaction, may_see=may_see)
+        if ticket.transaction
+        else _connection_timeline(ticket, may_see=may_see),
+        "notes": _notes(ticket, names, may_see=may_see),
         "held_up": held_up(ticket.connection) if ticket.connection and ticket.is_open else [],
-        "facts": facts(ticket),
+        "facts": ticket_facts.facts(ticket, names, may_see=may_see),
+        "details": ticket_facts.details(ticket),
+        "links": ticket_facts.links(ticket),
     }
 
 
@@ -140,7 +174,7 @@ def live(ticket: Ticket, user: User) -> dict[str, Any]:
         version += [run.status, run.held_at, run.snapshot_version]
     return {
         "ticket": ticket,
-        "story": words.story(ticket, waiting_runs=waiting),
+        "story": words.story(ticket, waiting_runs=waiting, may_see=user.has_perm(SEE_PERSONAL)),
         "customer": words.customer(ticket),
         "sla": looks.ticket_sla(ticket),
         "category_badge": looks.category(ticket),
@@ -156,8 +190,7 @@ def state_of(ticket: Ticket, rows: list[Row]) -> dict[str, str]:
     """Where it stands, as a banner: tone, icon and sentence."""
     run = ticket.transaction
     if ticket.is_open:
-        if behind := held_back(ticket):
-            text = f"It goes on as soon as the connection {behind} is mended."
+        if text := words.held_up(ticket):
             return {"tone": looks.RISK, "icon": "pause_circle", "text": text}
         if ticket.is_snoozed and ticket.snoozed_until:
             until = f"{ticket.snoozed_until:%H:%M} UTC ({looks.when(ticket.snoozed_until)})"
@@ -171,7 +204,11 @@ def state_of(ticket: Ticket, rows: list[Row]) -> dict[str, str]:
         if ticket.next_retry:
             text = f"Firstvalue tries again by itself {looks.soon(ticket.next_retry)}."
             return {"tone": looks.INFO, "icon": "schedule", "text": text}
-        return {"tone": looks.RISK, "icon": "front_hand", "text": "It waits for a person."}
+        return {
+            "tone": looks.RISK,
+            "icon": "front_hand",
+            "text": f"Waiting for {looks.person(ticket.owner) or ticket.get_queue_display()}.",
+        }
     done = f"Resolved {looks.when(ticket.resolved_at)}. {ticket.resolution}".strip()
     if ticket.connection and (still := left(ticket.connection)):
         return {"tone": looks.INFO, "icon": "sync", "text": f"{done} What was parked goes on: {still}."}
@@ -214,10 +251,11 @@ def progress(run: OnboardingTransaction, here: Step | None = None) -> list[Row]:
     mappings: dict[int, list[ObjectMapping]] = {}
     for mapping in run.mappings.exclude(item__startswith=ObjectMapping.FORMER).order_by("pk"):
         mappings.setdefault(mapping.step_id, []).append(mapping)
-    rows = []
+    rows, ended = [], _rolled_back(run) if run.rollback_at else {}
     for step in steps:
         icon, tone = look(step)
         mine = mappings.get(step.pk, [])
+        left = _left_of(step, mine, ended) if step.state == StepState.COMPENSATED else None
         only = mine[0] if len(mine) == 1 else None
         rows.append(
             Row(
@@ -225,13 +263,28 @@ def progress(run: OnboardingTransaction, here: Step | None = None) -> list[Row]:
                 names[step.key],
                 icon,
                 tone,
-                _note(step, [names[key] for key in step.after if key not in done and key in names], mine),
+                left.note
+                if left
+                else _note(step, [names[key] for key in step.after if key not in done and key in names], mine),
                 link=safe_link(only.url) if only else "",
                 external_id=only.external_id if only else "",
                 here=bool(here and here.pk == step.pk),
+                left=left,
             )
         )
     return rows
+
+
+def _rolled_back(run: OnboardingTransaction) -> dict[tuple[str, str], int]:
+    """How many objects the rollback took back and how many it kept, by the step's key and the audit entry's name."""
+    entries = run.audit.filter(name__in=(TAKEN_BACK, KEPT)).values_list("data", "name")
+    return Counter((str(data.get("step", "")), name) for data, name in entries)
+
+
+def _left_of(step: Step, mappings: list[ObjectMapping], ended: dict[tuple[str, str], int]) -> Left:
+    handler = HANDLERS.get(step.uses)
+    sent = isinstance(handler, EnsureHandler) and handler.irrevocable
+    return Left(ended.get((step.key, TAKEN_BACK), 0), ended.get((step.key, KEPT), 0) + len(mappings), sent)
 
 
 def look(step: Step) -> tuple[str, str]:
@@ -253,8 +306,6 @@ def _note(step: Step, before: list[str], mappings: list[ObjectMapping]) -> str:
             return "under way"
         case StepState.COMPENSATING:
             return "being taken back" if step.lease_until else "is taken back in its turn"
-        case StepState.COMPENSATED:
-            return "taken back"
         case _ if is_parked(step) and not before:
             return f"parked: {words.why_stopped(step.connection)}"
         case StepState.BLOCKED if is_held_back(step):
@@ -304,59 +355,37 @@ def held_back(ticket: Ticket) -> Connection | None:
     return ticket.step.connection if ticket.step and is_held_back(ticket.step) else None
 
 
-def next_retry(ticket: Ticket) -> str:
-    if behind := held_back(ticket):
-        return f"when the connection {behind} is mended"
-    return looks.soon(ticket.next_retry) or "none by itself"
-
-
 def safe_link(url: str) -> str:
     """Links come from vendors' answers: only web addresses become links."""
     return url if url.startswith(("https://", "http://")) else ""
 
 
-def facts(ticket: Ticket) -> list[tuple[str, Any]]:
-    run, step = ticket.transaction, ticket.step
-    rows: list[tuple[str, Any]] = []
-    if run:
-        rows += [
-            ("Transaction", run.onboarding_transaction_id),
-            ("Idempotency key", _reference(step) or run.onboarding_transaction_id),
-            ("Customer", run.customer_name or "—"),
-            ("Domain", run.domain or "—"),
-        ]
-    if ticket.connection:
-        rows.append(("Connection", ticket.connection.slug))
-    rows += [
-        ("Category", ticket.get_category_display()),
-        ("Failed system", ticket.get_system_display()),
-        ("Failed step", ticket.failed_step),
-        ("HTTP status", ticket.http_status or "—"),
-        ("Attempts", ticket.attempts),
-        ("Next retry", next_retry(ticket)),
-        ("SLA due", looks.moment(ticket.sla_due) if ticket.is_open or ticket.transaction else "—"),
-        ("Safe action", looks.safe_action(ticket)),
-        ("Queue", ticket.get_queue_display()),
-        ("Owner", looks.person(ticket.owner) or "nobody in particular"),
-        ("Opened", looks.moment(ticket.opened_at)),
-        ("Status", ticket.get_status_display()),
-    ]
-    return rows
-
-
-def _reference(step: Step | None) -> str:
-    intent = step.intents.order_by("pk").first() if step else None
-    return intent.reference if intent else ""
-
-
-def _other_problems(ticket: Ticket) -> list[dict[str, str]]:
+def _other_problems(ticket: Ticket, *, may_see: bool) -> list[dict[str, str]]:
     """What the vendor refused and no field of ours stands for."""
-    return [problem for problem in ticket.problems if problem.get("path", "") not in catalogue.BY_PATH]
+    found = [problem for problem in ticket.problems if problem.get("path", "") not in catalogue.BY_PATH]
+    return found if may_see else [{**each, "reason": redact_text(each["reason"])} for each in found]
 
 
-def _candidate(found: dict[str, Any]) -> dict[str, Any]:
+def _candidate(found: dict[str, Any], *, may_see: bool) -> dict[str, Any]:
+    if not may_see:
+        found = {**found, "label": redact_text(found.get("label", "")), "evidence": redact(found.get("evidence", {}))}
     evidence = {name: looks.readable(value) for name, value in found.get("evidence", {}).items()}
     return {**found, "evidence": evidence, "link": safe_link(found.get("url", ""))}
+
+
+def _attempts(step: Step, *, may_see: bool) -> list[tuple[Attempt, str]]:
+    found = list(step.attempt_rows.order_by("-pk")[:20])
+    for attempt in found if not may_see else ():
+        attempt.message = redact_text(attempt.message)
+    return [(attempt, words.outcome(attempt)) for attempt in found]
+
+
+def _notes(ticket: Ticket, names: Names, *, may_see: bool) -> list[tuple[TicketNote, str, str]]:
+    """Each with its author's name and its text."""
+    return [
+        (note, names.person(note.author), note.text if may_see else redact_text(note.text, len(note.text) + 20))
+        for note in ticket.notes.all()
+    ]
 
 
 def _name_if_taken(ticket: Ticket, *, may_see: bool) -> str:
@@ -391,12 +420,12 @@ def _calls(ticket: Ticket, user: User) -> list[dict[str, Any]]:
     )
 
 
-def timeline(run: OnboardingTransaction) -> list[dict[str, Any]]:
-    return entries(run.audit.order_by("-pk")[:60])
+def timeline(run: OnboardingTransaction, *, may_see: bool) -> list[dict[str, Any]]:
+    return entries(run.audit.order_by("-pk")[:60], may_see=may_see)
 
 
-def _connection_timeline(ticket: Ticket) -> list[dict[str, Any]]:
-    return entries(of_connection_ticket(ticket)[:60])
+def _connection_timeline(ticket: Ticket, *, may_see: bool) -> list[dict[str, Any]]:
+    return entries(of_connection_ticket(ticket)[:60], may_see=may_see)
 
 
 def waiting_runs(connection: Connection | None) -> int:

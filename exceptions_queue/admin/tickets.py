@@ -16,17 +16,20 @@ from django.utils.safestring import SafeString
 from django.views.decorators.http import require_GET, require_POST
 
 from exceptions_queue.admin import bulk, dashboard, live, looks, ticket_actions, ticket_filters, ticket_page, words
+from exceptions_queue.admin.runs import SEARCHED
 from exceptions_queue.admin.safe_rows import cell
-from exceptions_queue.admin.search import runs_matching
+from exceptions_queue.admin.ticket_page import SEE_PERSONAL
 from exceptions_queue.models import Ticket, tries_counted, waits_for_nobody
+from exceptions_queue.search import runs_matching, ticket_number
 from integrations.admin import ReadOnlyAdmin
 
 
 @admin.register(Ticket)
 class TicketAdmin(ReadOnlyAdmin):
+    list_name = "Queue"
     list_display = ("sla", "customer", "wrong", "where", "owned_by", "tries", "action", "opened")
     list_display_links = ("customer",)
-    list_select_related = ("transaction__sla_clock", "step", "connection", "owner")
+    list_select_related = ("transaction__sla_clock", "step__connection", "connection", "owner")
     list_filter = (
         ticket_filters.StatusFilter,
         ticket_filters.QueueFilter,
@@ -39,7 +42,7 @@ class TicketAdmin(ReadOnlyAdmin):
     )
     ordering = (F("sla_due").asc(nulls_last=True), "pk")
     search_fields = ("pk",)  # what is searched: get_search_results
-    search_help_text = "Customer, email, domain, payment or vendor id"
+    search_help_text = SEARCHED
     list_before_template = "admin/exceptions_queue/ticket/views.html"
     actions = ("retry_selected",)
 
@@ -49,13 +52,16 @@ class TicketAdmin(ReadOnlyAdmin):
 
     def get_search_results(
         self,
-        request: HttpRequest,  # noqa: ARG002
+        request: HttpRequest,
         queryset: QuerySet[Ticket],
         search_term: str,
     ) -> tuple[QuerySet[Ticket], bool]:
         if not (term := search_term.strip()):
             return queryset, False
-        found = Q(transaction__in=runs_matching(term).values("pk")) | Q(connection__slug__startswith=term)
+        if (number := ticket_number(term)) is not None:
+            return queryset.filter(pk=number), False
+        runs = runs_matching(term, sees_personal=request.user.has_perm(SEE_PERSONAL))
+        found = Q(transaction__in=runs.values("pk")) | Q(connection__slug__startswith=term)
         return queryset.filter(found), False
 
     # --- The list's columns
@@ -94,7 +100,8 @@ class TicketAdmin(ReadOnlyAdmin):
     @admin.display(description="Attempts", ordering="attempts_made")
     @cell
     def tries(self, ticket: Ticket) -> SafeString:
-        following = f"next {looks.soon(ticket.next_retry)}" if ticket.next_retry else ""
+        held_up = words.held_up(ticket) if ticket.is_open else ""
+        following = f"next {looks.soon(ticket.next_retry)}" if ticket.next_retry and not held_up else ""
         return looks.two_lines(getattr(ticket, "attempts_made", 0), following)
 
     @admin.display(description="Safe action")
@@ -103,6 +110,8 @@ class TicketAdmin(ReadOnlyAdmin):
         if ticket.is_snoozed:
             until = f"until {ticket.snoozed_until:%H:%M} UTC" if ticket.snoozed_until else ""
             return looks.two_lines(looks.badge("Put aside", looks.MUTED, "snooze"), until)
+        if ticket.is_open and words.held_up(ticket):
+            return looks.badge("Held up", looks.RISK, "pause_circle")
         if ticket.is_open and ticket.status == "retrying":
             return looks.badge("Retrying", looks.INFO, "sync")
         return looks.two_lines(looks.safe_action(ticket) if ticket.is_open else "Resolved")
@@ -113,7 +122,6 @@ class TicketAdmin(ReadOnlyAdmin):
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         more = {
-            "title": "Queue",
             "queue_views": list(ticket_filters.shown_as(request)),
             "version": live.home_version(_user(request)),
             **(extra_context or {}),
@@ -220,7 +228,14 @@ class TicketAdmin(ReadOnlyAdmin):
     ) -> HttpResponse:
         details = ticket_page.context(ticket, _user(request), forms=forms)
         details |= {"news": live.news(ticket, _user(request)), "bound": bool(forms)}
-        shown = self.page_context(request, original=ticket, title=details["story"].headline, typed=typed, **details)
+        shown = self.page_context(
+            request,
+            trail=[(f"Ticket {ticket.pk}", "")],
+            original=ticket,
+            title=details["story"].headline,
+            typed=typed,
+            **details,
+        )
         return TemplateResponse(request, "admin/exceptions_queue/ticket/page.html", shown, status=status)
 
 

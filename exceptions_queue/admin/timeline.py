@@ -8,6 +8,7 @@ from typing import Any
 from django.db.models import Q, QuerySet
 
 from exceptions_queue.admin import looks
+from exceptions_queue.admin.names import Names
 from exceptions_queue.admin.safe_rows import CANNOT, each_shown
 from exceptions_queue.admin.words import field_label, lowered
 from exceptions_queue.models import Ticket
@@ -57,9 +58,9 @@ AUDIT_WORDS = {
     "onboarding.run.held": "The run was put on hold",
     "onboarding.run.resumed": "The run was resumed",
     "onboarding.run.rolling-back": "The rollback began",
-    "onboarding.run.rolled-back": "Everything that this run made is taken back",
+    "onboarding.run.rolled-back": "The rollback ended",
     "onboarding.run.kept": "A person decided to keep the run as it is",
-    "onboarding.step.compensated": "Nothing of the step is left",
+    "onboarding.step.compensated": "The step was rolled back",
     "onboarding.step.rollback-forced": "It was asked to be taken back though changed since",
     "onboarding.object.taken-back": "An object was taken back",
     "onboarding.object.kept": "An object stays: it cannot be taken back, or others use it",
@@ -166,8 +167,12 @@ class Chapter:
 
 def entries(some: Iterable[AuditEntry], *, may_see: bool = True) -> list[dict[str, Any]]:
     """One by one, as a ticket's page lists them."""
-    lines = each_shown(some, lambda entry: (entry, _line(entry, may_see=may_see)), lambda entry: (entry, CANNOT))
-    return [{"entry": entry, "words": words(entry.name), "detail": told} for entry, told in lines]
+    names = Names()
+    lines = each_shown(some, lambda entry: (entry, _line(entry, names, may_see=may_see)), lambda entry: (entry, CANNOT))
+    return [
+        {"entry": entry, "who": who(entry.actor, names), "words": words(entry.name), "detail": told}
+        for entry, told in lines
+    ]
 
 
 def history_of(shown: Any, audited_as: str = "") -> list[dict[str, Any]]:
@@ -213,11 +218,14 @@ def sentence(entry: AuditEntry) -> str:
     return f"{who(entry.actor)}, {looks.when(entry.at)}: {lowered(words(entry.name))}."
 
 
-def chapters(run: OnboardingTransaction, titles: dict[str, str], *, may_see: bool) -> tuple[list[Chapter], bool]:
+def chapters(
+    run: OnboardingTransaction, titles: dict[str, str], names: Names | None = None, *, may_see: bool
+) -> tuple[list[Chapter], bool]:
     """The latest entries as chapters, oldest first, and whether earlier ones are left out. ``titles``: by step key.
 
     Steps run beside each other, so their entries alternate: until something else happens to the run, each keeps its own chapter.
     """
+    names = names or Names()
     found = list(run.audit.order_by("-pk")[: LATEST + 1])
     told: list[Chapter] = []
     open_chapters: dict[tuple[str, str], Chapter] = {}
@@ -227,10 +235,10 @@ def chapters(run: OnboardingTransaction, titles: dict[str, str], *, may_see: boo
         if not (key and entry.actor == audit.SYSTEM) and mark not in open_chapters:
             open_chapters.clear()
         if mark not in open_chapters:
-            chapter = Chapter(_heading(entry, titles), who(entry.actor), _is_person(entry.actor), key, entry.at)
+            chapter = Chapter(_heading(entry, titles), who(entry.actor, names), _is_person(entry.actor), key, entry.at)
             open_chapters[mark] = chapter
             told.append(chapter)
-        (told_detail,) = each_shown([entry], lambda each: detail(each, may_see=may_see), lambda _: CANNOT)
+        (told_detail,) = each_shown([entry], lambda each: detail(each, names, may_see=may_see), lambda _: CANNOT)
         open_chapters[mark].add(words(entry.name), told_detail, entry.at)
     _add_polls(run, told)
     return told, len(found) > LATEST
@@ -247,22 +255,30 @@ def words(name: str) -> str:
     return AUDIT_WORDS.get(name, name)
 
 
-def who(actor: str) -> str:
+def who(actor: str, names: Names | None = None) -> str:
     """An actor as people read it: ``system`` is Firstvalue itself, ``key:billing`` an API key."""
+    names = names or Names()
     kind, _, name = actor.partition(":")
-    if actor == audit.SYSTEM:
-        return "Firstvalue"
-    return {"key": f"API key {name}", "person": name, "event": f"{name}’s event"}.get(kind, actor) if name else actor
+    match kind:
+        case audit.SYSTEM if not name:
+            return "Firstvalue"
+        case "key" if name:
+            return f"API key {name}"
+        case "event" if name:
+            return f"{name}’s event"
+        case "person" if name:
+            return names.person(name)
+    return names.person(actor)
 
 
-def came_from(origin: Origin | None) -> str:
+def came_from(origin: Origin | None, names: Names | None = None) -> str:
     """An origin as people read it, as after "from". The sender's own text stands in quotes: it says what it likes."""
     if origin is None:
         return "an unknown source"
     said, name = f"“{origin.label}”" if origin.label else "", origin.name
     match origin.kind:
         case OriginKind.PERSON:
-            return f"{who(name)} ({origin.label})" if origin.label else who(name)
+            return f"{who(name, names)} ({origin.label})" if origin.label else who(name, names)
         case OriginKind.BILLING_EVENT:
             return f"a billing event ({name})" if name else "a billing event"
         case OriginKind.REST:
@@ -291,15 +307,19 @@ def _heading(entry: AuditEntry, titles: dict[str, str]) -> str:
     return HEADINGS.get(entry.name.rpartition(".")[0], "The run")
 
 
-def detail(entry: AuditEntry, *, may_see: bool = True) -> str:
+def detail(entry: AuditEntry, names: Names, *, may_see: bool = True) -> str:
     """The entry's facts in words. Choices and ids are no personal data, but an address may hide in what people wrote."""
     facts = {key: value for key, value in entry.data.items() if key not in UNTOLD and value not in EMPTY}
-    text = ", ".join(_fact(key, value, facts) for key, value in facts.items() if not _is_told_with_another(key, facts))
+    if owner := str(facts.get("owner", "")):  # of a run's implementation, or of a ticket
+        facts["owner"] = names.implementer(owner) if "capacity" in facts else names.person(owner)
+    text = ", ".join(
+        _fact(key, value, facts, names) for key, value in facts.items() if not _is_told_with_another(key, facts)
+    )
     return text if may_see else redact_text(text)
 
 
-def _line(entry: AuditEntry, *, may_see: bool) -> str:
-    step, facts = str(entry.data.get("step") or ""), detail(entry, may_see=may_see)
+def _line(entry: AuditEntry, names: Names, *, may_see: bool) -> str:
+    step, facts = str(entry.data.get("step") or ""), detail(entry, names, may_see=may_see)
     return ", ".join(part for part in (step, facts) if part)
 
 
@@ -308,7 +328,7 @@ def _is_told_with_another(key: str, facts: dict[str, Any]) -> bool:
     return (key, True) in (("kind", "id" in facts), ("version", "playbook" in facts), ("origin", "version" in facts))
 
 
-def _fact(key: str, value: Any, facts: dict[str, Any]) -> str:
+def _fact(key: str, value: Any, facts: dict[str, Any], names: Names) -> str:
     match key, value:
         case "paths", [*_]:
             return ", ".join(field_label(str(path)) for path in value)
@@ -316,7 +336,7 @@ def _fact(key: str, value: Any, facts: dict[str, Any]) -> str:
             return ", ".join(map(str, value))
         case "origin", dict():
             origin = Origin.stored(value)
-            return f"{'by' if origin and origin.kind == OriginKind.PERSON else 'from'} {came_from(origin)}"
+            return f"{'by' if origin and origin.kind == OriginKind.PERSON else 'from'} {came_from(origin, names)}"
         case "id", _:
             return f"{facts.get('kind', 'id')} {value}"
         case "playbook", _:

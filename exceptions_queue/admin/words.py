@@ -1,19 +1,21 @@
 """A ticket in plain words, for people who are no engineers: the question, what happened, what to do about it."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from exceptions_queue.admin import health
 from exceptions_queue.models import Milestone, Ticket
 from integrations.models import Connection
 from integrations.redact import redact_text
-from integrations.words import BreakerCause, vendor_name
+from integrations.words import Breaker, BreakerCause, vendor_name
 from onboarding.models import Attempt, Step
 from onboarding.payload import catalogue
+from onboarding.queues import QUEUES
 from onboarding.steps.base import EnsureHandler, Facts
 from onboarding.steps.registry import HANDLERS
-from onboarding.words import Category
+from onboarding.words import Category, StepState, WaitsFor
 
+ENGINEERING = QUEUES["revenue-operations"]
 PLURALS = {"company": "companies"}
 OUTCOMES = {
     "": "under way",
@@ -28,6 +30,8 @@ OUTCOMES = {
     "late": "too late to count",
     "lease-expired": "not heard of again",
 }
+ELSEWHERE = (WaitsFor.RESERVATION, WaitsFor.SLOT, WaitsFor.HOLD_OFF, WaitsFor.JOB)
+"""What a step waits for before it is tried."""
 NUMBERS = {2: "two", 3: "three", 4: "four", 5: "five", 6: "six"}
 
 
@@ -104,14 +108,13 @@ def outcome(attempt: Attempt) -> str:
     return OUTCOMES.get(attempt.outcome, attempt.outcome)
 
 
-def story(ticket: Ticket, *, waiting_runs: int = 0) -> Story:
-    """The ticket's story. ``waiting_runs``: how many runs a connection's ticket holds up."""
+def story(ticket: Ticket, *, waiting_runs: int = 0, may_see: bool = True) -> Story:
+    """The ticket's story. ``waiting_runs``: how many runs a connection's ticket holds up. ``may_see``: personal data."""
     if ticket.connection:
         return _of_connection(ticket, waiting_runs)
-    if ticket.change_request:
-        return _change(ticket)
-    tell = _STORIES.get(Category(ticket.category), _other)
-    return tell(ticket)
+    tell = _change if ticket.change_request else _STORIES.get(Category(ticket.category), _other)
+    told = tell(ticket)
+    return told if may_see else replace(told, headline=redact_text(told.headline))
 
 
 def place(ticket: Ticket) -> str:
@@ -130,7 +133,8 @@ def short(ticket: Ticket) -> str:
     if ticket.category == Category.AMBIGUOUS_MATCH:
         count = len(ticket.candidates)
         return f"{count} {plural(kind(ticket)) if count > 1 else kind(ticket)} could be this customer"
-    return ticket.message.partition(": {")[0]  # a vendor's raw answer is for the page
+    # A vendor's raw answer is for the page, and addresses are for those who may see them there.
+    return redact_text(ticket.message.partition(": {")[0])
 
 
 def _fields(ticket: Ticket) -> str:
@@ -146,7 +150,7 @@ def _missing_data(ticket: Ticket) -> Story:
         f"{customer(ticket)} paid, but the {listed} {verb} {'missing' if absent else 'missing or unusable'}",
         [
             "The onboarding has not started, so that nothing is set up from wrong data.",
-            "The sources that could know were asked first and do not tell.",
+            "Checked the available sources; none has it.",
         ],
         "Fill in what is missing. The onboarding starts as soon as you save.",
     )
@@ -247,7 +251,7 @@ def _not_configured(ticket: Ticket) -> Story:
     return Story(
         f"{what}; {customer(ticket)} waits",
         [f"Firstvalue was to {_task(ticket)} and has no working connection for that."],
-        "Engineering sets up the connection. What waits for it goes on by itself when its test has passed.",
+        f"{ENGINEERING} sets up the connection. What waits for it goes on by itself when its test has passed.",
     )
 
 
@@ -256,7 +260,7 @@ def _unknown(ticket: Ticket) -> Story:
     return Story(
         f"Did {name} make the {kind(ticket)} for {customer(ticket)}?",
         [
-            "The call broke off after it was sent.",
+            "The call was sent, and it is not known whether it was carried out.",
             f"The {kind(ticket)} cannot be found at {name}, which would let us make a second one, so Firstvalue stopped.",
         ],
         f"Look for it at {name}. If it is there, link it by its id; if not, have it created.",
@@ -277,7 +281,7 @@ def _stalled(ticket: Ticket) -> Story:
     return Story(
         f"{customer(ticket)} is not moving",
         [
-            "The 30 minutes from payment to a set-up customer are running, and this is what holds it up.",
+            "The 30 minutes from payment to a set-up customer are running out or over, and this is what holds it up.",
             _goes_on(ticket),
         ],
         "See the steps below; retry what waits, or find out who can help.",
@@ -288,7 +292,7 @@ def _internal(ticket: Ticket) -> Story:
     return Story(
         f"Firstvalue itself failed for {customer(ticket)}",
         ["This is a fault of ours and not of the customer's data. What was done at vendors is recorded."],
-        "Engineering finds the details in the log. Retrying is safe.",
+        f"{ENGINEERING} finds the details in the log. Retrying is safe.",
     )
 
 
@@ -316,7 +320,7 @@ def _of_connection(ticket: Ticket, waiting_runs: int) -> Story:
     return Story(
         f"An event from {name} could not be understood",
         [f"It came in through the connection {connection}, is stored, and can be processed again at any time."],
-        "Engineering finds out why. Retry processes it again.",
+        f"{ENGINEERING} finds out why. Retry processes it again.",
     )
 
 
@@ -353,7 +357,24 @@ def _has_fields(ticket: Ticket) -> bool:
 
 
 def _goes_on(ticket: Ticket) -> str:
-    return "Firstvalue keeps trying by itself." if ticket.next_retry else ""
+    return "" if not ticket.next_retry else held_up(ticket) or "Firstvalue keeps trying by itself."
+
+
+def held_up(ticket: Ticket) -> str:
+    """Why the ticket's step is not tried now though a retry was asked for or is due; empty where nothing keeps it back."""
+    step, run = ticket.step, ticket.transaction
+    if step is None or run is None or step.is_done or step.lease_until or step.due_at is None:
+        return ""
+    connection = step.connection
+    if connection and connection.breaker == Breaker.OPEN:
+        return f"It goes on as soon as the connection {connection} is mended."
+    if connection and connection.breaker == Breaker.HALF_OPEN:
+        return f"{vendor(connection)} answers again and is tried with one step first; this one follows."
+    if run.held_at and not run.is_rolling_back:
+        return "The run is on hold: it is tried once somebody resumes the run."
+    if step.state == StepState.WAITING and step.waits_for in ELSEWHERE:
+        return f"It waits for {lowered(step.get_waits_for_display())}."
+    return ""
 
 
 def _decision(ticket: Ticket) -> Story:

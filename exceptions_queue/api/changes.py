@@ -6,12 +6,15 @@ from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema, extend_schema_field
 from rest_framework import serializers
+from rest_framework.exceptions import PermissionDenied
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from exceptions_queue.actions import Actor
 from exceptions_queue.api import requests
 from exceptions_queue.api.onboardings import LOCATION, TAGS
 from exceptions_queue.api.tickets import EffectSerializer
+from exceptions_queue.roles import APPLY_CHANGE
 from onboarding import services
 from onboarding.api.authentication import OPERATORS, READERS, caller
 from onboarding.api.openapi import responses
@@ -75,6 +78,13 @@ class ChangeView(ApiView):
         return get_object_or_404(
             known, pk=pk, transaction__in=OnboardingTransaction.objects.called(onboarding_transaction_id)
         )
+
+    def found(self, request: Request, onboarding_transaction_id: str, pk: int) -> ChangeRequest:
+        """The one to decide about. Raises ``PermissionDenied``."""
+        change = self.find(onboarding_transaction_id, pk)
+        if not Actor.of(caller(request)).may(APPLY_CHANGE, change.transaction):
+            raise PermissionDenied
+        return change
 
     def shown(self, change: ChangeRequest, status: int = 200, headers: dict[str, str] | None = None) -> Response:
         data = ChangeRequestDetailSerializer(change, context=self.get_serializer_context()).data
@@ -150,7 +160,7 @@ class ApplyChange(ChangeView):
     def post(self, request: Request, onboarding_transaction_id: str, pk: int) -> Response:
         """The steps that read what changes bring their objects up to date, in playbook order. Scope: operate."""
         self.body(request)
-        services.apply_change(self.find(onboarding_transaction_id, pk).pk, actor=caller(request).actor)
+        services.apply_change(self.found(request, onboarding_transaction_id, pk).pk, actor=caller(request).actor)
         return self.shown(self.find(onboarding_transaction_id, pk))
 
 
@@ -168,6 +178,6 @@ class RejectChange(ChangeView):
     def post(self, request: Request, onboarding_transaction_id: str, pk: int) -> Response:
         """The run stays as it is, and the same content told again asks nobody. Scope: operate."""
         reason = self.body(request)["reason"]
-        change = self.find(onboarding_transaction_id, pk)
+        change = self.found(request, onboarding_transaction_id, pk)
         services.reject_change(change.pk, actor=caller(request).actor, reason=reason)
         return self.shown(self.find(onboarding_transaction_id, pk))

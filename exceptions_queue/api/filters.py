@@ -11,9 +11,11 @@ from drf_spectacular.utils import extend_schema_field
 
 from exceptions_queue.api.sla_state import SlaState, clocks_in, tickets_in
 from exceptions_queue.models import Ticket, TicketStatus, is_blocked
+from exceptions_queue.search import person_matching
 from integrations import clock
-from integrations.domains import same_address, same_domain
+from integrations.domains import same_domain
 from integrations.words import System
+from onboarding.api.authentication import caller
 from onboarding.ids import comparable
 from onboarding.models import CorrelationKey, ObjectMapping, OnboardingTransaction
 from onboarding.queues import QUEUES
@@ -49,7 +51,8 @@ class OnboardingFilter(filters.FilterSet):  # type: ignore[misc]
     blocked = filters.ChoiceFilter(choices=[("true", "true"), ("false", "false")], method="by_blocked")
     search = _text(
         method="by_search",
-        label="In the id, domain, email or customer's name; or a payment's or a vendor object's id, whole.",
+        label="In the id, domain, contact or customer's name; or a payment's or a vendor object's id, whole. A key that may not "
+        "see personal data finds a contact by the whole email address alone.",
     )
 
     class Meta:
@@ -70,7 +73,7 @@ class OnboardingFilter(filters.FilterSet):  # type: ignore[misc]
         return runs.filter(
             Q(onboarding_transaction_id__icontains=term)
             | Q(domain__icontains=same_domain(term))
-            | Q(contact_email__icontains=same_address(term))
+            | person_matching(term, sees_personal=caller(self.request).sees_personal_data)
             | Q(customer_name__icontains=term)
             | Q(pk__in=CorrelationKey.objects.filter(value__in=[term, comparable(term)]).values("transaction"))
             | Q(pk__in=ObjectMapping.objects.filter(external_id=term).values("transaction"))

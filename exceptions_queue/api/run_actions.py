@@ -5,10 +5,12 @@ from typing import Any
 
 from django.shortcuts import get_object_or_404
 from drf_spectacular.utils import OpenApiExample, OpenApiResponse, extend_schema, extend_schema_view
+from rest_framework.exceptions import PermissionDenied
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import Serializer
 
+from exceptions_queue.actions import Actor
 from exceptions_queue.api import requests
 from exceptions_queue.api.onboardings import TAGS, Representation
 from exceptions_queue.api.serializers import RUN_ANSWER, OnboardingDetailSerializer
@@ -26,13 +28,19 @@ Do = Callable[[int, str, dict[str, Any]], None]
 
 
 class RunAction(Representation):
-    """One action. ``serializer_class`` is its body; ``do`` gets the run, the actor and the body."""
+    """One action. ``serializer_class`` is its body; ``do`` gets the run, the actor and the body.
+
+    ``permission``: what a person needs for the same; empty for what is no operator's action.
+    """
 
     do: Do
+    permission: str
 
     def post(self, request: Request, onboarding_transaction_id: str) -> Response:
         body = self.body(request)
         run = get_object_or_404(OnboardingTransaction.objects.called(onboarding_transaction_id))
+        if self.permission and not Actor.of(caller(request)).may(self.permission, run):
+            raise PermissionDenied
         self.do(run.pk, caller(request).actor, body)
         return Response(self.detail(onboarding_transaction_id))
 
@@ -85,33 +93,33 @@ def _event(data: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-_CALLS: dict[str, tuple[Do, type[Serializer[Any]], frozenset[Any], str, dict[str, Any]]] = {
+_CALLS: dict[str, tuple[Do, type[Serializer[Any]], str, str, dict[str, Any]]] = {
     "events": (
         _receive,
         requests.RunEventSerializer,
-        SENDERS,
+        "",
         "Tell a later business event of the run",
         {"type": "kickoff.scheduled", "event_id": "evt_1", "occurred_at": "2026-11-24T10:00:00Z", "data": {}},
     ),
     "hold": (
         _hold,
         requests.OptionalReasonSerializer,
-        OPERATORS,
+        "onboarding.hold_run",
         "Begin nothing more until it is resumed",
         {"reason": "The customer asked us to wait."},
     ),
-    "resume": (_resume, requests.NothingSerializer, OPERATORS, "Let a run on hold go on", {}),
+    "resume": (_resume, requests.NothingSerializer, "onboarding.hold_run", "Let a run on hold go on", {}),
     "rollback": (
         _roll_back,
         requests.OptionalReasonSerializer,
-        OPERATORS,
+        "onboarding.rollback_run",
         "Take back what the run created and nobody else uses",
         {"reason": "The payment was refunded."},
     ),
     "cancel": (
         _cancel,
         requests.OptionalReasonSerializer,
-        OPERATORS,
+        "onboarding.cancel_run",
         "Do nothing more for this run, for good",
         {"reason": "The order was withdrawn."},
     ),
@@ -129,8 +137,14 @@ _FURTHER: dict[str, dict[int, Any]] = {
 
 
 def _view(name: str) -> type[RunAction]:
-    do, body, scopes, summary, example = _CALLS[name]
-    members = {"do": staticmethod(do), "serializer_class": body, "scopes": {"POST": scopes}}
+    do, body, permission, summary, example = _CALLS[name]
+    scopes = OPERATORS if permission else SENDERS
+    members = {
+        "do": staticmethod(do),
+        "serializer_class": body,
+        "permission": permission,
+        "scopes": {"POST": scopes},
+    }
     made = type(f"{name.capitalize()}Run", (_BASES.get(name, RunAction),), members)
     described = extend_schema(
         summary=summary,

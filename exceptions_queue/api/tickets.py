@@ -119,7 +119,7 @@ class TicketAction(TicketView):
     def post(self, request: Request, pk: int) -> Response:
         body = self.prepared(pk, self.body(request))
         try:
-            actions.perform(pk, self.action, Actor(caller(request).actor), **body)
+            actions.perform(pk, self.action, Actor.of(caller(request)), **body)
         except actions.NotAllowed as refusal:
             raise PermissionDenied(str(refusal)) from None
         return self.shown(pk)

@@ -119,6 +119,10 @@ class Connector(ABC):
     ) -> Self:
         """Ready for calls; the arguments are those of ``Outbound``. Raises ``ProviderError(NOT_CONFIGURED)``."""
 
+    def page(self, kind: str, external_id: str) -> str:  # noqa: ARG002
+        """Where a person looks at an object by its id, where that can be told without asking the vendor; else empty."""
+        return ""
+
     def option(self, name: str, default: str = "") -> str:
         value = self.connection.options.get(name, default)
         return default if value is None else str(value)

@@ -247,6 +247,9 @@ class HubSpot(CrmConnector):
         url = self._url("company", company_id) if kind == "note" else self._url(kind, made.id)
         return Found(made.id, label or evidence.get("email", made.id), url, evidence, changed_at=moment(made.updatedAt))
 
+    def page(self, kind: str, external_id: str) -> str:
+        return self._url(kind, external_id)
+
     def _url(self, kind: str, external_id: str) -> str:
         """The page of a record. A note has none of its own: it stands on its account's."""
         portal, place = self.option("portal_id"), self.option("ui_domain")

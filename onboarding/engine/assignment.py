@@ -1,6 +1,6 @@
 """Who implements a new run: by territory, segment and free capacity, from the editable table."""
 
-from django.db.models import Count
+from django.db.models import Count, QuerySet
 
 from onboarding import audit
 from onboarding.models import ImplementationOwner, OnboardingTransaction
@@ -11,6 +11,8 @@ from onboarding.words import OriginKind, Status
 
 PATH = "ownership.implementation_owner_id"
 RULE = "implementation owners"
+FREE = (Status.COMPLETE, Status.CANCELLED, Status.ROLLING_BACK, Status.ROLLED_BACK)
+"""Statuses in which nobody implements anything for a run any more."""
 
 
 def assign(run: OnboardingTransaction) -> None:
@@ -40,10 +42,18 @@ def assign(run: OnboardingTransaction) -> None:
     )
 
 
+def occupying() -> QuerySet[OnboardingTransaction]:
+    """The runs that take up their owner's capacity: neither complete nor given up."""
+    return OnboardingTransaction.objects.exclude(status__in=FREE)
+
+
 def _load(ids: list[str]) -> dict[str, int]:
     """Open onboardings by owner."""
-    open_runs = OnboardingTransaction.objects.filter(implementation_owner_id__in=ids).exclude(
-        status__in=(Status.COMPLETE, Status.CANCELLED)
+    counted = (
+        occupying()
+        .filter(implementation_owner_id__in=ids)
+        .order_by()
+        .values("implementation_owner_id")
+        .annotate(n=Count("pk"))
     )
-    counted = open_runs.order_by().values("implementation_owner_id").annotate(n=Count("pk"))
     return {row["implementation_owner_id"]: row["n"] for row in counted}

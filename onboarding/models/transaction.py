@@ -61,6 +61,7 @@ class OnboardingTransaction(models.Model):
     # Copies of the current snapshot's fields, for lists and search.
     customer_name = models.CharField(max_length=255, blank=True)
     domain = models.CharField(max_length=255, blank=True)
+    contact_name = models.CharField(max_length=255, blank=True)
     contact_email = models.CharField(max_length=254, blank=True)
     plan_sku = models.CharField(max_length=100, blank=True)
     segment = models.CharField(max_length=64, blank=True)

@@ -64,6 +64,7 @@ def _copy_for_lists(run: OnboardingTransaction, content: dict[str, Any]) -> None
 
     run.customer_name = text("customer.legal_name", 255)
     run.domain = customer_domain(content)[:255]
+    run.contact_name = text("customer.primary_contact.name", 255)
     run.contact_email = same_address(str(get(content, "customer.primary_contact.email")))[:254]
     run.plan_sku = text("commercial.plan_sku", 100)
     run.segment = text("customer.segment", 64)

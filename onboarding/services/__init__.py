@@ -24,6 +24,7 @@ from onboarding.services.replaying import (
 from onboarding.services.runs import cancel, hold, keep, readmit, receive_event, resume, rollback
 from onboarding.services.steps import (
     connection_restored,
+    dependents,
     flag_slow_step,
     force_rollback,
     resend,
@@ -46,6 +47,7 @@ __all__ = [
     "confirmation",
     "connection_restored",
     "correct_owner",
+    "dependents",
     "fix",
     "flag_slow_step",
     "force_rollback",

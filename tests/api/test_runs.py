@@ -210,7 +210,7 @@ def test_a_run_is_found_by_any_of_its_names(read: APIClient, post: Post, crm: Co
         created_at=clock.now(),
     )
 
-    for term in ("PAY_2", "cedar.d", "li@cedar", "cedar ltd", "in_77", "901"):
+    for term in ("PAY_2", "cedar.d", "li@cedar.dev", "cedar ltd", "in_77", "901"):
         assert ids(read.get(RUNS, {"search": term})) == ["pay_2"], term
     assert ids(read.get(RUNS, {"search": "in_7"})) == []
     assert len(ids(read.get(RUNS, {"search": " "}))) == 2

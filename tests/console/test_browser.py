@@ -148,7 +148,7 @@ def test_a_run_is_started_by_hand(sales: Page) -> None:
     sales.get_by_label("Domain", exact=True).fill("beta-works.com")
     sales.get_by_role("button", name="Start the run").dblclick()
     expect(sales.get_by_role("heading", name="Beta Works")).to_be_visible()
-    expect(sales.get_by_text("Sales ops was asked with a ticket.")).to_be_visible()
+    expect(sales.get_by_text("Sales operations was asked with a ticket.")).to_be_visible()
     assert OnboardingTransaction.objects.get().onboarding_transaction_id.startswith("manual_")
 
 
@@ -158,7 +158,7 @@ def test_a_box_of_the_picture_opens_its_step_and_a_run_is_held(ambiguous: Ticket
     sales.goto(f"{RUNS}{ambiguous.transaction_id}/change/")
     part = sales.locator("[id='step-crm.contact']")
     expect(part.get_by_text("Comes after")).to_be_hidden()
-    box = sales.get_by_role("link", name="Find or create the CRM contact, pending")
+    box = sales.get_by_role("link", name="Pending Find or create the CRM contact")
     box.focus()
     box.press("Enter")
     expect(part.get_by_text("Comes after")).to_be_visible()

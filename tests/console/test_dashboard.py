@@ -169,7 +169,7 @@ def test_a_vendors_timestamps_are_readable(ambiguous: Ticket, as_: As) -> None:
 def test_a_search_without_hits_says_what_was_searched(missing: Ticket, as_: As) -> None:
     shown = text(as_("sales").get(QUEUE, {"q": "no-such-thing"}))
     assert "Nothing found for “no-such-thing”" in shown
-    assert "Searched: Customer, email, domain, payment or vendor id" in shown
+    assert "Searched: Customer, contact, email, domain, payment or vendor id, #ticket" in shown
     assert "Clear the search" in shown
     assert "Nothing waits for you" in text(as_("support").get(QUEUE))
     assert "Clear the filters" in text(as_("support").get(QUEUE, {"queue": "finance"}))

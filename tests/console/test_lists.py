@@ -165,7 +165,7 @@ def test_a_bulk_retry_is_confirmed_with_frozen_ids(
     assert "Left out: 1" in text(confirmation)
     assert set(Ticket.objects.values_list("status", flat=True)) == {"open"}
     results = lead.post(f"{QUEUE}retry/", {"ticket": [*(ticket.pk for ticket in tickets), asked.pk, 999]})
-    assert "2 of 4 are tried again now" in text(results)
+    assert "2 of 4 are tried again" in text(results)
     assert "is not possible for this ticket" in text(results)
     assert "is gone" in text(results)
     assert lead.get(f"{QUEUE}retry/").status_code == 405
@@ -179,7 +179,7 @@ def test_a_bulk_retry_of_none_or_too_many_leads_back_to_the_queue(missing: Ticke
 
 def test_a_bulk_retry_asks_for_permission_ticket_by_ticket(support_ticket: Ticket, as_: As) -> None:
     answer = as_("sales").post(f"{QUEUE}retry/", {"ticket": [support_ticket.pk]})
-    assert "0 of 1 are tried again now" in text(answer)
+    assert "0 of 1 are tried again" in text(answer)
     assert "sales may not retry on this ticket" in text(answer)
 
 

@@ -96,9 +96,9 @@ def test_a_started_run_completes(enter: Enter, connections: dict[str, Connection
 
 
 def test_what_is_not_known_may_stay_empty(as_: As, enter: Enter) -> None:
-    assert "What you do not know yet may stay empty; sales ops will be asked." in text(as_("sales").get(START))
+    assert "What you do not know yet may stay empty; Sales operations will be asked." in text(as_("sales").get(START))
     shown = enter({"customer.primary_contact.name": "", "commercial.term": ""})
-    assert "It waits for: Contact's name, Term. Sales ops was asked with a ticket." in text(shown)
+    assert "It waits for: Contact's name, Term. Sales operations was asked with a ticket." in text(shown)
     ticket = Ticket.objects.get()
     assert ticket.queue == "sales-ops"
     assert [problem["path"] for problem in ticket.problems] == ["customer.primary_contact.name", "commercial.term"]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from exceptions_queue.admin.search import runs_matching
+from exceptions_queue.search import runs_matching
 from integrations.sandbox.control import SandboxControl
 from onboarding.models import OnboardingTransaction
 from onboarding.payload.catalogue import Type

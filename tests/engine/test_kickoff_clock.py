@@ -240,7 +240,7 @@ def test_a_kickoff_nobody_worked_on_is_shown_as_the_runs_until_it_is_scheduled(
     assert len(mailoutbox) == 1
     send(signals.kickoff_scheduled, run, at=clock.now())
     ticket = Ticket.objects.get(pk=ticket.pk)
-    assert (ticket.status, ticket.resolution) == (TicketStatus.RESOLVED, "The run went on by itself.")
+    assert (ticket.status, ticket.resolution) == (TicketStatus.RESOLVED, "The kickoff is scheduled.")
 
 
 def test_a_kickoff_that_begins_to_wait_when_it_is_late_already_is_shown_too(accepted: OnboardingTransaction) -> None:

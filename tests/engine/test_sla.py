@@ -237,7 +237,7 @@ def test_a_run_nobody_worked_on_is_shown_at_half_time(
     assert ticket_of(run).category == Category.STALLED
     drain()
     assert status_of(run) == Status.COMPLETE
-    assert Ticket.objects.get().resolution == "The run went on by itself."
+    assert Ticket.objects.get().resolution == "The customer is set up."
 
 
 @pytest.mark.usefixtures("connections")
