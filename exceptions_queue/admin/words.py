@@ -161,11 +161,26 @@ def lowered(text: str) -> str:
     return text if text[1:2].isupper() else text[:1].lower() + text[1:]
 
 
+def _inactive(ticket: Ticket, name: str, state: str) -> Story:
+    """The one match is out of use at the vendor: suspended, archived or deleted."""
+    label = ticket.candidates[0].get("label", "")
+    return Story(
+        f"{name} has {state} the {kind(ticket)} {label}; {customer(ticket)} waits",
+        [
+            f"Firstvalue was to {doing(ticket.step.uses) if ticket.step else 'go on'} and found one that is {state}.",
+            "Nobody can use it like that, and whoever did it may have had a reason.",
+        ],
+        f"Restore it in {name} and then use it here, or have a new one created.",
+    )
+
+
 def _ambiguous(ticket: Ticket) -> Story:
     name, step = vendor(ticket.step.connection if ticket.step else None), ticket.step
     run = ticket.transaction
     on = f" on {run.domain}" if run and run.domain and kind(ticket) == "company" else ""
     count = len(ticket.candidates)
+    if count == 1 and (state := ticket.candidates[0].get("inactive")):
+        return _inactive(ticket, name, state)
     if count == 1:
         label = ticket.candidates[0].get("label", "")
         headline = f"{name} has {article(kind(ticket))} called {label}: is it {customer(ticket)}?"

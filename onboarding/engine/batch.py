@@ -85,7 +85,7 @@ def _found(
         keys = handler.keys(facts, handler.reference(facts))
         outcome = find(handler, connector, intent, keys, rejected=claim.rejected)
         if isinstance(outcome, Ambiguous):
-            decided = [each for each in outcome.candidates if each.external_id in chosen]
+            decided = [each for each in outcome.candidates if each.external_id in chosen and not each.inactive]
             if len(decided) != 1:
                 return replace(outcome, message=f"{handler.label(facts)}: {outcome.message}")
             outcome = Ensured(decided[0].external_id, decided[0].url, "person")

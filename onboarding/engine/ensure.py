@@ -130,7 +130,7 @@ def inactive(found: Found, handler: EnsureHandler, connector: Connector) -> Ambi
     if not found.inactive:
         return None
     message = f"{vendor_name(connector.provider)} has {found.inactive} the {handler.kind} “{found.label}” ({found.external_id})."
-    return Ambiguous([found], f"{message} Restore it there and retry, or have a new one made.")
+    return Ambiguous([found], f"{message} Restore it there and then use it, or have a new one created.")
 
 
 def _merged(found: Found, asked_for: str, handler: EnsureHandler, connector: Connector) -> Ambiguous | None:

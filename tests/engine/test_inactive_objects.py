@@ -7,6 +7,7 @@ import requests
 
 from exceptions_queue import actions
 from exceptions_queue.actions import Actor
+from exceptions_queue.admin import words
 from integrations.sandbox.asana import TEAM_GID
 from integrations.sandbox.control import SandboxControl
 from onboarding import services
@@ -102,8 +103,10 @@ def test_an_archived_project_is_a_persons_to_judge(
     assert ticket.category == Category.AMBIGUOUS_MATCH
     assert f"Asana has archived the project “Acme Logistics onboarding [pay_1]” ({project['id']})" in ticket.message
     settled()
+    told = words.story(ticket)
+    assert told.headline == "Asana has archived the project Acme Logistics onboarding [pay_1]; Acme Logistics waits"
     at_vendor(sandbox, "PUT", "asana", f"/projects/{project['id']}", {"data": {"archived": False}})
-    services.retry_step(step_of(archived, "delivery.project").pk, actor="kim")
+    actions.perform(ticket.pk, "choose-match", KIM, external_id=project["id"])
     drain()
     assert status_of(archived) == Status.COMPLETE, shown(archived)
     assert archived.mappings.get(kind="project").external_id == project["id"]
