@@ -13,7 +13,7 @@ from integrations.models import Connection
 from onboarding import signals
 from onboarding.api import pagination
 from onboarding.engine.locks import lock_run
-from onboarding.models import CorrelationKey, ObjectMapping, OnboardingTransaction, Step
+from onboarding.models import CorrelationKey, ObjectMapping, OnboardingTransaction, Step, StepPoll
 from onboarding.words import WaitsFor
 from tests.api.conftest import MINIMAL, RUNS, Blocked
 from tests.api.test_malformed import errors, problem
@@ -371,3 +371,15 @@ def test_operators_see_personal_data(operate: APIClient, post: Post, payload: Pa
     text = operate.get(f"{RUNS}pay_12345/").content.decode()
 
     assert not [name for name in NAMES if name not in text]
+
+
+def test_looks_at_what_a_step_awaits_are_counted_apart_from_its_attempts(read: APIClient, post: Post) -> None:
+    start(post, "a")
+    run = OnboardingTransaction.objects.get()
+    step = Step.objects.create(
+        transaction=run, key="kickoff", uses="kickoff.task", system="delivery", position=9, waits_for=WaitsFor.EVENT
+    )
+    StepPoll.objects.create(step=step, count=7, last_at=clock.now(), due_at=clock.now())
+    (shown,) = [each for each in read.get(f"{RUNS}a/").json()["steps"] if each["key"] == "kickoff"]
+    assert (shown["attempts"], shown["polls"]) == (0, 7)
+    assert shown["last_polled_at"]

@@ -3,20 +3,23 @@
 import ast
 import re
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 from exceptions_queue.admin.timeline import AUDIT_WORDS, chapters
+from integrations import clock
 from integrations.models import Connection
 from integrations.sandbox.control import SandboxControl
-from onboarding import services
+from onboarding import audit, services
 from onboarding.engine import playbook
-from onboarding.models import OnboardingTransaction, Step
-from onboarding.words import Status, StepState
+from onboarding.engine.locks import lock_run
+from onboarding.models import OnboardingTransaction, Step, StepPoll
+from onboarding.words import Status, StepState, WaitsFor
 from tests.conftest import GROUPS, Drain
 from tests.console.conftest import RUNS, As, Pay, text
 
@@ -352,3 +355,26 @@ def test_every_audit_name_has_plain_words() -> None:
     }
     assert "onboarding.step.claimed" in written
     assert sorted(written - set(AUDIT_WORDS)) == []
+
+
+def test_looks_at_what_is_awaited_are_one_line_and_no_attempts(pay: Pay, as_: As) -> None:
+    run = pay("beta")
+    with transaction.atomic():
+        locked = lock_run(run.pk)
+        step = Step(
+            transaction=locked,
+            key="kickoff",
+            uses="kickoff.task",
+            system="delivery",
+            position=9,
+            state=StepState.WAITING,
+        )
+        step.waits_for = WaitsFor.EVENT
+        step.save()
+        audit.record(locked, "onboarding.step.waiting", data={"step": "kickoff", "for": WaitsFor.EVENT})
+        locked.save()
+    StepPoll.objects.create(step=step, count=190, last_at=clock.now() - timedelta(minutes=4), due_at=clock.now())
+    told = text(as_("engineer").get(f"{RUNS}{run.pk}/change/"))
+    assert "looked 190 times, last 4 min ago" in told
+    assert "It was looked whether it is done 190 times" in told
+    assert "190 attempts" not in told
