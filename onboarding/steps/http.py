@@ -67,7 +67,9 @@ class MappedObject(_Mapped, EnsureHandler):
         found: dict[str, Any] = {}
         for each in listed if isinstance(listed, list) else []:
             text = _identity(each, self.made.item_key)
-            key = text if option else hashlib.sha256(text.casefold().encode()).hexdigest()[:32]
+            # Folding the case of ß makes another domain of an address.
+            same = same_address(text) if "@" in text else text.casefold()
+            key = text if option else hashlib.sha256(same.encode()).hexdigest()[:32]
             if text:
                 found.setdefault(key, each)
         return found

@@ -120,7 +120,7 @@ def test_the_same_id_with_other_data_is_a_change_request(enter: Enter) -> None:
     enter()
     shown = text(enter({"commercial.plan_sku": "enterprise"}))
     assert "A run with this transaction id is there already, with other data." in shown
-    assert "Other data arrived from bank-transfer" in shown
+    assert "Other data arrived from sales (bank-transfer)" in shown
     assert ChangeRequest.objects.get().paths == ["commercial.plan_sku"]
     assert OnboardingTransaction.objects.get().plan_sku == "pro"
 
