@@ -220,3 +220,23 @@ def test_with_redis_there_is_one_worker_a_core(settings: object, monkeypatch: py
 
     monkeypatch.setattr(run, "cores", lambda: 64)
     assert len(run.build_children(sandbox=False)) == 2 + run.MOST_WORKER_THREADS // 16
+
+
+def test_it_says_what_runs_where_and_tells_no_password(settings: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings.REDIS_URL = "redis://:hunter2@redis.internal:6379/0"
+    monkeypatch.setitem(settings.DATABASES["default"], "PASSWORD", "hunter3")
+
+    said = run.guide("https://firstvalue.example", sandbox=True)
+
+    for part in (
+        "https://firstvalue.example/admin/",
+        "/api/docs/",
+        "/webhooks/",
+        "/readyz",
+        "redis.internal",
+        "createsuperuser",
+    ):
+        assert part in said
+    assert str(settings.DATABASES["default"]["NAME"]) in said
+    assert f"http://127.0.0.1:{settings.PORT + 1}" in said
+    assert "hunter" not in said

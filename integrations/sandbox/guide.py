@@ -41,7 +41,7 @@ def guide(tx: Tx, dialects: Mapping[str, Dialect], web: str, catcher: str) -> st
             *commands,
             "Try it:",
             f"  curl {web}/_sandbox/objects                  everything that the vendors hold",
-            f"  curl {web}/_sandbox/requests?last=20         what was asked of them, and answered",
+            f"  curl '{web}/_sandbox/requests?last=20'       what was asked of them, and answered",
             f"""  curl -X POST {web}/_sandbox/faults -d '{{"vendor": "zendesk", "kind": "rate_limit", "count": 4}}'   break one""",
             f"  curl -X DELETE {web}/_sandbox/faults         mend it",
             f"  curl -X POST {web}/_sandbox/reset            begin anew",

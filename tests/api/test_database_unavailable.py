@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 import pytest
 from django.contrib.auth.models import User
-from django.db import connection
+from django.db import close_old_connections, connection
 from django.test import Client
 
 from integrations import clock
@@ -126,10 +126,9 @@ def test_a_session_that_the_server_ended_costs_one_503_at_most(
     ) as other:
         other.execute("SELECT pg_terminate_backend(%s)", [pid])
 
-    answers = [doors["webhook"]() for _ in range(2)]
-
-    assert answers[0].status_code in (200, 503)
-    assert answers[1].status_code == 200
+    assert doors["webhook"]().status_code == 503
+    close_old_connections()  # as before and after each request of a server; the test client leaves it out
+    assert doors["webhook"]().status_code == 200
     assert [each for each in caplog.records if each.exc_info] == []
 
 

@@ -1,18 +1,22 @@
 """The process: what it counts, what it survives, how it ends."""
 
+import shlex
 import signal
 import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
-from django.core.management import load_command_class
+from django.core.management import call_command, load_command_class
 
+from integrations.connections import probe
+from integrations.models import Connection
 from integrations.sandbox.control import SandboxControl, SandboxProcess, start_sandbox
 
 from .conftest import Vendor, until
@@ -187,3 +191,19 @@ def test_the_command_sits_beside_the_web_and_in_its_data(settings: Any, tmp_path
     command = load_command_class("integrations", "sandbox")
     given = command.create_parser("manage.py", "sandbox").parse_args([])
     assert (given.port, given.smtp_port, given.data) == (9001, 9002, tmp_path / "sandbox.sqlite3")
+
+
+def test_what_it_says_at_its_start_connects_firstvalue_with_it(transactional_db: None, tmp_path: Path):
+    command = [sys.executable, "-m", "integrations.sandbox", "--port", "0", "--data", str(tmp_path / "s.sqlite3")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        said = [process.stdout.readline()]
+        while said[-1] and "begin anew" not in said[-1]:
+            said.append(process.stdout.readline())
+        commands = [shlex.split(line)[1:] for line in said if line.startswith("  manage.py ")]
+        for words in commands:
+            call_command(*words, stdout=StringIO())
+        answers = {each.slug: probe(each) for each in Connection.objects.all()}
+        process.terminate()
+
+    assert set(answers) == {"hubspot", "asana", "zendesk"}
+    assert all(each.ok for each in answers.values()), answers
