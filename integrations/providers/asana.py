@@ -293,7 +293,12 @@ class Asana(HttpConnector):
 
     def person(self, external_id: str) -> str | None:
         """By gid or email address. https://developers.asana.com/reference/getuser"""
-        found = self.read(f"/users/{segment(external_id)}", _OneNamed)
+        try:
+            found = self.read(f"/users/{segment(external_id)}", _OneNamed)
+        except ProviderError as error:
+            if error.kind is not Kind.INVALID:
+                raise
+            return None  # neither a gid nor an address
         return found.data.name if found else None
 
     def probe(self) -> str:

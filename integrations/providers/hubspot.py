@@ -84,6 +84,7 @@ class HubSpot(CrmConnector):
     systems = frozenset({"crm"})
     hosts = ("api.hubapi.com", "api-eu1.hubapi.com")
     default_base_url = "https://api.hubapi.com"
+    knows_people = True
     option_names = (
         "prefix", "reference_property", "deal_properties", "deal_pipeline", "deal_stage", "portal_id", "ui_domain", "search_lag",
     )  # fmt: skip
@@ -277,9 +278,13 @@ class HubSpot(CrmConnector):
                 gone = gone or f"the company on {domain} belongs to {', '.join(sorted(owners))}"
         return OwnerFacts(note=f"HubSpot was asked: {gone}, who is deactivated there." if gone else "")
 
+    def person(self, external_id: str) -> str | None:
+        """An owner by id. Deactivated ones stay in what they owned, and are told only where they are asked for."""
+        found = self.read(f"/crm/v3/owners/{segment(external_id)}", Owner)
+        return found.name if found else None
+
     def _is_active(self, owner_id: str) -> bool:
-        """Deactivated owners stay in the properties of what they owned, and are told only where they are asked for."""
-        return self.read(f"/crm/v3/owners/{segment(owner_id)}", Owner) is not None
+        return self.person(owner_id) is not None
 
     # --- Writing ----------------------------------------------------------------------------------------------------
 

@@ -128,6 +128,13 @@ class Account(BaseModel):
 
 class Owner(BaseModel):
     id: str
+    firstName: str | None = None  # noqa: N815
+    lastName: str | None = None  # noqa: N815
+    email: str | None = None
+
+    @property
+    def name(self) -> str:
+        return " ".join(part for part in (self.firstName, self.lastName) if part) or self.email or self.id
 
 
 class Property(BaseModel):

@@ -3,6 +3,7 @@
 from io import StringIO
 
 import pytest
+from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from django.test import Client
 from django.urls import reverse
@@ -68,3 +69,15 @@ def test_the_doctor_names_people_whom_their_system_does_not_know(connections: di
     with pytest.raises(CommandError, match="1 people need attention"):
         call_command("doctor", stdout=out, no_color=True)
     assert f"wrong  Implementation owner Kim Sato: asana knows no active user {WRONG}." in out.getvalue()
+
+
+def test_an_owner_whom_the_crm_does_not_know_is_refused_at_once(
+    as_: As, people: dict[str, User], connections: dict[str, Connection]
+) -> None:
+    url = reverse("admin:exceptions_queue_crmowner_add")
+    lead = as_("lead")
+    shown = text(lead.post(url, {"crm_owner_id": "u_000", "user": people["sales"].pk}, follow=True))
+    assert "hubspot knows no active user u_000." in shown
+    assert "added successfully" in text(
+        lead.post(url, {"crm_owner_id": "u_789", "user": people["sales"].pk}, follow=True)
+    )
