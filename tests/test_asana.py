@@ -6,6 +6,7 @@ import time
 import pytest
 import requests
 
+from integrations import clock
 from integrations.errors import Kind, ProviderError
 from integrations.models import Connection
 from integrations.providers import connector
@@ -81,10 +82,11 @@ def test_a_template_without_dates_gets_none(asana, sandbox):
     assert len(sandbox.objects("asana", "projects")) == 1
 
 
-def test_without_a_kickoff_date_a_dated_template_asks_for_it(asana, sandbox):
-    error = refused(lambda: delivery(asana).create("project", {"name": "Acme"}, "pay_1"))
-    assert (error.kind, [each.path for each in error.fields]) == (Kind.INVALID, ["kickoff.start_date"])
-    assert sandbox.objects("asana", "projects") == []
+def test_without_a_kickoff_date_a_project_from_a_dated_template_begins_today(asana, sandbox):
+    """An urgency is enough for a run to start: nobody is asked for a date that only the template wants."""
+    delivery(asana).create("project", {"name": "Acme"}, "pay_1")
+    (project,) = sandbox.objects("asana", "projects")
+    assert project["body"]["start_on"] == clock.now().date().isoformat()
 
 
 def test_the_probe_names_the_dates_that_a_template_wants(asana, sandbox):

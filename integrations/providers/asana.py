@@ -25,6 +25,7 @@ from typing import Any, NoReturn, TypeVar
 
 from pydantic import BaseModel, Field
 
+from integrations import clock
 from integrations.errors import FieldProblem, Kind, ProviderError
 from integrations.http import segment
 from integrations.providers.base import (
@@ -203,7 +204,9 @@ class Asana(HttpConnector):
 
     def _create_project(self, params: dict[str, Any], reference: str) -> JobAccepted:
         data: dict[str, Any] = {"name": f"{params['name']} [{reference}]", "team": self.option("team_gid")}
-        if (start := params.get("start_date")) and (wanted := self._template().requested_dates):
+        if wanted := self._template().requested_dates:
+            # Without a kickoff date (an urgency is enough) the project begins on the day it is made: Asana wants a date.
+            start = params.get("start_date") or clock.now().date().isoformat()
             data["requested_dates"] = [{"gid": self._start_date(wanted), "value": start}]
         path = f"/project_templates/{segment(self.option('template_gid'))}/instantiateProject"
         try:

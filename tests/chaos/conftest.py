@@ -120,7 +120,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def row_of(item: pytest.Item) -> Row | None:
     callspec = getattr(item, "callspec", None)
-    return callspec.params.get("row") if callspec else None
+    row = callspec.params.get("row") if callspec else None
+    return row if isinstance(row, Row) else None  # other tests may call a parameter so
 
 
 @pytest.hookimpl
