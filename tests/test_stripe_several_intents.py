@@ -16,6 +16,7 @@ from onboarding import services
 from onboarding.engine.entry import LOOKUP
 from onboarding.intake import events
 from onboarding.models import CorrelationKey, OnboardingTransaction, Step
+from onboarding.payload.schema import get
 from onboarding.words import Category, Status
 from tests.stripe_events import COMPLETE, bought, connect, deliver, only_run, reread, settle, store, wait
 from tests.threads import empty_audit_trail, together
@@ -105,7 +106,11 @@ class TestOneInvoice:
         run = open_runs()[0]
         assert len(open_runs()) == 1
         assert run.held_at is None
-        assert not Ticket.objects.filter(status__in=UNRESOLVED, category=Category.APPROVAL_OVERDUE).exists()
+        asked = Ticket.objects.filter(status__in=UNRESOLVED, category=Category.APPROVAL_OVERDUE)
+        assert not asked.filter(change_request=None).exists()
+        # Where it was provisioned from a part's amount, the whole amount is a change for people; a part's never is.
+        proposed = {get(each.change_request.proposed, "commercial.amount") for each in asked}
+        assert proposed <= {12000}
         intents = {part.intent_id for part in shared.parts}
         assert set(CorrelationKey.objects.filter(transaction=run).values_list("value", flat=True)) >= {
             *intents,

@@ -91,7 +91,8 @@ def payload(facts: PaymentFacts) -> BillingPayload:
     except ValidationError as error:
         paths = ", ".join(".".join(map(str, item["loc"])) for item in error.errors(include_input=False)[:5])
         raise UnexpectedShape(f"The payment does not fit the payload: {paths}.") from None
-    return BillingPayload(content, frozenset(inferred))
+    # One of several intents of an invoice pays a part: what it was told of alone is no statement of the order's amount.
+    return BillingPayload(content, frozenset(inferred) | ({"commercial.amount"} if facts.is_bare else set()))
 
 
 def from_metadata(metadata: Mapping[str, str]) -> dict[str, Any]:
