@@ -129,8 +129,13 @@ def with_tickets() -> "Prefetch[str, Any, str]":
 
 
 def decisions(permission: str = "") -> Q:
-    """The tickets in whose hands a run as a whole is."""
-    return Q(step=None, category__in=ABOUT_DATA if permission == APPLY_CHANGE else DECISIONS, status__in=UNRESOLVED)
+    """The tickets in whose hands a run as a whole is. Whoever may apply changes may decide about one that was asked for."""
+    return Q(
+        step=None,
+        change_request=None,
+        category__in=ABOUT_DATA if permission == APPLY_CHANGE else DECISIONS,
+        status__in=UNRESOLVED,
+    )
 
 
 def _holding(permission: str, subject: Subject) -> Ticket | None:

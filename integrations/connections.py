@@ -5,7 +5,7 @@ import logging
 import re
 import time
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from django.conf import settings
@@ -53,6 +53,8 @@ class ProbeResult:
     """Of the failure; None where it passed, or where it says nothing of the vendor."""
     retry_after: float | None = None
     """Seconds, as the vendor asked."""
+    learned: Mapping[str, str] = field(default_factory=dict)
+    """Options that the vendor told of the account."""
 
 
 def set_connection(
@@ -116,8 +118,9 @@ def probe(connection: Connection) -> ProbeResult:
     try:
         made = connector(connection, subject="probe", deadline=time.monotonic() + settings.CALL_SECONDS)
         label = made.probe()
-        _keep(connection, made.learned)
-        return ProbeResult(True, label)
+        if not connection.on_trial:  # of an account that is not kept, nothing is
+            _keep(connection, made.learned)
+        return ProbeResult(True, label, learned=made.learned)
     except ProviderError as error:
         advice = _advice(info, error.kind)
         told = f"{error}. {advice}" if advice else str(error)
@@ -213,7 +216,8 @@ def replace_credentials(
             return ProbeResult(False, "The connection was changed during the test: enter the credentials again.")
         if locked.is_stopped:  # first: its tickets are locked before the audit trail's chain is
             close(locked, actor=actor)
-        set_connection(connection.slug, secrets=entered, options=options, **about)
+        learned = {name: value for name, value in result.learned.items() if value}
+        set_connection(connection.slug, secrets=entered, options={**(options or {}), **learned}, **about)
     return result
 
 

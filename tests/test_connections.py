@@ -13,6 +13,7 @@ from integrations.connections import (
     default_connection,
     probe,
     record_auth_failure,
+    replace_credentials,
     set_connection,
 )
 from integrations.errors import Kind, ProviderError
@@ -290,3 +291,12 @@ def test_a_wrong_encryption_key_is_found_at_startup(settings):
     settings.FIELD_ENCRYPTION_KEYS = [*settings.FIELD_ENCRYPTION_KEYS, "short"]
     (found,) = field_encryption_keys(None)
     assert (found.id, "number 2" in found.msg, "short" in found.msg) == ("integrations.E001", True, False)
+
+
+def test_replacing_credentials_keeps_what_the_vendor_tells_of_the_account_with_them(hubspot, sandbox):
+    sandbox.set_tokens("hubspot", ["another"])
+    assert not replace_credentials(hubspot.pk, {"token": ["mistyped"]}, actor="rita").ok
+    assert "portal_id" not in Connection.objects.get(pk=hubspot.pk).options
+    assert replace_credentials(hubspot.pk, {"token": ["another"]}, actor="rita").ok
+    kept = Connection.objects.get(pk=hubspot.pk)
+    assert (kept.secrets("token"), kept.options["portal_id"]) == (["another"], "14000001")

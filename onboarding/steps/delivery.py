@@ -30,7 +30,7 @@ class Project(RunHandler):
 
     def params(self, facts: Facts) -> dict[str, Any]:
         params = {"name": f"{facts.get('customer.legal_name')} onboarding"}
-        if start := facts.get("kickoff.start_date"):
+        if is_date(start := facts.get("kickoff.start_date")):
             params["start_date"] = start
         return params
 

@@ -147,7 +147,7 @@ def test_a_run_is_started_by_hand(sales: Page) -> None:
     expect(sales.get_by_label("Legal name")).to_have_value("Beta Works")
     sales.get_by_label("Domain", exact=True).fill("beta-works.com")
     sales.get_by_role("button", name="Start the run").dblclick()
-    expect(sales.get_by_role("heading", name="Beta Works")).to_be_visible()
+    expect(sales.get_by_role("heading", name="Beta Works", exact=True)).to_be_visible()
     expect(sales.get_by_text("Sales operations was asked with a ticket.")).to_be_visible()
     assert OnboardingTransaction.objects.get().onboarding_transaction_id.startswith("manual_")
 
