@@ -394,7 +394,7 @@ def test_a_vendors_own_failure_says_what_it_said(plain: Any, sandbox: SandboxCon
 def test_an_object_that_no_step_keeps_up_to_date_is_warned_of(folder: Path, tmp_path: Path) -> None:
     update = '\n[objects.gadget.update]\npath = "/gadgets/{id}"\nbody = { name = "{payload.customer.legal_name}" }\n'
     steps = '[[steps]]\nkey = "gadget"\nuses = "http:gadget"\n'
-    head = 'name = "mine"\nversion = "1"\nowner = "x"\n'
+    head = 'name = "mine"\nversion = "1"\nowner = "x"\nplans = ["mine"]\n'
     playbook = tmp_path / "playbooks" / "mine.toml"
     playbook.parent.mkdir()
 

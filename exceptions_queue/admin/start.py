@@ -72,7 +72,7 @@ def may_start(request: HttpRequest) -> bool:
 
 def _in_other_hands(request: HttpRequest, content: dict[str, Any]) -> str:
     """Why this person may not fill in or change the run that has the id already; empty where they may, or there is none."""
-    run = OnboardingTransaction.objects.filter(onboarding_transaction_id=content[ID]).first()
+    run = OnboardingTransaction.objects.called(content[ID]).first()
     if run is None or (isinstance(request.user, User) and roles.may(request.user, roles.APPLY_CHANGE, run)):
         return ""
     return "A run with this id waits for an answer that is not yours to give; another payment needs an id of its own."

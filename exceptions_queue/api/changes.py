@@ -92,6 +92,7 @@ class ChangeView(ApiView):
 
 
 class ChangeRequestList(ChangeView):
+    queryset = ChangeRequest.objects.none()  # for the schema: each run has its own
     serializer_class = requests.FixSerializer
     scopes = {"GET": READERS, "POST": OPERATORS}
 
@@ -109,7 +110,7 @@ class ChangeRequestList(ChangeView):
     )
     def get(self, request: Request, onboarding_transaction_id: str) -> Response:  # noqa: ARG002
         """Newest first, decided ones too. Scopes: read, operate."""
-        run = get_object_or_404(OnboardingTransaction, onboarding_transaction_id=onboarding_transaction_id)
+        run = get_object_or_404(OnboardingTransaction.objects.called(onboarding_transaction_id))
         page = self.paginate_queryset(run.change_requests.all())
         return self.get_paginated_response(ChangeRequestSerializer(page, many=True).data)
 

@@ -232,7 +232,7 @@ def test_twelve_steps_cost_no_more_than_four(twelve: OnboardingTransaction, as_:
     shown = engineer.get(page(twelve)).content.decode()
     assert twelve.steps.count() >= 12
     assert shown.count('class="fv-dag__box ') == twelve.steps.count()
-    assert _queries(engineer, page(twelve)) < 35
+    assert _queries(engineer, page(twelve)) < 40
 
 
 def test_a_replay_shows_what_each_step_would_do(run: OnboardingTransaction, as_: As) -> None:
@@ -285,16 +285,18 @@ def test_calls_are_for_those_who_may_see_calls(run: OnboardingTransaction, as_: 
 
 def test_the_pages_price_does_not_grow_with_what_happened(run: OnboardingTransaction, as_: As) -> None:
     engineer = as_("engineer")
+    step = run.steps.get(key="support.organization")
+    services.hold(run.pk, actor="tests", reason="Once: who did something is named, and names are read once.")
+    services.resume(run.pk, actor="tests")
     engineer.get(page(run))
     before = _queries(engineer, page(run))
-    step = run.steps.get(key="support.organization")
     for number in range(30):
         step.attempt_rows.create(token=100 + number, started_at=run.occurred_at, outcome="failed")
         services.hold(run.pk, actor="tests", reason=f"Number {number}")
         services.resume(run.pk, actor="tests")
         services.fix(run.pk, {"commercial.order_id": f"order {number}"}, actor="tests")
     assert _queries(engineer, page(run)) <= before
-    assert before < 35
+    assert before < 40
 
 
 def _queries(client: Any, url: str) -> int:
