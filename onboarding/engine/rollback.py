@@ -20,7 +20,7 @@ from onboarding.engine.advance import advance, follow, is_rewritten, make_due, t
 from onboarding.engine.dispatch import hint_step
 from onboarding.engine.facts import facts_of, forget_mappings, match_key_of
 from onboarding.engine.outcomes import Compensated, Failed, Outcome, TakenBack, UnknownOutcome, Waiting
-from onboarding.engine.upkeep import UNSETTLED, named_then
+from onboarding.engine.upkeep import named_then
 from onboarding.models import (
     Intent,
     MatchChoice,
@@ -229,7 +229,7 @@ def _take_turn(step: Step, mapping: ObjectMapping) -> bool:
 
 
 def _in_other_hands(step: Step, connection: Connection, keys: list[str]) -> bool:
-    busy = Step.objects.filter(connection=connection, uses=step.uses, state=StepState.RUNNING)
+    busy = Step.objects.filter(connection=connection, finished_at=None, uses=step.uses, state=StepState.RUNNING)
     others = busy.exclude(transaction_id=step.transaction_id).select_related("transaction")[:200]
     return any(match_key_of(other.transaction, other) in keys for other in others)
 
