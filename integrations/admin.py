@@ -22,7 +22,6 @@ from unfold.views import ChangeList
 
 from integrations.models import ApiCall
 
-
 COUNTED = 10_000
 """Rows up to which a list is counted and has pages; its filters and its search lead further."""
 

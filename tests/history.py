@@ -88,7 +88,7 @@ def make_history(runs: int, *, newest: int = 0) -> None:
         pass
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE")
-    assert _next("onboarding_onboardingtransaction") == first + runs  # noqa: S101
+    assert _next("onboarding_onboardingtransaction") == first + runs
 
 
 def _make(begin: int, end: int, runs: int, newest: int, connections: Connections, playbook: int) -> None:
@@ -246,7 +246,7 @@ def _make(begin: int, end: int, runs: int, newest: int, connections: Connections
         position="position",
         connection_id="connection",
         state="CASE WHEN n % 50 = 0 THEN 'skipped' ELSE 'succeeded' END",
-        token="1",  # noqa: S106
+        token="1",
         started_at="began",
         finished_at="ended",
         send_by="ended",
@@ -258,7 +258,6 @@ def _make(begin: int, end: int, runs: int, newest: int, connections: Connections
         step_id="step",
         count="3",
         last_at="ended",
-        due_at="ended + interval '10 minutes'",
     )
     objects = f"{steps} WHERE kind > ''"
     _insert(
@@ -270,7 +269,7 @@ def _make(begin: int, end: int, runs: int, newest: int, connections: Connections
         params="jsonb_build_object('name', 'Past ' || run)",
         request_hash="md5(step::text)",
         state="'done'",
-        token="1",  # noqa: S106
+        token="1",
         send_by="ended",
         created_at="began",
     )
@@ -350,7 +349,7 @@ def _make(begin: int, end: int, runs: int, newest: int, connections: Connections
         token="1",
         started_at="began",
         finished_at="ended",
-        outcome="'succeeded'",  # noqa: S106
+        outcome="'succeeded'",
     )
     _insert(
         ApiCall,
@@ -392,7 +391,7 @@ def _insert(model: Any, rows: str, /, **values: str) -> None:
             expressions.append("%s")
             defaults.append(field.get_db_prep_save(field.get_default(), connection))
         columns.append(f'"{field.column}"')
-    assert not values, f"{model} has no columns {list(values)}"  # noqa: S101
+    assert not values, f"{model} has no columns {list(values)}"
     escaped = [each if each == "%s" else each.replace("%", "%%") for each in expressions]
     table, rows = model._meta.db_table, rows.replace("%", "%%")
     with connection.cursor() as cursor:

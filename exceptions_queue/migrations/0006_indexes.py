@@ -35,10 +35,6 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='ticket',
-            index=models.Index(condition=models.Q(('status__in', ('open', 'retrying'))), fields=['sla_due', 'id'], name='ticket_open'),
-        ),
-        migrations.AddIndex(
-            model_name='ticket',
             index=models.Index(fields=['sla_due', 'id'], name='ticket_by_due'),
         ),
     ]

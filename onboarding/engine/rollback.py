@@ -32,7 +32,7 @@ from onboarding.models import (
 from onboarding.signals import run_cancelled, step_unblocked
 from onboarding.steps.base import EnsureHandler, Facts
 from onboarding.steps.registry import HANDLERS
-from onboarding.words import OVER, IntentState, StepState, WaitsFor
+from onboarding.words import OVER, UNSETTLED, IntentState, StepState, WaitsFor
 
 SKEW = timedelta(seconds=10)
 """Between the vendor's clock and ours, before a change counts as somebody else's."""
