@@ -4,7 +4,7 @@
 resolved tickets; attempts, calls and audit entries for the newest alone, as the older ones' are archived.
 
 ``DATABASE_URL=postgres://… python -m tests.history 1000000 20000`` fills an installation's own database (never one in use:
-constraints are not checked meanwhile). A million runs with 20,000 newest take some 17 GB. Audit entries are linked to
+constraints are not checked meanwhile). A million runs take some 15 GB. Audit entries are linked to
 nothing: ``manage.py audit verify`` reports them.
 """
 

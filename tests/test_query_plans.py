@@ -37,8 +37,8 @@ from tests.conftest import Payload
 from tests.engine.conftest import Accept, accept, customer  # noqa: F401  (a fixture)
 from tests.history import make_history, unchecked
 
-RUNS, NEWEST = 10_000, 300
-GROWS = 1_500
+RUNS, NEWEST = 6_000, 300
+GROWS = 1_000
 """Rows from which on a table is one that grows with history."""
 MOST_READ = 400
 """Rows that one part of a plan may look at."""

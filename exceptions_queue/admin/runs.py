@@ -58,7 +58,7 @@ class BlockedFilter(DropdownFilter):
     def queryset(self, request: HttpRequest, queryset: Runs) -> Runs:  # noqa: ARG002
         if self.value() == "yes":
             return queryset.filter(pk__in=blocked_runs())
-        return queryset.filter(blocked=False) if self.value() == "no" else queryset  # of RunAdmin.get_queryset
+        return queryset.exclude(is_blocked()) if self.value() == "no" else queryset
 
 
 class HeldFilter(DropdownFilter):
