@@ -436,14 +436,16 @@ def unchecked() -> Iterator[None]:
 def _connections() -> Connections:
     from integrations.models import Connection
 
-    def slug(system: str) -> int:
+    def of(system: str) -> int:
+        if there := Connection.objects.filter(system=system).first():
+            return there.pk
         provider = "stripe" if system == "billing" else "http"
         row, _ = Connection.objects.get_or_create(
             slug=f"past-{system}", defaults={"system": system, "provider": provider, "enabled": False}
         )
         return row.pk
 
-    return Connections({system: slug(system) for system in SYSTEMS}, slug("billing"))
+    return Connections({system: of(system) for system in SYSTEMS}, of("billing"))
 
 
 def _playbook() -> int:

@@ -98,6 +98,10 @@ class Migration(migrations.Migration):
             field=models.DateTimeField(help_text='Empty: nothing is awaited any more.', null=True),
         ),
         migrations.AddIndex(
+            model_name='reservation',
+            index=models.Index(fields=['external_id'], name='reservation_object'),
+        ),
+        migrations.AddIndex(
             model_name='intent',
             index=models.Index(condition=models.Q(('state__in', ('open', 'accepted'))), fields=['reference'], name='intent_unsettled'),
         ),

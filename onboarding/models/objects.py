@@ -131,6 +131,7 @@ class Reservation(models.Model):
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["connection", "kind", "match_key"], name="reservation_once")]
+        indexes = [models.Index(fields=["external_id"], name="reservation_object")]
 
     def __str__(self) -> str:
         return f"{self.kind} {self.match_key}"
