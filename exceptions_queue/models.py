@@ -80,7 +80,7 @@ class Ticket(models.Model):
     http_status = models.PositiveSmallIntegerField("HTTP status", null=True)
     problems = models.JSONField(default=list)
     candidates = models.JSONField(default=list)
-    fingerprint = models.CharField(max_length=64, db_index=True)
+    fingerprint = models.CharField(max_length=64)
     retry_of = models.ForeignKey("self", on_delete=models.SET_NULL, null=True, related_name="+")
     opened_at = models.DateTimeField()
     sla_due = models.DateTimeField("SLA due", null=True)
@@ -124,7 +124,8 @@ class Ticket(models.Model):
             models.CheckConstraint(name="ticket_has_a_queue", condition=~Q(queue="")),
         ]
         indexes = [
-            models.Index(fields=["status", "queue", "sla_due"]),
+            # Open ones are found by any of the constraints above.
+            models.Index(fields=["sla_due", "id"], name="ticket_by_due"),
             models.Index(fields=["opened_at"]),
         ]
 
@@ -279,7 +280,8 @@ class SlaClock(models.Model):
                 fields=["next_transition_at"],
                 condition=Q(next_transition_at__isnull=False),
                 name="clock_next_transition",
-            )
+            ),
+            models.Index(fields=["due_at"], condition=Q(ended_at__isnull=True), name="clock_not_ended"),
         ]
 
     def __str__(self) -> str:
@@ -316,7 +318,7 @@ class AlertState(models.TextChoices):
 class Alert(models.Model):
     """The outbox of alerts: at most one a clock, rung, channel and recipient."""
 
-    clock = models.ForeignKey(SlaClock, on_delete=models.CASCADE, related_name="alerts")
+    clock = models.ForeignKey(SlaClock, on_delete=models.CASCADE, related_name="alerts", db_index=False)
     ticket = models.ForeignKey(Ticket, on_delete=models.SET_NULL, null=True, related_name="alerts")
     rung = models.CharField(max_length=16, default="at-risk")
     channel = models.CharField(max_length=16, default="email")
@@ -379,6 +381,20 @@ def is_blocked() -> Q:
     parked = steps.filter(connection__breaker__in=STOPPED, connection__tickets__status__in=UNRESOLVED)
     ahead = steps.filter(waits_for=WaitsFor.RESERVATION, waits_on__tickets__status__in=UNRESOLVED)
     return Q(Exists(own)) | Q(Exists(parked)) | Q(Exists(ahead))
+
+
+def blocked_runs() -> models.QuerySet[Any]:
+    """The same as primary keys of runs, found from the open tickets: without a look at every run."""
+    tickets = Ticket.objects.filter(status__in=UNRESOLVED)
+    steps = Step.objects.filter(finished_at=None)
+    own = tickets.filter(change_request=None, transaction__isnull=False).values("transaction")
+    parked = steps.filter(
+        connection__breaker__in=STOPPED, connection__in=tickets.filter(connection__isnull=False).values("connection")
+    ).values("transaction")
+    ahead = steps.filter(
+        waits_for=WaitsFor.RESERVATION, waits_on__in=tickets.filter(step__isnull=False).values("step")
+    ).values("transaction")
+    return own.order_by().union(parked.order_by(), ahead.order_by())
 
 
 def waits_for_nobody() -> Q:

@@ -9,8 +9,10 @@ from datetime import datetime
 from typing import Any, ClassVar
 
 from django.contrib import admin
+from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
+from django.utils.functional import cached_property
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
@@ -19,6 +21,24 @@ from unfold.contrib.filters.admin import RelatedDropdownFilter
 from unfold.views import ChangeList
 
 from integrations.models import ApiCall
+
+COUNTED = 10_000
+"""Rows up to which a list is counted and has pages; its filters and its search lead further."""
+
+
+class CappedPaginator(Paginator):  # type: ignore[type-arg]  # it takes no argument at run time
+    """Counting all the rows of a table that grows costs more than showing a page of them."""
+
+    template_name = "admin/firstvalue/pagination.html"
+
+    @cached_property
+    def count(self) -> int:
+        rows: Any = self.object_list  # a query set: what lists of the admin show
+        return int(rows.order_by().values("pk")[:COUNTED].count())
+
+    @property
+    def has_more(self) -> bool:
+        return self.count >= COUNTED
 
 
 class UncountedList(ChangeList):
@@ -39,6 +59,7 @@ class ReadOnlyAdmin(ModelAdmin):
     list_name: ClassVar[str] = ""
     """What the menu, the page and the way back to it call the list; empty: as the model is called."""
     show_full_result_count = False
+    paginator = CappedPaginator
     list_per_page = 50
     list_max_show_all = 0
     list_fullwidth = True

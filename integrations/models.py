@@ -144,7 +144,7 @@ class Connection(models.Model):
 class ConnectionSecret(models.Model):
     """One secret of a connection, encrypted; never shown again after it was saved."""
 
-    connection = models.ForeignKey(Connection, on_delete=models.CASCADE, related_name="secret_rows")
+    connection = models.ForeignKey(Connection, on_delete=models.CASCADE, related_name="secret_rows", db_index=False)
     name = models.CharField(max_length=32)
     ciphertext = models.TextField()
     active = models.BooleanField(default=True)
@@ -160,7 +160,7 @@ class ConnectionSecret(models.Model):
 class ConnectionSlot(models.Model):
     """A leased place among a paced connection's concurrent calls."""
 
-    connection = models.ForeignKey(Connection, on_delete=models.CASCADE, related_name="slots")
+    connection = models.ForeignKey(Connection, on_delete=models.CASCADE, related_name="slots", db_index=False)
     number = models.PositiveSmallIntegerField()
     holder = models.CharField(max_length=64, blank=True)
     leased_until = models.DateTimeField(null=True)
@@ -175,7 +175,7 @@ class ConnectionSlot(models.Model):
 class InboundEvent(models.Model):
     """A vendor's event as it came, stored before we answered; processed separately."""
 
-    connection = models.ForeignKey(Connection, on_delete=models.PROTECT, related_name="events")
+    connection = models.ForeignKey(Connection, on_delete=models.PROTECT, related_name="events", db_index=False)
     external_id = models.CharField(max_length=255)
     type = models.CharField(max_length=100, blank=True)
     body = models.TextField(help_text="The raw body, encrypted: it holds personal data.")
@@ -195,6 +195,10 @@ class InboundEvent(models.Model):
         constraints = [models.UniqueConstraint(fields=["connection", "external_id"], name="inbound_event_once")]
         indexes = [
             models.Index(fields=["due_at"], condition=models.Q(due_at__isnull=False), name="inbound_event_due"),
+            models.Index(
+                fields=["connection"], condition=models.Q(state=EventState.FAILED), name="inbound_event_failed"
+            ),
+            models.Index(fields=["processed_at"], name="inbound_event_processed"),
             models.Index(fields=["external_id"]),
         ]
 

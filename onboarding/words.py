@@ -105,6 +105,10 @@ class IntentState(TextChoices):
     DONE = "done", "Done"
 
 
+UNSETTLED = (IntentState.OPEN, IntentState.ACCEPTED)
+"""States of an intent whose create may have worked, and is not known to have."""
+
+
 class WaitsFor(TextChoices):
     NOTHING = "", "Nothing"
     RETRY = "retry", "A retry"

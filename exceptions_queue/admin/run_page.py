@@ -272,7 +272,8 @@ def banners(run: OnboardingTransaction, names: Names, *, may_see: bool) -> list[
 
 def _tickets(run: OnboardingTransaction) -> list[dict[str, Any]]:
     """Its own, and those that hold it up from elsewhere: a connection's, or another run's whose turn it waits for."""
-    about = Ticket.objects.filter(Q(transaction=run) | Q(pk__in=covering(run).values("pk")))
+    elsewhere = list(covering(run).values_list("pk", flat=True))  # as a sub-query it would be asked for every ticket
+    about = Ticket.objects.filter(Q(transaction=run) | Q(pk__in=elsewhere))
     found = about.select_related("owner", "step", "transaction", "connection").order_by("-pk")[:50]
     return [
         {

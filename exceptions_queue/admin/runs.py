@@ -21,7 +21,7 @@ from exceptions_queue.admin.safe_rows import cell
 from exceptions_queue.admin.start import StartByHand
 from exceptions_queue.admin.ticket_page import SEE_PERSONAL
 from exceptions_queue.api.sla_state import SlaState, clocks_in
-from exceptions_queue.models import CrmOwner, is_blocked
+from exceptions_queue.models import CrmOwner, blocked_runs, is_blocked
 from exceptions_queue.search import runs_matching
 from integrations import clock
 from onboarding.models import OnboardingTransaction
@@ -32,6 +32,8 @@ Runs = QuerySet[OnboardingTransaction]
 Choices = list[tuple[str, str]]
 
 
+NEWEST = 1_000
+"""Runs whose values filters offer."""
 LATE = [SlaState.AT_RISK, SlaState.BREACHED]
 
 
@@ -54,8 +56,9 @@ class BlockedFilter(DropdownFilter):
         return [("yes", "Blocked"), ("no", "Not blocked")]
 
     def queryset(self, request: HttpRequest, queryset: Runs) -> Runs:  # noqa: ARG002
-        wanted = {"blocked": self.value() == "yes"}  # an annotation of RunAdmin.get_queryset
-        return queryset.filter(**wanted) if self.value() in ("yes", "no") else queryset
+        if self.value() == "yes":
+            return queryset.filter(pk__in=blocked_runs())
+        return queryset.exclude(is_blocked()) if self.value() == "no" else queryset
 
 
 class HeldFilter(DropdownFilter):
@@ -92,11 +95,12 @@ class RunSlaFilter(DropdownFilter):
 
 
 class _ValuesFilter(DropdownFilter):
-    """The values that there are, at most 100 of them."""
+    """The values that the newest runs have, at most 100 of them."""
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:  # noqa: ARG002
         name = str(self.parameter_name)
-        values = OnboardingTransaction.objects.order_by(name).values_list(name, flat=True).distinct()[:100]
+        newest = OnboardingTransaction.objects.order_by("-pk").values(name)[:NEWEST]
+        values = sorted({row[name] for row in newest})[:100]
         return [(value, value) for value in values if value]
 
     def queryset(self, request: HttpRequest, queryset: Runs) -> Runs:  # noqa: ARG002

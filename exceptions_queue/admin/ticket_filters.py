@@ -124,7 +124,8 @@ class StepFilter(DropdownFilter):
     parameter_name = "step"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:  # noqa: ARG002
-        keys = Step.objects.filter(tickets__isnull=False).values_list("key", flat=True).distinct().order_by("key")[:100]
+        steps = Step.objects.filter(tickets__status__in=UNRESOLVED).order_by("key")
+        keys = steps.values_list("key", flat=True).distinct()[:100]
         return [("gate", "Required data"), *((key, key) for key in keys)]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Ticket]) -> QuerySet[Ticket]:  # noqa: ARG002

@@ -10,7 +10,7 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field
 
 from exceptions_queue.api.sla_state import SlaState, clocks_in, tickets_in
-from exceptions_queue.models import Ticket, TicketStatus, is_blocked
+from exceptions_queue.models import Ticket, TicketStatus, blocked_runs, is_blocked
 from exceptions_queue.search import person_matching
 from integrations import clock
 from integrations.domains import same_domain
@@ -64,7 +64,7 @@ class OnboardingFilter(filters.FilterSet):  # type: ignore[misc]
 
     @extend_schema_field(OpenApiTypes.BOOL)
     def by_blocked(self, runs: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:  # noqa: ARG002
-        return runs.filter(is_blocked() if value == "true" else ~is_blocked())
+        return runs.filter(pk__in=blocked_runs()) if value == "true" else runs.exclude(is_blocked())
 
     def by_search(self, runs: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:  # noqa: ARG002
         term = value.strip()

@@ -67,11 +67,12 @@ def _clock_in(state: str, now: datetime, prefix: str) -> Q:
 
     match state:
         case SlaState.RUNNING:
-            return clock(state=ClockState.RUNNING, at_risk_at__gt=now, due_at__gt=now)
+            return clock(state=ClockState.RUNNING, ended_at=None, at_risk_at__gt=now, due_at__gt=now)
         case SlaState.AT_RISK:
-            return clock(state=ClockState.RUNNING, at_risk_at__lte=now, due_at__gt=now)
+            return clock(state=ClockState.RUNNING, ended_at=None, at_risk_at__lte=now, due_at__gt=now)
         case SlaState.BREACHED:
-            return clock(state=ClockState.BREACHED) | clock(state=ClockState.RUNNING, due_at__lte=now)
+            breached = clock(state=ClockState.BREACHED) | clock(state=ClockState.RUNNING, due_at__lte=now)
+            return clock(ended_at=None) & breached
     return clock(state=state)
 
 

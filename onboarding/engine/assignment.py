@@ -44,7 +44,7 @@ def assign(run: OnboardingTransaction) -> None:
 
 def occupying() -> QuerySet[OnboardingTransaction]:
     """The runs that take up their owner's capacity: neither complete nor given up."""
-    return OnboardingTransaction.objects.exclude(status__in=FREE)
+    return OnboardingTransaction.objects.filter(status__in=[status for status in Status if status not in FREE])
 
 
 def _load(ids: list[str]) -> dict[str, int]:

@@ -18,7 +18,7 @@ from onboarding.engine import line, rollback
 from onboarding.engine.facts import digest_of, facts_of, mappings_of
 from onboarding.engine.locks import changing, lock_run_of, retried
 from onboarding.engine.policy import ATTEMPTS_BEFORE_TICKET
-from onboarding.engine.upkeep import UNSETTLED, identity_of, is_another, named_then, update_of
+from onboarding.engine.upkeep import identity_of, is_another, named_then, update_of
 from onboarding.models import (
     Attempt,
     Intent,
@@ -32,7 +32,7 @@ from onboarding.models import (
 from onboarding.signals import step_blocked
 from onboarding.steps.base import EnsureHandler, Facts, StepHandler, UpdateHandler
 from onboarding.steps.registry import HANDLERS
-from onboarding.words import LEASED, OVER, Category, IntentState, Status, StepState, WaitsFor
+from onboarding.words import LEASED, OVER, UNSETTLED, Category, IntentState, Status, StepState, WaitsFor
 
 SLOT_WAIT = timedelta(seconds=1)
 RESERVATION_WAIT = timedelta(seconds=3)

@@ -30,9 +30,8 @@ def map_made(run: OnboardingTransaction, step: Step, claim: Claim, made: Ensured
         mine.update(external_id=made.external_id, url=made.url)
         # Turns with other keys, which the payload had before a person mended it, are over.
         held.filter(external_id="").delete()
-        for pk in Step.objects.filter(connection=claim.connection, uses=step.uses, waits_for=WaitsFor.RESERVATION)[
-            :50
-        ].values_list("pk", flat=True):
+        waiting = Step.objects.filter(waits_on=step, waits_for=WaitsFor.RESERVATION)
+        for pk in waiting.values_list("pk", flat=True)[:50]:
             hint_step(pk)
 
 

@@ -38,6 +38,11 @@ def due(now: datetime) -> QuerySet[StepPoll]:
     return awaited.order_by("due_at", "pk")
 
 
+def forget(now: datetime) -> None:
+    """Due polls of steps that await nothing any more are not looked at again."""
+    StepPoll.objects.filter(due_at__lte=now).exclude(step__waits_for=WaitsFor.EVENT).update(due_at=None)
+
+
 def poll(step_pk: int) -> None:
     """One look, if it is still due. Nobody is kept from looking at the same moment: it only reads."""
     row = due_now(step_pk)

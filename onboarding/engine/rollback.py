@@ -20,7 +20,7 @@ from onboarding.engine.advance import advance, follow, is_rewritten, make_due, t
 from onboarding.engine.dispatch import hint_step
 from onboarding.engine.facts import facts_of, forget_mappings, match_key_of
 from onboarding.engine.outcomes import Compensated, Failed, Outcome, TakenBack, UnknownOutcome, Waiting
-from onboarding.engine.upkeep import UNSETTLED, named_then
+from onboarding.engine.upkeep import named_then
 from onboarding.models import (
     Intent,
     MatchChoice,
@@ -32,7 +32,7 @@ from onboarding.models import (
 from onboarding.signals import run_cancelled, step_unblocked
 from onboarding.steps.base import EnsureHandler, Facts
 from onboarding.steps.registry import HANDLERS
-from onboarding.words import OVER, IntentState, StepState, WaitsFor
+from onboarding.words import OVER, UNSETTLED, IntentState, StepState, WaitsFor
 
 SKEW = timedelta(seconds=10)
 """Between the vendor's clock and ours, before a change counts as somebody else's."""
@@ -229,7 +229,7 @@ def _take_turn(step: Step, mapping: ObjectMapping) -> bool:
 
 
 def _in_other_hands(step: Step, connection: Connection, keys: list[str]) -> bool:
-    busy = Step.objects.filter(connection=connection, uses=step.uses, state=StepState.RUNNING)
+    busy = Step.objects.filter(connection=connection, finished_at=None, uses=step.uses, state=StepState.RUNNING)
     others = busy.exclude(transaction_id=step.transaction_id).select_related("transaction")[:200]
     return any(match_key_of(other.transaction, other) in keys for other in others)
 

@@ -103,6 +103,7 @@ def _due_events(now: datetime) -> list[int]:
 
 
 def _due_polls(now: datetime) -> list[int]:
+    polling.forget(now)
     return _mark(StepPoll, list(polling.due(now)[: polling.MOST_AT_ONCE]), now)
 
 

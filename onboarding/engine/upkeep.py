@@ -14,10 +14,7 @@ from onboarding.engine.facts import digest_of, facts_of, match_key_of
 from onboarding.models import Intent, ObjectMapping, OnboardingTransaction, Step
 from onboarding.steps.base import EnsureHandler, Facts, UpdateHandler
 from onboarding.steps.registry import HANDLERS
-from onboarding.words import IntentState
-
-UNSETTLED = (IntentState.OPEN, IntentState.ACCEPTED)
-"""States of an intent whose create may have worked, and is not known to have."""
+from onboarding.words import UNSETTLED
 
 
 def state_of(handler: EnsureHandler, facts: Facts) -> dict[str, Any]:

@@ -12,7 +12,9 @@ class AuditEntry(models.Model):
     run have one chain together, whose head is an ``AuditHead``. Database triggers refuse UPDATE, DELETE and TRUNCATE.
     """
 
-    transaction = models.ForeignKey(OnboardingTransaction, on_delete=models.PROTECT, null=True, related_name="audit")
+    transaction = models.ForeignKey(
+        OnboardingTransaction, on_delete=models.PROTECT, null=True, related_name="audit", db_index=False
+    )
     sequence = models.PositiveIntegerField()
     name = models.CharField(max_length=64, help_text="Dotted, such as onboarding.step.blocked.")
     actor = models.CharField(max_length=150, help_text="Copied, so that it outlives the user.")

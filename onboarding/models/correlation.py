@@ -32,7 +32,7 @@ class PaymentTrace(models.Model):
     starts nothing.
     """
 
-    connection = models.ForeignKey(Connection, on_delete=models.CASCADE, related_name="payment_traces")
+    connection = models.ForeignKey(Connection, on_delete=models.CASCADE, related_name="payment_traces", db_index=False)
     transaction = models.ForeignKey(
         OnboardingTransaction, on_delete=models.CASCADE, null=True, related_name="payment_traces"
     )
@@ -79,7 +79,7 @@ class PaymentTrace(models.Model):
 class BillingSubscription(models.Model):
     """One subscription at a billing connection, as its events told it so far: whether its next bill is the first or a renewal."""
 
-    connection = models.ForeignKey(Connection, on_delete=models.CASCADE, related_name="subscriptions")
+    connection = models.ForeignKey(Connection, on_delete=models.CASCADE, related_name="subscriptions", db_index=False)
     subscription = models.CharField(max_length=255)
     customer = models.CharField(max_length=255, blank=True)
     began_here = models.BooleanField(
@@ -103,7 +103,9 @@ class BillingSubscription(models.Model):
 class InvoicePaymentLink(models.Model):
     """Which invoice a payment intent pays: one invoice may be paid by several intents, one intent pays one invoice."""
 
-    connection = models.ForeignKey(Connection, on_delete=models.CASCADE, related_name="invoice_payments")
+    connection = models.ForeignKey(
+        Connection, on_delete=models.CASCADE, related_name="invoice_payments", db_index=False
+    )
     payment_intent = models.CharField(max_length=255)
     invoice = models.CharField(max_length=255)
     guessed = models.BooleanField(default=False, help_text="By customer and amounts, and not by an id.")

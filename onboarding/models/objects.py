@@ -4,13 +4,13 @@ from django.db import models
 
 from integrations.models import Connection
 from onboarding.models.transaction import OnboardingTransaction, Step
-from onboarding.words import IntentState
+from onboarding.words import UNSETTLED, IntentState
 
 
 class Attempt(models.Model):
     """One claim of a step and how it ended."""
 
-    step = models.ForeignKey(Step, on_delete=models.CASCADE, related_name="attempt_rows")
+    step = models.ForeignKey(Step, on_delete=models.CASCADE, related_name="attempt_rows", db_index=False)
     token = models.PositiveIntegerField()
     started_at = models.DateTimeField()
     finished_at = models.DateTimeField(null=True)
@@ -36,8 +36,11 @@ class StepPoll(models.Model):
     step = models.OneToOneField(Step, primary_key=True, on_delete=models.CASCADE, related_name="poll")
     count = models.PositiveIntegerField(default=0)
     last_at = models.DateTimeField(null=True)
-    due_at = models.DateTimeField(db_index=True)
+    due_at = models.DateTimeField(null=True, help_text="Empty: nothing is awaited any more.")
     hinted_until = models.DateTimeField(null=True, help_text="Until then a hint to poll is under way.")
+
+    class Meta:
+        indexes = [models.Index(fields=["due_at"], condition=models.Q(due_at__isnull=False), name="step_poll_due")]
 
     def __str__(self) -> str:
         return f"{self.step_id}: {self.count}"
@@ -49,7 +52,9 @@ class Intent(models.Model):
     An open intent found by a later claim means *unknown*: it is never simply posted again (README, "The indeterminate create").
     """
 
-    transaction = models.ForeignKey(OnboardingTransaction, on_delete=models.CASCADE, related_name="intents")
+    transaction = models.ForeignKey(
+        OnboardingTransaction, on_delete=models.CASCADE, related_name="intents", db_index=False
+    )
     step = models.ForeignKey(Step, on_delete=models.CASCADE, related_name="intents")
     item = models.CharField(max_length=64, default="", blank=True)
     reference = models.CharField(max_length=255)
@@ -65,6 +70,9 @@ class Intent(models.Model):
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["transaction", "step", "item"], name="intent_once")]
+        indexes = [
+            models.Index(fields=["reference"], condition=models.Q(state__in=UNSETTLED), name="intent_unsettled"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.reference} {self.state}"
@@ -79,7 +87,9 @@ class ObjectMapping(models.Model):
 
     FORMER = "former:"
 
-    transaction = models.ForeignKey(OnboardingTransaction, on_delete=models.CASCADE, related_name="mappings")
+    transaction = models.ForeignKey(
+        OnboardingTransaction, on_delete=models.CASCADE, related_name="mappings", db_index=False
+    )
     step = models.ForeignKey(Step, on_delete=models.CASCADE, related_name="mappings")
     item = models.CharField(max_length=64, default="", blank=True)
     connection = models.ForeignKey(Connection, on_delete=models.PROTECT)
@@ -111,7 +121,7 @@ class ObjectMapping(models.Model):
 class Reservation(models.Model):
     """One run at a time may find-or-create a shared object; the others wait, then link its id."""
 
-    connection = models.ForeignKey(Connection, on_delete=models.CASCADE)
+    connection = models.ForeignKey(Connection, on_delete=models.CASCADE, db_index=False)
     kind = models.CharField(max_length=32)
     match_key = models.CharField(max_length=300)
     holder = models.ForeignKey(Step, on_delete=models.SET_NULL, null=True, related_name="reservations")
@@ -121,6 +131,7 @@ class Reservation(models.Model):
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["connection", "kind", "match_key"], name="reservation_once")]
+        indexes = [models.Index(fields=["external_id"], name="reservation_object")]
 
     def __str__(self) -> str:
         return f"{self.kind} {self.match_key}"
@@ -129,7 +140,7 @@ class Reservation(models.Model):
 class RejectedMatch(models.Model):
     """An object that a person said is not this customer's: it is never linked for them again."""
 
-    connection = models.ForeignKey(Connection, on_delete=models.CASCADE)
+    connection = models.ForeignKey(Connection, on_delete=models.CASCADE, db_index=False)
     kind = models.CharField(max_length=32)
     match_key = models.CharField(max_length=300)
     external_id = models.CharField(max_length=255)
@@ -151,7 +162,7 @@ class RejectedMatch(models.Model):
 class MatchChoice(models.Model):
     """A person's choice among several matches, kept for that customer."""
 
-    connection = models.ForeignKey(Connection, on_delete=models.CASCADE)
+    connection = models.ForeignKey(Connection, on_delete=models.CASCADE, db_index=False)
     kind = models.CharField(max_length=32)
     match_key = models.CharField(max_length=300)
     external_id = models.CharField(max_length=255, blank=True, help_text="Empty: create a new one.")

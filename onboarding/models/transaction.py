@@ -208,7 +208,9 @@ class OnboardingTransaction(models.Model):
 class PayloadSnapshot(models.Model):
     """One immutable version of a run's canonical payload, with where each field came from."""
 
-    transaction = models.ForeignKey(OnboardingTransaction, on_delete=models.CASCADE, related_name="snapshots")
+    transaction = models.ForeignKey(
+        OnboardingTransaction, on_delete=models.CASCADE, related_name="snapshots", db_index=False
+    )
     version = models.PositiveIntegerField()
     content = models.JSONField()
     provenance = models.JSONField(default=dict, help_text="Payload path -> origin: {kind, name, label}.")
@@ -237,7 +239,9 @@ class PayloadSnapshot(models.Model):
 class AcceptedContent(models.Model):
     """What a source last told us about a run: sameness compares with this, never with the snapshot that people may have mended."""
 
-    transaction = models.ForeignKey(OnboardingTransaction, on_delete=models.CASCADE, related_name="accepted")
+    transaction = models.ForeignKey(
+        OnboardingTransaction, on_delete=models.CASCADE, related_name="accepted", db_index=False
+    )
     origin = models.CharField(max_length=16, choices=OriginKind, default=OriginKind.IMPORT)
     source = models.CharField(max_length=64, blank=True, help_text="The sender's own label.")
     content = models.JSONField()
@@ -308,7 +312,9 @@ class ChangeRequest(models.Model):
 class Step(models.Model):
     """One step of a run. Moved by the engine alone."""
 
-    transaction = models.ForeignKey(OnboardingTransaction, on_delete=models.CASCADE, related_name="steps")
+    transaction = models.ForeignKey(
+        OnboardingTransaction, on_delete=models.CASCADE, related_name="steps", db_index=False
+    )
     key = models.CharField(max_length=64)
     uses = models.CharField(max_length=64, help_text="The handler's name.")
     system = models.CharField(max_length=16, choices=System)
@@ -316,7 +322,7 @@ class Step(models.Model):
     after = models.JSONField(default=list, help_text="Keys of the steps that must be done before.")
     position = models.PositiveSmallIntegerField()
     options = models.JSONField(default=dict, help_text="What the playbook gives the handler (``with``).")
-    connection = models.ForeignKey(Connection, on_delete=models.PROTECT, null=True)
+    connection = models.ForeignKey(Connection, on_delete=models.PROTECT, null=True, db_index=False)
 
     state = FSMField(default=StepState.PENDING, choices=StepState.choices, protected=True)
     waits_for = models.CharField(max_length=16, choices=WaitsFor, blank=True)
@@ -334,6 +340,7 @@ class Step(models.Model):
         on_delete=models.SET_NULL,
         null=True,
         related_name="+",
+        db_index=False,
         help_text="The step whose turn it is with a shared object.",
     )
     token = models.PositiveIntegerField(default=0, help_text="Fencing token: rises with each claim.")
@@ -371,6 +378,9 @@ class Step(models.Model):
         indexes = [
             models.Index(fields=["due_at"], condition=models.Q(due_at__isnull=False), name="step_due"),
             models.Index(fields=["lease_until"], condition=models.Q(lease_until__isnull=False), name="step_leased"),
+            models.Index(fields=["waits_on"], condition=models.Q(waits_on__isnull=False), name="step_waits_on"),
+            # A connection's history is never looked at, and an index without it is spared with every later write.
+            models.Index(fields=["connection"], condition=models.Q(finished_at__isnull=True), name="step_unfinished"),
         ]
 
     def __str__(self) -> str:
@@ -524,7 +534,9 @@ class Step(models.Model):
 class RunEvent(models.Model):
     """A later business event of a run, such as ``kickoff.scheduled``; the same event id twice is one event."""
 
-    transaction = models.ForeignKey(OnboardingTransaction, on_delete=models.CASCADE, related_name="events")
+    transaction = models.ForeignKey(
+        OnboardingTransaction, on_delete=models.CASCADE, related_name="events", db_index=False
+    )
     type = models.CharField(max_length=64, choices=RunEventType)
     event_id = models.CharField(max_length=255)
     occurred_at = models.DateTimeField()

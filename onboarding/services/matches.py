@@ -66,7 +66,11 @@ def choose_match(step_pk: int, *, external_id: str, actor: str, seen: Collection
 
 def _same_question(step: Step, match_key: str) -> list[int]:
     asked = Step.objects.filter(
-        connection=step.connection, uses=step.uses, state=StepState.BLOCKED, category=Category.AMBIGUOUS_MATCH
+        connection=step.connection,
+        finished_at=None,
+        uses=step.uses,
+        state=StepState.BLOCKED,
+        category=Category.AMBIGUOUS_MATCH,
     ).exclude(pk=step.pk)
     return [
         other.pk

@@ -1,10 +1,11 @@
 """Correcting who implements: what waits for the right person goes on."""
 
+from onboarding.engine.assignment import occupying
 from onboarding.models import OnboardingTransaction, Step
 from onboarding.payload.schema import get
 from onboarding.services.base import Refused
 from onboarding.services.data import fix
-from onboarding.words import Status, StepState
+from onboarding.words import StepState
 
 PATH = "ownership.implementation_owner_id"
 
@@ -14,9 +15,7 @@ def correct_owner(former_id: str, right_id: str, *, actor: str) -> int:
 
     Returns how many runs have the right id now. One run a transaction: a run that takes no data any more is left alone.
     """
-    runs = OnboardingTransaction.objects.filter(implementation_owner_id=former_id).exclude(
-        status__in=(Status.COMPLETE, Status.CANCELLED, Status.ROLLING_BACK, Status.ROLLED_BACK)
-    )
+    runs = occupying().filter(implementation_owner_id=former_id)
     corrected = 0
     for run in runs.order_by("pk"):
         if get(run.payload, PATH) != former_id:

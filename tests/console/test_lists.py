@@ -10,7 +10,7 @@ from django.test.utils import CaptureQueriesContext
 
 from exceptions_queue import sla
 from exceptions_queue.models import CrmOwner, Ticket
-from integrations import clock
+from integrations import admin, clock
 from integrations.models import Connection
 from onboarding import signals
 from onboarding.models import ObjectMapping
@@ -148,6 +148,17 @@ def test_runs_parked_behind_a_connection_are_blocked(refused: Ticket, as_: As) -
     assert "Beta Works" in text(as_("sales").get(f"{RUNS}?blocked=yes"))
     assert "connection hubspot" in text(as_("engineer").get(f"{QUEUE}?connection=hubspot"))
     assert "connection hubspot" not in text(as_("engineer").get(f"{QUEUE}?connection=asana"))
+
+
+@pytest.mark.parametrize("url", [QUEUE, RUNS])
+def test_a_list_is_counted_only_so_far(pay: Pay, as_: As, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(3):
+        pay(f"one{number}", commercial__term=None)
+    assert "The first" not in text(as_("lead").get(url))
+    monkeypatch.setattr(admin, "COUNTED", 2)
+    answer = as_("lead").get(url)
+    assert answer.context["cl"].result_count == 2
+    assert "The first 2" in " ".join(text(answer).split())
 
 
 def test_a_bulk_retry_is_confirmed_with_frozen_ids(

@@ -60,6 +60,7 @@ def test_looks_that_find_nothing_leave_the_runs_history_alone(
     poll = StepPoll.objects.get()
     assert (poll.step, poll.count) == (step_of(awaited, "kickoff.task"), LOOKS)
     assert poll.last_at is not None
+    assert poll.due_at is not None
     assert poll.last_at <= clock.now() < poll.due_at
 
 
@@ -77,6 +78,8 @@ def test_a_look_that_finds_it_done_completes_the_run(
     before = looked_at_count(awaited)
     look(2, settings=settings)
     assert looked_at_count(awaited) == before == LOOKS
+    # Else every sweep would pass over the polls of all runs that ever were.
+    assert StepPoll.objects.get().due_at is None
 
 
 def looked_at_count(run: OnboardingTransaction) -> int:

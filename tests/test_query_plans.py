@@ -1,0 +1,218 @@
+"""No query that the product issues all the time costs more the more onboardings are finished.
+
+The statements are those that it really sends. PostgreSQL runs each again under EXPLAIN ANALYZE, on top of a history: what
+looks at more rows than are under way, or scans a table that grows, is found by its plan and not by a clock.
+"""
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from http import HTTPStatus
+from typing import Any
+
+import pytest
+from django.apps import apps
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.db import connection, transaction
+from django.db.models import UniqueConstraint
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from rest_framework.test import APIClient
+
+from exceptions_queue import scheduling
+from exceptions_queue.admin import runs
+from integrations import admin, clock
+from integrations.models import ApiCall, Connection, InboundEvent
+from integrations.signals import event_recovered
+from onboarding.api import pagination
+from onboarding.engine import run as engine
+from onboarding.engine import sweep
+from onboarding.engine.health import standstill
+from onboarding.models import ImplementationOwner, OnboardingTransaction
+from onboarding.services.runs import rollback
+from tests.conftest import Payload
+from tests.engine.conftest import Accept, accept, customer  # noqa: F401  (a fixture)
+from tests.history import make_history, unchecked
+
+RUNS, NEWEST = 6_000, 300
+GROWS = 1_000
+"""Rows from which on a table is one that grows with history."""
+MOST_READ = 400
+"""Rows that one part of a plan may look at."""
+READ = ("Actual Rows", "Rows Removed by Filter", "Rows Removed by Index Recheck")
+PASSES, PASS = 12, timedelta(seconds=10)
+QUEUE_PAGE, RUNS_PAGE = "/admin/exceptions_queue/ticket/", "/admin/onboarding/onboardingtransaction/"
+PAGES = (
+    "/admin/",
+    QUEUE_PAGE,
+    f"{QUEUE_PAGE}?status=resolved&queue=all",
+    f"{QUEUE_PAGE}live/",
+    RUNS_PAGE,
+    f"{RUNS_PAGE}?sla=late",
+    f"{RUNS_PAGE}?blocked=yes",
+)
+CONNECTIONS = "/admin/integrations/connection/"
+API = "/api/v1/onboardings/"
+LISTS = (
+    API,
+    f"{API}?page=3",
+    f"{API}?blocked=true",
+    "/api/v1/exceptions/",
+    "/api/v1/exceptions/?status=open",
+    "/readyz",
+)
+INDEXES = {
+    "step_waits_on": "onboarding_step",
+    "step_unfinished": "onboarding_step",
+    "step_poll_due": "onboarding_steppoll",
+    "intent_unsettled": "onboarding_intent",
+    "reservation_object": "onboarding_reservation",
+    "inbound_event_failed": "integrations_inboundevent",
+    "inbound_event_processed": "integrations_inboundevent",
+    "ticket_by_due": "exceptions_queue_ticket",
+    "clock_not_ended": "exceptions_queue_slaclock",
+}
+"""Each with its table: without it something costs more with history."""
+Node = dict[str, Any]
+
+
+@pytest.fixture
+def history(connections: dict[str, Connection], smtp: Connection) -> Iterator[None]:
+    make_history(RUNS, newest=NEWEST)
+    yield
+    with unchecked(), connection.cursor() as cursor:
+        cursor.execute(
+            f"TRUNCATE {OnboardingTransaction._meta.db_table}, {InboundEvent._meta.db_table}, {ApiCall._meta.db_table} CASCADE"
+        )
+
+
+class Plans:
+    """The statements of what the product did in a ``with``, and what is wrong with their plans."""
+
+    def __init__(self) -> None:
+        self.statements: dict[str, tuple[str, str]] = {}
+        """What it was issued by and the statement, by its shape: without ids and times, but with words such as a kind."""
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT relname FROM pg_class WHERE relkind = 'r' AND reltuples >= %s", [GROWS])
+            self.growing = {name for (name,) in cursor.fetchall()}
+
+    @contextmanager
+    def of(self, what: str) -> Iterator[None]:
+        with CaptureQueriesContext(connection) as done:
+            yield
+        for query in done.captured_queries:
+            if (sql := query["sql"]).startswith(("SELECT", "UPDATE", "DELETE")):
+                self.statements.setdefault(re.sub(r"'[^']*\d[^']*'|\d+", "?", sql), (what, sql))
+
+    def wrong(self, *, about: str = "") -> list[str]:
+        """``about``: a table that the statements name."""
+        found = []
+        for what, sql in self.statements.values():
+            if about in sql:
+                found += [f"{what}: {fault}\n  {sql}" for fault in map(self._fault, _plan(sql)) if fault]
+        return found
+
+    def _fault(self, node: Node) -> str:
+        table = node.get("Relation Name")
+        if table not in self.growing:
+            return ""
+        if "Actual Loops" not in node:
+            return f"scans {table}" if node["Node Type"] == "Seq Scan" else ""
+        # A scan may be the cheapest way to the first rows that come: it is no fault where it stops there.
+        read = node["Actual Loops"] * sum(node.get(name, 0) for name in READ)
+        return f"{node['Node Type']} reads {read:.0f} of {table}" if read > MOST_READ else ""
+
+
+def _plan(sql: str) -> Iterator[Node]:
+    with transaction.atomic(), connection.cursor() as cursor:
+        # What was written once cannot always be written again.
+        analyze = "ANALYZE, TIMING OFF, " if sql.startswith("SELECT") else ""
+        cursor.execute(f"EXPLAIN ({analyze}FORMAT JSON) {sql}")
+        answer = cursor.fetchone()[0]
+        transaction.set_rollback(True)
+    yield from _nodes((json.loads(answer) if isinstance(answer, str) else answer)[0]["Plan"])
+
+
+def _nodes(plan: Node) -> Iterator[Node]:
+    yield plan
+    for part in plan.get("Plans", ()):
+        yield from _nodes(part)
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="the plans are PostgreSQL's")
+@pytest.mark.usefixtures("history", "whole_playbook")
+def test_what_is_done_all_the_time_does_not_cost_more_with_history(
+    accept: Accept,  # noqa: F811
+    payload: Payload,
+    people: dict[str, User],
+    api_key: Callable[[str], str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for module, name in ((pagination, "COUNT_CAP"), (admin, "COUNTED"), (runs, "NEWEST")):
+        monkeypatch.setattr(module, name, 100)  # of this small history as 10,000 of a large one
+    ImplementationOwner.objects.create(external_id="u_1", name="Ida")
+    plans = Plans()
+    rest = APIClient(headers={"Authorization": f"Bearer {api_key('operate')}"})
+    with plans.of("intake"):
+        taken = rest.post(API, payload(ownership__implementation_owner_id=None), format="json")
+    assert taken.status_code == HTTPStatus.CREATED
+    live = [accept(**customer(f"live{number}")) for number in range(3)]
+    accept(onboarding_transaction_id="pay_again")  # of the same customer: it waits for its turn
+    clock.shift(timedelta(seconds=settings.READY_LAG_SECONDS + 1))
+    with plans.of("health"):
+        assert standstill()
+    for _ in range(PASSES):
+        clock.shift(PASS)
+        with plans.of("sweep"):
+            steps = sweep.sweep().steps
+        for pk in steps:
+            with plans.of("step"):
+                engine.run_step(pk)
+    with plans.of("rollback"):
+        rollback(live[0].pk, actor="lead", reason="refund")
+    for _ in range(PASSES):
+        clock.shift(PASS)
+        for pk in sweep.sweep().steps:
+            with plans.of("rollback"):
+                engine.run_step(pk)
+    with plans.of("scheduler"):
+        scheduling.one_pass(publish=False)
+    with plans.of("an event that failed before"):
+        event_recovered.send(InboundEvent, event=InboundEvent.objects.latest("pk"))
+    run = OnboardingTransaction.objects.get(onboarding_transaction_id="pay_again")
+    for who in ("admin", "sales"):
+        browser = Client()
+        browser.force_login(people[who])
+        for path in [
+            *PAGES,
+            *([CONNECTIONS] if who == "admin" else []),
+            f"{RUNS_PAGE}{run.pk}/change/",
+            f"{RUNS_PAGE}{run.pk}/live/",
+        ]:
+            with plans.of(path):
+                assert browser.get(path).status_code == HTTPStatus.OK
+    for path in [*LISTS, f"{API}{run}/"]:
+        with plans.of(path):
+            assert rest.get(path).status_code == HTTPStatus.OK
+    assert not (wrong := plans.wrong()), "\n\n".join(wrong)
+    for name, table in INDEXES.items():
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute(f"DROP INDEX {name}")
+            assert plans.wrong(about=table), f"Nothing needs the index {name}."
+            transaction.set_rollback(True)
+
+
+def test_no_index_repeats_the_beginning_of_another() -> None:
+    """Each write pays for both of them."""
+    for model in apps.get_models():
+        if model.__module__.startswith(("integrations", "onboarding", "exceptions_queue")):
+            fields = model._meta.concrete_fields
+            unique = [each for each in model._meta.constraints if isinstance(each, UniqueConstraint)]
+            whole = [tuple(each.fields) for each in (*unique, *model._meta.indexes) if each.condition is None]
+            single = [(field.name,) for field in fields if field.db_index and not field.unique]
+            for one in (*single, *(tuple(each.fields) for each in model._meta.indexes if each.condition is None)):
+                longer = [other for other in whole if other != one and other[: len(one)] == one]
+                assert not longer, f"{model.__name__}: {one} is the beginning of {longer}"
