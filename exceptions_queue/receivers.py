@@ -82,7 +82,7 @@ def open_run_ticket(
 @receiver(signals.run_unblocked)
 def resolve_run_ticket(run: OnboardingTransaction, **_: Any) -> None:
     own = Ticket.objects.filter(transaction=run, step=None, change_request=None)
-    said = {
+    said: dict[str, str] = {
         Category.NOT_CONFIGURED: "A playbook serves this customer now.",
         Category.STALLED: "The run went on by itself.",
     }

@@ -152,11 +152,11 @@ class OnboardingDetail(Representation):
 
 def _as_made(run: OnboardingTransaction, made: Mapping[str, Sequence[Model]]) -> OnboardingTransaction:
     """The run as ``_with_parts`` reads it, from what was written: none of its rows is read again."""
-    steps = [step for step in made.get("steps", ()) if isinstance(step, Step)]
+    steps: list[Any] = sorted(made.get("steps", ()), key=lambda step: step.position)
     for step in steps:
-        step.attempt_count = 0  # type: ignore[attr-defined]  # as annotated below
+        step.attempt_count = 0
         Step._meta.get_field("poll").set_cached_value(step, None)  # type: ignore[union-attr]
-    parts = {**made, "steps": sorted(steps, key=lambda step: step.position)}
+    parts = {**made, "steps": steps}
     run._prefetched_objects_cache = {}  # type: ignore[attr-defined]
     for name in PARTS:
         rows = getattr(run, name).all()
