@@ -155,7 +155,7 @@ def _as_made(run: OnboardingTransaction, made: Mapping[str, Sequence[Model]]) ->
     steps: list[Any] = sorted(made.get("steps", ()), key=lambda step: step.position)
     for step in steps:
         step.attempt_count = 0
-        Step._meta.get_field("poll").set_cached_value(step, None)  # type: ignore[union-attr]
+        Step._meta.get_field("poll").set_cached_value(step, None)
     parts = {**made, "steps": steps}
     run._prefetched_objects_cache = {}  # type: ignore[attr-defined]
     for name in PARTS:
