@@ -102,6 +102,10 @@ TEMPLATES = [
 # --- Database -----------------------------------------------------------------------------------------------------------
 
 DB_BUSY_SECONDS = env.int("DB_BUSY_SECONDS", 20)
+PREPARED_STATEMENTS = env.bool("PREPARED_STATEMENTS", True)
+"""PostgreSQL plans a statement that is sent again and again once a connection. Off behind a pooler that gives each
+transaction another connection, unless it knows of prepared statements (PgBouncer since 1.21, ``max_prepared_statements``).
+"""
 
 
 def _database() -> dict[str, Any]:
@@ -125,6 +129,8 @@ def _database() -> dict[str, Any]:
         options = database.setdefault("OPTIONS", {})
         options.setdefault("connect_timeout", 5)
         options.setdefault("options", f"-c lock_timeout={DB_BUSY_SECONDS}s -c idle_in_transaction_session_timeout=60s")
+        if PREPARED_STATEMENTS:
+            options |= {"server_side_binding": True, "prepare_threshold": 5}
     return database
 
 

@@ -82,9 +82,13 @@ def open_run_ticket(
 @receiver(signals.run_unblocked)
 def resolve_run_ticket(run: OnboardingTransaction, **_: Any) -> None:
     own = Ticket.objects.filter(transaction=run, step=None, change_request=None)
-    tickets.resolve(own.filter(category=Category.NOT_CONFIGURED), resolution="A playbook serves this customer now.")
-    tickets.resolve(own.filter(category=Category.STALLED), resolution="The run went on by itself.")
-    tickets.resolve(own.exclude(category=Category.APPROVAL_OVERDUE), resolution="The data is complete.")
+    said: dict[str, str] = {
+        Category.NOT_CONFIGURED: "A playbook serves this customer now.",
+        Category.STALLED: "The run went on by itself.",
+    }
+    tickets.resolve(
+        own.exclude(category=Category.APPROVAL_OVERDUE), resolution="The data is complete.", of_category=said
+    )
 
 
 @receiver(signals.run_decided)

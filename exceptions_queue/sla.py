@@ -54,7 +54,7 @@ log = logging.getLogger(__name__)
 
 def start_p1(run: OnboardingTransaction) -> None:
     at_risk, due = p1_at_risk_from(run), p1_due(run)
-    SlaClock.objects.create(
+    started = SlaClock.objects.create(
         transaction=run,
         milestone=Milestone.P1,
         current_of=run,
@@ -65,6 +65,7 @@ def start_p1(run: OnboardingTransaction) -> None:
         due_at=due,
         next_transition_at=at_risk,
     )
+    run.note_made("clocks", started)
 
 
 def start_p2(run: OnboardingTransaction, *, at: datetime) -> None:

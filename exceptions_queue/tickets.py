@@ -1,6 +1,8 @@
 """Opening, renewing and resolving tickets, inside the database transaction of what they are about."""
 
+from collections.abc import Mapping
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any
 
 from django.db import transaction as db
@@ -133,11 +135,11 @@ def earliest_due(connection: Connection) -> datetime | None:
     return first.due_at if first else None
 
 
-def resolve(tickets: Any, *, resolution: str) -> None:
-    """Close open tickets; their subject has passed."""
+def resolve(tickets: Any, *, resolution: str, of_category: Mapping[str, str] = MappingProxyType({})) -> None:
+    """Close open tickets; their subject has passed. ``of_category``: another resolution for some."""
     found = list(tickets.filter(status__in=UNRESOLVED).select_related("transaction"))
     for ticket in found:
-        ticket.resolve(at=clock.now(), resolution=resolution)
+        ticket.resolve(at=clock.now(), resolution=of_category.get(ticket.category, resolution))
         ticket.save()
     for ticket in found:  # after all of them: no ticket is locked once the audit trail's own chain is
         _audit(ticket, ticket.transaction, "exceptions.ticket.resolved")

@@ -5,16 +5,22 @@ from contextlib import suppress
 from datetime import datetime
 from types import MappingProxyType
 
+from django.conf import settings
 from django.core.validators import RegexValidator
+from django.db import connection as database
 from django.db import models
 from django_fsm import FSMField, transition
 
 from integrations import crypto
+from integrations.kept import Kept
 from integrations.words import STOPPED, Breaker, BreakerCause, Environment, EventState, System
 
 SLUG = RegexValidator(
     r"^[a-z0-9][a-z0-9-]{0,62}$", "Lower-case letters, digits and hyphens, starting with a letter or digit."
 )
+
+_decrypted: Kept[tuple[int, str], tuple[object, list[str]]] = Kept(512)
+"""(connection, name) -> (what the values were read under, the values)."""
 
 
 class Connection(models.Model):
@@ -94,14 +100,22 @@ class Connection(models.Model):
     """Secrets that this instance alone uses in place of the stored ones, to test them before they are kept."""
 
     def secrets(self, name: str) -> list[str]:
-        """The active values of one secret, newest first (several during a rotation).
+        """The active values of one secret, newest first (several during a rotation). Raises ``crypto.SecretUnreadable``.
 
-        Raises ``crypto.SecretUnreadable``.
+        Kept in the process for as long as the instances that ask have the same ``credentials_version``: a change of a secret
+        raises it in the same transaction. Inside a transaction, which may be undone, they are read.
         """
         if name in self.on_trial:
             return list(self.on_trial[name])
+        version = (self.credentials_version, tuple(settings.FIELD_ENCRYPTION_KEYS))
+        known = None if database.in_atomic_block else _decrypted.get((self.pk, name))
+        if known is not None and known[0] == version:
+            return list(known[1])
         rows = self.secret_rows.filter(name=name, active=True).order_by("-pk")
-        return [crypto.decrypt(row.ciphertext) for row in rows]
+        values = [crypto.decrypt(ciphertext) for ciphertext in rows.values_list("ciphertext", flat=True)]
+        if not database.in_atomic_block:
+            _decrypted.put((self.pk, name), (version, values))
+        return list(values)
 
     def readable_secrets(self, name: str) -> tuple[list[str], bool]:
         """(the active values that a configured key decrypts, newest first; whether there are others)."""

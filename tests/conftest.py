@@ -14,7 +14,7 @@ from django.db import connection
 from django.test import TransactionTestCase
 
 from exceptions_queue import roles, scheduling
-from integrations import clock, pace
+from integrations import clock, kept, pace
 from integrations.connections import set_connection
 from integrations.models import Connection, ConnectionSlot, InboundEvent
 from integrations.sandbox.asana import TEAM_GID, TEMPLATE_GID
@@ -111,7 +111,8 @@ TransactionTestCase._fixture_teardown = _empty_database
 
 @pytest.fixture(autouse=True)
 def test_settings(settings: Any) -> None:
-    """No broker (the sweep does the work), and hashes that are quick to make."""
+    """No broker (the sweep does the work), hashes that are quick to make, and nothing kept of another test's database."""
+    kept.forget_all()
     settings.BROKER_PUBLISH = False
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 

@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from integrations.redact import redact, redact_text
 
 
@@ -39,3 +41,10 @@ def test_what_is_stored_is_bounded_and_storable():
     assert len(text) <= 16_000
     assert "\\u0000" not in text
     assert "\\ud800" not in text
+
+
+@pytest.mark.parametrize(
+    "text", ["whsec_abcdefgh", "pat-na1-abcdefgh", "Bearer abcdefgh", "a@b.co", "token:abc", "x\x00y"]
+)
+def test_one_sign_is_enough_to_be_looked_at(text: str) -> None:
+    assert redact_text(text) != text

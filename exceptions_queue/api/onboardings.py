@@ -1,8 +1,9 @@
 """``/api/v1/onboardings/``: the intake's REST door, and runs with what covers them."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from django.db.models import Count, F, Prefetch, QuerySet
+from django.db.models import Count, F, Model, Prefetch, QuerySet
 from django.shortcuts import get_object_or_404
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, extend_schema
 from pydantic import ValidationError as PydanticError
@@ -26,7 +27,7 @@ from onboarding.api.authentication import EVERYBODY, READERS, SENDERS, caller
 from onboarding.api.openapi import responses
 from onboarding.api.payload_schema import EXAMPLE
 from onboarding.api.problems import Invalid
-from onboarding.api.serializers import ChangeRequestSerializer
+from onboarding.api.serializers import ChangeRequestSerializer, represented
 from onboarding.api.views import ApiView
 from onboarding.intake import service
 from onboarding.intake.service import Verdict
@@ -36,6 +37,7 @@ from onboarding.payload.schema import OnboardingPayload
 from onboarding.payload.unknown_fields import unknown_fields
 
 TAGS = ["Onboardings"]
+PARTS = ("steps", "mappings", "clocks", "snapshots", "change_requests")
 STATUSES = {Verdict.CREATED: 201, Verdict.REPLAYED: 200, Verdict.FILLED: 200, Verdict.CHANGE_REQUESTED: 202}
 LOCATION = OpenApiParameter("Location", str, OpenApiParameter.HEADER, response=[201], description="The run's address.")
 REPLAYED = OpenApiParameter(
@@ -52,13 +54,16 @@ class Representation(ApiView):
 
     def detail(self, onboarding_transaction_id: str, change: ChangeRequest | None = None) -> dict[str, Any]:
         """The run with its parts; for a key that may not read it, a receipt."""
-        run = get_object_or_404(_with_parts().called(onboarding_transaction_id))
+        return self.shown(get_object_or_404(_with_parts().called(onboarding_transaction_id)), change)
+
+    def shown(self, run: OnboardingTransaction, change: ChangeRequest | None = None) -> dict[str, Any]:
+        """As ``detail``, of a run that has its parts."""
         if not caller(self.request).may_read(run):
             context = {**self.get_serializer_context(), "change": change}
             return dict((ChangeReceiptSerializer if change else ReceiptSerializer)(run, context=context).data)
         tickets = open_tickets(run).select_related("transaction", "step", "connection", "owner")
         context = {**self.get_serializer_context(), "exceptions": list(tickets)}
-        return dict(OnboardingDetailSerializer(run, context=context).data)
+        return represented(OnboardingDetailSerializer, run, context)
 
 
 class OnboardingList(Representation):
@@ -115,9 +120,13 @@ class OnboardingList(Representation):
             raise Invalid([{"path": "event_source", "detail": "must be a text of 1 to 64 characters"}])
         who = caller(request)
         receipt = service.accept(content, actor=who.actor, sender=who.sender, occurred_at=payload.occurred_at)
-        body = self.detail(receipt.run.onboarding_transaction_id, receipt.change_request)
+        if receipt.made is not None:
+            body = self.shown(_as_made(receipt.run, receipt.made))
+        else:
+            body = self.detail(receipt.run.onboarding_transaction_id, receipt.change_request)
         if who.may_read(receipt.run):
-            body["warnings"] = WarningSerializer(unknown_fields(content), many=True).data
+            unknown = unknown_fields(content)
+            body["warnings"] = WarningSerializer(unknown, many=True).data if unknown else []
             if receipt.change_request:
                 body["change_request"] = ChangeRequestSerializer(receipt.change_request).data
         headers = {}
@@ -139,6 +148,21 @@ class OnboardingDetail(Representation):
         A key with the scope intake gets a receipt of a run that another source began.
         """
         return Response(self.detail(onboarding_transaction_id))
+
+
+def _as_made(run: OnboardingTransaction, made: Mapping[str, Sequence[Model]]) -> OnboardingTransaction:
+    """The run as ``_with_parts`` reads it, from what was written: none of its rows is read again."""
+    steps: list[Any] = sorted(made.get("steps", ()), key=lambda step: step.position)
+    for step in steps:
+        step.attempt_count = 0
+        Step._meta.get_field("poll").set_cached_value(step, None)
+    parts = {**made, "steps": steps}
+    run._prefetched_objects_cache = {}  # type: ignore[attr-defined]
+    for name in PARTS:
+        rows = getattr(run, name).all()
+        rows._result_cache = list(parts.get(name, ()))
+        run._prefetched_objects_cache[name] = rows  # type: ignore[attr-defined]
+    return run
 
 
 def _with_parts() -> Runs:

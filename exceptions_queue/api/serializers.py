@@ -223,7 +223,8 @@ class OnboardingDetailSerializer(OnboardingSerializer, RunDetailSerializer):
 
     @extend_schema_field(TicketBaseSerializer(many=True))
     def get_exceptions(self, run: OnboardingTransaction) -> Any:  # noqa: ARG002
-        return TicketBaseSerializer(self.context["exceptions"], many=True, context=self.context).data
+        found = self.context["exceptions"]
+        return TicketBaseSerializer(found, many=True, context=self.context).data if found else []
 
 
 class WarningSerializer(serializers.Serializer[Any]):

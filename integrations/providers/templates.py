@@ -6,6 +6,7 @@ out. Nothing is evaluated: a name is looked up, and that is all. ``{{`` and ``}}
 
 import re
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
 
@@ -21,7 +22,8 @@ _PRINTABLE = "".join(map(chr, range(0x20, 0x7F)))
 Values = Mapping[str, Any]
 
 
-def parsed(text: str) -> list[tuple[str, bool]]:
+@lru_cache(maxsize=4096)
+def parsed(text: str) -> tuple[tuple[str, bool], ...]:
     """(part, whether it is a name), in order. Raises ``ValueError`` for braces that close or name nothing."""
     parts: list[tuple[str, bool]] = []
     end = 0
@@ -37,7 +39,7 @@ def parsed(text: str) -> list[tuple[str, bool]]:
         else:
             parts.append((found[1], True))
     parts.append((text[end:], False))
-    return [(part, is_name) for part, is_name in parts if part]
+    return tuple((part, is_name) for part, is_name in parts if part)
 
 
 def names(node: Any, at: str = "") -> Iterator[tuple[str, str]]:

@@ -1,5 +1,6 @@
 """Which steps are ready, and what a run has reached."""
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from integrations import clock
@@ -21,17 +22,17 @@ def make_due(step: Step, now: datetime) -> None:
     step.hinted_until = now + dispatch.HINT_LIFETIME if dispatch.takes_hints() else None
 
 
-def advance(run: OnboardingTransaction, *, inline: bool = False) -> Step | None:
+def advance(run: OnboardingTransaction, *, inline: bool = False, steps: Sequence[Step] | None = None) -> Step | None:
     """Make ready steps due, and move the run where it has got to. The caller holds the run locked and saves it.
 
     All ready steps are hinted to workers, except one with ``inline``: that one is returned, due but not saved, for the
-    caller to go on with.
+    caller to go on with. ``steps``: all of the run's, in playbook order, where the caller has them as they are now.
     """
     if run.status not in (Status.PROVISIONING, Status.READY_FOR_KICKOFF):
         follow(run)
         return None
     now = clock.now()
-    steps = list(run.steps.all())
+    steps = list(run.steps.all()) if steps is None else list(steps)
     done = _done(steps)
     # Where a step between the two was skipped, only this keeps one from beginning before what it needs is there.
     lacking = {step.uses for step in steps} - {step.uses for step in steps if step.key in done}

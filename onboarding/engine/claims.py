@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
+from django.db.models import DateTimeField, Value
 
 from integrations import clock, pace
 from integrations.errors import DeadlinePassed
@@ -235,11 +236,8 @@ def _prepare(
     mapped = mappings_of(run, step)
     mapping = next((each for each in mapped if each.item == facts.item), None)
     about = {"connection": connection, "kind": handler.kind, "match_key": match_key}
-    details: dict[str, Any] = {
-        "match_key": match_key,
-        "rejected": frozenset(RejectedMatch.objects.filter(**about).values_list("external_id", flat=True)),
-        "choice": MatchChoice.objects.filter(**about).first(),
-    }
+    rejected, choice = _decided(about)
+    details: dict[str, Any] = {"match_key": match_key, "rejected": rejected, "choice": choice}
     if handler.parts(facts) is not None:
         details["known_parts"] = {each.item: (each.external_id, each.how) for each in mapped}
     elif mapping and not (another := is_another(handler, mapping, facts)):
@@ -257,6 +255,16 @@ def _prepare(
     if left:
         _inherit(intent, left, step, now)
     return details
+
+
+def _decided(about: dict[str, Any]) -> tuple[frozenset[str], MatchChoice | None]:
+    """What people have said of this object: ids that are not it, and the one that is. With one query."""
+    never = Value(None, DateTimeField())
+    rejected = RejectedMatch.objects.filter(**about).order_by().values_list(Value(0), "external_id", never)
+    chosen = MatchChoice.objects.filter(**about).order_by().values_list("pk", "external_id", "chosen_at")
+    rows = list(rejected.union(chosen, all=True))
+    choices = [MatchChoice(pk=pk, external_id=name, chosen_at=at, **about) for pk, name, at in rows if pk]
+    return frozenset(name for pk, name, _ in rows if not pk), next(iter(choices), None)
 
 
 def _stand_for_new_key(mapping: ObjectMapping, match_key: str, step: Step, now: datetime) -> None:

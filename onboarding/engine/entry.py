@@ -58,7 +58,10 @@ def _ask_people(run: OnboardingTransaction, missing: list[Problem]) -> None:
         run.await_data()
         audit.record(run, "onboarding.run.awaiting-data", data={"paths": [problem.path for problem in missing]})
     message = f"{catalogue.labels(problem.path for problem in missing)}: missing or implausible."
-    asked = Attempt.objects.filter(step__transaction=run, step__key=LOOKUP).exclude(message="").order_by("-pk").first()
+    asked = None
+    if run.made is None:
+        attempts = Attempt.objects.filter(step__transaction=run, step__key=LOOKUP)
+        asked = attempts.exclude(message="").order_by("-pk").first()
     run_blocked.send(
         OnboardingTransaction,
         run=run,
@@ -70,7 +73,7 @@ def _ask_people(run: OnboardingTransaction, missing: list[Problem]) -> None:
 
 def _may_look_up(run: OnboardingTransaction) -> bool:
     """True where the CRM is being asked, or is from now on; False once it has answered, or where there is none."""
-    step = run.steps.filter(key=LOOKUP).first()
+    step = next(iter(_lookups(run)), None)
     if step:
         return not step.is_done
     connection = default_connection(System.CRM)
@@ -79,9 +82,15 @@ def _may_look_up(run: OnboardingTransaction) -> bool:
     step = Step(transaction=run, key=LOOKUP, uses=LOOKUP, system=System.CRM, position=0, connection=connection)
     make_due(step, clock.now())
     step.save(force_insert=True)
+    run.note_made("steps", step)
     hint_step(step.pk)
     audit.record(run, "onboarding.step.planned", data={"step": LOOKUP})
     return True
+
+
+def _lookups(run: OnboardingTransaction) -> list[Step]:
+    """The step that asks the CRM, where there is one. A run that was just made has none yet."""
+    return list(run.steps.filter(key=LOOKUP)) if run.made is None else []
 
 
 def _start(run: OnboardingTransaction, *, actor: str) -> None:
@@ -109,13 +118,14 @@ def _start(run: OnboardingTransaction, *, actor: str) -> None:
             "reason": choice.reason,
         },
     )
-    for step in run.steps.filter(key=LOOKUP):
+    lookups = _lookups(run)
+    for step in lookups:
         if not step.is_done:
             step.skip(at=clock.now())
             step.save()
             audit.record(run, "onboarding.step.skipped", data={"step": step.key})
             step_unblocked.send(Step, step=step)
-    Step.objects.bulk_create(
+    steps = Step.objects.bulk_create(
         Step(
             transaction=run,
             key=spec.key,
@@ -128,5 +138,6 @@ def _start(run: OnboardingTransaction, *, actor: str) -> None:
         )
         for position, spec in enumerate(playbook.steps, start=1)
     )
+    run.note_made("steps", *steps)
     run_unblocked.send(OnboardingTransaction, run=run)
-    advance(run)
+    advance(run, steps=[*lookups, *steps])

@@ -4,17 +4,19 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property, partial
 from graphlib import CycleError, TopologicalSorter
 from itertools import pairwise, product
 from pathlib import Path
 from typing import Annotated, Any, Self
 
 from django.conf import settings
+from django.db import transaction as db
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from integrations import config_files
 from integrations.config_files import nearest, worded
+from integrations.kept import Kept
 from integrations.providers.http_mapping import MappingError, mappings
 from onboarding.models import PinnedPlaybook
 from onboarding.payload.schema import get
@@ -29,6 +31,7 @@ Key = Annotated[
         "1 to 64 lower-case letters, digits, dots, hyphens and underscores, beginning with a letter or digit",
     ),
 ]
+_pinned: Kept[str, PinnedPlaybook] = Kept(64)
 ANY = ""
 """Stands for every plan, or segment, that no playbook names."""
 
@@ -130,12 +133,12 @@ class Playbook(_Strict):
         """Whom it serves, in words."""
         return _scope(self.plans, self.segments)
 
-    @property
+    @cached_property
     def definition(self) -> dict[str, Any]:
         definition: dict[str, Any] = self.model_dump(mode="json", by_alias=True)
         return definition
 
-    @property
+    @cached_property
     def content_hash(self) -> str:
         return hashlib.sha256(json.dumps(self.definition, sort_keys=True).encode()).hexdigest()
 
@@ -248,9 +251,13 @@ def _is_undecided(uses: str) -> bool:
 
 
 def pin(playbook: Playbook) -> PinnedPlaybook:
-    """The stored copy of exactly this content."""
+    """The stored copy of exactly this content. Such a row is never changed, and kept by its hash once it is committed."""
+    known = _pinned.get(playbook.content_hash)
+    if known is not None:
+        return known
     row, _ = PinnedPlaybook.objects.get_or_create(
         content_hash=playbook.content_hash,
         defaults={"name": playbook.name, "version": playbook.version, "definition": playbook.definition},
     )
+    db.on_commit(partial(_pinned.put, playbook.content_hash, row), robust=True)
     return row

@@ -123,14 +123,17 @@ def _settle_pace(claim: Claim, outcome: Outcome) -> None:
 def _record(claim: Claim, outcome: Outcome, *, inline: bool) -> Claim | None:
     with changing(lock_run, claim.run.pk) as run:
         run.adopt_snapshot(claim.run)
-        step = Step.objects.select_related("connection").get(pk=claim.step.pk)
+        steps = list(run.steps.all())
+        step = next(each for each in steps if each.pk == claim.step.pk)
         if not _still_mine(run, step, claim, outcome):
             return None
         now = clock.now()
         if _is_rejected(claim, outcome):
             outcome = Waiting(WaitsFor.RETRY, now)
         _apply(run, step, claim, outcome, now)
-        ready = _what_is_next(run, step, inline=inline)
+        # What any other outcome brings about may have made or moved steps of the run.
+        known = steps if isinstance(outcome, Ensured | Written) else None
+        ready = _what_is_next(run, step, known, inline=inline)
         following = _claim_next(run, ready) if ready else None
         if ready and not following:
             ready.save()
@@ -139,13 +142,13 @@ def _record(claim: Claim, outcome: Outcome, *, inline: bool) -> Claim | None:
         return following
 
 
-def _what_is_next(run: OnboardingTransaction, step: Step, *, inline: bool) -> Step | None:
+def _what_is_next(run: OnboardingTransaction, step: Step, steps: list[Step] | None, *, inline: bool) -> Step | None:
     """The step's own next item, or what its end made ready; with ``inline`` for the caller, else hinted at."""
     if run.is_rolling_back:
         rollback.retreat(run)
         return None
     if step.is_done:
-        return advance(run, inline=inline)
+        return advance(run, inline=inline, steps=steps)
     if step.state != StepState.WAITING or step.waits_for != WaitsFor.NOTHING or not may_be_done(run, step):
         return None
     if inline:

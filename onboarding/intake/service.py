@@ -1,12 +1,13 @@
 """The intake: one door for every source (REST, webhooks, imports)."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
 from typing import Any
 
 from django.db import transaction as db
+from django.db.models import Model
 
 from integrations import clock
 from integrations.failpoints import failpoint
@@ -40,6 +41,8 @@ class Receipt:
     verdict: Verdict
     run: OnboardingTransaction
     change_request: ChangeRequest | None = None
+    made: Mapping[str, Sequence[Model]] | None = None
+    """All rows of a new run as they were written, by relation; None where they must be read."""
 
 
 @retried
@@ -68,7 +71,7 @@ def accept(
         known = OnboardingTransaction.objects.called(content["onboarding_transaction_id"])
         run_pk = known.values_list("pk", flat=True).first()
         if run_pk is None:
-            run = _create(
+            run, made = _create(
                 content,
                 sender,
                 actor,
@@ -79,7 +82,7 @@ def accept(
                 question=question,
                 also_known_by=also_known_by or [],
             )
-            return Receipt(Verdict.CREATED, run)
+            return Receipt(Verdict.CREATED, run, made=made)
         return _again(lock_run(run_pk), content, sender=sender, actor=actor)
 
 
@@ -142,7 +145,7 @@ def _create(
     confirmed: Collection[str],
     question: str,
     also_known_by: list[tuple[str, str]],
-) -> OnboardingTransaction:
+) -> tuple[OnboardingTransaction, Mapping[str, Sequence[Model]] | None]:
     now = clock.now()
     origin = sender.origin(content["event_source"])
     run = OnboardingTransaction(
@@ -155,20 +158,25 @@ def _create(
         gathers_until=now + gather_for if gather_for else None,
     )
     run.save(force_insert=True)
+    run.begin_made()
     # Plain inserts: a key that another run just took makes the whole transaction start again, and then join that run.
-    CorrelationKey.objects.bulk_create(CorrelationKey(transaction=run, kind=kind, value=value) for kind, value in keys)
-    accept_content(run, origin, content)
-    audit.record(run, "onboarding.run.accepted", actor=actor, data={"origin": origin.as_dict()})
-    write_snapshot(run, content, origin=origin, actor=actor, confirmed=confirmed)
-    run_accepted.send(OnboardingTransaction, run=run)
-    if question:
-        hold_and_ask(run, actor=actor, hold_reason=question, question=question)
-    # Before anything is begun: a refund that came first holds the run.
-    unmatched.apply_to(run, [(OUR_ID, run.onboarding_transaction_id), *keys, *also_known_by])
-    entry.admit(run, actor=actor)
-    run.save()
+    if keys:
+        CorrelationKey.objects.bulk_create(
+            CorrelationKey(transaction=run, kind=kind, value=value) for kind, value in keys
+        )
+    with audit.together(run):
+        accept_content(run, origin, content)
+        audit.record(run, "onboarding.run.accepted", actor=actor, data={"origin": origin.as_dict()})
+        write_snapshot(run, content, origin=origin, actor=actor, confirmed=confirmed)
+        run_accepted.send(OnboardingTransaction, run=run)
+        if question:
+            run.end_made()
+            hold_and_ask(run, actor=actor, hold_reason=question, question=question)
+        # Before anything is begun: a refund that came first holds the run.
+        unmatched.apply_to(run, [(OUR_ID, run.onboarding_transaction_id), *keys, *also_known_by])
+        entry.admit(run, actor=actor)
     failpoint("accepting")
-    return run
+    return run, run.end_made()
 
 
 def _again(run: OnboardingTransaction, content: dict[str, Any], *, sender: Sender, actor: str) -> Receipt:

@@ -94,6 +94,8 @@ def apply_to(run: OnboardingTransaction, pairs: Iterable[Pair]) -> None:
     lock_names(_names(wanted))
     rows = UnmatchedEvent.objects.filter(value__in={value for _, value in wanted}).exclude(state=UnmatchedState.APPLIED)
     found = [row for row in rows.order_by("occurred_at", "pk") if (row.kind, row.value) in wanted]
+    if found:
+        run.end_made()
     for row in found:
         try:
             report(

@@ -143,6 +143,11 @@ class OnboardingTransaction(models.Model):
             kept = self.__dict__["_snapshot"] = self.snapshots.get(version=self.snapshot_version)
         return kept
 
+    def keep_snapshot(self, written: "PayloadSnapshot") -> None:
+        """Make the version that was just written the current one."""
+        self.snapshot_version = written.version
+        self.__dict__["_snapshot"] = written
+
     def adopt_snapshot(self, other: "OnboardingTransaction") -> None:
         """Spare reading a version that another instance of the same run has read."""
         if self.snapshot_version == other.snapshot_version and "_snapshot" in other.__dict__:
@@ -152,6 +157,27 @@ class OnboardingTransaction(models.Model):
     def payload(self) -> dict[str, Any]:
         content: dict[str, Any] = self.snapshot.content
         return content
+
+    @property
+    def made(self) -> "dict[str, list[models.Model]] | None":
+        """The rows of a run that this transaction has inserted, by relation: nobody else can have written any yet.
+
+        None of any other run, and once somebody has had a hand in it who does not say what was written.
+        """
+        kept: dict[str, list[models.Model]] | None = self.__dict__.get("_made")
+        return kept
+
+    def begin_made(self) -> None:
+        self.__dict__["_made"] = {}
+
+    def note_made(self, relation: str, *rows: models.Model) -> None:
+        if self.made is not None:
+            self.made.setdefault(relation, []).extend(rows)
+
+    def end_made(self) -> "dict[str, list[models.Model]] | None":
+        """What was noted; from now on the rows are read."""
+        kept: dict[str, list[models.Model]] | None = self.__dict__.pop("_made", None)
+        return kept
 
     @transition(field=status, source=Status.QUEUED, target=Status.AWAITING_DATA)
     def await_data(self) -> None:

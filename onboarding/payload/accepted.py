@@ -20,7 +20,7 @@ def accepted_from(run: OnboardingTransaction, origin: Origin) -> AcceptedContent
 
 def accept_content(run: OnboardingTransaction, origin: Origin, content: dict[str, Any]) -> None:
     """From now on this is what the source told last. The caller holds the run locked."""
-    accepted = accepted_from(run, origin)
+    accepted = accepted_from(run, origin) if run.made is None else None
     if accepted is None:
         accepted = AcceptedContent(transaction=run, origin=origin.kind, source=origin.label)
     elif accepted.digest not in accepted.earlier:

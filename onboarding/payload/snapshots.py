@@ -28,7 +28,7 @@ def write_snapshot(
     ``changed`` are the paths that ``origin`` set (default: all); ``provenance`` names another origin for some of them.
     ``confirmed`` are paths whose value a person has just confirmed; what was confirmed before stays so while its value stays.
     """
-    before = run.snapshots.order_by("-version").first()
+    before = run.snapshot if run.snapshot_version else None
     changed = list(paths(content) if changed is None else changed)
     snapshot = PayloadSnapshot(
         transaction=run,
@@ -47,7 +47,8 @@ def write_snapshot(
         created_at=clock.now(),
     )
     snapshot.save(force_insert=True)
-    run.snapshot_version = snapshot.version
+    run.keep_snapshot(snapshot)
+    run.note_made("snapshots", snapshot)
     _copy_for_lists(run, content)
     audit.record(
         run,

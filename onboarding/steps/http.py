@@ -6,6 +6,7 @@ Where its mapping says how to update it, ``http:widget.update`` writes into the 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from functools import cached_property
 from typing import Any, ClassVar
 
 from integrations.domains import same_address
@@ -120,12 +121,11 @@ class MappedObject(_Mapped, EnsureHandler):
         return [key for key in keys if key.value]
 
     def params(self, facts: Facts) -> dict[str, Any]:
-        create = self.made.create
-        request = _names([create.path, create.query, create.headers, create.body])
+        request = self._sent
         items = self._items(facts) if self.made.items else {}
         if not self.made.batch:
             return {"values": self._values(request, facts, items.get(facts.item))}
-        each = _names(create.each)
+        each = self._sent_each
         of_item = frozenset(name for name in each if _is_of_item(name))
         return {
             "values": self._values(request | each - of_item, facts),
@@ -138,6 +138,20 @@ class MappedObject(_Mapped, EnsureHandler):
                 for key, item in items.items()
             ],
         }
+
+    @cached_property
+    def _sent(self) -> frozenset[str]:
+        """Names in the templates of a create, but for those of each item."""
+        create = self.made.create
+        return _names([create.path, create.query, create.headers, create.body])
+
+    @cached_property
+    def _sent_each(self) -> frozenset[str]:
+        return _names(self.made.create.each)
+
+    @cached_property
+    def _sent_in_path(self) -> frozenset[str]:
+        return _names(self.made.create.path)
 
     def says(self, facts: Facts) -> dict[str, Any]:
         params = self.params(facts)
@@ -160,7 +174,7 @@ class MappedObject(_Mapped, EnsureHandler):
 
     def _lacking(self, facts: Facts) -> list[str]:
         """Payload paths that are empty, and make up the address of a create or say whose object it is."""
-        in_path = {name for name in _names(self.made.create.path) if name.startswith("payload.")}
+        in_path = {name for name in self._sent_in_path if name.startswith("payload.")}
         empty = [name.removeprefix("payload.") for name in in_path if templates.is_empty(_value(name, facts, None))]
         return sorted({*empty, *(path for path, value in self._matched(facts).items() if not value)})
 
