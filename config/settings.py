@@ -102,7 +102,7 @@ TEMPLATES = [
 # --- Database -----------------------------------------------------------------------------------------------------------
 
 DB_BUSY_SECONDS = env.int("DB_BUSY_SECONDS", 20)
-PREPARED_STATEMENTS = env.bool("PREPARED_STATEMENTS", True)
+PREPARED_STATEMENTS = env.bool("PREPARED_STATEMENTS", False)
 """PostgreSQL plans a statement that is sent again and again once a connection. Off behind a pooler that gives each
 transaction another connection, unless it knows of prepared statements (PgBouncer since 1.21, ``max_prepared_statements``).
 """
