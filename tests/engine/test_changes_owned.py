@@ -56,7 +56,7 @@ def test_an_open_change_request_has_an_owned_ticket_and_a_clock(asked: ChangeReq
     assert "Legal name" in ticket.message
     assert (running.milestone, running.state) == (Milestone.CHANGE, ClockState.RUNNING)
     assert ticket.sla_due == running.due_at > clock.now()
-    assert {action.name for action in actions.available(ticket, KIM)} == {"assign", "note"}
+    assert {action.name for action in actions.available(ticket, KIM)} == {"assign", "note", "snooze"}
     run = asked.transaction
     assert ticket in open_tickets(run)
     assert not covering(run).exists(), "it holds nothing up"
