@@ -118,7 +118,7 @@ def test_a_person_closes_it_with_a_note(asked: ChangeRequest, drain: Drain) -> N
     services.apply_change(asked.pk, actor="lee")
     drain()
     ticket = ticket_about(asked)
-    assert {action.name for action in actions.available(ticket, KIM)} == {"done", "assign", "note"}
+    assert {action.name for action in actions.available(ticket, KIM)} == {"done", "assign", "note", "snooze"}
     with pytest.raises(Refused, match="Say what was done"):
         actions.perform(ticket.pk, "done", KIM, text=" ")
     closed = actions.perform(ticket.pk, "done", KIM, text="Renamed it in Keyed.")
