@@ -87,10 +87,10 @@ def test_every_vendor_and_the_mail_get_the_customers_own_domain(
 def test_the_crms_account_is_found_however_it_writes_the_domain(
     accept: Accept, drain: Drain, sandbox: SandboxControl, listed: str
 ) -> None:
-    (known,) = sandbox.seed("hubspot", "companies", [{"name": "X", "domain": listed, "hubspot_owner_id": "7001"}])
+    (known,) = sandbox.seed("hubspot", "companies", [{"name": "X", "domain": listed, "hubspot_owner_id": "u_1"}])
     run = accept(**CUSTOMER, ownership={})
     drain()
-    assert OnboardingTransaction.objects.get(pk=run.pk).crm_owner_id == "7001"
+    assert OnboardingTransaction.objects.get(pk=run.pk).crm_owner_id == "u_1"
     assert [each["id"] for each in sandbox.objects("hubspot", "companies")] == [known]
 
 

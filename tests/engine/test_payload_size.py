@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from exceptions_queue.admin.names import Names
 from exceptions_queue.admin.payloads import versions
 from integrations.redact import redact
 from onboarding.api.personal import masked
@@ -119,7 +120,7 @@ def test_a_page_compares_versions_in_linear_time(transactional_db: None) -> None
         run = service.accept(body(run_id, {}), actor="tests").run
         service.accept(body(run_id, nested(size)["links"]), actor="tests")
         run = OnboardingTransaction.objects.get(pk=run.pk)
-        return lambda: versions(run, may_see=True)
+        return lambda: versions(run, Names(), may_see=True)
 
     assert_linear(work)
 
