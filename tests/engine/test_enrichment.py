@@ -196,7 +196,7 @@ def test_what_arrives_during_the_look_up_starts_the_run(
 def test_a_look_up_that_is_skipped_needs_nobody_any_more(
     accept: Accept, drain: Drain, sandbox: SandboxControl, settled: Settled
 ) -> None:
-    sandbox.add_fault("hubspot", "rate_limit", retry_after=3000)
+    sandbox.add_fault("hubspot", "rate_limit", retry_after=1500)
     run = accept(**NO_OWNER)
     scheduling.one_pass(publish=False)
     clock.shift(timedelta(minutes=16))
