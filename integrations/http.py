@@ -1,6 +1,7 @@
 """The way out to a vendor's API: an HTTP call, bounded in time and size, recorded redacted, its failure classified.
 
-Nothing is retried here: whether a POST may be sent again is the engine's decision (an outcome may be unknown).
+Nothing is retried here but a read that the vendor asks to repeat in a moment: whether a write may be sent again is the engine's
+decision (an outcome may be unknown).
 """
 
 import json as jsonlib
@@ -35,6 +36,8 @@ MAX_RETRY_AFTER_SECONDS = 86_400.0
 LOOK_AGAIN_SECONDS = 0.1
 """For so long it is taken for granted that nobody was told to wait: most steps are over by then."""
 LONGEST_PAUSE_SECONDS = 5.0
+READ_AGAIN = 2
+MARGIN_SECONDS = 0.01
 OK = (200, 201, 202)
 _SAFE_METHODS = frozenset({"GET", "HEAD"})
 _TRY_LATER = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY})
@@ -71,6 +74,18 @@ class _Raw:
     body: Any
     """Parsed JSON where it is JSON, else the text."""
     is_json: bool
+
+
+@dataclass(frozen=True)
+class _Call:
+    method: str
+    path: str
+    request: requests.Request
+    parts: dict[str, Any]
+    """What is sent, for the record."""
+    expect: type[pydantic.BaseModel] | None
+    ok: tuple[int, ...]
+    writes: bool
 
 
 _UNSTORABLE = re.compile(r"\\u(?:0000|d[89a-f])", re.IGNORECASE)
@@ -167,17 +182,34 @@ class VendorHttp(Outbound):
             data=body if body is not None else form,
         )
         parts = {name: part for name, part in (("params", params), ("json", json), ("form", form)) if part}
+        call = _Call(method, path, prepared, parts, expect, ok, writes)
+        for again in range(READ_AGAIN, -1, -1):
+            try:
+                return self._once(call)
+            except ProviderError as error:
+                if writes or not again or not self._passes_in_a_moment(error):
+                    raise
+                time.sleep((error.retry_after or 0.0) + MARGIN_SECONDS)
+        raise AssertionError  # the last time raises
+
+    def _once(self, call: _Call) -> Answer[Any]:
         started = time.monotonic()
         raw: _Raw | None = None
         try:
-            raw = self._send(prepared, writes)
-            data = self._judge(raw, expect, ok, writes)
+            raw = self._send(call.request, call.writes)
+            data = self._judge(raw, call.expect, call.ok, call.writes)
         except ProviderError as error:
             self._heed(error)
-            self._record_call(method, path, parts, raw, error, started, writes)
+            self._record_call(call, raw, error, started)
             raise
-        self._record_call(method, path, parts, raw, None, started, writes)
+        self._record_call(call, raw, None, started)
         return Answer(raw.status, raw.headers, data)
+
+    def _passes_in_a_moment(self, error: ProviderError) -> bool:
+        """A 429 that asks for so short a wait that giving the step back would cost more."""
+        wait = error.retry_after or 0.0
+        in_time = self._deadline - time.monotonic() > 2 * (wait + MARGIN_SECONDS)
+        return error.kind is Kind.RATE_LIMIT and 0 < wait <= pace.OWN_SECONDS and in_time
 
     def _wait_out_pause(self) -> None:
         """Another step may have been told to wait since this one was begun: nothing is sent before that time is over.
@@ -306,25 +338,16 @@ class VendorHttp(Outbound):
         timed_out = isinstance(problem, requests.Timeout | TimeoutError) or "timed out" in str(problem)
         return f"{self._vendor} did not answer in time" if timed_out else f"{self._vendor} broke off the connection"
 
-    def _record_call(
-        self,
-        method: str,
-        path: str,
-        sent: dict[str, Any],
-        raw: _Raw | None,
-        error: ProviderError | None,
-        started: float,
-        writes: bool,
-    ) -> None:
+    def _record_call(self, call: _Call, raw: _Raw | None, error: ProviderError | None, started: float) -> None:
         self._record(
-            method,
-            unquote(path),
+            call.method,
+            unquote(call.path),
             started=started,
-            request=sent,
+            request=call.parts,
             response=raw.body if raw and raw.body != "" else None,
             status=raw.status if raw else None,
             error=error,
-            writes=writes,
+            writes=call.writes,
         )
 
 

@@ -64,6 +64,8 @@ class Connection(models.Model):
     pace_changed_at = models.DateTimeField(null=True, editable=False)
     lowered_at = models.DateTimeField(null=True, editable=False)
     """When a 429 last lowered the pace."""
+    refusals = models.PositiveSmallIntegerField(default=0, editable=False)
+    """429 answers without a success between them."""
     paused_until = models.DateTimeField(null=True, editable=False)
     ramping = models.BooleanField(default=False, editable=False)
     """Since a breaker closed, until the limit itself rules again or a 429 comes."""

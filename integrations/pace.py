@@ -25,6 +25,10 @@ UNLIMITED = 8
 """Where to start lowering a connection that has no limit, and where to lift the lowering again."""
 PAUSE_SECONDS = 1.0
 """The pause after a 429 that names none."""
+OWN_SECONDS = 2.0
+"""A ``Retry-After`` no longer than this is about the call that was refused, until others are refused too."""
+IN_A_ROW = 3
+"""So many 429 answers without a success between them are about the whole account, however short they ask to wait."""
 FLOOR = 2
 """429 answers lower a connection no further: one call at a time would starve it."""
 WINDOW = timedelta(seconds=1)
@@ -88,13 +92,17 @@ def release(connection_id: int, holder: str) -> None:
 
 
 def slow_down(connection_pk: int, retry_after: float | None) -> None:
-    """After a 429: pauses the connection for ``retry_after`` seconds and halves its pace, down to ``FLOOR``.
+    """After a 429: halves the connection's pace, down to ``FLOOR``, and pauses it for ``retry_after`` seconds.
 
-    Once per pause: calls that were under way when it began are refused in a bunch, which is one signal.
+    Halved once per pause: calls that were under way when it began are refused in a bunch, which is one signal. A short wait that
+    one call alone was asked for is that call's own (the policy keeps it): stopping all the others for it would cost more than the
+    vendor asks.
     """
     now = clock.now()
-    until = now + timedelta(seconds=PAUSE_SECONDS if retry_after is None else retry_after)
-    _remember(connection_pk, max(until, _paused.get(connection_pk, until)))
+    seconds = PAUSE_SECONDS if retry_after is None else retry_after
+    until = now + timedelta(seconds=seconds)
+    if seconds > OWN_SECONDS:
+        _remember(connection_pk, max(until, _paused.get(connection_pk, until)))
     with transaction.atomic():
         connection = Connection.objects.select_for_update(no_key=True).get(pk=connection_pk)
         ends = max(connection.paused_until or now, (connection.lowered_at or now - WINDOW) + WINDOW)
@@ -102,9 +110,12 @@ def slow_down(connection_pk: int, retry_after: float | None) -> None:
             limit = connection.limit or UNLIMITED
             connection.pace = max(min(FLOOR, limit), limit // 2)
             connection.pace_changed_at = connection.lowered_at = now
-        connection.ramping = False
-        connection.paused_until = max(until, connection.paused_until or until)
-        connection.save(update_fields=["pace", "pace_changed_at", "lowered_at", "paused_until", "ramping"])
+        connection.ramping, connection.refusals = False, min(connection.refusals + 1, IN_A_ROW)
+        if seconds > OWN_SECONDS or connection.refusals >= IN_A_ROW:
+            connection.paused_until = max(until, connection.paused_until or until)
+            _remember(connection_pk, connection.paused_until)
+        changed = ["pace", "pace_changed_at", "lowered_at", "refusals", "paused_until", "ramping"]
+        connection.save(update_fields=changed)
 
 
 def heed(connection_pk: int, error: ProviderError) -> None:
@@ -180,11 +191,12 @@ def start_slowly(connection: Connection) -> None:
     connection.ramping, connection.released_at = True, connection.pace_changed_at
 
 
-def after_success(now: datetime) -> dict[str, Case]:
+def after_success(now: datetime) -> dict[str, Case | Value]:
     """What one success does to a lowered pace, as columns of a conditional UPDATE: 1, 2, 4, 8 a round, until the limit rules."""
     last = Q(pace__gte=Coalesce("max_concurrency", UNLIMITED) - 1)
     return {
         "pace": Case(When(last, then=Value(None)), default=F("pace") + 1),
         "pace_changed_at": Case(When(pace=None, then=F("pace_changed_at")), default=Value(now)),
         "ramping": Case(When(last, then=False), default=F("ramping"), output_field=BooleanField()),
+        "refusals": Value(0),
     }

@@ -215,6 +215,17 @@ def test_once_a_vendor_asks_for_a_pause_nothing_more_is_sent_in_it(http, hubspot
     assert under_way.request("POST", PATH, json=COMPANY, expect=Anything).status == 201
 
 
+def test_a_read_that_is_to_be_repeated_in_a_moment_is_no_failure_and_a_write_is_the_engines(http, hubspot, sandbox):
+    made = http().request("POST", PATH, json=COMPANY, expect=Anything).data
+    sandbox.add_fault("hubspot", "rate_limit", method="GET", retry_after=0.05, count=2)
+    assert http().request("GET", f"{PATH}/{made.id}", expect=Anything).status == 200
+    assert list(ApiCall.objects.order_by("pk").values_list("status", flat=True)) == [201, 429, 429, 200]
+    hubspot.refresh_from_db(fields=["lowered_at"])
+    assert hubspot.lowered_at is not None, "the connection goes slower all the same"
+    sandbox.add_fault("hubspot", "rate_limit", method="POST", retry_after=0.05, count=1)
+    assert failure(lambda: http().request("POST", PATH, json=COMPANY)).kind is Kind.RATE_LIMIT
+
+
 def test_a_pause_that_another_process_was_told_of_holds_a_step_that_has_begun(http, hubspot, sandbox, monkeypatch):
     monkeypatch.setattr("integrations.http.LOOK_AGAIN_SECONDS", 0)
     under_way = http()

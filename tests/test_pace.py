@@ -203,3 +203,23 @@ def test_those_left_after_it_was_lowered_count_wherever_their_places_are(connect
 def test_a_pace_above_a_limit_that_was_set_since_does_not_rule(connection):
     Connection.objects.update(max_concurrency=2, pace=6)
     assert [pace.acquire(fresh(), holder, later(60)) for holder in "abc"] == [True, True, False]
+
+
+def test_a_short_wait_is_the_refused_calls_own_until_others_are_refused_too(connection):
+    Connection.objects.update(max_concurrency=None)
+    for _ in range(pace.IN_A_ROW - 1):
+        pace.slow_down(connection.pk, 1)
+    assert fresh().pace == 4
+    assert pace.acquire(fresh(), "a", later(60)), "the others go on"
+    pace.slow_down(connection.pk, 1)
+    assert not pace.acquire(fresh(), "b", later(60))
+    clock.shift(timedelta(seconds=2))
+    assert pace.acquire(fresh(), "b", later(60))
+
+
+def test_a_success_between_shows_that_not_the_whole_account_is_refused(connection):
+    Connection.objects.update(max_concurrency=None)
+    for _ in range(4):
+        pace.slow_down(connection.pk, 1)
+        breaker.succeeded(fresh())
+    assert pace.acquire(fresh(), "a", later(60))

@@ -15,4 +15,9 @@ class Migration(migrations.Migration):
             name='lowered_at',
             field=models.DateTimeField(editable=False, null=True),
         ),
+        migrations.AddField(
+            model_name="connection",
+            name="refusals",
+            field=models.PositiveSmallIntegerField(default=0, editable=False),
+        ),
     ]

@@ -81,6 +81,7 @@ def test_an_exception_carries_all_that_somebody_needs(operate: APIClient, blocke
         "system": "crm",
         "step": "crm.account",
         "connection": None,
+        "change_request": None,
         "message": "HubSpot answered 503 to jo@acme.com.",
         "http_status": 503,
         "run": "http://testserver/api/v1/onboardings/pay_1/",

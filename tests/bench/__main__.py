@@ -48,14 +48,14 @@ DISTURBED_SECONDS = 300.0
 LEAST_SHARE = 0.5
 TOO_MANY = {"too_many": 0.05, "retry_after": 1.0}
 FAULTS = {
-    "5 % 429": (TOO_MANY, False),
-    "no keys, 5 % 429, 5 % 500 after the write": ({**TOO_MANY, "error_after": 0.05}, True),
+    False: ("5 % 429", TOO_MANY),
+    True: ("5 % 429, 5 % 500 after the write", {**TOO_MANY, "error_after": 0.05}),
 }
-"""Shares of the answers (``vendor.Faults``), and whether the vendors are those without idempotency keys."""
+"""Shares of the answers (``vendor.Faults``), by whether the vendors are those without idempotency keys."""
 SHOWN = {
     "ended": "ended",
     "a second": "per_second",
-    "of before": "share",
+    "of sound": "share",
     "p95 (s)": "p95",
     "429": "refused",
     "500": "failed",
@@ -128,7 +128,12 @@ def measure(started: servers.Servers) -> dict[str, Any]:
         with running(started, {**workers("config"), **scheduler}) as pids:
             engine = drive(Engine(), vendor, {"workers": pids, "database": [database], "intake": [os.getpid()]})
         engine |= round_trips()
-        faults = {name: disturb(started, vendor, *each, engine["per_second"]) for name, each in FAULTS.items()}
+        faults = {}
+        for keyless, (name, shares) in FAULTS.items():
+            who = f"vendors {'without' if keyless else 'with'} keys"
+            sound = faults[who] = disturb(started, vendor, {}, keyless)
+            failing = faults[f"  {name}"] = disturb(started, vendor, shares, keyless)
+            failing["share"] = round(failing["per_second"] / sound["per_second"], 2)
     load = [round(each, 1) for each in os.getloadavg()]
     machine = {"python": platform.python_version(), "cores": os.cpu_count(), "load": load}
     return {
@@ -295,18 +300,17 @@ def drive(what: Engine | Bare, vendor: str, groups: dict[str, list[int]]) -> dic
     }
 
 
-def disturb(
-    started: servers.Servers, vendor: str, faults: dict[str, float], keyless: bool, undisturbed: float
-) -> dict[str, Any]:
-    """So many onboardings at once under these faults, with workers and a scheduler of their own."""
+def disturb(started: servers.Servers, vendor: str, faults: dict[str, float], keyless: bool) -> dict[str, Any]:
+    """So many onboardings at once under these faults, with workers and a scheduler of their own; without any, the measure."""
     requests.post(f"{vendor}/faults", json=faults, timeout=2).raise_for_status()
     company = without_keys(COMPANY, started.folder) if keyless else COMPANY
+    name = f"{'keyless' if keyless else 'keyed'}-{'failing' if faults else 'sound'}"
     before, engine = counts(vendor) or {}, Engine()
     scheduler = {"scheduler": [PYTHON, "manage.py", "scheduler"]}
     warm = engine.finished()
     with running(started, {**workers("config"), **scheduler}, CONFIG_DIR=str(company)), ThreadPoolExecutor(4) as pool:
         began = time.monotonic()
-        list(pool.map(engine.begin, [f"{'keyless' if keyless else 'keyed'}-{number}" for number in range(DISTURBED)]))
+        list(pool.map(engine.begin, [f"{name}-{number}" for number in range(DISTURBED)]))
         while (ended := engine.finished() - warm) < DISTURBED and time.monotonic() < began + DISTURBED_SECONDS:
             time.sleep(0.1)
         seconds = time.monotonic() - began
@@ -316,7 +320,7 @@ def disturb(
     return {
         "ended": ended,
         "per_second": round(ended / seconds, 2),
-        "share": round(ended / seconds / undisturbed, 2),
+        "share": 1.0,
         "p95": round(sorted(times)[int(len(times) * 0.95)], 1) if times else None,
         **{name: after[name] - before[name] for name in ("calls", "refused", "failed", "twice", "early")},
     }

@@ -16,7 +16,9 @@ same = "reference"
 
 def without_keys(company: Path, folder: Path) -> Path:
     """A copy of ``company`` in ``folder``, with such vendors."""
-    made = Path(shutil.copytree(company, folder / "keyless"))
+    made = folder / "keyless"
+    shutil.rmtree(made, ignore_errors=True)
+    shutil.copytree(company, made)
     for file in (made / "providers").glob("*.toml"):
         text = file.read_text().replace('safety = "idempotency-key"', 'safety = "neither"')
         file.write_text(CREATE.sub(_with_find, text))

@@ -1,7 +1,7 @@
 """A vendor that costs next to nothing: every create gets an id, nothing is kept on disk, each answer takes about 1 ms.
 
-``python -m tests.bench.vendor PORT``. GET /counts tells how many calls there were, and how many objects were made twice.
-POST /faults says how many of the answers are to fail from now on (see ``Faults``); /crm, /erp and so on are accounts of their own.
+``python -m tests.bench.vendor PORT``. GET /counts tells how many calls there were, how many objects were made twice,
+and how many calls were repeated inside their Retry-After. POST /faults says how many of the answers are to fail (see ``Faults``).
 """
 
 import asyncio
@@ -15,8 +15,6 @@ from http import HTTPStatus
 from urllib.parse import parse_qsl
 
 ANSWER_SECONDS = 0.001
-ON_THE_WAY_SECONDS = 0.25
-"""What comes so soon after a 429 was sent before its caller could have read that."""
 HEAD_END = b"\r\n\r\n"
 Json = dict[str, object]
 
@@ -41,7 +39,8 @@ class Vendor:
         self.early = 0
         self.faults = Faults()
         self.dice = random.Random(10)  # noqa: S311
-        self.told: dict[str, float] = {}
+        self.told: dict[tuple[str, str, str, bytes], float] = {}
+        """When each call was answered with a 429."""
         self.ids: dict[str, str] = {}
         self.numbers = itertools.count(1)
 
@@ -54,12 +53,11 @@ class Vendor:
             self.faults, self.told = Faults(**json.loads(body)), {}
             return HTTPStatus.OK, {}
         self.calls += 1
-        account = path.split("/")[1]
-        since = time.monotonic() - self.told.get(account, 0.0)
-        self.early += ON_THE_WAY_SECONDS < since < self.faults.retry_after
+        call, now = (method, path, query, body), time.monotonic()
+        self.early += now < self.told.pop(call, -self.faults.retry_after) + self.faults.retry_after
         if self.dice.random() < self.faults.too_many:
             self.refused += 1
-            self.told[account] = time.monotonic()
+            self.told[call] = now
             return HTTPStatus.TOO_MANY_REQUESTS, {"message": "Slow down"}
         if method == "GET":
             return HTTPStatus.OK, self.find(path, dict(parse_qsl(query)).get("reference", ""))

@@ -58,6 +58,7 @@ class ThePace(RuleBasedStateMachine):
         self.ramping = False
         self.changed = self.paused = self.lowered = clock.now()
         self.lowered -= pace.WINDOW
+        self.refusals = 0
         self.places: dict[str, tuple[int, datetime]] = {}
 
     @property
@@ -114,12 +115,15 @@ class ThePace(RuleBasedStateMachine):
             self.pace = max(min(pace.FLOOR, limit), limit // 2)
             self.changed = self.lowered = now
         seconds = pace.PAUSE_SECONDS if retry_after is None else retry_after
-        self.paused, self.ramping = max(self.paused, now + timedelta(seconds=seconds)), False
+        self.refusals, self.ramping = self.refusals + 1, False
+        if seconds > pace.OWN_SECONDS or self.refusals >= pace.IN_A_ROW:
+            self.paused = max(self.paused, now + timedelta(seconds=seconds))
 
     @rule()
     def works(self) -> None:
         breaker.succeeded(fresh())
         if self.pace is not None:
+            self.refusals = 0
             self.rise(self.pace + 1)
 
     @rule(seconds=st.sampled_from([1, 3, 10, 61]))
@@ -242,6 +246,8 @@ class TheBreaker(ThePace):
     @rule()
     def works(self) -> None:
         breaker.succeeded(fresh())
+        if self.pace is not None or self.row or self.state != Breaker.CLOSED:
+            self.refusals = 0
         self.row, self.of = 0, ""
         self.moves("works")
         if self.pace is not None:
