@@ -70,7 +70,6 @@ def test_an_exception_carries_all_that_somebody_needs(operate: APIClient, blocke
 
     clock_of = ticket.transaction.sla_clock
     assert body == {
-        "change_request": None,
         "id": ticket.pk,
         "status": "open",
         "onboarding_transaction_id": "pay_1",
