@@ -257,12 +257,12 @@ def test_the_command_keeps_a_new_credential_only_if_it_passes(hubspot, sandbox):
     command = ["connection", "set", "hubspot", "--system", "crm", "--provider", "hubspot", "--secret"]
     with pytest.raises(CommandError, match="the former ones stay"):
         run(*command, "token=mistyped")
-    assert hubspot.secrets("token") == ["sandbox-hubspot-token"]
+    assert Connection.objects.get(pk=hubspot.pk).secrets("token") == ["sandbox-hubspot-token"]
     sandbox.set_tokens("hubspot", ["sandbox-hubspot-token", "the-new-token"])
     run(*command, "token=the-new-token")
-    assert hubspot.secrets("token") == ["the-new-token"]
+    assert Connection.objects.get(pk=hubspot.pk).secrets("token") == ["the-new-token"]
     run(*command, "token=mistyped", "--untested")
-    assert hubspot.secrets("token") == ["mistyped"]
+    assert Connection.objects.get(pk=hubspot.pk).secrets("token") == ["mistyped"]
 
 
 def test_wrong_commands_are_refused_in_words():

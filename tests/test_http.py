@@ -189,16 +189,16 @@ def test_whatever_status_asks_for_patience_is_heard(http, sandbox, status, kind,
 
 def test_a_refusal_that_the_vendor_documents_as_passing_has_its_own_wait(http, sandbox):
     made = http()
-    made.temporary = (TemporaryRefusal(477, wait=60.0, whole_account=True), TemporaryRefusal(423, wait=2.0))
+    made.temporary = (TemporaryRefusal(418, wait=60.0, whole_account=True), TemporaryRefusal(423, wait=2.0))
     seen = []
-    for status, asked in ((477, None), (477, 90), (423, 1)):
+    for status, asked in ((418, None), (418, 90), (423, 1)):
         clock.shift(timedelta(seconds=100))
         sandbox.add_fault("hubspot", "error_before", status=status, retry_after=asked, count=1)
         error = failure(lambda: made.request("POST", PATH, json=COMPANY))
         seen.append((error.kind, error.http_status, error.retry_after, error.whole_account, error.effect_possible))
     assert seen == [
-        (Kind.TEMPORARY, 477, 60.0, True, False),
-        (Kind.TEMPORARY, 477, 90.0, True, False),
+        (Kind.TEMPORARY, 418, 60.0, True, False),
+        (Kind.TEMPORARY, 418, 90.0, True, False),
         (Kind.TEMPORARY, 423, 2.0, False, False),
     ]
 

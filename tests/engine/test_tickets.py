@@ -213,7 +213,7 @@ def test_other_trouble_goes_where_it_belongs(accept: Accept, drain: Drain, sandb
 def test_waiting_and_polling_are_no_attempts(accept: Accept, drain: Drain, sandbox: SandboxControl) -> None:
     sandbox.configure("asana", job_seconds="never")
     run = accept()
-    for _ in range(8):
+    for _ in range(16):
         scheduling.one_pass(publish=False)
         clock.shift(timedelta(minutes=2))
     ticket = ticket_of(run, "delivery.project")
