@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, expect
 from pytest_django.live_server_helper import LiveServer
 
 from exceptions_queue.models import Ticket
-from integrations import clock
+from integrations import clock, kept
 from integrations import connections as services
 from integrations.connections import set_connection
 from integrations.models import Connection, InboundEvent
@@ -242,7 +242,7 @@ def test_the_same_state_is_drawn_the_same(as_: As, sandbox: SandboxControl, hubs
     pull(engineer, "hubspot", "slow-down")
     services.probe(hubspot)
     assert news(engineer) == news(engineer)
-    assert "7 more" in news(engineer)
+    assert re.search(r"\d more", news(engineer)), news(engineer)
 
 
 def test_a_customer_pays_through_the_front_door(
@@ -284,6 +284,7 @@ def test_a_payment_that_cannot_be_delivered_says_why(as_: As, stripe: Connection
     assert "kestrel-optics.com" in answer.content.decode()
     assert engineer.post(f"{SANDBOX}pay/", {**CUSTOMER, "name": ""}).status_code == 422
     stripe.secret_rows.all().delete()
+    kept.forget_all()  # no person removes a secret without its connection's version moving
     assert "no webhook signing secret" in text(engineer.post(f"{SANDBOX}pay/", CUSTOMER))
     Connection.objects.update(environment="production")
     assert "No Stripe connection takes test payments yet." in text(engineer.get(SANDBOX))
