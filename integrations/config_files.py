@@ -80,6 +80,11 @@ def in_words(error: pydantic.ValidationError, model: type[pydantic.BaseModel], g
     return [*found.items(), *((key, f"must be {_either(types)}") for key, types in alternatives.items())]
 
 
+def listed(file: str, found: Iterable[Problem]) -> list[str]:
+    """One line a problem, as ``FileInvalid`` takes them."""
+    return [f"{file}: {f'{key}: ' if key else ''}{message}" for key, message in found]
+
+
 def key_of(where: Sequence[int | str], given: Any = None) -> str:
     """A key as a person reads it: ``steps #2 (project).uses``. Numbers in ``where`` count from 0."""
     text, at = "", given

@@ -11,9 +11,10 @@ from integrations.words import System
 
 
 class PersonAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
-    """Refuses an id that the vendor does not know. One that could not be checked is saved, and said to be unchecked.
+    """Refuses a new id that the vendor does not know. One that could not be checked is saved, and said to be unchecked.
 
-    The vendor is asked before Django opens the form's transaction.
+    The vendor is asked before Django opens the form's transaction, and only where the id is another than before: the row of
+    somebody who has left the vendor can still be switched off.
     """
 
     person_system: ClassVar[System]
@@ -28,10 +29,14 @@ class PersonAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     ) -> HttpResponse:
         entered = request.POST.get(self.person_field, "").strip() if request.method == "POST" else ""
         allowed = self.has_change_permission(request) if object_id else self.has_add_permission(request)
-        if entered and allowed:
+        if entered and allowed and entered != self._stored(request, object_id):
             request.person_check = check_person(self.person_system, entered)  # type: ignore[attr-defined]
         answer: HttpResponse = super().changeform_view(request, object_id, form_url, extra_context)
         return answer
+
+    def _stored(self, request: HttpRequest, object_id: str | None) -> str | None:
+        row = self.get_object(request, object_id) if object_id else None
+        return getattr(row, self.person_field, None)
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
         base = super().get_form(request, obj, change=change, **kwargs)

@@ -4,7 +4,7 @@ Files stand in ``CONFIG_DIR/providers/`` beside the built-in ones, and win over 
 with a file is found when it is read, with the file's name and the key; ``docs/provider-example.toml`` shows every key.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -230,21 +230,17 @@ def load(path: Path) -> VendorMapping:
     try:
         made = VendorMapping.model_validate({**given, "file": path.name})
     except pydantic.ValidationError as error:
-        raise MappingError(_listed(path.name, config_files.in_words(error, VendorMapping, given))) from None
+        raise MappingError(config_files.listed(path.name, config_files.in_words(error, VendorMapping, given))) from None
     found = [(config_files.key_of(_parts(key), given), message) for key, message in checks.problems(made)]
     if "file" in given:
         found.insert(0, ("file", "is not known here"))
     if found:
-        raise MappingError(_listed(path.name, found))
+        raise MappingError(config_files.listed(path.name, found))
     return made
 
 
 def _parts(key: str) -> list[int | str]:
     return [int(part) if part.isdigit() else part for part in key.split(".")]
-
-
-def _listed(file: str, found: Iterable[tuple[str, str]]) -> list[str]:
-    return [f"{file}: {f'{key}: ' if key else ''}{message}" for key, message in found]
 
 
 @cache

@@ -160,8 +160,7 @@ def load(path: Path) -> Playbook:
     try:
         return Playbook.model_validate(given)
     except ValidationError as error:
-        found = config_files.in_words(error, Playbook, given)
-        raise PlaybookError([f"{path.name}: {f'{key}: ' if key else ''}{what}" for key, what in found]) from None
+        raise PlaybookError(config_files.listed(path.name, config_files.in_words(error, Playbook, given))) from None
 
 
 @cache

@@ -1,13 +1,11 @@
 """Correcting who implements: what waits for the right person goes on."""
 
-from onboarding.engine.assignment import occupying
+from onboarding.engine.assignment import PATH, occupying
 from onboarding.models import OnboardingTransaction, Step
 from onboarding.payload.schema import get
 from onboarding.services.base import Refused
 from onboarding.services.data import fix
 from onboarding.words import StepState
-
-PATH = "ownership.implementation_owner_id"
 
 
 def correct_owner(former_id: str, right_id: str, *, actor: str) -> int:

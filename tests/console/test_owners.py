@@ -33,6 +33,16 @@ def test_an_owner_whom_the_vendor_does_not_know_is_refused_at_once(as_: As, conn
     assert "added successfully" in save(as_("engineer"), RIGHT)
 
 
+def test_somebody_who_has_left_the_vendor_can_still_be_switched_off(
+    as_: As, connections: dict[str, Connection]
+) -> None:
+    owner = ImplementationOwner.objects.create(external_id=WRONG, name="Kim Sato")
+    form = {"external_id": WRONG, "name": "Kim Sato", "email": "", "territories": "", "segments": "", "capacity": "5"}
+    url = reverse("admin:onboarding_implementationowner_change", args=[owner.pk])
+    assert "changed successfully" in text(as_("engineer").post(url, form, follow=True))
+    assert not ImplementationOwner.objects.get().active
+
+
 def test_an_owner_who_cannot_be_checked_now_is_saved_and_said_to_be_unchecked(
     as_: As, connections: dict[str, Connection], sandbox: SandboxControl
 ) -> None:
