@@ -52,10 +52,10 @@ def one_pass(*, publish: bool = True, mail: bool = True, most: int | None = None
     done.events, done.steps = len(due.events), len(due.steps)
     if due:
         with ThreadPoolExecutor(OWN_THREADS, thread_name_prefix="sweep") as pool:
-            list(pool.map(_probe, due.probes))
-            list(pool.map(_process_event, due.events))
-            list(pool.map(_run_step, due.steps))
-            list(pool.map(_poll_step, due.polls))
+            list(pool.map(_each_of("The probe of connection", line.probe), due.probes))
+            list(pool.map(_each_of("Event", events.process_event), due.events))
+            list(pool.map(_each_of("Step", run.run_step), due.steps))
+            list(pool.map(_each_of("The poll of step", polling.poll), due.polls))
     return done
 
 
@@ -87,37 +87,15 @@ def _mail_forever(stop: threading.Event, every: float) -> None:
     connection.close()  # this thread's own
 
 
-def _run_step(pk: int) -> None:
-    try:
-        run.run_step(pk)
-    except Exception:
-        log.exception("Step %s could not be run; the sweep tries it again", pk)
-    finally:
-        connection.close()
+def _each_of(what: str, work: Callable[[int], object]) -> Callable[[int], None]:
+    """``work`` on one row of many, in a thread of the pass: its failure keeps nobody else from theirs."""
 
+    def one(pk: int) -> None:
+        try:
+            work(pk)
+        except Exception:
+            log.exception("%s %s failed; the sweep tries it again", what, pk)
+        finally:
+            connection.close()  # this thread's own
 
-def _poll_step(pk: int) -> None:
-    try:
-        polling.poll(pk)
-    except Exception:
-        log.exception("Step %s could not be polled; the sweep tries it again", pk)
-    finally:
-        connection.close()
-
-
-def _probe(pk: int) -> None:
-    try:
-        line.probe(pk)
-    except Exception:
-        log.exception("Connection %s could not be probed; the sweep tries it again", pk)
-    finally:
-        connection.close()
-
-
-def _process_event(pk: int) -> None:
-    try:
-        events.process_event(pk)
-    except Exception:
-        log.exception("Event %s could not be processed; the sweep tries it again", pk)
-    finally:
-        connection.close()
+    return one

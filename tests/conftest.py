@@ -24,6 +24,7 @@ from onboarding.engine import line
 from onboarding.engine.playbook import playbooks
 from onboarding.models import ApiKey, AuditAnchor, AuditEntry, Step
 from onboarding.words import LEASED, WaitsFor
+from tests import stripe_events
 
 GROUPS = {
     "sales": "sales-ops",
@@ -317,3 +318,9 @@ def api_key(transactional_db: None) -> Callable[[str], str]:
         return key
 
     return make
+
+
+@pytest.fixture
+def committed(transactional_db: None) -> None:
+    """A Stripe connection that other database connections see."""
+    stripe_events.connect()

@@ -3,13 +3,18 @@
 from datetime import timedelta
 from typing import Any
 
+import pytest
+
 from integrations import clock, crypto
 from integrations.connections import set_connection
 from integrations.models import Connection, InboundEvent
-from integrations.sandbox.stripe import Payment, encode
+from integrations.sandbox.stripe import ACACIA, BASIL, Payment, encode
 from onboarding.intake import events
 from onboarding.models import OnboardingTransaction
 
+SHAPES = pytest.mark.parametrize(
+    ("version", "linked"), [(ACACIA, True), (BASIL, True), (BASIL, False)], ids=["acacia", "basil", "basil-unlinked"]
+)
 HOLD = timedelta(seconds=61)
 COMPLETE = {"legal_name": "Acme Logistics", "contact_name": "Jordan Lee", "crm_owner_id": "u_1", "plan_sku": "pro"}
 

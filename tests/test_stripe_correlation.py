@@ -1,7 +1,6 @@
 """One payment, one run: whatever Stripe sends of it, how often and in which order."""
 
 import os
-from collections.abc import Iterator
 from datetime import timedelta
 from itertools import permutations
 from typing import Any
@@ -11,7 +10,7 @@ import pytest
 from integrations import clock, crypto
 from integrations.models import Connection, InboundEvent
 from integrations.providers.stripe import PaymentFacts
-from integrations.sandbox.stripe import ACACIA, BASIL, encode
+from integrations.sandbox.stripe import encode
 from integrations.signals import event_failed
 from integrations.words import EventState
 from onboarding import services
@@ -21,14 +20,11 @@ from onboarding.origins import Sender
 from onboarding.payload.schema import OnboardingPayload, get
 from onboarding.words import OriginKind
 from tests.conftest import Payload
-from tests.stripe_events import COMPLETE, HOLD, bought, connect, deliver, only_run, reread, settle, store, wait
-from tests.threads import empty_audit_trail, together
+from tests.stripe_events import COMPLETE, HOLD, SHAPES, bought, connect, deliver, only_run, reread, settle, store, wait
+from tests.threads import together
 
 pytestmark = pytest.mark.django_db
 KINDS = ("session", "invoice", "intent")
-SHAPES = pytest.mark.parametrize(
-    ("version", "linked"), [(ACACIA, True), (BASIL, True), (BASIL, False)], ids=["acacia", "basil", "basil-unlinked"]
-)
 
 
 @pytest.fixture
@@ -323,13 +319,6 @@ class TestTrouble:
         run = only_run()
         assert (run.customer_name, run.snapshot_version) == ("Acme Logistics Ltd", run.snapshots.count())
         assert ChangeRequest.objects.count() == 1
-
-
-@pytest.fixture
-def committed(transactional_db: None) -> Iterator[None]:
-    connect()
-    yield
-    empty_audit_trail()
 
 
 @pytest.mark.django_db(transaction=True)

@@ -1,6 +1,5 @@
 """The first settlement of a subscription opens a run, however it was settled and whatever its bill is called; a renewal none."""
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import permutations
 from typing import Any
@@ -22,7 +21,7 @@ from onboarding.models import OnboardingTransaction
 from onboarding.payload.schema import get
 from onboarding.words import Category, Status
 from tests.stripe_events import COMPLETE, bought, connect, deliver, only_run, reread, settle, store, wait
-from tests.threads import empty_audit_trail, together
+from tests.threads import together
 
 pytestmark = pytest.mark.django_db
 VERSIONS = pytest.mark.parametrize("version", [ACACIA, BASIL])
@@ -264,13 +263,6 @@ def test_the_verdict_table(facts: dict[str, Any], known: Known | None, days: int
     verdict = judge(_facts(**facts), known, AT - timedelta(days=days), AT)
     assert verdict.kind is kind
     assert bool(verdict.reason) is (kind is not Kind.FIRST)
-
-
-@pytest.fixture
-def committed(transactional_db: None) -> Iterator[None]:
-    connect()
-    yield
-    empty_audit_trail()
 
 
 @pytest.mark.django_db(transaction=True)

@@ -1,6 +1,5 @@
 """One invoice paid by several payment intents is one run, and what is learnt late of a payment looks at the run that it opened."""
 
-from collections.abc import Iterator
 from datetime import timedelta
 from itertools import permutations
 from typing import Any
@@ -19,7 +18,7 @@ from onboarding.models import CorrelationKey, OnboardingTransaction, Step
 from onboarding.payload.schema import get
 from onboarding.words import Category, Status
 from tests.stripe_events import COMPLETE, bought, connect, deliver, only_run, reread, settle, store, wait
-from tests.threads import empty_audit_trail, together
+from tests.threads import together
 
 pytestmark = pytest.mark.django_db
 HOURS = timedelta(hours=1)
@@ -247,13 +246,6 @@ class TestALateRenewal:
         assert run.held_at
         deliver(renewal.invoice())
         assert OnboardingTransaction.objects.get(pk=run.pk).status == Status.CANCELLED
-
-
-@pytest.fixture
-def committed(transactional_db: None) -> Iterator[None]:
-    connect()
-    yield
-    empty_audit_trail()
 
 
 @pytest.mark.django_db(transaction=True)

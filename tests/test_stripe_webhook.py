@@ -1,7 +1,6 @@
 """The webhook endpoint, by real signed POSTs."""
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -17,7 +16,7 @@ from integrations.sandbox.stripe import Payment, encode, sign
 from integrations.signals import inbound_event_received
 from integrations.webhooks import VERIFIERS, register
 from integrations.words import EventState
-from tests.threads import empty_audit_trail, together
+from tests.threads import together
 
 urlpatterns = [path("webhooks/", include("integrations.webhooks.urls"))]
 
@@ -179,10 +178,8 @@ def test_a_verifier_cannot_be_registered_twice() -> None:
 
 
 @pytest.fixture
-def committed(transactional_db: None) -> Iterator[None]:
+def committed(transactional_db: None) -> None:
     connect()
-    yield
-    empty_audit_trail()
 
 
 @pytest.mark.django_db(transaction=True)

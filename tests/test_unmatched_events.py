@@ -1,6 +1,5 @@
 """A refund that overtakes its payment is kept and applied once, when the run opens. By REST: ``tests/api/test_early_events.py``."""
 
-from collections.abc import Iterator
 from datetime import timedelta
 from itertools import permutations
 
@@ -9,21 +8,17 @@ import pytest
 from exceptions_queue.models import UNRESOLVED, Ticket
 from integrations import clock
 from integrations.models import Connection, InboundEvent
-from integrations.sandbox.stripe import ACACIA, BASIL
 from integrations.words import EventState
 from onboarding.intake import events, service, unmatched
 from onboarding.models import OnboardingTransaction, RunEvent, UnmatchedEvent
 from onboarding.payload.schema import OnboardingPayload
 from onboarding.words import Category, RunEventType, UnmatchedState
 from tests.conftest import Payload
-from tests.stripe_events import COMPLETE, bought, connect, deliver, only_run, reread, settle, store, wait
-from tests.threads import empty_audit_trail, together
+from tests.stripe_events import COMPLETE, SHAPES, bought, connect, deliver, only_run, reread, settle, store, wait
+from tests.threads import together
 
 pytestmark = pytest.mark.django_db
 FULL = COMPLETE | {"domain": "acme-logistics.com", "term": "annual", "contact_email": "jordan@acme-logistics.com"}
-SHAPES = pytest.mark.parametrize(
-    ("version", "linked"), [(ACACIA, True), (BASIL, True), (BASIL, False)], ids=["acacia", "basil", "basil-unlinked"]
-)
 
 
 @pytest.fixture
@@ -105,13 +100,6 @@ class TestARefund:
         deliver(payment.intent())
         assert_held_and_asked()
         assert reread(refund).state == EventState.PROCESSED
-
-
-@pytest.fixture
-def committed(transactional_db: None) -> Iterator[None]:
-    connect()
-    yield
-    empty_audit_trail()
 
 
 @pytest.mark.django_db(transaction=True)

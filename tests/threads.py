@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 from typing import TypeVar
 
-from django.db import connection, transaction
+from django.db import connection
 
 R = TypeVar("R")
 
@@ -23,22 +23,3 @@ def together(jobs: Sequence[Callable[[], R]]) -> list[R]:
 
     with ThreadPoolExecutor(len(jobs)) as pool:
         return [future.result() for future in [pool.submit(run, job) for job in jobs]]
-
-
-def empty_audit_trail() -> None:
-    """Let SQLite's test database be flushed: its append-only triggers are taken away and put back.
-
-    PostgreSQL is flushed by TRUNCATE, which fires no row triggers.
-    """
-    if connection.vendor != "sqlite":
-        return
-    with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT name, sql FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'onboarding_auditentry'"
-        )
-        triggers = cursor.fetchall()
-        for name, _ in triggers:
-            cursor.execute(f'DROP TRIGGER "{name}"')
-        cursor.execute("DELETE FROM onboarding_auditentry")
-        for _, sql in triggers:
-            cursor.execute(sql)

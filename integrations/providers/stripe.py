@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import stripe
 from pydantic import ValidationError
@@ -29,6 +29,7 @@ SESSION, INVOICE, PAYMENT_INTENT, SUBSCRIPTION = (
     "stripe.payment_intent",
     "stripe.subscription",
 )
+T = TypeVar("T")
 OUR_ID, ORDER, DEAL = "firstvalue.id", "order", "deal"
 
 CUSTOMER_AMOUNT = "stripe.customer_amount"
@@ -210,11 +211,7 @@ def refund(event: Mapping[str, Any]) -> Refund | None:
     """What ``charge.refunded`` says; None for other events. Raises ``UnexpectedShape``."""
     if event.get("type") != "charge.refunded":
         return None
-    try:
-        envelope = shapes.Envelope.model_validate(without_nul(dict(event)))
-        charge = shapes.Charge.model_validate(envelope.data.object)
-    except ValidationError as error:
-        raise UnexpectedShape(f"charge.refunded is not as Stripe documents it ({_problems(error)}).") from None
+    charge = _as_documented(event, lambda envelope: shapes.Charge.model_validate(envelope.data.object))
     customer = _id(charge.customer)
     keys = _keys("", charge.payment_intent, charge.invoice, None, charge.metadata)
     by_amount = customer_amount_key(customer, charge.amount, charge.currency)
@@ -230,11 +227,7 @@ def invoice_paid(event: Mapping[str, Any]) -> InvoicePaid | NotAPayment | None:
     """What ``invoice_payment.paid`` says; None for other events. Raises ``UnexpectedShape``."""
     if event.get("type") != "invoice_payment.paid":
         return None
-    try:
-        envelope = shapes.Envelope.model_validate(without_nul(dict(event)))
-        told = shapes.InvoicePayment.model_validate(envelope.data.object)
-    except ValidationError as error:
-        raise UnexpectedShape(f"invoice_payment.paid is not as Stripe documents it ({_problems(error)}).") from None
+    told = _as_documented(event, lambda envelope: shapes.InvoicePayment.model_validate(envelope.data.object))
     intent = told.payment.payment_intent if told.payment else None
     if intent is None or told.invoice is None:
         return NotAPayment("It names no payment intent: the invoice itself tells that it is paid.")
@@ -275,11 +268,16 @@ def facts(event: Mapping[str, Any]) -> PaymentFacts | NotAPayment:
     reader = READERS.get(type_) if isinstance(type_, str) else None
     if reader is None:
         return NotAPayment("This type of event says nothing of a first payment.")
+    return _as_documented(event, reader)
+
+
+def _as_documented(event: Mapping[str, Any], reader: Callable[[shapes.Envelope], T]) -> T:
+    """What ``reader`` finds in the event. Raises ``UnexpectedShape``."""
     try:
-        envelope = shapes.Envelope.model_validate(without_nul(dict(event)))
-        return reader(envelope)
+        return reader(shapes.Envelope.model_validate(without_nul(dict(event))))
     except ValidationError as error:
-        raise UnexpectedShape(f"{type_} is not as Stripe documents it ({_problems(error)}).") from None
+        what = f"{event.get('type')} is not as Stripe documents it"
+        raise UnexpectedShape(f"{what} ({_problems(error)}).") from None
 
 
 def _problems(error: ValidationError) -> str:
