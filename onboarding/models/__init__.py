@@ -12,14 +12,8 @@ from onboarding.models.correlation import (
 from onboarding.models.objects import Attempt, Intent, MatchChoice, ObjectMapping, RejectedMatch, Reservation, StepPoll
 from onboarding.models.owners import ImplementationOwner
 from onboarding.models.playbook import PinnedPlaybook, PlanPrice
-from onboarding.models.transaction import (
-    AcceptedContent,
-    ChangeRequest,
-    OnboardingTransaction,
-    PayloadSnapshot,
-    RunEvent,
-    Step,
-)
+from onboarding.models.steps import RunEvent, Step
+from onboarding.models.transaction import AcceptedContent, ChangeRequest, OnboardingTransaction, PayloadSnapshot
 
 __all__ = [
     "AcceptedContent",

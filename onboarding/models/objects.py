@@ -3,7 +3,8 @@
 from django.db import models
 
 from integrations.models import Connection
-from onboarding.models.transaction import OnboardingTransaction, Step
+from onboarding.models.steps import Step
+from onboarding.models.transaction import OnboardingTransaction
 from onboarding.words import UNSETTLED, IntentState
 
 

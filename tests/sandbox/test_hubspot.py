@@ -1,50 +1,13 @@
 """The HubSpot stand-in keeps HubSpot's manners."""
 
 import json
-from typing import Any
 
 import pytest
 
 from integrations.sandbox.control import SandboxControl
 
-from .conftest import Vendor, until
-
-COMPANIES = "/crm/v3/objects/companies"
-CONTACTS = "/crm/v3/objects/contacts"
-DEALS = "/crm/v3/objects/deals"
-NOTES = "/crm/v3/objects/notes"
-PROPERTY = {"label": "Our reference", "groupName": "companyinformation", "type": "string", "fieldType": "text"}
-
-
-def new(**properties: Any) -> dict[str, Any]:
-    return {"properties": properties, "associations": []}
-
-
-def create(hubspot: Vendor, path: str = COMPANIES, **properties: str) -> str:
-    answer = hubspot.post(path, new(**properties))
-    assert answer.status_code == 201, answer.text
-    return str(answer.json()["id"])
-
-
-def companies(control: SandboxControl) -> int:
-    return int(control.counts()["vendors"]["hubspot"]["companies"]["total"])
-
-
-def search(hubspot: Vendor, *groups: dict[str, str], path: str = COMPANIES, limit: int = 10, after: str = "0") -> dict:
-    filters = [[{"propertyName": k, "operator": "EQ", "value": v} for k, v in group.items()] for group in groups]
-    body = {"properties": ["name"], "limit": limit, "after": after, "sorts": []}
-    answer = hubspot.post(f"{path}/search", {**body, "filterGroups": [{"filters": each} for each in filters]})
-    assert answer.status_code == 200, answer.text
-    return answer.json()
-
-
-def found(hubspot: Vendor, *groups: dict[str, str], path: str = COMPANIES) -> list[str]:
-    return [each["id"] for each in search(hubspot, *groups, path=path)["results"]]
-
-
-def upsert(hubspot: Vendor, *inputs: tuple[str, str, dict[str, str]], path: str = COMPANIES):
-    body = [{"id": value, "idProperty": name, "properties": rest} for name, value, rest in inputs]
-    return hubspot.post(f"{path}/batch/upsert", {"inputs": body})
+from .conftest import Vendor
+from .hubspot_client import COMPANIES, CONTACTS, DEALS, NOTES, PROPERTY, companies, create, found, new, upsert
 
 
 def test_a_created_company_reads_back_at_once(hubspot: Vendor):
@@ -54,68 +17,6 @@ def test_a_created_company_reads_back_at_once(hubspot: Vendor):
     assert read["properties"]["domain"] == "acme.com"
     assert read["properties"]["industry"] is None
     assert read["archived"] is False
-
-
-def test_search_needs_all_five_keys(hubspot: Vendor):
-    answer = hubspot.post(f"{COMPANIES}/search", {"filterGroups": []})
-    assert answer.status_code == 400
-    assert answer.json()["category"] == "VALIDATION_ERROR"
-
-
-def test_filters_narrow_within_a_group_and_groups_widen(hubspot: Vendor):
-    one = create(hubspot, name="Acme", domain="acme.com", country="DE")
-    two = create(hubspot, name="Acme", domain="acme.de")
-    three = create(hubspot, name="Other", domain="other.com")
-    assert found(hubspot, {"name": "acme"}) == [one, two]
-    assert found(hubspot, {"name": "Acme", "country": "DE"}) == [one]
-    assert found(hubspot, {"domain": "acme.de"}, {"domain": "other.com"}) == [two, three]
-
-
-def test_search_pages(hubspot: Vendor):
-    created = [create(hubspot, name="Acme") for _ in range(3)]
-    first = search(hubspot, {"name": "Acme"}, limit=2)
-    second = search(hubspot, {"name": "Acme"}, limit=2, after=first["paging"]["next"]["after"])
-    assert first["total"] == 3
-    assert [each["id"] for each in first["results"] + second["results"]] == created
-    assert "paging" not in second
-
-
-def test_search_never_sees_a_write_while_it_lags_for_ever(hubspot: Vendor, control: SandboxControl):
-    old = create(hubspot, domain="old.com")
-    control.configure("hubspot", search_lag="never")
-    create(hubspot, domain="new.com")
-    assert found(hubspot, {"domain": "old.com"}, {"domain": "new.com"}) == [old]
-
-
-def test_search_sees_a_write_after_the_lag(hubspot: Vendor, control: SandboxControl):
-    control.configure("hubspot", search_lag=0.3)
-    company = create(hubspot, domain="acme.com")
-    assert found(hubspot, {"domain": "acme.com"}) == []
-    assert until(lambda: found(hubspot, {"domain": "acme.com"})) == [company]
-
-
-def test_a_healed_lag_shows_what_it_hid(hubspot: Vendor, control: SandboxControl):
-    control.configure("hubspot", search_lag="never")
-    company = create(hubspot, domain="acme.com")
-    control.configure("hubspot", search_lag=0)
-    assert found(hubspot, {"domain": "acme.com"}) == [company]
-
-
-def test_search_shows_the_old_values_of_a_changed_company(hubspot: Vendor, control: SandboxControl):
-    company = create(hubspot, domain="old.com")
-    control.configure("hubspot", search_lag="never")
-    assert hubspot("PATCH", f"{COMPANIES}/{company}", {"properties": {"domain": "new.com"}}).status_code == 200
-    assert found(hubspot, {"domain": "old.com"}) == [company]
-    assert found(hubspot, {"domain": "new.com"}) == []
-    control.configure("hubspot", search_lag=0)
-    assert found(hubspot, {"domain": "old.com"}) == []
-    assert found(hubspot, {"domain": "new.com"}) == [company]
-
-
-def test_seeded_objects_are_found_whatever_the_lag(hubspot: Vendor, control: SandboxControl):
-    control.configure("hubspot", search_lag="never")
-    assert found(hubspot, {"domain": "acme.com"}) == []
-    assert control.seed("hubspot", "companies", [{"domain": "acme.com"}]) == found(hubspot, {"domain": "acme.com"})
 
 
 def test_companies_are_not_deduplicated_by_domain(hubspot: Vendor):
@@ -264,74 +165,6 @@ def test_a_create_needs_its_associations_though_there_be_none(hubspot: Vendor):
 @pytest.mark.parametrize(("path", "properties"), [(COMPANIES, {"phone": "1"}), (CONTACTS, {"phone": "1"})])
 def test_a_new_object_needs_a_name(hubspot: Vendor, path: str, properties: dict[str, str]):
     assert hubspot.post(path, new(**properties)).status_code == 400
-
-
-def test_only_what_was_asked_for_is_told(hubspot: Vendor):
-    company = create(hubspot, name="Acme", domain="acme.com", country="DE")
-    defaults = {"name", "domain", "createdate", "hs_lastmodifieddate", "hs_object_id"}
-    assert set(hubspot.get(f"{COMPANIES}/{company}").json()["properties"]) == defaults
-    read = hubspot.get(f"{COMPANIES}/{company}", properties="country,colour").json()
-    assert read["properties"] == {"country": "DE"}
-    assert search(hubspot, {"domain": "acme.com"})["results"][0]["properties"] == {"name": "Acme"}
-    changed = hubspot("PATCH", f"{COMPANIES}/{company}", {"properties": {"city": "Bonn"}}).json()["properties"]
-    assert "city" in changed
-    assert "country" not in changed
-
-
-def test_an_additional_domain_is_found_by_its_tokens(hubspot: Vendor):
-    company = create(hubspot, name="Acme", domain="acme.com", hs_additional_domains="acme.io;my-acme.de")
-    create(hubspot, name="Other", domain="acme.io.example")
-
-    def by_token(value: str) -> list[str]:
-        given = {"propertyName": "hs_additional_domains", "operator": "CONTAINS_TOKEN", "value": value}
-        body = {"filterGroups": [{"filters": [given]}], "properties": [], "limit": 10, "after": "0", "sorts": []}
-        return [each["id"] for each in hubspot.post(f"{COMPANIES}/search", body).json()["results"]]
-
-    assert by_token("acme.io") == by_token("my-acme.de") == by_token("*.de") == [company]
-    assert by_token("acme.de") == [company]  # a part of my-acme.de: whoever asks compares
-    assert by_token("acme.com") == []
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"filterGroups": [{"filters": []}] * 6},
-        {"filterGroups": [{"filters": [{"propertyName": "name", "operator": "HAS_PROPERTY"}] * 7}]},
-        {"filterGroups": [{"filters": [{"propertyName": "name", "operator": "HAS_PROPERTY"}] * 5}] * 4},
-        {"filterGroups": [{"filters": [{"propertyName": "colour", "operator": "HAS_PROPERTY"}]}]},
-        {"filterGroups": [{"filters": [{"propertyName": "name", "operator": "LIKE", "value": "a"}]}]},
-        {"limit": 201},
-        {"limit": 200, "after": "9900"},
-        {"sorts": ["name", "domain"]},
-    ],
-)
-def test_a_search_keeps_to_its_limits(hubspot: Vendor, changes: dict[str, Any]):
-    body = {"filterGroups": [], "properties": [], "limit": 10, "after": "0", "sorts": []}
-    assert hubspot.post(f"{COMPANIES}/search", body).status_code == 200
-    answer = hubspot.post(f"{COMPANIES}/search", {**body, **changes})
-    assert (answer.status_code, answer.json()["category"]) == (400, "VALIDATION_ERROR")
-
-
-def test_values_of_in_are_compared_as_they_are(hubspot: Vendor):
-    company = create(hubspot, name="Acme", domain="acme.com")
-
-    def among(value: str) -> list[str]:
-        given = {"propertyName": "domain", "operator": "IN", "values": [value]}
-        body = {"filterGroups": [{"filters": [given]}], "properties": [], "limit": 10, "after": "0", "sorts": []}
-        return [each["id"] for each in hubspot.post(f"{COMPANIES}/search", body).json()["results"]]
-
-    assert among("acme.com") == [company]
-    assert among("Acme.com") == []
-
-
-def test_searches_have_a_limit_of_their_own_and_tell_nothing_of_it(hubspot: Vendor, control: SandboxControl):
-    control.configure("hubspot", search_limit={"requests": 1, "seconds": 60})
-    body = {"filterGroups": [], "properties": [], "limit": 10, "after": "0", "sorts": []}
-    first, second = hubspot.post(f"{COMPANIES}/search", body), hubspot.post(f"{COMPANIES}/search", body)
-    assert (first.status_code, second.status_code) == (200, 429)
-    assert second.json()["policyName"] == "SECONDLY"
-    assert not [name for name in {**first.headers, **second.headers} if "RateLimit" in name]
-    assert hubspot.get("/account-info/v3/details").status_code == 200
 
 
 def test_a_merged_company_answers_as_the_survivor(hubspot: Vendor):
