@@ -65,6 +65,7 @@ AUDIT_WORDS = {
     "onboarding.object.taken-back": "An object was taken back",
     "onboarding.object.kept": "An object stays: it cannot be taken back, or others use it",
     "onboarding.run.cancelled": "The run was cancelled",
+    "onboarding.run.merged": "The payment is part of another run's invoice",
     "onboarding.run.replayed": "The run was replayed",
     "onboarding.event.received": "Another system reported something",
     "onboarding.owner.assigned": "An implementation owner was assigned",

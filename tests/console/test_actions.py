@@ -4,12 +4,13 @@ import pytest
 
 from exceptions_queue.actions import ACTIONS
 from exceptions_queue.models import Ticket
+from integrations import clock
 from integrations.models import Connection
 from integrations.sandbox.control import SandboxControl
 from integrations.words import Breaker
 from onboarding import services
-from onboarding.models import AuditEntry, MatchChoice, ObjectMapping, OnboardingTransaction
-from onboarding.words import Status
+from onboarding.models import AuditEntry, ChangeRequest, MatchChoice, ObjectMapping, OnboardingTransaction
+from onboarding.words import ChangeStatus, Status
 from tests.conftest import Drain
 from tests.console.conftest import As, Pay, act, hidden, open_ticket, page, text
 
@@ -197,6 +198,7 @@ QUEUE_OF = {
     "lead": "leads",
 }
 DATA = {
+    "done": {"text": "Renamed it at the vendor"},
     "fix": {"customer.legal_name": "Beta Works AG"},
     "choose-match": {"create": "true"},
     "retry": {},
@@ -209,6 +211,7 @@ DATA = {
     "snooze": {"minutes": "60", "reason": "They answer after lunch"},
 }
 MAY = {
+    "done": {"sales", "support", "engineer", "finance", "lead"},
     "fix": {"sales", "support", "engineer", "lead"},
     "choose-match": {"sales", "support", "engineer", "lead"},
     "retry": {"sales", "support", "engineer", "finance", "lead"},
@@ -236,6 +239,16 @@ def test_each_role_does_to_its_own_tickets_what_it_may_and_nothing_else(
     problems = [{"path": "customer.legal_name", "name": "name", "reason": "is taken"}] if name == "fix" else []
     category = OFFERED_FOR.get(name, "server-error")
     Ticket.objects.filter(pk=support_ticket.pk).update(queue=QUEUE_OF[who], category=category, problems=problems)
+    if name == "done":
+        assert support_ticket.transaction
+        change = ChangeRequest.objects.create(
+            transaction=support_ticket.transaction,
+            proposed={},
+            digest="0",
+            status=ChangeStatus.APPLIED,
+            created_at=clock.now(),
+        )
+        Ticket.objects.filter(pk=support_ticket.pk).update(change_request=change)
     before = AuditEntry.objects.filter(actor=who).count()
 
     client, url = as_(who), act(support_ticket, name)
