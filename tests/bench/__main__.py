@@ -11,7 +11,7 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -38,8 +38,8 @@ class Bench:
 
     def run(self) -> None:
         self.key = self._key()
-        if self._wants("rates", "latency"):
-            for name in self.options.peers:
+        for name in self.options.peers:
+            if self._wants("rates", "latency") or (self._wants("duplicates") and name == "dbos"):
                 with self._guarded(name), contenders.peer(self.started, name) as peer:
                     self._compare(peer)
         if self._wants("rates", "latency", "limited", "parked", "idle"):
@@ -49,7 +49,7 @@ class Bench:
             company = without_keys(contenders.COMPANY, self.started.folder)
             keyless = contenders.engine(self.started, self.key, "keyless", CONFIG_DIR=str(company))
             with self._guarded("duplicates"), keyless as engine:
-                self.measured["duplicates"] = measures.duplicates(engine, self.stub, self.options)
+                self._keep("duplicates", engine, measures.duplicates)
         if self._wants("alone"):
             with self._guarded("alone"):
                 self.measured["alone"] = measures.alone()
@@ -70,10 +70,15 @@ class Bench:
         return key
 
     def _compare(self, contender: contenders.Contender) -> None:
-        for group, measure in (("rates", measures.rates), ("latency", measures.latency)):
-            if self._wants(group):
-                found = self.measured.setdefault(group, {})
-                found[contender.name] = measure(contender, self.stub, self.options)
+        if self._wants("rates"):
+            self._keep("rates", contender, measures.rates)
+        if self._wants("latency"):
+            self._keep("latency", contender, measures.latency)
+        if self._wants("duplicates") and contender.name == "dbos":
+            self._keep("duplicates", contender, measures.doubled)
+
+    def _keep(self, group: str, contender: Any, measure: Callable[[Any, Stub, Options], dict[str, Any]]) -> None:
+        self.measured.setdefault(group, {})[contender.name] = measure(contender, self.stub, self.options)
 
     def _engine(self, engine: contenders.Engine) -> None:
         self._compare(engine)

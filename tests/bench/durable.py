@@ -25,7 +25,7 @@ PREPARE = "prepare"
 IN_ORDER, BESIDE = "in_order", "beside"
 
 
-@DBOS.step()
+@DBOS.step(retries_allowed=True, max_attempts=5)
 def do(step: str, content: calls.Content, found: calls.Found) -> str:
     return calls.do(step, content, found)
 

@@ -8,7 +8,6 @@ from typing import Self
 from tests.bench.contenders import PEERS
 
 GROUPS = ("rates", "latency", "limited", "parked", "idle", "duplicates", "alone", "intake", "sqlite")
-PARKED = 500
 
 
 @dataclass(frozen=True)
@@ -19,10 +18,10 @@ class Options:
     repeats: int = 3
     large: int = 1000
     faulty: int = 200
-    parked: int = PARKED
+    parked: int = 500
     seconds: float = 60.0
     """No batch is made so large that it takes longer at the rate seen before; those asked for by name are."""
-    latency_seconds: float = 15.0
+    latency_seconds: float = 12.0
     intake_seconds: float = 4.0
     idle_seconds: float = 30.0
     history: int = 0

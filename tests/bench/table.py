@@ -74,20 +74,21 @@ NONE = at_most(0)
 
 
 def rows(measured: Measured) -> list[Row]:
-    """``measured``: by group of figures, and in ``rates`` and ``latency`` by contender."""
-    rates, steady = measured.get("rates", {}), measured.get("latency", {})
-    return [
-        *(_rates(rates) if rates else []),
-        *(_latency(steady) if steady else []),
-        *_intake(measured.get("intake")),
-        *_limited(measured.get("limited")),
-        *_duplicates(measured.get("duplicates")),
-        *_parked(measured.get("parked")),
-        *(_memory(rates) if rates else []),
-        *_idle(measured.get("idle")),
-        *_sqlite(measured.get("sqlite")),
-        *_alone(measured.get("alone")),
-    ]
+    """``measured``: by group of figures, and where others are measured too by contender."""
+    groups = {
+        "rates": _rates,
+        "latency": _latency,
+        "intake": _intake,
+        "limited": _limited,
+        "duplicates": _duplicates,
+        "parked": _parked,
+        "memory": _memory,
+        "idle": _idle,
+        "sqlite": _sqlite,
+        "alone": _alone,
+    }
+    there = {**measured, "memory": measured.get("rates")}
+    return [row for group, made in groups.items() if (found := there.get(group)) for row in made(found)]
 
 
 def _rates(rates: Measured) -> list[Row]:
@@ -118,9 +119,7 @@ def _latency(steady: Measured) -> list[Row]:
     ]
 
 
-def _intake(found: Measured | None) -> list[Row]:
-    if not found:
-        return []
+def _intake(found: Measured) -> list[Row]:
     return [
         Row("posts/s of one web process, new", _only(found, "stored"), at_least(100)),
         Row("posts/s of one web process, repeated", _only(found, "deduplicated"), at_least(100)),
@@ -128,9 +127,7 @@ def _intake(found: Measured | None) -> list[Row]:
     ]
 
 
-def _limited(found: Measured | None) -> list[Row]:
-    if not found:
-        return []
+def _limited(found: Measured) -> list[Row]:
     what = f"5 % 429 ({found['size']} runs): "
     return [
         Row(f"{what}share of the rate", _only(found, "share"), required=at_least(0.5)),
@@ -139,20 +136,18 @@ def _limited(found: Measured | None) -> list[Row]:
     ]
 
 
-def _duplicates(found: Measured | None) -> list[Row]:
-    if not found:
-        return []
-    what = f"no keys, 5 % 500 after the write ({found['size']} runs): "
+def _duplicates(found: Measured) -> list[Row]:
+    ours = found.get("ours", {})
+    sizes = _list({each["size"] for each in found.values()})
+    what = f"no keys, 5 % 500 after the write ({sizes} runs): "
     return [
-        Row(f"{what}objects made twice", _only(found, "twice"), required=NONE),
-        Row(f"{what}unfinished", _only(found, "unfinished"), required=NONE),
-        Row(f"{what}share of the rate", _only(found, "share"), at_least(0.5)),
+        Row(f"{what}objects made twice", _each(found, "twice"), required=NONE),
+        Row(f"{what}unfinished", _only(ours, "unfinished"), required=NONE),
+        Row(f"{what}share of the rate", _only(ours, "share"), at_least(0.5)),
     ]
 
 
-def _parked(found: Measured | None) -> list[Row]:
-    if not found:
-        return []
+def _parked(found: Measured) -> list[Row]:
     what = f"{shown(found['size'])} parked runs released: "
     return [
         Row(f"{what}share of what the limit allows", _only(found, "share"), at_least(0.7)),
@@ -175,13 +170,11 @@ def _memory(rates: Measured) -> list[Row]:
     ]
 
 
-def _idle(found: Measured | None) -> list[Row]:
-    return [Row("idle installation with database, % of a core", _only(found, "percent"), at_most(1))] if found else []
+def _idle(found: Measured) -> list[Row]:
+    return [Row("idle installation with database, % of a core", _only(found, "percent"), at_most(1))]
 
 
-def _sqlite(found: Measured | None) -> list[Row]:
-    if not found:
-        return []
+def _sqlite(found: Measured) -> list[Row]:
     return [
         Row("SQLite: onboardings/s", _only(found, "per_second"), at_least(8)),
         Row("SQLite: posts answered with an error", _only(found, "errors"), required=NONE),
@@ -191,9 +184,7 @@ def _sqlite(found: Measured | None) -> list[Row]:
     ]
 
 
-def _alone(found: Measured | None) -> list[Row]:
-    if not found:
-        return []
+def _alone(found: Measured) -> list[Row]:
     return [
         Row("one thread: round trips an onboarding", _only(found, "round_trips")),
         Row("one thread: round trips of a post", _only(found, "round_trips_of_intake")),
