@@ -102,6 +102,8 @@ TEMPLATES = [
 # --- Database -----------------------------------------------------------------------------------------------------------
 
 DB_BUSY_SECONDS = env.int("DB_BUSY_SECONDS", 20)
+LEAN_TRANSITIONS = env.bool("LEAN_TRANSITIONS", True)
+"""On PostgreSQL a run's rows are kept in memory from step to step, and a transition is one statement. Off: always under a lock."""
 PREPARED_STATEMENTS = env.bool("PREPARED_STATEMENTS", False)
 """PostgreSQL plans a statement that is sent again and again once a connection. Off behind a pooler that gives each
 transaction another connection, unless it knows of prepared statements (PgBouncer since 1.21, ``max_prepared_statements``).

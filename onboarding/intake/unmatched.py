@@ -10,13 +10,14 @@ from integrations import clock
 from integrations.models import InboundEvent
 from integrations.providers.stripe import OUR_ID
 from integrations.words import EventState
-from onboarding.engine.locks import TryAgain, retried
+from onboarding.engine.locks import retried
 from onboarding.engine.reports import AnotherEvent, report
 from onboarding.ids import comparable
 from onboarding.intake.locks import lock_names
 from onboarding.intake.payments import run_with
 from onboarding.models import OnboardingTransaction, UnmatchedEvent
 from onboarding.words import RunEventType, UnmatchedState
+from onboarding.working_set import TryAgain
 
 WAIT = timedelta(days=30)
 """After this it is shown as an event whose run never came. A run that opens even later still gets it."""
