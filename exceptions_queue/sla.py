@@ -67,7 +67,7 @@ log = logging.getLogger(__name__)
 
 def start_p1(run: OnboardingTransaction) -> None:
     at_risk, due = p1_at_risk_from(run), p1_due(run)
-    started = SlaClock.objects.create(
+    started = SlaClock(
         transaction=run,
         milestone=Milestone.P1,
         current_of=run,
@@ -78,6 +78,7 @@ def start_p1(run: OnboardingTransaction) -> None:
         due_at=due,
         next_transition_at=at_risk,
     )
+    working_set.of(run).insert(started)
     run.note_made("clocks", started)
 
 

@@ -81,7 +81,8 @@ class Table(Generic[M]):
         self._attnames = list(fields)
         self._read = [(place, field) for place, field in enumerate(fields.values()) if hasattr(field, "from_db_value")]
         self._json = frozenset(name for name, field in fields.items() if isinstance(field, models.JSONField))
-        self._inserts: dict[tuple[int, bool], str] = {}
+        self._inserts: dict[tuple[int, bool, bool], str] = {}
+        self._set_when_saved = [field for field in fields.values() if _is_set_when_saved(field)]
         self.columns = ", ".join(f"{self.name}.{column}" for column in self._columns.values())
 
     def instances(self, rows: Iterable[Sequence[Any]]) -> list[M]:
@@ -95,18 +96,28 @@ class Table(Generic[M]):
         return self.model.from_db("default", self._attnames, values)
 
     def insert(self, rows: Sequence[M], *, fenced: bool = False) -> tuple[str, list[Any]]:
-        """All of them; ``fenced``: if there is a row in ``fence``."""
-        sql = self._inserts.get((len(rows), fenced))
+        """All of them, with their primary keys where they have some. ``fenced``: if there is a row in ``fence``."""
+        for row in rows:
+            for field in self._set_when_saved:
+                field.pre_save(row, True)
+        keyed = rows[0].pk is not None
+        names = self._attnames if keyed else self._names
+        sql = self._inserts.get((len(rows), keyed, fenced))
         if sql is None:
             # Without lengths: a cast would cut a text that is too long, where the column refuses it.
-            kinds = [(self._fields[name].db_type(connection) or "").partition("(")[0] for name in self._names]
+            kinds = [(self._fields[name].db_type(connection) or "").partition("(")[0] for name in names]
             first = ", ".join(f"%s::{kind}" for kind in kinds)
             others = f", ({', '.join(['%s'] * len(kinds))})" * (len(rows) - 1)
-            into = ", ".join(self._columns[name] for name in self._names)
+            into = ", ".join(self._columns[name] for name in names)
             source = f"{'fence, ' if fenced else ''}(VALUES ({first}){others}) v"
             sql = f"INSERT INTO {self.name} ({into}) SELECT v.* FROM {source}"  # noqa: S608
-            self._inserts[len(rows), fenced] = sql
-        return sql, [self._param(row.__dict__, name) for row in rows for name in self._names]
+            self._inserts[len(rows), keyed, fenced] = sql
+        return sql, [self._param(row.__dict__, name) for row in rows for name in names]
+
+    def keys(self, number: int) -> list[int]:
+        """So many primary keys that nobody else gets, rising."""
+        sql = "SELECT nextval(pg_get_serial_sequence(%s, 'id')) FROM generate_series(1, %s) ORDER BY 1"
+        return [key for (key,) in ask(sql, [self.name, number])]
 
     def values(self, row: M) -> Mapping[str, Any]:
         """As it stands, to be compared with later (``changed``)."""
@@ -126,6 +137,12 @@ class Table(Generic[M]):
     def _param(self, kept: Mapping[str, Any], name: str) -> Any:
         value = kept[name]
         return json.dumps(value) if name in self._json and value is not None else value
+
+
+def _is_set_when_saved(field: "models.Field[Any, Any]") -> bool:
+    if isinstance(field, models.DateField):
+        return field.auto_now or field.auto_now_add
+    return type(field).pre_save is not models.Field.pre_save
 
 
 def _with_numbers(sql: str) -> bytes:

@@ -20,7 +20,7 @@ from onboarding import audit, working_set
 from onboarding.engine import dispatch
 from onboarding.log_context import about_run, set_run
 from onboarding.models import AuditEntry, OnboardingTransaction
-from onboarding.working_set import LeanRows, NeedsLock, Stale, TryAgain
+from onboarding.working_set import DraftRows, LeanRows, NeedsLock, Stale, TryAgain
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -80,6 +80,20 @@ def changing(
             yield run
 
 
+@contextmanager
+def making(run: OnboardingTransaction) -> Iterator[None]:
+    """One database transaction that makes a run, with what is inserted through ``working_set.of(run)`` and its audit entries."""
+    if _path.get() is _Path.KEPT and settings.LEAN_TRANSITIONS and working_set.usable():
+        with _lean_transaction(DraftRows(run)):
+            yield
+        return
+    with db.atomic():
+        run.pk = None
+        run.save(force_insert=True)
+        with audit.together(run):
+            yield
+
+
 def _lean_rows(lock: Lock, pk: int, known: OnboardingTransaction | None) -> LeanRows | None:
     """None: the general path."""
     path = _path.get()
@@ -91,7 +105,7 @@ def _lean_rows(lock: Lock, pk: int, known: OnboardingTransaction | None) -> Lean
 
 
 @contextmanager
-def _lean_transaction(rows: LeanRows) -> Iterator[None]:
+def _lean_transaction(rows: LeanRows | DraftRows) -> Iterator[None]:
     set_run(rows.run.pk)
     clock.now()  # asks the database now and then, which is refused inside
     waiting: list[int] = []

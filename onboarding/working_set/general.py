@@ -7,7 +7,7 @@ from typing import Any
 
 from django.db import DataError, IntegrityError
 from django.db import transaction as db
-from django.db.models import DateTimeField, Value
+from django.db.models import DateTimeField, Model, Value
 
 from integrations import pace
 from integrations.connections import default_connections
@@ -45,6 +45,10 @@ class Rows:
 
     def __init__(self, run: OnboardingTransaction) -> None:
         self.run = run
+
+    def insert(self, *rows: Model) -> None:
+        """New rows, all of one model. They have their primary keys afterwards where something refers to them (steps)."""
+        type(rows[0])._default_manager.bulk_create(rows)
 
     # --- Steps ------------------------------------------------------------------------------------------------------
 

@@ -105,6 +105,17 @@ def _of_run(table: Table[M], run: OnboardingTransaction, rest: str = "") -> list
     return table.instances(ask(sql, [run.pk]))
 
 
+@contextmanager
+def on_the_general_path() -> Iterator[None]:
+    """Whatever goes wrong inside is tried there, where the code has the transaction that it expects; a fault shows itself again."""
+    try:
+        yield
+    except (TryAgain, OperationalError, InterfaceError, IntegrityError):
+        raise
+    except Exception as error:
+        raise NeedsLock from error
+
+
 class LeanRows(Rows):
     """A run's rows, and what of them is yet to be written.
 
@@ -264,13 +275,8 @@ class LeanRows(Rows):
             raise NeedsLock
 
         try:
-            with database.execute_wrapper(refuse):
+            with on_the_general_path(), database.execute_wrapper(refuse):
                 yield
-        except (TryAgain, OperationalError, InterfaceError, IntegrityError):
-            raise
-        except Exception as error:
-            # What the code around expects of a transaction is not there, or it is at fault: then it is on the general path, too.
-            raise NeedsLock from error
         finally:
             self.is_open = False
         self.is_good = True  # else what was changed in memory is not what the database has
