@@ -113,7 +113,7 @@ transaction another connection, unless it knows of prepared statements (PgBounce
 def _database() -> dict[str, Any]:
     if EMBEDDED:
         return {
-            "ENGINE": "django.db.backends.sqlite3",
+            "ENGINE": "config.sqlite",
             "NAME": DATA_DIR / "db.sqlite3",
             "OPTIONS": {
                 # DEFERRED + WAL fails a read-then-write at once, whatever the timeout.
