@@ -102,9 +102,13 @@ TEMPLATES = [
 # --- Database -----------------------------------------------------------------------------------------------------------
 
 DB_BUSY_SECONDS = env.int("DB_BUSY_SECONDS", 20)
-PREPARED_STATEMENTS = env.bool("PREPARED_STATEMENTS", False)
-"""PostgreSQL plans a statement that is sent again and again once a connection. Off behind a pooler that gives each
-transaction another connection, unless it knows of prepared statements (PgBouncer since 1.21, ``max_prepared_statements``).
+DATABASE_POOLER = env.bool("DATABASE_POOLER", False)
+"""``DATABASE_URL`` leads to a pooler that may give each transaction another session of PostgreSQL (PgBouncer's
+``pool_mode = transaction``): nothing is asked for that lives in a session, such as a cursor beyond its transaction.
+"""
+PREPARED_STATEMENTS = env.bool("PREPARED_STATEMENTS", not DATABASE_POOLER)
+"""PostgreSQL plans a statement that is sent again and again once a session. Behind a pooler only where it knows of prepared
+statements (PgBouncer since 1.21, with ``max_prepared_statements``).
 """
 
 
@@ -128,7 +132,12 @@ def _database() -> dict[str, Any]:
     if database["ENGINE"].endswith("postgresql"):
         options = database.setdefault("OPTIONS", {})
         options.setdefault("connect_timeout", 5)
-        options.setdefault("options", f"-c lock_timeout={DB_BUSY_SECONDS}s -c idle_in_transaction_session_timeout=60s")
+        if DATABASE_POOLER:
+            # It refuses parameters of a session; ALTER ROLE … SET has the same effect (README).
+            database["DISABLE_SERVER_SIDE_CURSORS"] = True
+        else:
+            timeouts = f"-c lock_timeout={DB_BUSY_SECONDS}s -c idle_in_transaction_session_timeout=60s"
+            options.setdefault("options", timeouts)
         if PREPARED_STATEMENTS:
             options |= {"server_side_binding": True, "prepare_threshold": 5}
     return database
