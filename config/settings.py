@@ -102,13 +102,17 @@ TEMPLATES = [
 # --- Database -----------------------------------------------------------------------------------------------------------
 
 DB_BUSY_SECONDS = env.int("DB_BUSY_SECONDS", 20)
+LEAN_TRANSITIONS = env.bool("LEAN_TRANSITIONS", True)
+"""On PostgreSQL a run's rows are kept in memory from step to step, and a transition is one statement. Off: always under a lock."""
 DATABASE_POOLER = env.bool("DATABASE_POOLER", False)
 """``DATABASE_URL`` leads to a pooler that may give each transaction another session of PostgreSQL (PgBouncer's
 ``pool_mode = transaction``): nothing is asked for that lives in a session, such as a cursor beyond its transaction.
 """
 PREPARED_STATEMENTS = env.bool("PREPARED_STATEMENTS", not DATABASE_POOLER)
-"""PostgreSQL plans a statement that is sent again and again once a session. Behind a pooler only where it knows of prepared
-statements (PgBouncer since 1.21, with ``max_prepared_statements``).
+"""PostgreSQL plans each statement of the hot path (``integrations.statements``) once a session, and for whatever values come.
+All others are planned with their values, as partial indexes want it. Behind a pooler only where it knows of prepared statements
+(PgBouncer since 1.21, with ``max_prepared_statements``).
+"""
 """
 
 
@@ -139,7 +143,8 @@ def _database() -> dict[str, Any]:
             timeouts = f"-c lock_timeout={DB_BUSY_SECONDS}s -c idle_in_transaction_session_timeout=60s"
             options.setdefault("options", timeouts)
         if PREPARED_STATEMENTS:
-            options |= {"server_side_binding": True, "prepare_threshold": 5}
+            # Only who asks for it has a statement prepared: Django's cursors write the values into it.
+            options["prepare_threshold"] = 5
     return database
 
 

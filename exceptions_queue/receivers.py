@@ -14,7 +14,7 @@ from integrations import clock
 from integrations.models import Connection, InboundEvent
 from integrations.signals import breaker_closed, breaker_opened, connection_set, event_failed, event_recovered
 from integrations.words import Breaker, BreakerCause, EventState
-from onboarding import audit, services, signals
+from onboarding import audit, services, signals, working_set
 from onboarding.engine import line
 from onboarding.models import ChangeRequest, OnboardingTransaction, Step
 from onboarding.sla import KICKOFF
@@ -67,7 +67,16 @@ def close_all_of_the_run(run: OnboardingTransaction, at: datetime, **_: Any) -> 
     tickets.resolve(Ticket.objects.filter(transaction=run), resolution=said)
 
 
+NOT_STALLED = (
+    "AND NOT EXISTS (SELECT 1 FROM exceptions_queue_ticket"
+    " WHERE transaction_id = %s AND step_id IS NULL AND category = 'stalled' AND status IN ('open', 'retrying'))"
+)
+
+
 def _went_on(run: OnboardingTransaction, said: str) -> None:
+    if rows := working_set.lean_of(run):
+        rows.require(NOT_STALLED, [run.pk])
+        return
     stalled = Ticket.objects.filter(transaction=run, step=None, category=Category.STALLED)
     tickets.resolve(stalled, resolution=said)
 

@@ -4,7 +4,7 @@ import copy
 import logging
 import re
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -241,12 +241,18 @@ def default_connection(system: str, provider: str = "") -> Connection | None:
     return default_connections({(system, provider)})[system, provider]
 
 
-def default_connections(wanted: Collection[tuple[str, str]]) -> dict[tuple[str, str], Connection | None]:
-    """As ``default_connection``, for several pairs of system and provider with one query."""
+def default_connections(
+    wanted: Collection[tuple[str, str]], everyone: Sequence[Connection] | None = None
+) -> dict[tuple[str, str], Connection | None]:
+    """As ``default_connection``, for several pairs of system and provider with one query.
+
+    ``everyone``: all connections by primary key, where the caller has them.
+    """
     if not wanted:
         return {}
     systems = {system for system, _ in wanted}
-    there = list(Connection.objects.filter(system__in=systems, enabled=True).order_by("pk"))
+    enabled = Connection.objects.filter(system__in=systems, enabled=True).order_by("pk")
+    there = list(enabled) if everyone is None else [one for one in everyone if one.enabled]
     built_in = {name for name, info in PROVIDERS.items() if info.connector is not None and not info.mapped}
     return {
         (system, provider): next(

@@ -13,31 +13,38 @@ from integrations import clock
 from integrations.errors import DeadlinePassed, ProviderError
 from integrations.models import ApiCall, Connection
 from integrations.redact import redact, redact_text
+from integrations.statements import Statement, Table
 from integrations.words import vendor_name
 
+_CALLS = Table(ApiCall)
 log = logging.getLogger(__name__)
 _reads: ContextVar[list[ApiCall] | None] = ContextVar("reads", default=None)
 
 
 @contextmanager
-def reads_together() -> Iterator[list[ApiCall]]:
+def reads_together(kept: list[ApiCall] | None = None) -> Iterator[list[ApiCall]]:
     """Records of calls that only read wait inside for the next call that writes, or for the end: one statement for all.
 
-    Gives the list of those that wait.
+    Gives the list of those that wait. With ``kept`` that is the list, and whoever has it writes down what is left in it.
     """
-    waiting: list[ApiCall] = []
+    waiting: list[ApiCall] = [] if kept is None else kept
     before = _reads.set(waiting)
     try:
         yield waiting
     finally:
         _reads.reset(before)
-        _store(waiting)
+        if kept is None:
+            _store(waiting)
 
 
 def _store(calls: list[ApiCall]) -> None:
     """Best effort: a call that worked does not fail because its record did."""
     try:
-        if calls:
+        if calls and database.vendor == "postgresql":
+            statement = Statement()
+            statement.add(*_CALLS.insert(calls))
+            statement.send()
+        elif calls:
             ApiCall.objects.bulk_create(calls)
     except Exception:
         log.exception("The record of %d calls was lost", len(calls))

@@ -6,7 +6,7 @@ Entries name fields by path and never carry their values, so that erasing a pers
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -26,11 +26,12 @@ _together: ContextVar[tuple[OnboardingTransaction, list[AuditEntry]] | None] = C
 
 
 @contextmanager
-def together(run: OnboardingTransaction) -> Iterator[None]:
+def together(run: OnboardingTransaction, write: Callable[[list[AuditEntry]], None] | None = None) -> Iterator[None]:
     """What ``record`` appends to the chain of ``run`` inside is written at the end in one statement, and the run saved.
 
     For the whole of a database transaction that holds the run's row locked: nothing in it may be undone alone. An
     exception leaves nothing written. Where nothing is appended, the run is not saved: whatever changes a run is audited.
+    ``write`` does it in place of all this, also where nothing was appended.
     """
     entries: list[AuditEntry] = []
     before = _together.set((run, entries))
@@ -38,7 +39,9 @@ def together(run: OnboardingTransaction) -> Iterator[None]:
         yield
     finally:
         _together.reset(before)
-    if entries:
+    if write is not None:
+        write(entries)
+    elif entries:
         AuditEntry.objects.bulk_create(entries)
         run.save(with_chain=True)
 

@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from integrations import clock
-from integrations.connections import default_connections
-from onboarding import audit
+from onboarding import audit, working_set
 from onboarding.engine import dispatch
 from onboarding.engine.dispatch import hint_step
 from onboarding.engine.upkeep import is_out_of_date
@@ -22,17 +21,25 @@ def make_due(step: Step, now: datetime) -> None:
     step.hinted_until = now + dispatch.HINT_LIFETIME if dispatch.takes_hints() else None
 
 
-def advance(run: OnboardingTransaction, *, inline: bool = False, steps: Sequence[Step] | None = None) -> Step | None:
+def advance(
+    run: OnboardingTransaction,
+    *,
+    inline: bool = False,
+    keep: bool = False,
+    steps: Sequence[Step] | None = None,
+) -> list[Step]:
     """Make ready steps due, and move the run where it has got to. The caller holds the run locked and saves it.
 
-    All ready steps are hinted to workers, except one with ``inline``: that one is returned, due but not saved, for the
-    caller to go on with. ``steps``: all of the run's, in playbook order, where the caller has them as they are now.
+    All ready steps are hinted to workers, except one with ``inline``, and all with ``keep``: those are returned for the caller to
+    go on with, the first one due but not saved. ``steps``: all of the run's, in playbook order, where the caller has them as they
+    are now.
     """
     if run.status not in (Status.PROVISIONING, Status.READY_FOR_KICKOFF):
         follow(run)
-        return None
+        return []
     now = clock.now()
-    steps = list(run.steps.all()) if steps is None else list(steps)
+    rows = working_set.of(run)
+    steps = rows.steps() if steps is None else list(steps)
     done = _done(steps)
     # Where a step between the two was skipped, only this keeps one from beginning before what it needs is there.
     lacking = {step.uses for step in steps} - {step.uses for step in steps if step.key in done}
@@ -44,22 +51,25 @@ def advance(run: OnboardingTransaction, *, inline: bool = False, steps: Sequence
         and done.issuperset(step.after)
         and lacking.isdisjoint(HANDLERS[step.uses].needs)
     ]
-    mine = ready[0] if inline and ready else None
-    _connect(ready)
+    mine = ready if keep else ready[:1] if inline else []
+    _connect(run, ready)
     for step in ready:
         make_due(step, now)
-        if step is not mine:
-            step.save()
+        if step not in mine[:1]:
+            rows.save(step)
+        if step not in mine:
             hint_step(step.pk)
     _reach(run, steps, now)
     follow(run, steps)
     return mine
 
 
-def _connect(steps: list[Step]) -> None:
+def _connect(run: OnboardingTransaction, steps: list[Step]) -> None:
     """What each is written through, where that is not settled yet."""
     needs = {step: (step.system, HANDLERS[step.uses].provider) for step in steps if step.connection_id is None}
-    found = default_connections(needs.values())
+    if not needs:
+        return
+    found = working_set.of(run).default_connections(needs.values())
     for step, need in needs.items():
         step.connection = found[need]
 
@@ -118,7 +128,7 @@ def tell_end(run: OnboardingTransaction, step: Step) -> bool:
 
 def follow(run: OnboardingTransaction, steps: list[Step] | None = None) -> None:
     """Have written again what tells others how the run stands, where that has changed. The caller holds the run locked."""
-    for step in run.steps.filter(written__gt="") if steps is None else steps:
+    for step in working_set.of(run).steps() if steps is None else steps:
         handler = HANDLERS[step.uses]
         if not (is_rewritten(step) and isinstance(handler, UpdateHandler)):
             continue
@@ -129,7 +139,7 @@ def follow(run: OnboardingTransaction, steps: list[Step] | None = None) -> None:
         if is_out_of_date(run, step):
             step.reopen()
             make_due(step, clock.now())
-            step.save()
+            working_set.of(run).save(step)
             hint_step(step.pk)
 
 

@@ -7,14 +7,13 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db.models import DateTimeField, Value
 
-from integrations import clock, pace
+from integrations import clock
 from integrations.errors import DeadlinePassed
 from integrations.failpoints import failpoint
-from integrations.models import Connection
+from integrations.models import ApiCall, Connection
 from integrations.words import Breaker
-from onboarding import audit
+from onboarding import audit, working_set
 from onboarding.engine import line, rollback
 from onboarding.engine.facts import digest_of, facts_of, mappings_of
 from onboarding.engine.locks import changing, lock_run_of, retried
@@ -26,14 +25,13 @@ from onboarding.models import (
     MatchChoice,
     ObjectMapping,
     OnboardingTransaction,
-    RejectedMatch,
     Reservation,
     Step,
 )
 from onboarding.signals import step_blocked
 from onboarding.steps.base import EnsureHandler, Facts, StepHandler, UpdateHandler
 from onboarding.steps.registry import HANDLERS
-from onboarding.words import LEASED, OVER, UNSETTLED, Category, IntentState, Status, StepState, WaitsFor
+from onboarding.words import LEASED, UNSETTLED, Category, IntentState, Status, StepState, WaitsFor
 
 SLOT_WAIT = timedelta(seconds=1)
 RESERVATION_WAIT = timedelta(seconds=3)
@@ -65,6 +63,8 @@ class Claim:
     choice: MatchChoice | None = None
     known_parts: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     """Of a batch: (id, how it was matched) of what is mapped already, by item."""
+    calls: list[ApiCall] = field(default_factory=list)
+    """Records of what was asked under it, yet to be written down with the result."""
     plan: rollback.Plan | None = None
     """What to take back, where the claim compensates."""
 
@@ -79,25 +79,29 @@ class Claim:
 
 
 @retried
-def claim(step_pk: int) -> Claim | None:
-    """Claim the step if it is due and free; None where somebody else has it or it must wait."""
+def claim(step_pk: int, known: OnboardingTransaction | None = None) -> Claim | None:
+    """Claim the step if it is due and free; None where somebody else has it or it must wait.
+
+    ``known``: its run as this worker last had it.
+    """
     try:
-        with changing(lock_run_of, step_pk) as run:
-            return claim_locked(run, Step.objects.select_related("connection").get(pk=step_pk))
+        with changing(lock_run_of, step_pk, lean=True, known=known) as run:
+            return claim_locked(run, working_set.of(run).step(step_pk))
     except OnboardingTransaction.DoesNotExist:
         return None
 
 
 def claim_locked(run: OnboardingTransaction, step: Step) -> Claim | None:
     """As ``claim``, inside a transaction that holds the run locked."""
-    now = clock.now()
+    now, rows = clock.now(), working_set.of(run)
+    rows.fresh_connection(step)
     if not _is_claimable(run, step, now):
         return None
     if step.connection and step.due_at and line.is_paused_for_a_moment(step.connection):
         # It stays due: who gives out the places then finds it.
         if step.hinted_until:
             step.hinted_until = None
-            step.save(update_fields=["hinted_until"])
+            rows.save(step)
         return None
     if step.state in LEASED and step.lease_until and not _take_over(run, step, now):
         return None
@@ -115,14 +119,14 @@ def claim_locked(run: OnboardingTransaction, step: Step) -> Claim | None:
         details = {"plan": plan}
     elif isinstance(handler, EnsureHandler) and step.connection:
         # A step that nobody has claimed yet has none.
-        intent = Intent.objects.filter(step=step, item=facts.item).first() if step.token else None
+        intent = rows.intent(step, facts.item) if step.token else None
         past = _as_it_was(run, handler, facts, intent)
         facts = past or facts
         prepared = _prepare(run, step, handler, facts, intent, now, send_by)
         if prepared is None:
             return None
         details = prepared
-    if step.connection and not pace.acquire(
+    if step.connection and not rows.take_slot(
         step.connection, f"step:{step.pk}:{step.token + 1}", now + timedelta(seconds=settings.LEASE_SECONDS)
     ):
         _wait(run, step, WaitsFor.SLOT, max(now + SLOT_WAIT, step.connection.paused_until or now))
@@ -132,11 +136,11 @@ def claim_locked(run: OnboardingTransaction, step: Step) -> Claim | None:
         step.take_back(lease_until=lease_until, send_by=send_by)
     else:
         step.claim(at=now, lease_until=lease_until, send_by=send_by)
-    step.save()
-    Attempt.objects.create(step=step, token=step.token, started_at=now)
+    rows.save(step)
+    rows.begin_attempt(step, now)
     if intent := details.get("intent"):
         intent.token, intent.send_by = step.token, send_by
-        intent.save()
+        rows.save_intent(intent)
     audit.record(run, "onboarding.step.claimed", data={"step": step.key, "token": step.token})
     failpoint("before-intent", step.uses)
     is_past = past is not None
@@ -200,7 +204,7 @@ def _take_over(run: OnboardingTransaction, step: Step, now: datetime) -> bool:
     step.message = f"The worker was lost {step.attempts} times while it tried to {HANDLERS[step.uses].title}."
     step.attempts = 0
     step.block(due_at=None)
-    step.save()
+    working_set.of(run).save(step)
     audit.record(run, "onboarding.step.blocked", data={"step": step.key, "category": step.category})
     step_blocked.send(Step, step=step, fallback=False)
     return False
@@ -217,7 +221,7 @@ def _wait(
         if step.waits_for != waits_for:
             audit.record(run, "onboarding.step.waiting", data={"step": step.key, "for": waits_for})
         step.wait(waits_for=waits_for, due_at=until)
-    step.save()
+    working_set.of(run).save(step)
 
 
 def _prepare(
@@ -235,8 +239,8 @@ def _prepare(
     match_key, left, another = handler.match_key(facts), None, False
     mapped = mappings_of(run, step)
     mapping = next((each for each in mapped if each.item == facts.item), None)
-    about = {"connection": connection, "kind": handler.kind, "match_key": match_key}
-    rejected, choice = _decided(about)
+    rows = working_set.of(run)
+    rejected, choice = rows.decided(connection, handler.kind, match_key)
     details: dict[str, Any] = {"match_key": match_key, "rejected": rejected, "choice": choice}
     if handler.parts(facts) is not None:
         details["known_parts"] = {each.item: (each.external_id, each.how) for each in mapped}
@@ -245,7 +249,7 @@ def _prepare(
         if handler.shared and update_of(handler, mapping, facts):
             _stand_for_new_key(mapping, match_key, step, now)
     elif handler.shared:
-        reservation, left = reserve(connection, handler.kind, match_key, step, now)
+        reservation, left = rows.take_turn(connection, handler.kind, match_key, step, now)
         if not reservation.external_id and reservation.holder_id != step.pk:
             _wait(run, step, WaitsFor.RESERVATION, now + RESERVATION_WAIT, reservation.holder_id)
             return None
@@ -255,16 +259,6 @@ def _prepare(
     if left:
         _inherit(intent, left, step, now)
     return details
-
-
-def _decided(about: dict[str, Any]) -> tuple[frozenset[str], MatchChoice | None]:
-    """What people have said of this object: ids that are not it, and the one that is. With one query."""
-    never = Value(None, DateTimeField())
-    rejected = RejectedMatch.objects.filter(**about).order_by().values_list(Value(0), "external_id", never)
-    chosen = MatchChoice.objects.filter(**about).order_by().values_list("pk", "external_id", "chosen_at")
-    rows = list(rejected.union(chosen, all=True))
-    choices = [MatchChoice(pk=pk, external_id=name, chosen_at=at, **about) for pk, name, at in rows if pk]
-    return frozenset(name for pk, name, _ in rows if not pk), next(iter(choices), None)
 
 
 def _stand_for_new_key(mapping: ObjectMapping, match_key: str, step: Step, now: datetime) -> None:
@@ -280,25 +274,6 @@ def _stand_for_new_key(mapping: ObjectMapping, match_key: str, step: Step, now: 
     )
 
 
-def reserve(
-    connection: Connection, kind: str, match_key: str, step: Step, now: datetime
-) -> tuple[Reservation, Step | None]:
-    """The turn with a shared object: ours, or another run's, or over with the object's id known.
-
-    A turn whose holder was skipped, cancelled or rolled back is taken over; that holder is returned too.
-    """
-    reservation, _ = Reservation.objects.select_related("holder").get_or_create(
-        connection=connection, kind=kind, match_key=match_key, defaults={"holder": step, "created_at": now}
-    )
-    holder = reservation.holder
-    if not reservation.external_id and (holder is None or holder.state in OVER):
-        free = Reservation.objects.filter(pk=reservation.pk, holder=holder, external_id="")
-        if free.update(holder=step):
-            reservation.holder = step
-            return reservation, holder
-    return reservation, None
-
-
 def _inherit(intent: Intent, left: Step, step: Step, now: datetime) -> None:
     """Whoever had the turn before may still be sending, or have sent: what is not known of its create is not known to us.
 
@@ -310,7 +285,7 @@ def _inherit(intent: Intent, left: Step, step: Step, now: datetime) -> None:
         intent.unknown_since = max(since, intent.unknown_since or since)
         intent.created_at = min(intent.created_at, each.created_at)
         intent.token = step.token
-        intent.save()
+        working_set.of(intent.transaction).save_intent(intent)
 
 
 @retried
@@ -373,7 +348,7 @@ def _intent(
         intent.created_at = now
         intent.unknown_since = None
         intent.state = IntentState.OPEN
-        if handler.shared and (left := _left_open(step, intent.reference)):
+        if handler.shared and (left := working_set.of(run).left_open(step, intent.reference)):
             intent.params, intent.request_hash = left.params, left.request_hash
             intent.state, intent.job_id, intent.job_started_at = left.state, left.job_id, left.job_started_at
             intent.unknown_since = left.unknown_since or left.send_by
@@ -381,10 +356,3 @@ def _intent(
         # Its holder was lost between writing the intent and telling us how it ended: it may send until its send_by.
         intent.unknown_since = intent.send_by
     return intent
-
-
-def _left_open(step: Step, reference: str) -> Intent | None:
-    """A create of the same shared object by another run's step that was given up before it was known how it ended."""
-    unsettled = Intent.objects.filter(reference=reference, state__in=UNSETTLED)
-    given_up = unsettled.filter(step__uses=step.uses, step__connection=step.connection, step__state=StepState.SKIPPED)
-    return given_up.exclude(step=step).order_by("send_by").last()

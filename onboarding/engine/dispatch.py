@@ -4,6 +4,9 @@ import functools
 import logging
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import timedelta
 from threading import Lock
 
@@ -19,16 +22,53 @@ PROCESS_EVENT = "onboarding.process_event"
 POLL_STEP = "onboarding.poll_step"
 PROBE = "onboarding.probe_connection"
 PAUSE_SECONDS = 5.0
+BUSY_SHARE = 4
+"""One in so many threads at work are enough to fill a process: the others wait for vendors."""
 HINT_LIFETIME = timedelta(seconds=10)
 """A hint that led to no claim for this long is taken for lost."""
 
 log = logging.getLogger(__name__)
+_gathered: ContextVar[list[int] | None] = ContextVar("gathered", default=None)
+_chains: set[object] = set()
 _paused_until = 0.0
 _lock = Lock()
 
 
+@contextmanager
+def chain() -> Iterator[None]:
+    """A worker's thread goes from step to step inside."""
+    me = object()
+    _chains.add(me)
+    try:
+        yield
+    finally:
+        _chains.discard(me)
+
+
+def is_busy() -> bool:
+    """Whether this process has enough to do: then a run's branches are done one after the other rather than told to others.
+
+    Where threads are idle they wait for the vendors beside each other.
+    """
+    return len(_chains) > max(1, settings.WORKER_CONCURRENCY // BUSY_SHARE)
+
+
+@contextmanager
+def gathered() -> Iterator[list[int]]:
+    """Hints inside are not given but gathered, for whoever knows when all is written."""
+    hints: list[int] = []
+    token = _gathered.set(hints)
+    try:
+        yield hints
+    finally:
+        _gathered.reset(token)
+
+
 def hint_step(step_pk: int) -> None:
     """Once the surrounding transaction has committed, tell a worker that the step is due."""
+    if (hints := _gathered.get()) is not None:
+        hints.append(step_pk)
+        return
     transaction.on_commit(functools.partial(_hint_step, step_pk), robust=True)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from integrations import clock
 from integrations.connections import default_connection
 from integrations.words import System
-from onboarding import audit
+from onboarding import audit, working_set
 from onboarding.engine import assignment
 from onboarding.engine import playbook as playbooks
 from onboarding.engine.advance import advance, make_due
@@ -81,7 +81,7 @@ def _may_look_up(run: OnboardingTransaction) -> bool:
         return False
     step = Step(transaction=run, key=LOOKUP, uses=LOOKUP, system=System.CRM, position=0, connection=connection)
     make_due(step, clock.now())
-    step.save(force_insert=True)
+    working_set.of(run).insert(step)
     run.note_made("steps", step)
     hint_step(step.pk)
     audit.record(run, "onboarding.step.planned", data={"step": LOOKUP})
@@ -125,7 +125,7 @@ def _start(run: OnboardingTransaction, *, actor: str) -> None:
             step.save()
             audit.record(run, "onboarding.step.skipped", data={"step": step.key})
             step_unblocked.send(Step, step=step)
-    steps = Step.objects.bulk_create(
+    steps = [
         Step(
             transaction=run,
             key=spec.key,
@@ -137,7 +137,9 @@ def _start(run: OnboardingTransaction, *, actor: str) -> None:
             position=position,
         )
         for position, spec in enumerate(playbook.steps, start=1)
-    )
+    ]
+    working_set.of(run).insert(*steps)
     run.note_made("steps", *steps)
-    run_unblocked.send(OnboardingTransaction, run=run)
+    if run.made is None:  # else nothing can have blocked it
+        run_unblocked.send(OnboardingTransaction, run=run)
     advance(run, steps=[*lookups, *steps])

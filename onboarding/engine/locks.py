@@ -7,19 +7,20 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
+from enum import Enum
 from typing import ParamSpec, TypeVar
 
+from django.conf import settings
 from django.db import IntegrityError, InterfaceError, OperationalError, close_old_connections, connection
 from django.db import transaction as db
 
-from onboarding import audit
+from integrations import clock
+from onboarding import audit, working_set
+from onboarding.engine import dispatch
 from onboarding.log_context import about_run, set_run
-from onboarding.models import OnboardingTransaction
-
-
-class TryAgain(Exception):
-    """What was looked up changed before the lock was taken: undo, and run the whole transaction again."""
-
+from onboarding.models import AuditEntry, OnboardingTransaction
+from onboarding.working_set import DraftRows, LeanRows, NeedsLock, Stale, TryAgain
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -27,6 +28,19 @@ TRIES = 6
 CHECK_EVERY_SECONDS = 5.0
 """How long a thread's connection counts as alive. One that died meanwhile fails its next statement, which is tried again."""
 _checked = threading.local()
+
+
+class _Path(Enum):
+    """How a ``retried`` function does its transaction, from the first try to the last."""
+
+    KEPT = "with the rows that are kept in memory"
+    READ = "with rows read again"
+    GENERAL = "under the run's lock"
+
+
+_path: ContextVar[_Path] = ContextVar("path", default=_Path.KEPT)
+_is_lean: ContextVar[bool] = ContextVar("is_lean", default=False)
+"""Inside a transaction on the lean path."""
 
 log = logging.getLogger(__name__)
 
@@ -44,13 +58,70 @@ def lock_run_of(step_pk: int) -> OnboardingTransaction:
     return run
 
 
+Lock = Callable[[int], OnboardingTransaction]
+
+
 @contextmanager
-def changing(lock: Callable[[int], OnboardingTransaction], pk: int) -> Iterator[OnboardingTransaction]:
-    """One database transaction of the engine's: the run locked by ``lock``, and saved with its audit entries at the end."""
+def changing(
+    lock: Lock, pk: int, *, lean: bool = False, known: OnboardingTransaction | None = None
+) -> Iterator[OnboardingTransaction]:
+    """One database transaction of the engine's: the run locked by ``lock``, and saved with its audit entries at the end.
+
+    With ``lean`` it is done without a lock where that can be, for the whole of a ``retried`` function (``working_set.lean``).
+    ``known``: the run as the worker's last transaction left it, whose rows need not be read again.
+    """
+    if lean and (rows := _lean_rows(lock, pk, known)):
+        with _lean_transaction(rows):
+            yield rows.run
+        return
     with db.atomic():
         run = lock(pk)
         with audit.together(run):
             yield run
+
+
+@contextmanager
+def making(run: OnboardingTransaction) -> Iterator[None]:
+    """One database transaction that makes a run, with what is inserted through ``working_set.of(run)`` and its audit entries."""
+    if _path.get() is _Path.KEPT and settings.LEAN_TRANSITIONS and working_set.usable():
+        with _lean_transaction(DraftRows(run)):
+            yield
+        return
+    with db.atomic():
+        run.pk = None
+        run.save(force_insert=True)
+        with audit.together(run):
+            yield
+
+
+def _lean_rows(lock: Lock, pk: int, known: OnboardingTransaction | None) -> LeanRows | None:
+    """None: the general path."""
+    path = _path.get()
+    if path is _Path.GENERAL or not settings.LEAN_TRANSITIONS or not working_set.usable():
+        return None
+    if path is _Path.KEPT and known is not None and (rows := working_set.kept(known)):
+        return rows
+    return working_set.of_step(pk) if lock is lock_run_of else working_set.of_run(pk)
+
+
+@contextmanager
+def _lean_transaction(rows: LeanRows | DraftRows) -> Iterator[None]:
+    set_run(rows.run.pk)
+    clock.now()  # asks the database now and then, which is refused inside
+    waiting: list[int] = []
+
+    def write(entries: list[AuditEntry]) -> None:
+        waiting.extend(rows.write(entries))
+
+    token = _is_lean.set(True)
+    try:
+        with dispatch.gathered() as hints, rows.transition(), audit.together(rows.run, write):
+            yield
+    finally:
+        _is_lean.reset(token)
+    hints += waiting
+    for step_pk in hints:
+        dispatch.hint_step(step_pk)
 
 
 def retried(function: Callable[P, R]) -> Callable[P, R]:
@@ -61,24 +132,28 @@ def retried(function: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(function)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
-        if connection.in_atomic_block:
+        if connection.in_atomic_block or _is_lean.get():
             return function(*args, **kwargs)
-        for attempt in range(1, TRIES):
+        path, failures = _Path.KEPT, 0
+        while True:
             _close_if_dead()
+            token = _path.set(path)
             try:
                 with about_run():
                     return function(*args, **kwargs)
+            except Stale:
+                path = _Path.READ if path is _Path.KEPT else _Path.GENERAL
+            except NeedsLock:
+                path = _Path.GENERAL
             except (OperationalError, InterfaceError, IntegrityError, TryAgain) as error:
-                log.info(
-                    "%s: trying the transaction again (%d) after %s",
-                    function.__qualname__,
-                    attempt,
-                    type(error).__name__,
-                )
-                time.sleep(random.uniform(0, 0.05 * 2**attempt))  # noqa: S311  (jitter)
-        _close_if_dead()
-        with about_run():
-            return function(*args, **kwargs)
+                path, failures = _Path.GENERAL, failures + 1
+                if failures == TRIES:
+                    raise
+                again = type(error).__name__
+                log.info("%s: trying the transaction again (%d) after %s", function.__qualname__, failures, again)
+                time.sleep(random.uniform(0, 0.05 * 2**failures))  # noqa: S311  (jitter)
+            finally:
+                _path.reset(token)
 
     return wrapper
 

@@ -4,15 +4,14 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from onboarding import audit
+from onboarding import audit, working_set
 from onboarding.engine.claims import Claim
 from onboarding.engine.dispatch import hint_step
 from onboarding.engine.facts import forget_mappings, mappings_of, note_mapping
 from onboarding.engine.outcomes import Ensured
 from onboarding.engine.upkeep import identity_of, noted_when_sent, state_of, was_sent_as_asked
-from onboarding.models import ObjectMapping, OnboardingTransaction, Reservation, Step
+from onboarding.models import ObjectMapping, OnboardingTransaction, Step
 from onboarding.steps.base import EnsureHandler, Facts
-from onboarding.words import WaitsFor
 
 
 def map_made(run: OnboardingTransaction, step: Step, claim: Claim, made: Ensured, now: datetime) -> None:
@@ -22,16 +21,17 @@ def map_made(run: OnboardingTransaction, step: Step, claim: Claim, made: Ensured
     for item, each in of_items.items():
         _map_one(run, step, claim, item, each, now)
     if handler.shared:
-        held = Reservation.objects.filter(holder=step)
-        mine = held.filter(kind=handler.kind, match_key=claim.match_key)
-        if _was_made_from_other_data(claim, handler, made):
-            # It was created as the payload called it then: the turn with that key gets its id, and this one is given up.
-            mine = held.filter(kind=handler.kind, external_id="").exclude(match_key=claim.match_key)
-        mine.update(external_id=made.external_id, url=made.url)
-        # Turns with other keys, which the payload had before a person mended it, are over.
-        held.filter(external_id="").delete()
-        waiting = Step.objects.filter(waits_on=step, waits_for=WaitsFor.RESERVATION)
-        for pk in waiting.values_list("pk", flat=True)[:50]:
+        # A create with what the payload said before has taken the turn with that.
+        was_other_data = _was_made_from_other_data(claim, handler, made)
+        waiting = working_set.of(run).end_turn(
+            step,
+            handler.kind,
+            claim.match_key,
+            external_id=made.external_id,
+            url=made.url,
+            was_other_data=was_other_data,
+        )
+        for pk in waiting:
             hint_step(pk)
 
 
@@ -67,7 +67,7 @@ def _map_one(run: OnboardingTransaction, step: Step, claim: Claim, item: str, ma
     mapping.external_id, mapping.url = made.external_id, made.url
     mapping.created_by_us, mapping.how = created_by_us, made.how
     mapping.state, mapping.identity = noted["state"], noted["identity"]
-    mapping.save()
+    working_set.of(run).save_mapping(mapping)
     if is_new:
         note_mapping(run, step, mapping)
     name = "onboarding.object.created" if made.created_by_us else "onboarding.object.linked"

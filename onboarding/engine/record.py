@@ -15,7 +15,7 @@ from integrations import clock, pace
 from integrations.errors import Kind
 from integrations.failpoints import failpoint
 from integrations.words import Breaker
-from onboarding import audit
+from onboarding import audit, working_set
 from onboarding.engine import entry, line, policy, rollback
 from onboarding.engine.advance import advance
 from onboarding.engine.claims import Claim, claim_locked, may_be_done
@@ -40,8 +40,6 @@ from onboarding.models import (
     Attempt,
     Intent,
     OnboardingTransaction,
-    RejectedMatch,
-    Reservation,
     RunEvent,
     Step,
     StepPoll,
@@ -54,6 +52,7 @@ from onboarding.sla import p1_at_risk_from
 from onboarding.steps.base import EnsureHandler, StepHandler
 from onboarding.steps.registry import HANDLERS
 from onboarding.words import LEASED, Category, IntentState, OriginKind, RunEventType, StepState, WaitsFor
+from onboarding.working_set import TryAgain
 
 RECORD_AGAIN_SECONDS = 1.0
 log = logging.getLogger(__name__)
@@ -63,18 +62,21 @@ class _NotClaimable(Exception):
     """The step that would have been claimed along with the record of another."""
 
 
-def record(claim: Claim, outcome: Outcome, *, inline: bool) -> Claim | None:
+def record(claim: Claim, outcome: Outcome, *, inline: bool, later: list[int] | None = None) -> Claim | None:
     """Write the outcome down; with ``inline`` return the next claimed step of the run, if one became ready.
+
+    Other steps that became ready are put into ``later`` for the caller to do, which nobody else is told of; without it workers
+    are.
 
     Recording what a vendor did must not fail because of what follows from it: where routing or a ticket fails, a second
     transaction keeps the result and blocks the step behind a catch-all ticket.
     """
     _settle_pace(claim, outcome)
-    write: Callable[[], Claim | None] = partial(_record, claim, outcome, inline=inline)
+    write: Callable[[], Claim | None] = partial(_record, claim, outcome, inline=inline, later=later)
     keeping = False
     while True:
         try:
-            return write()
+            following = write()
         except (OperationalError, InterfaceError):
             # The database is away: what the vendor said is held on to for as long as nobody else may hold the step.
             if time.monotonic() > claim.lease_deadline:
@@ -84,12 +86,15 @@ def record(claim: Claim, outcome: Outcome, *, inline: bool) -> Claim | None:
         except _NotClaimable:
             # The one that has passed is recorded without it: whoever takes the hint meets the fault again.
             log.exception("A step could not be claimed inline after step %s", claim.step.pk)
-            write = partial(_record, claim, outcome, inline=False)
+            write = partial(_record, claim, outcome, inline=False, later=None)
         except Exception as error:
             if keeping:
                 raise
             log.exception("What follows from step %s failed; its result is kept.", claim.step.pk)
             keeping, write = True, partial(_keep, claim, outcome, error)
+        else:
+            claim.calls.clear()
+            return following
 
 
 @retried
@@ -120,48 +125,54 @@ def _settle_pace(claim: Claim, outcome: Outcome) -> None:
 
 
 @retried
-def _record(claim: Claim, outcome: Outcome, *, inline: bool) -> Claim | None:
-    with changing(lock_run, claim.run.pk) as run:
+def _record(claim: Claim, outcome: Outcome, *, inline: bool, later: list[int] | None) -> Claim | None:
+    with changing(lock_run, claim.run.pk, lean=True, known=claim.run) as run:
         run.adopt_snapshot(claim.run)
-        steps = list(run.steps.all())
+        rows = working_set.of(run)
+        rows.save_calls(claim.calls)
+        steps = rows.steps()
         step = next(each for each in steps if each.pk == claim.step.pk)
         if not _still_mine(run, step, claim, outcome):
             return None
         now = clock.now()
-        if _is_rejected(claim, outcome):
+        if _is_rejected(run, claim, outcome):
             outcome = Waiting(WaitsFor.RETRY, now)
         _apply(run, step, claim, outcome, now)
         # What any other outcome brings about may have made or moved steps of the run.
         known = steps if isinstance(outcome, Ensured | Written) else None
-        ready = _what_is_next(run, step, known, inline=inline)
-        following = _claim_next(run, ready) if ready else None
+        ready = _what_is_next(run, step, known, inline=inline, keep=later is not None)
+        following = _claim_next(run, ready[0]) if ready else None
         if ready and not following:
-            ready.save()
-            hint_step(ready.pk)
+            rows.save(ready[0])
+            hint_step(ready[0].pk)
         failpoint("result-recorded", step.uses)
-        return following
+    if later is not None:
+        later += [each.pk for each in ready[1:]]
+    return following
 
 
-def _what_is_next(run: OnboardingTransaction, step: Step, steps: list[Step] | None, *, inline: bool) -> Step | None:
+def _what_is_next(
+    run: OnboardingTransaction, step: Step, steps: list[Step] | None, *, inline: bool, keep: bool
+) -> list[Step]:
     """The step's own next item, or what its end made ready; with ``inline`` for the caller, else hinted at."""
     if run.is_rolling_back:
         rollback.retreat(run)
-        return None
+        return []
     if step.is_done:
-        return advance(run, inline=inline, steps=steps)
+        return advance(run, inline=inline, keep=keep, steps=steps)
     if step.state != StepState.WAITING or step.waits_for != WaitsFor.NOTHING or not may_be_done(run, step):
-        return None
+        return []
     if inline:
-        return step
+        return [step]
     hint_step(step.pk)
-    return None
+    return []
 
 
 def _claim_next(run: OnboardingTransaction, ready: Step) -> Claim | None:
     """Raises ``_NotClaimable`` for whatever is wrong with the step itself."""
     try:
         return claim_locked(run, ready)
-    except (OperationalError, InterfaceError):
+    except (OperationalError, InterfaceError, TryAgain):
         raise
     except Exception as error:
         raise _NotClaimable(ready.pk) from error
@@ -171,6 +182,7 @@ def _claim_next(run: OnboardingTransaction, ready: Step) -> Claim | None:
 def _keep(claim: Claim, outcome: Outcome, error: Exception) -> None:
     with changing(lock_run, claim.run.pk) as run:
         run.adopt_snapshot(claim.run)
+        working_set.of(run).save_calls(claim.calls)
         step = Step.objects.select_related("connection").get(pk=claim.step.pk)
         if not _still_mine(run, step, claim, outcome):
             return
@@ -190,20 +202,15 @@ def _still_mine(run: OnboardingTransaction, step: Step, claim: Claim, outcome: O
     return False
 
 
-def _is_rejected(claim: Claim, outcome: Outcome) -> bool:
-    """Whether a person said meanwhile, in another run of the customer, that what was found is not theirs.
-
-    The reservation's row is locked for it: an unlink changes that row, so it comes wholly before this or wholly after.
-    """
+def _is_rejected(run: OnboardingTransaction, claim: Claim, outcome: Outcome) -> bool:
+    """Whether a person said meanwhile, in another run of the customer, that what was found is not theirs."""
     handler = claim.handler
     made = outcome.made if isinstance(outcome, Failed) else outcome if isinstance(outcome, Ensured) else None
     if made is None or made.created_by_us or not isinstance(handler, EnsureHandler) or not handler.shared:
         return False
-    if made.external_id in claim.rejected:
+    if made.external_id in claim.rejected or claim.connection is None:
         return False  # known before: a person chose it all the same
-    about = {"connection": claim.connection, "kind": handler.kind, "match_key": claim.match_key}
-    list(Reservation.objects.select_for_update(no_key=True).filter(**about).values_list("pk"))
-    return RejectedMatch.objects.filter(**about, external_id=made.external_id).exists()
+    return working_set.of(run).is_rejected(claim.connection, handler.kind, claim.match_key, made.external_id)
 
 
 def _apply(run: OnboardingTransaction, step: Step, claim: Claim, outcome: Outcome, now: datetime) -> None:
@@ -233,13 +240,16 @@ def _apply(run: OnboardingTransaction, step: Step, claim: Claim, outcome: Outcom
         case Broken():
             block(run, step, Category.INTERNAL_ERROR, outcome.message)
     if step.state != StepState.SUCCEEDED:  # else it was saved before others were told
-        step.save()
+        working_set.of(run).save(step)
 
 
 def _keep_object(run: OnboardingTransaction, step: Step, claim: Claim, outcome: Outcome, now: datetime) -> None:
     """What the vendor did, as far as we know it: attempt, intent, mapping, reservation."""
     failed = outcome if isinstance(outcome, Failed) else None
-    Attempt.objects.filter(step=step, token=claim.token).update(
+    rows = working_set.of(run)
+    rows.end_attempt(
+        step,
+        claim.token,
         finished_at=now,
         outcome=type(outcome).__name__.lower(),
         message=str(failed.error) if failed else getattr(outcome, "message", ""),
@@ -251,11 +261,11 @@ def _keep_object(run: OnboardingTransaction, step: Step, claim: Claim, outcome: 
     # Nobody else writes it while the step is ours. A copy, as this transaction may be undone and tried again.
     intent = copy(claim.intent)
     _move_intent(intent, outcome, made, now)
-    intent.save()
+    rows.save_intent(intent)
     if made:
         map_made(run, step, claim, made, now)
     elif intent.state == IntentState.NO_EFFECT:
-        Reservation.objects.filter(holder=step, external_id="").delete()
+        rows.give_up_turns(step)
 
 
 def _move_intent(intent: Intent, outcome: Outcome, made: Ensured | None, now: datetime) -> None:
@@ -336,7 +346,7 @@ def _told(run: OnboardingTransaction, handler: StepHandler) -> RunEvent | None:
     """The event that somebody has done it, where one came."""
     if not (isinstance(handler, EnsureHandler) and handler.finished_by):
         return None
-    return run.events.filter(type=handler.finished_by).first()
+    return working_set.of(run).told(handler.finished_by)
 
 
 def succeed(run: OnboardingTransaction, step: Step, now: datetime, *, fixed_at: datetime | None = None) -> None:
@@ -346,7 +356,7 @@ def succeed(run: OnboardingTransaction, step: Step, now: datetime, *, fixed_at: 
     """
     had_ticket = step_has_ticket(step)
     step.succeed(at=now)
-    step.save()
+    working_set.of(run).save(step)
     audit.record(run, "onboarding.step.succeeded", data={"step": step.key})
     if had_ticket:
         step_unblocked.send(Step, step=step)
@@ -398,7 +408,7 @@ def policy_for(claim: Claim, outcome: Failed, attempts: int, *, parked: bool = F
 
 def _fail(run: OnboardingTransaction, step: Step, claim: Claim, outcome: Failed, now: datetime) -> None:
     error = outcome.error
-    parked = error.kind is Kind.AUTH or (error.kind is Kind.SERVER and _is_parked(step))
+    parked = error.kind is Kind.AUTH or (error.kind is Kind.SERVER and _is_parked(run, step))
     if not parked:
         step.first_failed_at = step.first_failed_at or now
         step.attempts += 1
@@ -437,9 +447,9 @@ def _category_of(run: OnboardingTransaction, category: Category) -> Category:
     return Category.ROLLBACK_FAILED
 
 
-def _is_parked(step: Step) -> bool:
+def _is_parked(run: OnboardingTransaction, step: Step) -> bool:
     """Whether its connection's ticket covers the failure. A half-open breaker that it did not open again left it to the step."""
-    return step.connection is not None and step.connection.breaker == Breaker.OPEN
+    return working_set.of(run).breaker_of(step) == Breaker.OPEN
 
 
 def block(
@@ -454,7 +464,7 @@ def block(
     again = step_has_ticket(step) and step.category == category
     step.category, step.message = category, message
     step.block(due_at=due_at)
-    step.save()
+    working_set.of(run).save(step)
     failpoint("opening-exception")
     audit.record(
         run, "onboarding.step.blocked", data={"step": step.key, "category": category, "status": step.http_status}

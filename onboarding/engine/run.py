@@ -12,7 +12,7 @@ from integrations.domains import spellings
 from integrations.errors import DeadlinePassed, Kind, ProviderError
 from integrations.failpoints import failpoint
 from integrations.providers.base import Connector, CrmConnector
-from onboarding.engine import line
+from onboarding.engine import dispatch, line
 from onboarding.engine.batch import ensure_batch
 from onboarding.engine.claims import Claim, claim
 from onboarding.engine.ensure import ensure
@@ -21,6 +21,7 @@ from onboarding.engine.outcomes import LATER, Broken, Failed, LookedUp, Outcome,
 from onboarding.engine.record import break_step, record
 from onboarding.engine.rollback import compensate
 from onboarding.log_context import about_run
+from onboarding.models import OnboardingTransaction
 from onboarding.payload.enrichment import CRM_PATHS
 from onboarding.payload.plausibility import customer_domain
 from onboarding.steps.base import EnsureHandler, UpdateHandler
@@ -42,16 +43,31 @@ stopping = threading.Event()
 def run_step(step_pk: int) -> None:
     """Do the step if it is due and free, and inline what becomes ready after it."""
     started = time.monotonic()
-    current = _claim(step_pk)
-    while current is not None:
-        failpoint("after-intent", current.step.uses)
-        with about_run(current.run.pk):
-            outcome = perform(current)
-            failpoint("before-result")
-            may_go_on = not stopping.is_set() and time.monotonic() - started < CHAIN_SECONDS
-            following = record(current, outcome, inline=may_go_on)
-        failpoint("after-result", current.step.uses)
-        current = following or _next_in_line(current, started)
+    later: list[int] = []
+    """Ready steps of the run, of which nobody else was told."""
+    try:
+        with dispatch.chain():
+            current = _claim(step_pk)
+            while current is not None:
+                current = _do(current, later, started) or _next_in_line(current, started)
+    finally:
+        for pk in later:
+            dispatch.hint_step(pk)
+
+
+def _do(current: Claim, later: list[int], started: float) -> Claim | None:
+    """Do a claimed step. What comes next in its run, claimed."""
+    failpoint("after-intent", current.step.uses)
+    with about_run(current.run.pk):
+        outcome = perform(current)
+        failpoint("before-result")
+        may_go_on = not stopping.is_set() and time.monotonic() - started < CHAIN_SECONDS
+        keeps = may_go_on and dispatch.is_busy()
+        following = record(current, outcome, inline=may_go_on, later=later if keeps else None)
+    failpoint("after-result", current.step.uses)
+    while following is None and may_go_on and later:
+        following = _claim(later.pop(0), current.run)
+    return following
 
 
 def _next_in_line(done: Claim, started: float) -> Claim | None:
@@ -63,9 +79,9 @@ def _next_in_line(done: Claim, started: float) -> Claim | None:
     return _claim(pk) if pk is not None else None
 
 
-def _claim(step_pk: int) -> Claim | None:
+def _claim(step_pk: int, known: OnboardingTransaction | None = None) -> Claim | None:
     try:
-        return claim(step_pk)
+        return claim(step_pk, known)
     except (OperationalError, InterfaceError):
         raise  # the database is away: the row stays due
     except Exception as error:
@@ -131,7 +147,7 @@ def _perform(current: Claim) -> Outcome:
         raise ProviderError(
             Kind.SERVER, f"The credentials could not be read ({type(error).__name__}).", ours=True
         ) from error
-    with outbound.reads_together():
+    with outbound.reads_together(current.calls):
         return _perform_with(connector, current)
 
 

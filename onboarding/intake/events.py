@@ -34,7 +34,7 @@ from integrations.strict_json import BadJson, parse_object
 from integrations.words import Environment, EventState
 from onboarding import audit
 from onboarding.engine.dispatch import hint_event
-from onboarding.engine.locks import TryAgain, lock_run, retried
+from onboarding.engine.locks import lock_run, retried
 from onboarding.engine.reports import report
 from onboarding.intake import billing, late, payments, service, subscriptions, unmatched
 from onboarding.models import OnboardingTransaction, PaymentTrace
@@ -42,6 +42,7 @@ from onboarding.origins import Sender
 from onboarding.payload.gate import problems_of
 from onboarding.payload.schema import digest, get, paths, with_value
 from onboarding.words import OriginKind, RunEventType
+from onboarding.working_set import TryAgain
 
 MAX_ATTEMPTS = 5
 MAX_BACKOFF_SECONDS = 300.0

@@ -11,12 +11,12 @@ def lock_names(names: Iterable[str]) -> None:
 
     SQLite's IMMEDIATE transactions are one at a time anyway.
     """
-    numbers = sorted({_number(name) for name in names})
+    numbers = sorted({number_of(name) for name in names})
     if not numbers or connection.vendor != "postgresql":
         return
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(n) FROM unnest(%s::bigint[]) AS n", [numbers])
 
 
-def _number(name: str) -> int:
+def number_of(name: str) -> int:
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], signed=True)

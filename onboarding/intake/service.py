@@ -12,10 +12,10 @@ from django.db.models import Model
 from integrations import clock
 from integrations.failpoints import failpoint
 from integrations.providers.stripe import OUR_ID, is_same_name
-from onboarding import audit
+from onboarding import audit, working_set
 from onboarding.engine import entry
 from onboarding.engine.cancellation import hold_and_ask
-from onboarding.engine.locks import lock_run, retried
+from onboarding.engine.locks import lock_run, making, retried
 from onboarding.intake import unmatched
 from onboarding.models import ChangeRequest, CorrelationKey, OnboardingTransaction
 from onboarding.origins import Origin, Sender
@@ -67,22 +67,22 @@ def accept(
     this. ``also_known_by``: further keys by which events that came before the run know it.
     """
     sender = sender or Sender(OriginKind.IMPORT, actor)
+    known = OnboardingTransaction.objects.called(content["onboarding_transaction_id"])
+    run_pk = known.values_list("pk", flat=True).first()
+    if run_pk is None:
+        run, made = _create(
+            content,
+            sender,
+            actor,
+            occurred_at,
+            keys or [],
+            gather_for,
+            confirmed=confirmed,
+            question=question,
+            also_known_by=also_known_by or [],
+        )
+        return Receipt(Verdict.CREATED, run, made=made)
     with db.atomic():
-        known = OnboardingTransaction.objects.called(content["onboarding_transaction_id"])
-        run_pk = known.values_list("pk", flat=True).first()
-        if run_pk is None:
-            run, made = _create(
-                content,
-                sender,
-                actor,
-                occurred_at,
-                keys or [],
-                gather_for,
-                confirmed=confirmed,
-                question=question,
-                also_known_by=also_known_by or [],
-            )
-            return Receipt(Verdict.CREATED, run, made=made)
         return _again(lock_run(run_pk), content, sender=sender, actor=actor)
 
 
@@ -157,14 +157,12 @@ def _create(
         created_at=now,
         gathers_until=now + gather_for if gather_for else None,
     )
-    run.save(force_insert=True)
     run.begin_made()
-    # Plain inserts: a key that another run just took makes the whole transaction start again, and then join that run.
-    if keys:
-        CorrelationKey.objects.bulk_create(
-            CorrelationKey(transaction=run, kind=kind, value=value) for kind, value in keys
-        )
-    with audit.together(run):
+    with making(run):
+        # Plain inserts: a key that another run just took makes the whole transaction start again, and then join that run.
+        if keys:
+            named = [CorrelationKey(transaction=run, kind=kind, value=value) for kind, value in keys]
+            working_set.of(run).insert(*named)
         accept_content(run, origin, content)
         audit.record(run, "onboarding.run.accepted", actor=actor, data={"origin": origin.as_dict()})
         write_snapshot(run, content, origin=origin, actor=actor, confirmed=confirmed)
@@ -173,9 +171,13 @@ def _create(
             run.end_made()
             hold_and_ask(run, actor=actor, hold_reason=question, question=question)
         # Before anything is begun: a refund that came first holds the run.
-        unmatched.apply_to(run, [(OUR_ID, run.onboarding_transaction_id), *keys, *also_known_by])
+        known_by = [(OUR_ID, run.onboarding_transaction_id), *keys, *also_known_by]
+        unmatched.apply_to(run, known_by)
         entry.admit(run, actor=actor)
-    failpoint("accepting")
+        is_draft = working_set.draft_of(run) is not None
+        failpoint("accepting")
+    if is_draft:
+        unmatched.apply_late(run, known_by)
     return run, run.end_made()
 
 

@@ -1,6 +1,6 @@
 """Later events that come before their run: kept, and applied once, in the order in which they occurred, when it opens."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -10,13 +10,15 @@ from integrations import clock
 from integrations.models import InboundEvent
 from integrations.providers.stripe import OUR_ID
 from integrations.words import EventState
-from onboarding.engine.locks import TryAgain, retried
+from onboarding import working_set
+from onboarding.engine.locks import lock_run, retried
 from onboarding.engine.reports import AnotherEvent, report
 from onboarding.ids import comparable
-from onboarding.intake.locks import lock_names
+from onboarding.intake.locks import lock_names, number_of
 from onboarding.intake.payments import run_with
 from onboarding.models import OnboardingTransaction, UnmatchedEvent
 from onboarding.words import RunEventType, UnmatchedState
+from onboarding.working_set import TryAgain
 
 WAIT = timedelta(days=30)
 """After this it is shown as an event whose run never came. A run that opens even later still gets it."""
@@ -88,12 +90,15 @@ def keep_inbound(
 def apply_to(run: OnboardingTransaction, pairs: Iterable[Pair]) -> None:
     """Apply what waits for a run with these keys. The caller holds the run locked (or has just made it) and saves it.
 
-    Whoever keeps an event at this moment is waited for, or sees this run after us.
+    Whoever keeps an event at this moment is waited for, or sees this run after us. What they have kept when a run is written on
+    the lean path is found by ``apply_late``.
     """
     wanted = {_compared(pair) for pair in pairs}
-    lock_names(_names(wanted))
-    rows = UnmatchedEvent.objects.filter(value__in={value for _, value in wanted}).exclude(state=UnmatchedState.APPLIED)
-    found = [row for row in rows.order_by("occurred_at", "pk") if (row.kind, row.value) in wanted]
+    if draft := working_set.draft_of(run):
+        draft.hold([number_of(name) for name in _names(wanted)])
+    else:
+        lock_names(_names(wanted))
+    found = _waiting(wanted)
     if found:
         run.end_made()
     for row in found:
@@ -112,6 +117,23 @@ def apply_to(run: OnboardingTransaction, pairs: Iterable[Pair]) -> None:
                 row.save()
             continue
         _mark_applied(row, run)
+
+
+@retried
+def apply_late(run: OnboardingTransaction, pairs: Iterable[Pair]) -> None:
+    """After a run was written: events that were being kept while it was made."""
+    pairs = list(pairs)
+    if not _waiting({_compared(pair) for pair in pairs}):
+        return
+    with db.atomic():
+        locked = lock_run(run.pk)
+        apply_to(locked, pairs)
+        locked.save()
+
+
+def _waiting(pairs: Collection[Pair]) -> list[UnmatchedEvent]:
+    rows = UnmatchedEvent.objects.filter(value__in={value for _, value in pairs}).exclude(state=UnmatchedState.APPLIED)
+    return [row for row in rows.order_by("occurred_at", "pk") if (row.kind, row.value) in pairs]
 
 
 def _mark_applied(row: UnmatchedEvent, run: OnboardingTransaction) -> None:

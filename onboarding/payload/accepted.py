@@ -3,6 +3,7 @@
 from typing import Any
 
 from integrations import clock
+from onboarding import working_set
 from onboarding.models import AcceptedContent, OnboardingTransaction
 from onboarding.origins import Origin
 from onboarding.payload.schema import digest
@@ -20,10 +21,14 @@ def accepted_from(run: OnboardingTransaction, origin: Origin) -> AcceptedContent
 
 def accept_content(run: OnboardingTransaction, origin: Origin, content: dict[str, Any]) -> None:
     """From now on this is what the source told last. The caller holds the run locked."""
+    told = {"content": content, "digest": digest(content), "accepted_at": clock.now()}
     accepted = accepted_from(run, origin) if run.made is None else None
     if accepted is None:
-        accepted = AcceptedContent(transaction=run, origin=origin.kind, source=origin.label)
-    elif accepted.digest not in accepted.earlier:
+        first = AcceptedContent(transaction=run, origin=origin.kind, source=origin.label, **told)
+        working_set.of(run).insert(first)
+        return
+    if accepted.digest not in accepted.earlier:
         accepted.earlier = [*accepted.earlier, accepted.digest]
-    accepted.content, accepted.digest, accepted.accepted_at = content, digest(content), clock.now()
+    for name, value in told.items():
+        setattr(accepted, name, value)
     accepted.save()

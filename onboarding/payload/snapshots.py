@@ -5,7 +5,7 @@ from typing import Any
 
 from integrations import clock
 from integrations.domains import same_address
-from onboarding import audit
+from onboarding import audit, working_set
 from onboarding.models import OnboardingTransaction, PayloadSnapshot
 from onboarding.origins import Origin
 from onboarding.payload.gate import still_confirmed
@@ -46,7 +46,7 @@ def write_snapshot(
         actor=actor,
         created_at=clock.now(),
     )
-    snapshot.save(force_insert=True)
+    working_set.of(run).insert(snapshot)
     run.keep_snapshot(snapshot)
     run.note_made("snapshots", snapshot)
     _copy_for_lists(run, content)

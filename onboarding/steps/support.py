@@ -27,8 +27,7 @@ class Organization(CustomerHandler):
         return [MatchKey("reference", reference), MatchKey("name", name, domain)]
 
     def params(self, facts: Facts) -> dict[str, Any]:
-        domain = customer_domain(facts.content)
-        params = {"name": facts.get("customer.legal_name"), "domains": [domain] if domain else []}
+        params = self.state(facts)
         if self._is_to_be_new(facts):
             params["name_if_taken"] = self.name_if_taken(facts)
         return params
@@ -44,7 +43,8 @@ class Organization(CustomerHandler):
 
     def state(self, facts: Facts) -> dict[str, Any]:
         """Without the name for when its own is taken: that is for making it."""
-        return {name: value for name, value in self.params(facts).items() if name != "name_if_taken"}
+        domain = customer_domain(facts.content)
+        return {"name": facts.get("customer.legal_name"), "domains": [domain] if domain else []}
 
     def changes(self, before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
         """With the domains that are the customer's no more: others that somebody listed at the help desk stay."""
