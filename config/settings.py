@@ -113,7 +113,6 @@ PREPARED_STATEMENTS = env.bool("PREPARED_STATEMENTS", not DATABASE_POOLER)
 All others are planned with their values, as partial indexes want it. Behind a pooler only where it knows of prepared statements
 (PgBouncer since 1.21, with ``max_prepared_statements``).
 """
-"""
 
 
 def _database() -> dict[str, Any]:
