@@ -108,7 +108,7 @@ def test_the_page_has_a_place_for_the_table() -> None:
 def test_the_chart_draws_each_bar_to_one_scale() -> None:
     drawn = ElementTree.fromstring(chart.draw({"rates": RATES}))  # noqa: S314 (made here)
     widths = [float(each.attrib["width"]) for each in drawn.iter("{http://www.w3.org/2000/svg}rect")]
-    ours, dbos = widths[:2]
+    _page, ours, dbos = widths[:3]
     assert dbos / ours == pytest.approx(14.0 / 21.0, rel=0.01)
 
 

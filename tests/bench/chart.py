@@ -7,9 +7,13 @@ from typing import Any
 
 from tests.bench.table import COLUMNS, shown
 
-WIDTH, LABELS, VALUES, BAR, GAP, HEAD, BETWEEN = 760, 150, 150, 18, 8, 34, 22
-"""Pixels: the picture, the names left of the bars, the room right of them, a bar and the gap under it, a panel's title, between."""
+WIDTH, LABELS, VALUES, BAR, GAP, HEAD, BETWEEN, MARGIN = 760, 120, 140, 18, 8, 34, 22, 16
+"""Pixels: the panels, the names left of the bars, the room right of them, a bar and the gap under it, a panel's title, between
+panels, around them.
+"""
+NAMES = {**COLUMNS, "ours": "Firstvalue"}
 STYLE = """
+.page { fill: #ffffff; }
 text { font: 13px system-ui, -apple-system, "Segoe UI", Helvetica, Arial, sans-serif; fill: #1f2328; }
 .title { font-weight: 600; }
 .note { fill: #59636e; }
@@ -19,6 +23,7 @@ text { font: 13px system-ui, -apple-system, "Segoe UI", Helvetica, Arial, sans-s
 .ours-database { fill: #8dbcf0; }
 .axis { stroke: #d1d9e0; }
 @media (prefers-color-scheme: dark) {
+  .page { fill: #0d1117; }
   text { fill: #e6edf3; }
   .note { fill: #9198a1; }
   .other { fill: #7d8590; }
@@ -54,7 +59,7 @@ def draw(measured: Measured) -> str:
         Bars("Onboardings a second, 50 ms a call", "", _numbers(rates, names, "slow_rate")),
         Bars(
             "Milliseconds of CPU an onboarding",
-            "dark: its own processes; light: the database",
+            "first its own processes, then the database",
             {name: _cost(rates[name]["cpu"]) for name in names},
         ),
     ]
@@ -65,11 +70,13 @@ def draw(measured: Measured) -> str:
     for panel in panels:
         parts.append(_panel(panel, top))
         top += HEAD + len(panel.values) * (BAR + GAP) + BETWEEN
-    height = top - BETWEEN + GAP
+    width, height = WIDTH + 2 * MARGIN, top - BETWEEN + 2 * MARGIN
     told = escape("; ".join(f"{panel.title}: {_told(panel)}" for panel in panels))
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" '
-        f'role="img" aria-labelledby="told">\n<title id="told">{told}</title>\n<style>{STYLE}</style>\n'
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="{-MARGIN} {-MARGIN} {width} {height}" width="{width}" '
+        f'height="{height}" role="img" aria-labelledby="told">\n<title id="told">{told}</title>\n<style>{STYLE}</style>\n'
+        # A page of its own: the picture follows the browser's scheme, which a site's own theme may contradict.
+        f'<rect class="page" x="{-MARGIN}" y="{-MARGIN}" width="{width}" height="{height}"/>\n'
         + "\n".join(parts)
         + "\n</svg>\n"
     )
@@ -85,7 +92,7 @@ def _panel(panel: Bars, top: int) -> str:
     lines.append(f'<line class="axis" x1="{LABELS}" x2="{LABELS}" y1="{y - 3}" y2="{bottom + 3}"/>')
     for name, parts in panel.values.items():
         x, text = float(LABELS), y + BAR - 5
-        lines.append(f'<text x="{LABELS - 8}" y="{text}" text-anchor="end">{escape(COLUMNS[name])}</text>')
+        lines.append(f'<text x="{LABELS - 8}" y="{text}" text-anchor="end">{escape(NAMES[name])}</text>')
         kind = "ours" if name == "ours" else "other"
         for number, part in enumerate(parts):
             fill = f"{kind}-database" if number else kind
@@ -97,7 +104,7 @@ def _panel(panel: Bars, top: int) -> str:
 
 
 def _told(panel: Bars) -> str:
-    return ", ".join(f"{COLUMNS[name]} {' + '.join(map(shown, parts))}" for name, parts in panel.values.items())
+    return ", ".join(f"{NAMES[name]} {' + '.join(map(shown, parts))}" for name, parts in panel.values.items())
 
 
 def _numbers(found: Measured, names: list[str], key: str) -> dict[str, tuple[float, ...]]:

@@ -7,7 +7,7 @@ import sqlite3
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -27,6 +27,8 @@ WORKERS = 2
 DBOS_IN_ORDER = "dbos in order"
 PEERS = ("bare", "canvas", DBOS_IN_ORDER, "dbos")
 POST_SECONDS = 60.0
+READY_SECONDS = 2.0
+UNANSWERED = 599
 TRIES = 5
 UNLIMITED = "10000/s"
 """Requests a key: what is measured is not the throttle."""
@@ -79,7 +81,7 @@ class Engine:
     name: str = "ours"
     environment: dict[str, str] = field(default_factory=dict)
     answers: list[tuple[int, float]] = field(default_factory=list)
-    """Status and seconds of each post."""
+    """Status and seconds of each post; ``UNANSWERED`` where none came in time."""
 
     def begin(self, name: str) -> None:
         """Once more where the answer is an error of the server, as any sender does."""
@@ -93,15 +95,23 @@ class Engine:
             raise Unfinished(f"The post of {name} was answered with {status}.")
 
     def post(self, body: dict[str, Any]) -> int:
+        """The answer's status."""
         headers = {"Authorization": f"Bearer {self.key}", "Content-Type": "application/json"}
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=POST_SECONDS)
-        try:
+        with suppress(OSError, http.client.HTTPException), closing(self._web(POST_SECONDS)) as connection:
             connection.request("POST", "/api/v1/onboardings/", json.dumps(body), headers)
             answer = connection.getresponse()
             answer.read()
             return answer.status
-        finally:
-            connection.close()
+        return UNANSWERED
+
+    def is_ready(self) -> bool:
+        with suppress(OSError, http.client.HTTPException), closing(self._web(READY_SECONDS)) as connection:
+            connection.request("GET", "/readyz")
+            return connection.getresponse().status == http.client.OK
+        return False
+
+    def _web(self, seconds: float) -> http.client.HTTPConnection:
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=seconds)
 
     def manage(self, *arguments: str) -> str:
         return call([PYTHON, "manage.py", *arguments], self.environment)
@@ -111,16 +121,6 @@ class Engine:
         for process in tree(self.pid):
             groups[_role(process)].append(process)
         return groups | ({"database": tree(self.database)} if self.database else {})
-
-    def is_ready(self) -> bool:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=2)
-        try:
-            connection.request("GET", "/readyz")
-            return connection.getresponse().status == http.client.OK
-        except OSError:
-            return False
-        finally:
-            connection.close()
 
     def unfinished(self) -> int:
         """Runs that go on by themselves."""
@@ -257,7 +257,7 @@ def peer(started: servers.Servers, name: str) -> Iterator[Peer]:
         with running(started, celery(f"tests.bench.{name}")) as pids:
             yield (Bare if name == "bare" else Canvas)(name, pids)
         return
-    url = {"BENCH_DBOS": _for_sqlalchemy(os.environ["DATABASE_URL"])}
+    url = {"BENCH_DBOS": _for_sqlalchemy(os.environ["DATABASE_URL"], name.replace(" ", "_"))}
     call([PYTHON, "-m", "tests.bench.durable", "prepare"], url)
     commands = {
         f"dbos-{number}": [PYTHON, "-m", "tests.bench.durable", str(number)] for number in range(1, WORKERS + 1)
@@ -266,7 +266,10 @@ def peer(started: servers.Servers, name: str) -> Iterator[Peer]:
         yield Durable(name, pids, started.processes[0][0].pid, url["BENCH_DBOS"])
 
 
-def _for_sqlalchemy(url: str) -> str:
-    """The server of ``url`` with a database of its own; SQLAlchemy takes a socket's folder as a parameter."""
+def _for_sqlalchemy(url: str, database: str) -> str:
+    """The server of ``url`` with a database of its own: it would go on with what is left there of another's work.
+
+    SQLAlchemy takes a socket's folder as a parameter.
+    """
     parts = urlsplit(url)
-    return f"postgresql+psycopg://{parts.username}@/dbos?host={unquote(parts.hostname or '')}"
+    return f"postgresql+psycopg://{parts.username}@/{database}?host={unquote(parts.hostname or '')}"

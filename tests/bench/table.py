@@ -178,7 +178,7 @@ def _sqlite(found: Measured) -> list[Row]:
     return [
         Row("SQLite: onboardings/s", _only(found, "per_second"), at_least(8)),
         Row("SQLite: posts answered with an error", _only(found, "errors"), required=NONE),
-        Row("SQLite: objects made twice", _only(found, "twice"), required=NONE),
+        Row("SQLite: objects made twice or runs unfinished", _sum(found, "twice", "unfinished"), required=NONE),
         Row("SQLite: longest wait of a writer, s", _only(found, "longest_wait")),
         Row("SQLite: longest answer to a post, s", _only(found, "longest_answer")),
     ]
