@@ -94,6 +94,8 @@ AUDIT_WORDS = {
     "onboarding.change.rejected": "A change request was rejected",
     "onboarding.change.superseded": "A change request gave way to a newer one",
     "onboarding.change.dismissed": "A change request was dismissed",
+    "onboarding.archive.written": "Finished runs were archived",
+    "onboarding.archive.calls-removed": "Archived calls were deleted: they were kept long enough",
     "onboarding.api-key.created": "An API key was made",
     "onboarding.api-key.revoked": "An API key was revoked",
     "integrations.connection.tested": "The connection was tested",
