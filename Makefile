@@ -40,7 +40,7 @@ test-fast: $(DEV) ## The tests on SQLite, without browser and worker processes
 test-chaos: $(DEV) ## The whole chaos matrix on both databases, with its table (CHAOS_SEED=, CHAOS_ROWS=crash,vendor/*)
 	@exec $(BIN)/python -m tests.chaos $(ARGS)
 
-bench: $(DEV) ## The benchmarks (BENCH_OUT=path also writes JSON)
+bench: $(DEV) ## The benchmarks, beside Celery and DBOS, in one table (BENCH_ONLY=, BENCH_OUT=path; see docs/performance.md)
 	@exec $(BIN)/python -m tests.bench
 
 # Nothing configured and a folder of its own, so that the outcome does not depend on this machine's settings.

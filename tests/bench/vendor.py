@@ -1,7 +1,7 @@
-"""A vendor that costs next to nothing: every create gets an id, nothing is kept on disk, each answer takes about 1 ms.
+"""A vendor that costs next to nothing: every create gets an id, nothing is kept on disk.
 
-``python -m tests.bench.vendor PORT``. GET /counts tells how many calls there were, how many objects were made twice,
-and how many calls were repeated inside their Retry-After. POST /faults says how many of the answers are to fail (see ``Faults``).
+``python -m tests.bench.vendor PORT``. GET /counts tells what there was (see ``Vendor``), GET /finished when the last call of
+each onboarding was answered, by the address of its contact. POST /behaviour says how it answers from now on (see ``Behaviour``).
 """
 
 import asyncio
@@ -10,22 +10,30 @@ import json
 import random
 import sys
 import time
+from collections import Counter
 from dataclasses import dataclass
 from http import HTTPStatus
+from typing import Any
 from urllib.parse import parse_qsl
 
-ANSWER_SECONDS = 0.001
+LAST_CALL = "/email/welcomes"
+PROBE = "/me"
 HEAD_END = b"\r\n\r\n"
 Json = dict[str, object]
 
 
 @dataclass
-class Faults:
-    """Shares of all answers: 429 with ``retry_after`` seconds, and of writes that are carried out and answered with a 500."""
+class Behaviour:
+    """How it answers. Shares are of all answers."""
 
+    answer_seconds: float = 0.0
     too_many: float = 0.0
+    """Share of 429, each with ``retry_after`` seconds."""
     retry_after: float = 1.0
     error_after: float = 0.0
+    """Share of writes that are carried out and answered with a 500."""
+    refused: str = ""
+    """The system whose credentials are refused with a 401."""
 
 
 class Vendor:
@@ -33,36 +41,70 @@ class Vendor:
 
     def __init__(self) -> None:
         self.calls = 0
+        """Probes aside."""
         self.twice = 0
-        self.refused = 0
+        self.limited = 0
         self.failed = 0
         self.early = 0
-        self.faults = Faults()
+        """Calls that were repeated inside their Retry-After."""
+        self.by_kind: Counter[str] = Counter()
+        """Objects made, by the last word of their path."""
+        self.at_once: Counter[str] = Counter()
+        self.most_at_once: Counter[str] = Counter()
+        """Calls under way, by system, since the behaviour was last set."""
+        self.behaviour = Behaviour()
         self.dice = random.Random(10)  # noqa: S311
         self.told: dict[tuple[str, str, str, bytes], float] = {}
         """When each call was answered with a 429."""
         self.ids: dict[str, str] = {}
+        self.finished: dict[str, float] = {}
+        """When the answer to the last call went out, by the contact's address."""
         self.numbers = itertools.count(1)
+
+    def counts(self) -> Json:
+        names = ("calls", "twice", "limited", "failed", "early", "by_kind", "most_at_once")
+        return {**{name: getattr(self, name) for name in names}, "finished": len(self.finished)}
+
+    def control(self, path: str, body: bytes) -> Json | None:
+        """The answer to whoever measures; None for what is a call."""
+        if path == "/counts":
+            return self.counts()
+        if path == "/finished":
+            return dict(self.finished)
+        if path == "/behaviour":
+            self.behaviour, self.told = Behaviour(**json.loads(body)), {}
+            self.most_at_once.clear()
+            return {}
+        return None
+
+    def begin(self, path: str) -> None:
+        system = _system(path)
+        if path.endswith(PROBE):
+            return
+        self.at_once[system] += 1
+        self.most_at_once[system] = max(self.most_at_once[system], self.at_once[system])
+
+    def end(self, path: str) -> None:
+        self.at_once[_system(path)] -= not path.endswith(PROBE)
 
     def answer(self, method: str, path: str, query: str, body: bytes) -> tuple[HTTPStatus, Json]:
         """Status and body; a 429 comes with ``Retry-After``."""
-        if path == "/counts":
-            names = ("calls", "twice", "refused", "failed", "early")
-            return HTTPStatus.OK, {name: getattr(self, name) for name in names}
-        if path == "/faults":
-            self.faults, self.told = Faults(**json.loads(body)), {}
+        how = self.behaviour
+        if _system(path) == how.refused:
+            return HTTPStatus.UNAUTHORIZED, {"message": "The token is refused"}
+        if path.endswith(PROBE):
             return HTTPStatus.OK, {}
         self.calls += 1
         call, now = (method, path, query, body), time.monotonic()
-        self.early += now < self.told.pop(call, -self.faults.retry_after) + self.faults.retry_after
-        if self.dice.random() < self.faults.too_many:
-            self.refused += 1
+        self.early += now < self.told.pop(call, -how.retry_after) + how.retry_after
+        if self.dice.random() < how.too_many:
+            self.limited += 1
             self.told[call] = now
             return HTTPStatus.TOO_MANY_REQUESTS, {"message": "Slow down"}
         if method == "GET":
             return HTTPStatus.OK, self.find(path, dict(parse_qsl(query)).get("reference", ""))
         made = self.write(path, json.loads(body))
-        if self.dice.random() < self.faults.error_after:
+        if self.dice.random() < how.error_after:
             self.failed += 1
             return HTTPStatus.INTERNAL_SERVER_ERROR, {"message": "Something went wrong"}
         return HTTPStatus.OK, made
@@ -71,15 +113,22 @@ class Vendor:
         there = self.ids.get(f"{path} {reference}")
         return {"data": [{"id": there, "reference": reference}] if there else []}
 
-    def write(self, path: str, given: dict[str, list[dict[str, str]]]) -> Json:
+    def write(self, path: str, given: dict[str, Any]) -> Json:
         if "items" in given:
             return {"items": [self.make(path, item["reference"]) for item in given["items"]]}
+        if path == LAST_CALL:
+            self.finished.setdefault(given["to"], time.time() + self.behaviour.answer_seconds)
         return self.make(path, str(given["reference"]))
 
     def make(self, path: str, reference: str) -> Json:
         key = f"{path} {reference}"
         self.twice += key in self.ids
+        self.by_kind[path.rpartition("/")[2]] += key not in self.ids
         return {"id": self.ids.setdefault(key, str(next(self.numbers))), "reference": reference}
+
+
+def _system(path: str) -> str:
+    return path.split("/", 2)[1]
 
 
 class Connection(asyncio.Protocol):
@@ -102,14 +151,28 @@ class Connection(asyncio.Protocol):
         self.received = b""
         method, target = head.split(b" ", 2)[:2]
         path, _, query = target.decode().partition("?")
+        if (told := self.vendor.control(path, rest)) is not None:
+            self.send(HTTPStatus.OK, told)
+            return
+        self.vendor.begin(path)
         status, made = self.vendor.answer(method.decode(), path, query, rest)
+        if seconds := self.vendor.behaviour.answer_seconds:
+            asyncio.get_running_loop().call_later(seconds, self.send, status, made, path)
+        else:
+            self.send(status, made, path)
+
+    def send(self, status: HTTPStatus, made: Json, path: str = "") -> None:
+        """``path``: of the call that ends with it."""
+        if path:
+            self.vendor.end(path)
         body = json.dumps(made).encode()
-        asks = f"Retry-After: {self.vendor.faults.retry_after:g}\r\n" if status == HTTPStatus.TOO_MANY_REQUESTS else ""
-        answer = (
+        limited = status == HTTPStatus.TOO_MANY_REQUESTS
+        asks = f"Retry-After: {self.vendor.behaviour.retry_after:g}\r\n" if limited else ""
+        head = (
             f"HTTP/1.1 {status} {status.phrase}\r\n{asks}Content-Type: application/json\r\n"
             f"Content-Length: {len(body)}\r\n\r\n"
         )
-        asyncio.get_running_loop().call_later(ANSWER_SECONDS, self.transport.write, answer.encode() + body)
+        self.transport.write(head.encode() + body)
 
 
 def _content_length(head: bytes) -> int:
