@@ -55,7 +55,7 @@ def test_an_archived_run_is_shown_as_before(old: OnboardingTransaction, people: 
     archive()
     assert shown(old, people["admin"]) == before
     batch = ArchiveBatch.objects.get()
-    assert f"Archived on {batch.written_at:%Y-%m-%d} and read from there: {batch.entries} entries" in page(lead, old)
+    assert f"Archived on {batch.written_at:%Y-%m-%d}, and shown from there: {batch.entries} entries" in page(lead, old)
     assert batch.trail_file in page(lead, old)
 
 
@@ -88,6 +88,7 @@ def test_a_page_says_what_it_cannot_show(old: OnboardingTransaction, lead: Clien
         f"{batch.entries} earlier entries, {batch.attempts} attempts and {batch.calls} calls are missing here." in said
     )
     assert f"cannot be read: {batch.trail_file} is missing in {folder}." in said
+    assert "Nothing yet." not in said[said.index("missing here") :]
 
 
 def test_a_tickets_page_shows_its_archived_attempts(
