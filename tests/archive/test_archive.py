@@ -13,7 +13,7 @@ from django.db import DatabaseError, connection, transaction
 from exceptions_queue.models import Alert, SlaClock
 from integrations import clock
 from integrations.models import ApiCall
-from onboarding import services
+from onboarding import audit, services
 from onboarding.archive import files
 from onboarding.archive.story import archived_story
 from onboarding.intake import service
@@ -338,6 +338,28 @@ def test_a_manifest_that_was_changed_with_it_is_found_by_the_audit_trail(archive
     ArchiveBatch.objects.update(trail_sha256=rewritten(archived))
     with pytest.raises(CommandError, match="the manifest holds another hash than the audit entry"):
         verify()
+
+
+def test_an_archived_chain_that_was_recomputed_as_a_whole_is_found_by_an_anchor(
+    archived: ArchiveBatch, old: OnboardingTransaction
+) -> None:
+    """With its head, the manifest and the run."""
+    path, head = files.path_of(archived.trail_file), ""
+    lines = [json.loads(line) for line in gzip.decompress(path.read_bytes()).splitlines()]
+    for entry in files.rows(lines, "entry", AuditEntry):
+        entry.actor, entry.previous_hash = "nobody", head
+        entry.hash = head = audit.entry_hash(entry)
+        lines[entry.sequence] = files.line("entry", entry)
+    path.unlink()
+    with files.writing(archived.trail_file) as (writer, written):
+        writer.add(lines)
+    ArchivedRun.objects.update(head=head, length=written.bytes)
+    ArchiveBatch.objects.update(trail_sha256=written.sha256)
+    OnboardingTransaction.objects.filter(pk=old.pk).update(audit_head=head)
+    found = list(audit.broken_links())
+    assert len(found) == 2
+    assert "the manifest holds another hash than the audit entry" in found[0]
+    assert "is another one now; anchor 1 holds its hash. The chain was rewritten" in found[1]
 
 
 def test_a_run_that_the_manifest_has_lost_is_found(archived: ArchiveBatch) -> None:

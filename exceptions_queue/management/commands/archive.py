@@ -7,6 +7,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import InterfaceError, OperationalError
 
 from exceptions_queue import archiving
 from integrations import clock
@@ -15,6 +16,7 @@ from onboarding.archive.moving import Archiving
 from onboarding.models import ArchiveBatch
 
 COUNTED = {"runs": "runs", "entries": "audit entries", "attempts": "attempts", "calls": "calls"}
+AGAIN = "What was moved so far is safe; run the same command again."
 MEGABYTE = 1_000_000
 
 
@@ -71,8 +73,10 @@ class Command(BaseCommand):
             raise CommandError("Another pass is at work in this folder.") from None
         except moving.TakenOver as error:
             raise CommandError(str(error)) from None
+        except (OperationalError, InterfaceError) as error:
+            raise CommandError(f"The database did not answer ({type(error).__name__}). {AGAIN}") from None
         except OSError as error:
-            raise CommandError(f"{error}. What was moved so far is safe; run the same command again.") from None
+            raise CommandError(f"{error}. {AGAIN}") from None
 
     def _plan(self, archiving_pass: Archiving) -> None:
         for month, counts in archiving_pass.planned().items():
