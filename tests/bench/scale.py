@@ -11,6 +11,7 @@ It fails where an onboarding did not end or an object was made twice.
 import json
 import os
 import platform
+import re
 import sys
 import threading
 import time
@@ -37,6 +38,8 @@ SAMPLE_SECONDS = 0.02
 FLUSHED_SECONDS = 11.0
 """Until a backend that rests has told what it did."""
 STATEMENTS = "pg_stat_statements"
+WATCHED = {"shared_preload_libraries": STATEMENTS, "track_activity_query_size": "16384"}
+"""Whole statements, to know which of them wait."""
 REFUSED = "too many clients already"
 PER_RUN = {
     "transactions": "transactions",
@@ -60,6 +63,8 @@ class Sampled:
     waiting_for_locks: int = 0
     waiting_for_disk: int = 0
     longest_lock_wait: float = 0.0
+    waited: Counter[str] = field(default_factory=Counter)
+    """Statements that were seen waiting for a lock, by kind and table."""
 
     def mean(self, total: int) -> float:
         return round(total / max(1, self.looks), 2)
@@ -131,7 +136,8 @@ class Database:
                 """SELECT count(*), count(*) FILTER (WHERE state = 'active'),
                     count(*) FILTER (WHERE state = 'active' AND wait_event_type = 'Lock'),
                     count(*) FILTER (WHERE state = 'active' AND wait_event_type IN ('IO', 'LWLock')),
-                    (SELECT coalesce(extract(epoch FROM max(clock_timestamp() - waitstart)), 0) FROM pg_locks WHERE NOT granted)
+                    (SELECT coalesce(extract(epoch FROM max(clock_timestamp() - waitstart)), 0) FROM pg_locks WHERE NOT granted),
+                    array_agg(query) FILTER (WHERE state = 'active' AND wait_event_type = 'Lock')
                 FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"""
             ).fetchone()
             assert row
@@ -141,11 +147,19 @@ class Database:
             seen.waiting_for_locks += row[2]
             seen.waiting_for_disk += row[3]
             seen.longest_lock_wait = max(seen.longest_lock_wait, float(row[4]))
+            seen.waited.update(_shape(statement) for statement in row[5] or ())
 
     def _one(self, query: str) -> tuple[Any, ...]:
         row = self.connection.execute(query.encode()).fetchone()
         assert row
         return row
+
+
+def _shape(statement: str) -> str:
+    """``SELECT … FOR UPDATE onboarding_step`` of such a statement."""
+    table = re.search(r'(?:FROM|UPDATE|INTO)\s+"?(\w+)', statement)
+    locks = re.search(r"FOR (NO KEY )?UPDATE", statement)
+    return " ".join([statement.split(maxsplit=1)[0], *([locks[0]] if locks else []), table[1] if table else ""])
 
 
 def measure(size: Size, database: Database, engine: contenders.Engine, stub: Stub, more: list[int], runs: int) -> None:
@@ -211,7 +225,7 @@ def main() -> int:
         os.environ.pop(name, None)
     most, runs = os.environ.get("SCALE_CONNECTIONS", "100"), int(os.environ.get("SCALE_RUNS", "100"))
     answer = float(os.environ.get("SCALE_ANSWER", "0.2"))
-    servers.POSTGRES_SETTINGS.update({**DURABLE, "max_connections": most, "shared_preload_libraries": STATEMENTS})
+    servers.POSTGRES_SETTINGS.update({**DURABLE, **WATCHED, "max_connections": most})
     started, stub, measured = servers.Servers(), Stub(free_port()), sizes()
     try:
         servers.prepare("postgres", started)
@@ -258,6 +272,10 @@ def show(measured: list[Size], most: str, answer: float) -> None:
     ]
     for words, values in rows:
         print(f"{words:<32}" + "".join(f"{value:>10}" for value in values))
+    print(
+        "\nwaited for a lock, in the last size: "
+        + ", ".join(f"{name} ({n})" for name, n in measured[-1].sampled.waited.most_common(5))
+    )
     print(f"\n{'a run, by table':<40}{'inserted':>10}{'updated':>10}{'deleted':>10}{'bytes':>10}")
     for table, counts in sorted(measured[-1].tables.items(), key=lambda each: -each[1]["bytes"]):
         print(
