@@ -5,7 +5,7 @@ import pytest
 from tests.bench.scale import _shape
 
 WAITING = {
-    'SELECT "onboarding_step"."id" FROM "onboarding_step" WHERE "id" = 1 FOR NO KEY UPDATE': "SELECT FOR NO KEY UPDATE onboarding_step",
+    'SELECT "id" FROM "onboarding_step" WHERE "id" = 1 FOR NO KEY UPDATE': "SELECT FOR NO KEY UPDATE onboarding_step",
     'UPDATE "onboarding_step" SET "state" = 1': "UPDATE onboarding_step",
     'INSERT INTO "onboarding_attempt" ("step_id") VALUES (1)': "INSERT onboarding_attempt",
 }
