@@ -10,7 +10,7 @@ from typing import Any
 from csp.constants import NONCE, NONE, SELF, UNSAFE_EVAL, UNSAFE_INLINE
 from django.core.exceptions import ImproperlyConfigured
 from django.urls import reverse_lazy
-from environs import Env
+from environs import Env, validate
 
 from config import embedded
 from config.filesystem_broker import transport_options
@@ -201,6 +201,12 @@ DEMO_LOGINS = env.json("DEMO_LOGINS", [])
 """What the login page offers to click, of ``make demo`` alone: [{name, does, password}]."""
 AUDIT_ANCHOR_SECONDS = env.float("AUDIT_ANCHOR_SECONDS", 300.0)
 """How often the ends of the audit trail's chains are anchored: what is rewritten before that leaves no contradiction."""
+ARCHIVE_DIR = Path(env.str("ARCHIVE_DIR", str(DATA_DIR / "archive"))).resolve()
+"""Where ``manage.py archive`` keeps its files. Part of the truth, like the database: it belongs into the same backup."""
+ARCHIVE_AFTER_DAYS = env.int("ARCHIVE_AFTER_DAYS", 90, validate=validate.Range(min=1))
+"""A run may be archived once the month in which it ended is over for so long."""
+CALL_RETENTION_DAYS = env.int("CALL_RETENTION_DAYS", 0, validate=validate.Range(min=0))
+"""Records of calls are deleted after so many days, archived ones too; 0: they are kept."""
 KICKOFF_POLL_SECONDS = env.float("KICKOFF_POLL_SECONDS", 300.0)
 """How often a kickoff task is looked at in the delivery system, where no event says that the kickoff is scheduled."""
 

@@ -30,6 +30,7 @@ from integrations import admin, clock
 from integrations.models import ApiCall, Connection, InboundEvent
 from integrations.signals import event_recovered
 from onboarding.api import pagination
+from onboarding.audit.verification import Verification
 from onboarding.engine import run as engine
 from onboarding.engine import sweep
 from onboarding.engine.health import standstill
@@ -37,7 +38,7 @@ from onboarding.models import ImplementationOwner, OnboardingTransaction
 from onboarding.services.runs import rollback
 from tests.conftest import Payload
 from tests.engine.conftest import Accept, accept, customer  # noqa: F401  (a fixture)
-from tests.history import make_history, unchecked
+from tests.history import ENTRIES, make_history, unchecked
 
 RUNS, NEWEST = 6_000, 300
 GROWS = 1_000
@@ -235,6 +236,15 @@ def test_what_is_done_all_the_time_does_not_cost_more_with_history(
             cursor.execute(f"DROP INDEX {name}")
             assert plans.wrong(about=table), f"Nothing needs the index {name}."
             transaction.set_rollback(True)
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="it is made inside PostgreSQL")
+@pytest.mark.usefixtures("history")
+def test_the_audit_trail_of_a_generated_history_verifies() -> None:
+    verification = Verification()
+    assert list(verification.findings()) == []
+    assert (verification.runs, verification.entries) == (RUNS, NEWEST * ENTRIES)
+    assert verification.anchors > 1
 
 
 def test_no_index_repeats_the_beginning_of_another() -> None:
