@@ -10,7 +10,7 @@ from typing import Any
 from csp.constants import NONCE, NONE, SELF, UNSAFE_EVAL, UNSAFE_INLINE
 from django.core.exceptions import ImproperlyConfigured
 from django.urls import reverse_lazy
-from environs import Env
+from environs import Env, validate
 
 from config import embedded
 from config.filesystem_broker import transport_options
@@ -104,9 +104,14 @@ TEMPLATES = [
 DB_BUSY_SECONDS = env.int("DB_BUSY_SECONDS", 20)
 LEAN_TRANSITIONS = env.bool("LEAN_TRANSITIONS", True)
 """On PostgreSQL a run's rows are kept in memory from step to step, and a transition is one statement. Off: always under a lock."""
-PREPARED_STATEMENTS = env.bool("PREPARED_STATEMENTS", False)
-"""PostgreSQL plans a statement that is sent again and again once a connection. Off behind a pooler that gives each
-transaction another connection, unless it knows of prepared statements (PgBouncer since 1.21, ``max_prepared_statements``).
+DATABASE_POOLER = env.bool("DATABASE_POOLER", False)
+"""``DATABASE_URL`` leads to a pooler that may give each transaction another session of PostgreSQL (PgBouncer's
+``pool_mode = transaction``): nothing is asked for that lives in a session, such as a cursor beyond its transaction.
+"""
+PREPARED_STATEMENTS = env.bool("PREPARED_STATEMENTS", not DATABASE_POOLER)
+"""PostgreSQL plans each statement of the hot path (``integrations.statements``) once a session, and for whatever values come.
+All others are planned with their values, as partial indexes want it. Behind a pooler only where it knows of prepared statements
+(PgBouncer since 1.21, with ``max_prepared_statements``).
 """
 
 
@@ -130,9 +135,15 @@ def _database() -> dict[str, Any]:
     if database["ENGINE"].endswith("postgresql"):
         options = database.setdefault("OPTIONS", {})
         options.setdefault("connect_timeout", 5)
-        options.setdefault("options", f"-c lock_timeout={DB_BUSY_SECONDS}s -c idle_in_transaction_session_timeout=60s")
+        if DATABASE_POOLER:
+            # It refuses parameters of a session; ALTER ROLE … SET has the same effect (README).
+            database["DISABLE_SERVER_SIDE_CURSORS"] = True
+        else:
+            timeouts = f"-c lock_timeout={DB_BUSY_SECONDS}s -c idle_in_transaction_session_timeout=60s"
+            options.setdefault("options", timeouts)
         if PREPARED_STATEMENTS:
-            options |= {"server_side_binding": True, "prepare_threshold": 5}
+            # Only who asks for it has a statement prepared: Django's cursors write the values into it.
+            options["prepare_threshold"] = 5
     return database
 
 
@@ -190,6 +201,12 @@ DEMO_LOGINS = env.json("DEMO_LOGINS", [])
 """What the login page offers to click, of ``make demo`` alone: [{name, does, password}]."""
 AUDIT_ANCHOR_SECONDS = env.float("AUDIT_ANCHOR_SECONDS", 300.0)
 """How often the ends of the audit trail's chains are anchored: what is rewritten before that leaves no contradiction."""
+ARCHIVE_DIR = Path(env.str("ARCHIVE_DIR", str(DATA_DIR / "archive"))).resolve()
+"""Where ``manage.py archive`` keeps its files. Part of the truth, like the database: it belongs into the same backup."""
+ARCHIVE_AFTER_DAYS = env.int("ARCHIVE_AFTER_DAYS", 90, validate=validate.Range(min=1))
+"""A run may be archived once the month in which it ended is over for so long."""
+CALL_RETENTION_DAYS = env.int("CALL_RETENTION_DAYS", 0, validate=validate.Range(min=0))
+"""Records of calls are deleted after so many days, archived ones too; 0: they are kept."""
 KICKOFF_POLL_SECONDS = env.float("KICKOFF_POLL_SECONDS", 300.0)
 """How often a kickoff task is looked at in the delivery system, where no event says that the kickoff is scheduled."""
 

@@ -404,9 +404,13 @@ def waits_for_nobody() -> Q:
     return Q(status=TicketStatus.RETRYING) | kept_back | Q(connection__breaker=Breaker.HALF_OPEN) | snoozed
 
 
+NO_TRY = ("waiting", "")
+"""Outcomes of attempts that tried nothing."""
+
+
 def tries(step: Any) -> models.QuerySet[Attempt]:
     """The attempts at a step (or an ``OuterRef`` to one) that tried something: waiting and polling are none."""
-    return Attempt.objects.filter(step=step).exclude(outcome__in=("waiting", ""))
+    return Attempt.objects.filter(step=step).exclude(outcome__in=NO_TRY)
 
 
 def tries_counted() -> Coalesce:

@@ -9,15 +9,17 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 from django.conf import settings
 from django.db import close_old_connections, connection
 
 from exceptions_queue import alerts, sla
-from integrations import clock
+from integrations import clock, retention
 from onboarding.engine import line, polling, run, sweep
 from onboarding.intake import events, unmatched
 
+RETENTION_SECONDS = 600.0
 OWN_THREADS = 4
 OWN_BATCH = 40
 """Done here in one pass where no broker takes it, so that clocks are looked at in between."""
@@ -37,6 +39,7 @@ class Done:
 def one_pass(*, publish: bool = True, mail: bool = True, most: int | None = None) -> Done:
     """Find what is due and hint at it, or do it here: all of it with ``publish=False``, else what no broker took.
 
+    ``mail``: whether to send alerts and to delete old records of calls, which the scheduler does in threads of their own.
     ``most``: how many steps and events to do here in this pass; the others stay due.
     """
     done = Done(clocks=sla.tick())
@@ -49,6 +52,7 @@ def one_pass(*, publish: bool = True, mail: bool = True, most: int | None = None
         due = sweep.Due(due.steps[:most], due.events[:most], due.probes, due.polls[:most])
     if mail:
         done.alerts = alerts.deliver()
+        retention.delete_old_calls(clock.now())
     done.events, done.steps = len(due.events), len(due.steps)
     if due:
         with ThreadPoolExecutor(OWN_THREADS, thread_name_prefix="sweep") as pool:
@@ -62,10 +66,13 @@ def one_pass(*, publish: bool = True, mail: bool = True, most: int | None = None
 def run_forever(stop: threading.Event, *, every: float) -> None:
     """Pass after pass, ``every`` seconds apart, until ``stop`` is set. A pass that fails is logged; the next one tries again.
 
-    Mail has a thread of its own: a slow mail server must hold up neither clocks nor work.
+    Mail has a thread of its own, and so has retention: a slow mail server, or much to delete, must hold up neither clocks nor work.
     """
-    mail = threading.Thread(target=_mail_forever, args=(stop, every), name="mail", daemon=True)
+    mail = threading.Thread(target=_beside, args=("mail", alerts.deliver, stop, every), name="mail", daemon=True)
     mail.start()
+    delete = partial(_delete_old_calls, stop)
+    beside = ("retention", delete, stop, RETENTION_SECONDS)
+    threading.Thread(target=_beside, args=beside, name="retention", daemon=True).start()
     _repeat("sweep", lambda: one_pass(publish=settings.BROKER_PUBLISH, mail=False, most=OWN_BATCH), stop, every)
     run.stopping.set()
     mail.join(settings.EMAIL_TIMEOUT)
@@ -82,9 +89,15 @@ def _repeat(name: str, work: Callable[[], object], stop: threading.Event, every:
         stop.wait(every)
 
 
-def _mail_forever(stop: threading.Event, every: float) -> None:
-    _repeat("mail", alerts.deliver, stop, every)
+def _beside(name: str, work: Callable[[], object], stop: threading.Event, every: float) -> None:
+    _repeat(name, work, stop, every)
     connection.close()  # this thread's own
+
+
+def _delete_old_calls(stop: threading.Event) -> None:
+    """Until none is left; others get at the database in between."""
+    while not stop.is_set() and retention.delete_old_calls(clock.now()):
+        stop.wait(retention.PAUSE_SECONDS)
 
 
 def _each_of(what: str, work: Callable[[int], object]) -> Callable[[int], None]:

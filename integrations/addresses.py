@@ -3,6 +3,7 @@
 import ipaddress
 import re
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urlsplit
 
@@ -68,13 +69,15 @@ def checked_base_url(url: str, info: "ProviderInfo", environment: str) -> str:
 
 def is_sandbox(url: str, environment: str) -> bool:
     """Whether a connection with this address leads to the sandbox: nothing else on this machine may be reached through one."""
+    return environment == Environment.SANDBOX and _is_origin_of(url, tuple(settings.SANDBOX_ORIGINS))
+
+
+@lru_cache(maxsize=1024)
+def _is_origin_of(url: str, sandbox_origins: tuple[str, ...]) -> bool:
+    """Asked with each call, of the same few addresses."""
     parts = urlsplit(url)
     origin = f"{parts.scheme}://{parts.netloc.lower()}"
-    return (
-        environment == Environment.SANDBOX
-        and _is_loopback(parts.hostname or "")
-        and any(fnmatchcase(origin, pattern) for pattern in settings.SANDBOX_ORIGINS)
-    )
+    return _is_loopback(parts.hostname or "") and any(fnmatchcase(origin, pattern) for pattern in sandbox_origins)
 
 
 def _check_shape(parts: SplitResult, host: str) -> None:

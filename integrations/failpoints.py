@@ -36,6 +36,10 @@ NAMES = {
     "result-recorded": "a step's result is recorded, and not committed",
     "before-dispatch": "what became due is committed, and no worker was told",
     "after-result": "a step's result is committed",
+    "archive-begun": "a batch of the archive has its row, and no file",
+    "archive-written": "a batch's files are on the disk, and its rows in the database",
+    "archive-moving": "a batch's rows are deleted, and not committed",
+    "archive-moved": "a batch is archived",
     "person-acted": "what a person did is written, and not committed",
 }
 

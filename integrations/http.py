@@ -80,9 +80,10 @@ class _Raw:
 class _Call:
     method: str
     path: str
-    request: requests.Request
+    headers: Mapping[str, str]
+    body: bytes | None
     parts: dict[str, Any]
-    """What is sent, for the record."""
+    """``params``, ``json`` and ``form``, where there are any."""
     expect: type[pydantic.BaseModel] | None
     ok: tuple[int, ...]
     writes: bool
@@ -174,15 +175,9 @@ class VendorHttp(Outbound):
         writes = method not in _SAFE_METHODS and not reads
         body = None if json is None else jsonlib.dumps(json, allow_nan=False).encode()
         content = {} if body is None else {"Content-Type": "application/json"}
-        prepared = requests.Request(
-            method,
-            self.connection.base_url.rstrip("/") + path,
-            headers={**transport.HEADERS, **self._headers, **content, **(headers or {})},
-            params=params,
-            data=body if body is not None else form,
-        )
+        whole = {**transport.HEADERS, **self._headers, **content, **(headers or {})}
         parts = {name: part for name, part in (("params", params), ("json", json), ("form", form)) if part}
-        call = _Call(method, path, prepared, parts, expect, ok, writes)
+        call = _Call(method, path, whole, body, parts, expect, ok, writes)
         for again in range(READ_AGAIN, -1, -1):
             try:
                 return self._once(call)
@@ -196,7 +191,7 @@ class VendorHttp(Outbound):
         started = time.monotonic()
         raw: _Raw | None = None
         try:
-            raw = self._send(call.request, call.writes)
+            raw = self._send(call)
             data = self._judge(raw, call.expect, call.ok, call.writes)
         except ProviderError as error:
             self._heed(error)
@@ -234,36 +229,35 @@ class VendorHttp(Outbound):
         except DatabaseError:
             log.exception("%s could not be paused", self.connection.slug)
 
-    def _send(self, request: requests.Request, writes: bool) -> _Raw:
+    def _send(self, call: _Call) -> _Raw:
+        base, params, form = self.connection.base_url, call.parts.get("params"), call.parts.get("form")
         try:
-            prepared = request.prepare()
+            prepared = transport.prepared(
+                call.method, base, call.path, headers=call.headers, params=params, body=call.body, form=form
+            )
         except (requests.RequestException, ValueError) as problem:
             raise ProviderError(Kind.NOT_CONFIGURED, redact_text(f"{self._vendor}: {problem}")) from None
-        if writes:
+        if call.writes:
             self._before_write()
         left = self._seconds_left(settings.CALL_SECONDS)
-        public_only = not is_sandbox(self.connection.base_url, self.connection.environment)
-        with transport.call(time.monotonic() + left, public_only=public_only, writes=writes) as call:
+        public_only = not is_sandbox(base, self.connection.environment)
+        with transport.call(time.monotonic() + left, public_only=public_only, writes=call.writes) as sending:
             try:
                 return self._exchange(prepared, left)
             except (requests.RequestException, HTTPError, OSError) as problem:
-                possible = writes and call.sent
+                possible = call.writes and sending.sent
                 raise ProviderError(
-                    Kind.SERVER, self._no_answer(problem, call.sent), effect_possible=possible
+                    Kind.SERVER, self._no_answer(problem, sending.sent), effect_possible=possible
                 ) from problem
 
     def _exchange(self, prepared: requests.PreparedRequest, left: float) -> _Raw:
-        session = transport.session(self.connection.pk)
+        adapter = transport.adapter(self.connection.pk)
         connect = min(settings.CALL_SECONDS / 2, left)
-        with session.send(prepared, stream=True, timeout=(connect, left), allow_redirects=False) as response:
-            content = bytearray()
-            for chunk in response.iter_content(64 * 1024):
-                content += chunk
-                if len(content) > MAX_ANSWER_BYTES:
-                    raise requests.exceptions.ContentDecodingError(
-                        f"the answer is larger than {MAX_ANSWER_BYTES} bytes"
-                    )
-            body, is_json = _parsed(bytes(content))
+        with adapter.send(prepared, stream=True, timeout=(connect, left)) as response:
+            content = response.raw.read(MAX_ANSWER_BYTES + 1, decode_content=True)
+            if len(content) > MAX_ANSWER_BYTES:
+                raise requests.exceptions.ContentDecodingError(f"the answer is larger than {MAX_ANSWER_BYTES} bytes")
+            body, is_json = _parsed(content)
             return _Raw(response.status_code, response.headers, body, is_json)
 
     def _judge(self, raw: _Raw, expect: type[pydantic.BaseModel] | None, ok: tuple[int, ...], writes: bool) -> Any:

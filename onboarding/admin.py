@@ -124,7 +124,7 @@ class AuditEntryAdmin(ReadOnlyAdmin):
     list_display_links = ("written",)
     ordering = ("-pk",)
     search_fields = ("transaction__onboarding_transaction_id__startswith", "name__startswith", "actor__startswith")
-    search_help_text = "Transaction id, name of the entry, or actor"
+    search_help_text = "Transaction id, name of the entry, or actor; archived entries are on their run's page"
     fields = ("written", "name", "transaction", "sequence", "actor", "request_id", "details", "previous_hash", "hash")
     readonly_fields = ("written", "details")
 

@@ -11,7 +11,9 @@ from contextlib import contextmanager
 from datetime import timedelta
 from http import HTTPStatus
 from typing import Any
+from unittest import mock
 
+import psycopg
 import pytest
 from django.apps import apps
 from django.conf import settings
@@ -28,6 +30,7 @@ from integrations import admin, clock
 from integrations.models import ApiCall, Connection, InboundEvent
 from integrations.signals import event_recovered
 from onboarding.api import pagination
+from onboarding.audit.verification import Verification
 from onboarding.engine import run as engine
 from onboarding.engine import sweep
 from onboarding.engine.health import standstill
@@ -35,7 +38,7 @@ from onboarding.models import ImplementationOwner, OnboardingTransaction
 from onboarding.services.runs import rollback
 from tests.conftest import Payload
 from tests.engine.conftest import Accept, accept, customer  # noqa: F401  (a fixture)
-from tests.history import make_history, unchecked
+from tests.history import ENTRIES, make_history, unchecked
 
 RUNS, NEWEST = 6_000, 300
 GROWS = 1_000
@@ -95,16 +98,23 @@ class Plans:
     def __init__(self) -> None:
         self.statements: dict[str, tuple[str, str]] = {}
         """What it was issued by and the statement, by its shape: without ids and times, but with words such as a kind."""
+        self.prepared: dict[str, tuple[str, str, list[str | None]]] = {}
+        """What it was issued by, a prepared statement and its values, by its text."""
         with connection.cursor() as cursor:
             cursor.execute("SELECT relname FROM pg_class WHERE relkind = 'r' AND reltuples >= %s", [GROWS])
             self.growing = {name for (name,) in cursor.fetchall()}
 
     @contextmanager
     def of(self, what: str) -> Iterator[None]:
-        with CaptureQueriesContext(connection) as done:
+        class Watching(psycopg.RawCursor[Any]):
+            def execute(cursor, query: Any, params: Any = None, *, prepare: bool | None = None, **options: Any) -> Any:  # noqa: N805
+                self.prepared.setdefault(query.decode(), (what, query.decode(), params))
+                return super().execute(query, params, prepare=prepare, **options)
+
+        with mock.patch.object(psycopg, "RawCursor", Watching), CaptureQueriesContext(connection) as done:
             yield
         for query in done.captured_queries:
-            if (sql := query["sql"]).startswith(("SELECT", "UPDATE", "DELETE")):
+            if (sql := query["sql"] or "").startswith(("SELECT", "UPDATE", "DELETE")):
                 self.statements.setdefault(re.sub(r"'[^']*\d[^']*'|\d+", "?", sql), (what, sql))
 
     def wrong(self, *, about: str = "") -> list[str]:
@@ -113,6 +123,13 @@ class Plans:
         for what, sql in self.statements.values():
             if about in sql:
                 found += [f"{what}: {fault}\n  {sql}" for fault in map(self._fault, _plan(sql)) if fault]
+        return found
+
+    def wrong_when_prepared(self) -> list[str]:
+        """As planned once, for whatever values come."""
+        found = []
+        for what, sql, values in self.prepared.values():
+            found += [f"{what}: {fault}\n  {sql}" for fault in map(self._fault, _generic_plan(sql, values)) if fault]
         return found
 
     def _fault(self, node: Node) -> str:
@@ -134,6 +151,20 @@ def _plan(sql: str) -> Iterator[Node]:
         answer = cursor.fetchone()[0]
         transaction.set_rollback(True)
     yield from _nodes((json.loads(answer) if isinstance(answer, str) else answer)[0]["Plan"])
+
+
+def _generic_plan(sql: str, values: list[str | None]) -> Iterator[Node]:
+    with transaction.atomic(), psycopg.ClientCursor(connection.connection) as cursor:
+        cursor.execute("SET LOCAL plan_cache_mode = force_generic_plan")
+        cursor.execute(f"PREPARE planned AS {sql}".replace("%", "%%"))
+        given = f"({', '.join(['%s'] * len(values))})" if values else ""
+        analyze = "ANALYZE, TIMING OFF, " if sql.startswith("SELECT") else ""
+        cursor.execute(f"EXPLAIN ({analyze}FORMAT JSON) EXECUTE planned{given}", values)
+        answer = cursor.fetchone()
+        cursor.execute("DEALLOCATE planned")
+        transaction.set_rollback(True)
+    assert answer
+    yield from _nodes((json.loads(answer[0]) if isinstance(answer[0], str) else answer[0])[0]["Plan"])
 
 
 def _nodes(plan: Node) -> Iterator[Node]:
@@ -198,11 +229,22 @@ def test_what_is_done_all_the_time_does_not_cost_more_with_history(
         with plans.of(path):
             assert rest.get(path).status_code == HTTPStatus.OK
     assert not (wrong := plans.wrong()), "\n\n".join(wrong)
+    assert plans.prepared
+    assert not (wrong := plans.wrong_when_prepared()), "\n\n".join(wrong)
     for name, table in INDEXES.items():
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute(f"DROP INDEX {name}")
             assert plans.wrong(about=table), f"Nothing needs the index {name}."
             transaction.set_rollback(True)
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="it is made inside PostgreSQL")
+@pytest.mark.usefixtures("history")
+def test_the_audit_trail_of_a_generated_history_verifies() -> None:
+    verification = Verification()
+    assert list(verification.findings()) == []
+    assert (verification.runs, verification.entries) == (RUNS, NEWEST * ENTRIES)
+    assert verification.anchors > 1
 
 
 def test_no_index_repeats_the_beginning_of_another() -> None:

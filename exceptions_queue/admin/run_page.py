@@ -22,7 +22,8 @@ from exceptions_queue.models import Ticket, covering
 from integrations import clock
 from integrations.models import ApiCall
 from integrations.redact import redact_text
-from onboarding.models import Attempt, Intent, ObjectMapping, OnboardingTransaction, Step
+from onboarding.archive.story import archived_story, calls_of, named
+from onboarding.models import Attempt, AuditEntry, Intent, ObjectMapping, OnboardingTransaction, Step
 from onboarding.words import Status, StepState
 
 CALLS = 50
@@ -76,11 +77,11 @@ def context(run: OnboardingTransaction, user: User) -> dict[str, Any]:
     rows = ticket_page.progress(run)
     prefetch_related_objects([row.step for row in rows], roles.with_tickets())
     titles = {row.step.key: row.name for row in rows}
-    calls = _calls([row.step for row in rows], user)
+    story, earlier = timeline.chapters(run, titles, names, may_see=may_see)
+    calls = _calls(run, [row.step for row in rows], user)
     attempts = _attempts(run, may_see=may_see)
     mappings = list(run.mappings.select_related("connection", "step").order_by("step__position", "pk"))
     objects = _objects(run, mappings, may_see=may_see)
-    story, earlier = timeline.chapters(run, titles, names, may_see=may_see)
     return {
         "run": run,
         "rows": rows,
@@ -90,6 +91,7 @@ def context(run: OnboardingTransaction, user: User) -> dict[str, Any]:
         "calls": looks.calls(calls),
         "most_calls": CALLS,
         "story": story,
+        "archived": archived_story(run).notes,
         "earlier": earlier,
         "banners": banners(run, names, may_see=may_see),
         "buttons": [*run_actions.for_run(run, user), *changes.buttons(run, user)],
@@ -191,19 +193,19 @@ def _sections(
 def _attempts(run: OnboardingTransaction, *, may_see: bool) -> dict[int, list[Attempt]]:
     """The latest of them by step, oldest first."""
     found: dict[int, list[Attempt]] = {}
-    for attempt in reversed(Attempt.objects.filter(step__transaction=run).order_by("-pk")[:ATTEMPTS]):
+    latest = list(reversed(Attempt.objects.filter(step__transaction=run).order_by("-pk")[:ATTEMPTS]))
+    for attempt in [*archived_story(run).attempts, *latest][-ATTEMPTS:]:
         if not may_see:
             attempt.message = redact_text(attempt.message)
         found.setdefault(attempt.step_id, []).append(attempt)
     return found
 
 
-def _calls(steps: Iterable[Step], user: User) -> list[ApiCall]:
+def _calls(run: OnboardingTransaction, steps: Iterable[Step], user: User) -> list[ApiCall]:
     """The run's latest calls; none for those who may not see calls."""
     if not user.has_perm("integrations.view_apicall"):
         return []
-    subjects = [_subject(step) for step in steps]
-    return list(ApiCall.objects.filter(subject__in=subjects).select_related("connection").order_by("-pk")[:CALLS])
+    return calls_of(run, {_subject(step) for step in steps}, CALLS)
 
 
 def _subject(step: Step) -> str:
@@ -249,12 +251,12 @@ def _grouped(objects: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def banners(run: OnboardingTransaction, names: Names, *, may_see: bool) -> list[dict[str, Any]]:
     """That it stands still by a person's word: who, why, since when."""
     if run.status == Status.CANCELLED:
-        entry = run.audit.filter(name="onboarding.run.cancelled").order_by("-pk").first()
+        entry = _latest(run, "onboarding.run.cancelled")
         by, what, look = entry.actor if entry else "", "Cancelled", ("cancel", looks.BAD)
         at_word = "at"
         why, at = run.cancel_reason, run.cancelled_at
     elif run.rollback_at:
-        entry = run.audit.filter(name="onboarding.run.rolling-back").order_by("-pk").first()
+        entry = _latest(run, "onboarding.run.rolling-back")
         by, what, look = entry.actor if entry else "", run.get_status_display(), ("undo", looks.BAD)
         at_word = "since" if run.is_rolling_back else "asked for at"
         why, at = run.rollback_reason, run.rollback_at
@@ -268,6 +270,10 @@ def banners(run: OnboardingTransaction, names: Names, *, may_see: bool) -> list[
     text = f"{what} by {timeline.who(by, names)}" if by else what
     shown = why if may_see else redact_text(why)
     return [{"icon": icon, "tone": tone, "text": text, "why": shown, "at": at, "at_word": at_word}]
+
+
+def _latest(run: OnboardingTransaction, name: str) -> AuditEntry | None:
+    return next(reversed(named(run, name)), None)
 
 
 def _tickets(run: OnboardingTransaction) -> list[dict[str, Any]]:
@@ -308,5 +314,5 @@ def _facts(run: OnboardingTransaction, names: Names, *, may_see: bool) -> list[t
 
 def _why_this_playbook(run: OnboardingTransaction) -> str:
     """As it was chosen; empty before that."""
-    entry = run.audit.filter(name="onboarding.run.provisioning").order_by("-pk").first()
+    entry = _latest(run, "onboarding.run.provisioning")
     return str(entry.data.get("reason", "")) if entry else ""

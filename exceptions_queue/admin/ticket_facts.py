@@ -9,13 +9,14 @@ from django.urls import reverse
 from exceptions_queue.admin import looks, words
 from exceptions_queue.admin.names import CRM_OWNER, Names
 from exceptions_queue.admin.payloads import HIDDEN
-from exceptions_queue.models import Ticket
+from exceptions_queue.models import NO_TRY, Ticket
 from integrations import providers
 from integrations.connections import default_connection
 from integrations.errors import ProviderError
 from integrations.providers import stripe_pages
 from integrations.providers.stripe import INVOICE, PAYMENT_INTENT, SESSION
 from integrations.words import Environment, System
+from onboarding.archive.story import archived_story
 from onboarding.models import OnboardingTransaction, Step
 from onboarding.payload.schema import get
 
@@ -57,9 +58,14 @@ def details(ticket: Ticket) -> Rows:
         ("Failed system", ticket.get_system_display()),
         ("Failed step", ticket.failed_step),
         ("HTTP status", ticket.http_status or "—"),
-        ("Attempts", ticket.attempts),
+        ("Attempts", ticket.attempts + _archived_tries(ticket)),
         ("Safe action", looks.safe_action(ticket)),
     ]
+
+
+def _archived_tries(ticket: Ticket) -> int:
+    archived = archived_story(ticket.transaction).attempts if ticket.transaction else []
+    return sum(each.step_id == ticket.step_id and each.outcome not in NO_TRY for each in archived)
 
 
 def links(ticket: Ticket) -> list[tuple[str, str]]:

@@ -23,6 +23,7 @@ from integrations import clock
 from integrations.models import ApiCall, Connection
 from integrations.redact import redact, redact_text
 from integrations.words import Breaker
+from onboarding.archive.story import archived_story, attempts_of, calls_of, entries_of, named
 from onboarding.models import Attempt, ObjectMapping, OnboardingTransaction, Step, StepPoll
 from onboarding.payload import catalogue
 from onboarding.services import Effect, Refused, Verdict, confirmation
@@ -94,10 +95,11 @@ def load(pk: int) -> Ticket:
 
 def context(ticket: Ticket, user: User, *, forms: dict[str, Any] | None = None) -> dict[str, Any]:
     """``forms``: bound forms to show again with what was entered."""
-    given = forms or {}
+    given, run = forms or {}, ticket.transaction
     replay_effects, skip_effects = _effects(ticket, "replay"), _effects(ticket, "skip") if ticket.step else []
     may_see, names = user.has_perm(SEE_PERSONAL), Names()
     offered = {action.name: action for action in actions.available(ticket, actions.Actor.of(user))}
+    told = timeline(run, may_see=may_see) if run else _connection_timeline(ticket, may_see=may_see)
     return {
         **live(ticket, user),
         "offered": offered,
@@ -134,12 +136,11 @@ def context(ticket: Ticket, user: User, *, forms: dict[str, Any] | None = None) 
         "other_problems": _other_problems(ticket, may_see=may_see),
         "connection_url": _connection_url(ticket, user),
         "mend_connection": ticket.is_open and ticket.category in (Category.AUTH_ERROR, Category.NOT_CONFIGURED),
-        "attempts": _attempts(ticket.step, may_see=may_see) if ticket.step else [],
+        "attempts": _attempts(run, ticket.step, may_see=may_see) if run and ticket.step else [],
         "polled": polled(ticket.step) if ticket.step else "",
         "calls": _calls(ticket, user),
-        "timeline": timeline(ticket.transaction, may_see=may_see)
-        if ticket.transaction
-        else _connection_timeline(ticket, may_see=may_see),
+        "archived": archived_story(run).notes if run else [],
+        "timeline": told,
         "notes": _notes(ticket, names, may_see=may_see),
         "held_up": held_up(ticket.connection) if ticket.connection and ticket.is_open else [],
         "facts": ticket_facts.facts(ticket, names, may_see=may_see),
@@ -277,8 +278,7 @@ def progress(run: OnboardingTransaction, here: Step | None = None) -> list[Row]:
 
 def _rolled_back(run: OnboardingTransaction) -> dict[tuple[str, str], int]:
     """How many objects the rollback took back and how many it kept, by the step's key and the audit entry's name."""
-    entries = run.audit.filter(name__in=(TAKEN_BACK, KEPT)).values_list("data", "name")
-    return Counter((str(data.get("step", "")), name) for data, name in entries)
+    return Counter((str(entry.data.get("step", "")), entry.name) for entry in named(run, TAKEN_BACK, KEPT))
 
 
 def _left_of(step: Step, mappings: list[ObjectMapping], ended: dict[tuple[str, str], int]) -> Left:
@@ -373,8 +373,8 @@ def _candidate(found: dict[str, Any], *, may_see: bool) -> dict[str, Any]:
     return {**found, "evidence": evidence, "link": safe_link(found.get("url", ""))}
 
 
-def _attempts(step: Step, *, may_see: bool) -> list[tuple[Attempt, str]]:
-    found = list(step.attempt_rows.order_by("-pk")[:20])
+def _attempts(run: OnboardingTransaction, step: Step, *, may_see: bool) -> list[tuple[Attempt, str]]:
+    found = attempts_of(run, step)[:-21:-1]
     for attempt in found if not may_see else ():
         attempt.message = redact_text(attempt.message)
     return [(attempt, words.outcome(attempt)) for attempt in found]
@@ -411,8 +411,8 @@ def _rollback_url(ticket: Ticket) -> str:
 def _calls(ticket: Ticket, user: User) -> list[dict[str, Any]]:
     if not user.has_perm("integrations.view_apicall"):
         return []
-    if ticket.step:
-        return looks.calls(ApiCall.objects.filter(subject=f"step:{ticket.step_id}").order_by("-pk")[:20])
+    if ticket.step and ticket.transaction:
+        return looks.calls(calls_of(ticket.transaction, [f"step:{ticket.step_id}"], 20))
     return (
         looks.calls(ApiCall.objects.filter(connection=ticket.connection).order_by("-pk")[:10])
         if ticket.connection
@@ -421,7 +421,7 @@ def _calls(ticket: Ticket, user: User) -> list[dict[str, Any]]:
 
 
 def timeline(run: OnboardingTransaction, *, may_see: bool) -> list[dict[str, Any]]:
-    return entries(run.audit.order_by("-pk")[:60], may_see=may_see)
+    return entries(entries_of(run, 60), may_see=may_see)
 
 
 def _connection_timeline(ticket: Ticket, *, may_see: bool) -> list[dict[str, Any]]:

@@ -17,6 +17,7 @@ from integrations.models import Connection
 from integrations.redact import redact_text
 from integrations.words import System
 from onboarding import audit
+from onboarding.archive.story import entries_of
 from onboarding.audited_admin import VERBS
 from onboarding.models import ApiKey, AuditEntry, OnboardingTransaction, StepPoll
 from onboarding.origins import Origin
@@ -94,6 +95,8 @@ AUDIT_WORDS = {
     "onboarding.change.rejected": "A change request was rejected",
     "onboarding.change.superseded": "A change request gave way to a newer one",
     "onboarding.change.dismissed": "A change request was dismissed",
+    "onboarding.archive.written": "Finished runs were archived",
+    "onboarding.archive.calls-removed": "Archived calls were deleted: they were kept long enough",
     "onboarding.api-key.created": "An API key was made",
     "onboarding.api-key.revoked": "An API key was revoked",
     "integrations.connection.tested": "The connection was tested",
@@ -227,7 +230,7 @@ def chapters(
     Steps run beside each other, so their entries alternate: until something else happens to the run, each keeps its own chapter.
     """
     names = names or Names()
-    found = list(run.audit.order_by("-pk")[: LATEST + 1])
+    found = entries_of(run, LATEST + 1)
     told: list[Chapter] = []
     open_chapters: dict[tuple[str, str], Chapter] = {}
     for entry in reversed(found[:LATEST]):

@@ -180,7 +180,7 @@ class MappedConnector(HttpConnector):
         except ValueError as problem:
             message = f"the path {request.path} cannot be filled in: {problem}"
             raise ProviderError(Kind.INVALID, f"{self.provider}: {message}") from None
-        self._reading, self._origins = reading, refusals.origins(request)
+        self._reading, self._origins = reading, request.origins
         usual = OK if answers else OK_WITHOUT_BODY
         expect: Any = _Answer if answers else None
         return self.http.request(

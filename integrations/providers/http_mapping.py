@@ -5,7 +5,7 @@ with a file is found when it is read, with the file's name and the key; ``docs/p
 """
 
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -21,6 +21,7 @@ from integrations.providers import templates
 from integrations.providers.base import CreateSafety
 from integrations.words import System
 
+_PAYLOAD = "payload."
 BUILT_IN = Path(__file__).resolve().parent / "mappings"
 MEANINGS = {
     "rate-limit": Kind.RATE_LIMIT,
@@ -94,6 +95,27 @@ class Request(_Strict):
     ok: tuple[Annotated[int, Field(ge=200, le=299)], ...] = ()
     """Statuses of success, where they are not the usual ones."""
 
+    @cached_property
+    def origins(self) -> Mapping[str, str]:
+        """What each place of the query and the body is filled from: ``contact.email`` -> ``customer.primary_contact.email``.
+
+        A text with several names counts as the first one's. A place is known by its last part as well, where no other one ends
+        so.
+        """
+        found: dict[str, str] = {}
+        for node in self._filled:
+            for where, name in templates.names(node):
+                if name.startswith(_PAYLOAD):
+                    found.setdefault(where, name.removeprefix(_PAYLOAD))
+        last = [where.rpartition(".")[2] for where in found]
+        return {
+            where.rpartition(".")[2]: path for where, path in found.items() if last.count(where.rpartition(".")[2]) == 1
+        } | found
+
+    @property
+    def _filled(self) -> tuple[Any, ...]:
+        return self.query, self.body
+
 
 class Read(Request):
     """A request whose answer shows an object."""
@@ -131,6 +153,10 @@ class Create(Request):
     results: AnswerPath = ""
     same: AnswerPath = ""
     """Where an item's reference stands in each result of a batch; without it the results are in the items' order."""
+
+    @property
+    def _filled(self) -> tuple[Any, ...]:
+        return *super()._filled, self.each
 
 
 class Update(Request):

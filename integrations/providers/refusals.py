@@ -5,9 +5,8 @@ from typing import Any
 
 from integrations.errors import FieldProblem, Kind, ProviderError
 from integrations.providers import templates
-from integrations.providers.http_mapping import Create, Errors, Request
+from integrations.providers.http_mapping import Errors
 
-_PAYLOAD = "payload."
 _MOST_PROBLEMS = 20
 
 
@@ -21,23 +20,6 @@ def explain(errors: Errors, origins: Mapping[str, str], error: ProviderError, bo
     told = "; ".join(dict.fromkeys(": ".join(filter(None, each)) for each in found))
     if told and told not in error.message:
         error.message = f"{error.message.partition(': ')[0]}: {told}"
-
-
-def origins(request: Request) -> dict[str, str]:
-    """What each place of a request's query and body was filled from: ``contact.email`` -> ``customer.primary_contact.email``.
-
-    A text with several names counts as the first one's. A place is known by its last part as well, where no other one ends so.
-    """
-    each = request.each if isinstance(request, Create) else {}
-    found: dict[str, str] = {}
-    for node in (request.query, request.body, each):
-        for where, name in templates.names(node):
-            if name.startswith(_PAYLOAD):
-                found.setdefault(where, name.removeprefix(_PAYLOAD))
-    last = [where.rpartition(".")[2] for where in found]
-    return {
-        where.rpartition(".")[2]: path for where, path in found.items() if last.count(where.rpartition(".")[2]) == 1
-    } | found
 
 
 def _problems(errors: Errors, body: Any) -> Iterator[tuple[str, str]]:

@@ -82,7 +82,8 @@ def path(text: str, values: Values) -> str:
 
 def header(text: str, values: Values) -> str:
     """A header's value in printable ASCII: everything else is percent-encoded, so that nothing can end the line."""
-    return quote("".join(as_text(values.get(part)) if is_name else part for part, is_name in parsed(text)), _PRINTABLE)
+    made = "".join(as_text(values.get(part)) if is_name else part for part, is_name in parsed(text))
+    return made if made.isascii() and made.isprintable() else quote(made, _PRINTABLE)
 
 
 def as_text(value: Any) -> str:

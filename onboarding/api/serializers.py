@@ -9,6 +9,7 @@ from rest_framework import serializers
 
 from onboarding.api.personal import MaskedText, masked
 from onboarding.models import (
+    ArchivedRun,
     ChangeRequest,
     ObjectMapping,
     OnboardingTransaction,
@@ -42,7 +43,7 @@ def represented(
 
 
 class StepSerializer(serializers.ModelSerializer[Step]):
-    attempts = serializers.IntegerField(source="attempt_count")
+    attempts = serializers.IntegerField(source="attempt_count", help_text="Without those that are archived.")
     polls = serializers.SerializerMethodField(
         help_text="How often it was looked whether somebody has done what the step awaits; no attempts."
     )
@@ -179,6 +180,31 @@ class RunSerializer(serializers.ModelSerializer[OnboardingTransaction]):
         ]
 
 
+class ArchivedSerializer(serializers.ModelSerializer[ArchivedRun]):
+    """A part of a run's story that was moved into the archive, a folder of files."""
+
+    archived_at = serializers.DateTimeField(source="batch.written_at")
+    entries = serializers.IntegerField(help_text="Audit entries.")
+    file = serializers.CharField(source="batch.trail_file", help_text="With its audit entries and attempts.")
+    calls_file = serializers.SerializerMethodField(help_text="Null where there are none, or none any more.")
+
+    class Meta:
+        model = ArchivedRun
+        fields = [
+            "archived_at",
+            "first_sequence",
+            "last_sequence",
+            "entries",
+            "attempts",
+            "calls",
+            "file",
+            "calls_file",
+        ]
+
+    def get_calls_file(self, part: ArchivedRun) -> str | None:
+        return part.batch.calls_file if part.calls and part.batch.calls_removed_at is None else None
+
+
 class RunDetailSerializer(RunSerializer):
     """A run with its parts, whose rows the caller has prefetched."""
 
@@ -189,6 +215,9 @@ class RunDetailSerializer(RunSerializer):
     snapshots = SnapshotSerializer(many=True)
     change_requests = ChangeRequestSerializer(many=True)
     playbook = PlaybookSerializer(allow_null=True)
+    archived = ArchivedSerializer(
+        many=True, help_text="Which attempts, calls and audit entries are archived, oldest first; empty: none."
+    )
 
     class Meta(RunSerializer.Meta):
         fields = [
@@ -200,6 +229,7 @@ class RunDetailSerializer(RunSerializer):
             "snapshots",
             "change_requests",
             "playbook",
+            "archived",
         ]
 
     def get_payload(self, run: OnboardingTransaction) -> dict[str, Any]:

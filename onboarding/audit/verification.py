@@ -3,12 +3,14 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import groupby
-from typing import Any, TypeVar
+from typing import Any
 
 from django.db import transaction as db
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
+from onboarding.audit import archived
 from onboarding.audit.anchors import anchor_hash
+from onboarding.audit.chains import START, breaks
 from onboarding.audit.entries import entry_hash, locked_head
 from onboarding.models import AuditAnchor, AuditEntry, AuditHead, OnboardingTransaction
 
@@ -17,8 +19,6 @@ ROWS_AT_ONCE = 500
 HEADS_AT_ONCE = 100
 """SQLite bounds how deep a condition may be."""
 ELSEWHERE = "outside runs"
-Head = tuple[int, str]
-Row = TypeVar("Row", AuditEntry, AuditAnchor)
 
 
 def broken_links() -> Iterator[str]:
@@ -35,6 +35,7 @@ class Verification:
     elsewhere: int = 0
     anchors: int = 0
     last: AuditAnchor | None = None
+    archive: archived.ArchiveVerification = field(default_factory=archived.ArchiveVerification)
     _blamed: set[int | None] = field(default_factory=set)
 
     def findings(self) -> Iterator[str]:
@@ -42,6 +43,7 @@ class Verification:
         yield from self._orphans()
         yield from self._elsewhere_chain()
         yield from self._anchor_chain()
+        yield from self.archive.findings()
         yield from self._anchored_heads()
 
     def _run_chains(self) -> Iterator[str]:
@@ -50,18 +52,20 @@ class Verification:
             after = rows[-1][0]
             self.runs += len(rows)
             for run in self._suspects(rows):
-                yield from _run_again(run)
+                yield from findings_of(run)
 
     def _suspects(self, rows: list[tuple[int, str, int, str]]) -> list[int]:
         """Runs to look at again under their lock: an entry may have been written between our two queries."""
         entries = AuditEntry.objects.filter(transaction__in=[row[0] for row in rows])
         ordered = entries.order_by("transaction_id", "sequence", "pk").iterator(ROWS_AT_ONCE)
         heads = {pk: (sequence, head) for pk, _, sequence, head in rows}
+        kept = archived.ends(heads)
         suspects = []
         for run, chain in groupby(ordered, lambda entry: entry.transaction_id):
-            if any(True for _ in breaks(self._counted(chain), heads.pop(run or 0), entry_hash)):
+            head, after = heads.pop(run or 0), kept.get(run or 0, START)
+            if any(True for _ in breaks(self._counted(chain), head, entry_hash, after=after)):
                 suspects.append(run or 0)
-        return [*suspects, *(pk for pk, head in heads.items() if head != (0, ""))]
+        return [*suspects, *(pk for pk, head in heads.items() if head != kept.get(pk, START))]
 
     def _counted(self, chain: Iterable[AuditEntry]) -> Iterator[AuditEntry]:
         for entry in chain:
@@ -98,6 +102,9 @@ class Verification:
             wanted |= Q(transaction=run, sequence=sequence)
         rows = AuditEntry.objects.filter(wanted).values_list("transaction_id", "sequence", "hash", "pk")
         found = {(run, sequence): (digest, pk) for run, sequence, digest, pk in rows}
+        moved, unreadable = archived.hashes([each[:2] for each in heads if tuple(each[:2]) not in found])
+        found |= moved
+        self._blamed |= unreadable  # with its file
         for run, sequence, digest in heads:
             has, pk = found.get((run, sequence), ("", None))
             if has == digest or run in self._blamed:
@@ -107,46 +114,18 @@ class Verification:
             yield f"{_label(run)}: {what}; anchor {anchor.sequence} holds its hash. The chain was rewritten"
 
 
-def breaks(chain: Iterable[Row], head: Head, digest: Any, noun: str = "entry") -> Iterator[str]:
-    """Where a chain, given in the order of its sequence, does not follow from itself or not end in ``head``."""
-    row_of = "audit row" if noun == "entry" else "row"
-    before: Row | None = None
-    for row in chain:
-        expected, named = (before.sequence if before else 0) + 1, f"{noun} {row.sequence} ({row_of} {row.pk})"
-        if row.hash != digest(row):
-            yield f"{named} was changed"
-        if row.sequence < expected:
-            yield f"{named} was inserted: there is another {noun} {row.sequence}"
-            continue
-        if row.sequence > expected:
-            yield f"{_missing(noun, expected, row.sequence - 1)} missing before {named}"
-        elif row.previous_hash != (before.hash if before else ""):
-            rewritten = f"{noun} {before.sequence} ({row_of} {before.pk})" if before else "an empty chain"
-            yield f"{named} does not follow from {rewritten}: one of them was rewritten"
-        if row.sequence > head[0]:
-            yield f"{named} was inserted: the chain's head is {noun} {head[0]}"
-        elif row.sequence == head[0] and row.hash != head[1]:
-            yield f"{named} is not the one that the chain's head says"
-        before = row
-    last = before.sequence if before else 0
-    if last < head[0]:
-        yield f"{_missing(noun, last + 1, head[0])} missing at the end"
-
-
-def _missing(noun: str, first: int, last: int) -> str:
-    return f"{noun} {first} is" if first == last else f"{noun} {first} to {last} are"
-
-
 def _runs() -> QuerySet[OnboardingTransaction, tuple[int, str, int, str]]:
     rows = OnboardingTransaction.objects.order_by("pk")
     return rows.values_list("pk", "onboarding_transaction_id", "audit_sequence", "audit_head")
 
 
-def _run_again(pk: int) -> Iterator[str]:
+def findings_of(pk: int) -> Iterator[str]:
+    """What does not verify of one run's chain, as far as it is not archived; the run is locked meanwhile."""
     with db.atomic():
         run = OnboardingTransaction.objects.select_for_update(no_key=True).get(pk=pk)
         chain = run.audit.order_by("sequence", "pk").iterator(ROWS_AT_ONCE)
-        found = list(breaks(chain, (run.audit_sequence, run.audit_head), entry_hash))
+        after = archived.ends([pk]).get(pk, START)
+        found = list(breaks(chain, (run.audit_sequence, run.audit_head), entry_hash, after=after))
     yield from (f"{run.onboarding_transaction_id}: {text}" for text in found)
 
 

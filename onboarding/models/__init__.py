@@ -1,6 +1,7 @@
 """The onboarding transaction and all that hangs on it."""
 
 from onboarding.models.access import ApiKey
+from onboarding.models.archive import ArchiveBatch, ArchivedRun
 from onboarding.models.audit import AuditAnchor, AuditEntry, AuditHead
 from onboarding.models.correlation import (
     BillingSubscription,
@@ -18,6 +19,8 @@ from onboarding.models.transaction import AcceptedContent, ChangeRequest, Onboar
 __all__ = [
     "AcceptedContent",
     "ApiKey",
+    "ArchiveBatch",
+    "ArchivedRun",
     "Attempt",
     "AuditAnchor",
     "AuditEntry",

@@ -9,7 +9,8 @@ class AuditEntry(models.Model):
     """Who did what to a run, with which fields (paths and keyed digests, never values).
 
     ``hash`` covers the entry and its predecessor's hash; the chain's head stands on the run's locked row. Entries of no
-    run have one chain together, whose head is an ``AuditHead``. Database triggers refuse UPDATE, DELETE and TRUNCATE.
+    run have one chain together, whose head is an ``AuditHead``. Database triggers refuse UPDATE and TRUNCATE, and
+    DELETE of what no ``ArchivedRun`` covers.
     """
 
     transaction = models.ForeignKey(

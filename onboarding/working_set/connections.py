@@ -4,10 +4,10 @@ import time
 from collections.abc import Sequence
 from copy import copy
 from datetime import datetime
-from threading import Lock
 from typing import Any
 
 from integrations import clock
+from integrations.kept import Kept
 from integrations.models import Connection
 from integrations.statements import Table, ask
 
@@ -27,34 +27,29 @@ MOVING = (
 """What calls and their answers change: read again with each claim."""
 TABLE = Table(Connection)
 MOVING_COLUMNS = ", ".join(f'"{name}"' for name in MOVING)
-_NEVER = -SECONDS
-_lock = Lock()
-_read_at = _NEVER
-_known: dict[int, Connection] = {}
+_read: Kept[str, tuple[float, dict[int, Connection]]] = Kept(1)
+"""When (monotonic), and what, by primary key."""
 
 
-def everyone() -> list[Connection]:
-    """All connections, by primary key."""
-    global _read_at, _known  # noqa: PLW0603
-    with _lock:
-        if time.monotonic() - _read_at > SECONDS:
-            rows = ask(f"SELECT {TABLE.columns} FROM {TABLE.name} ORDER BY id")  # noqa: S608
-            _known = {one.pk: one for one in TABLE.instances(rows)}
-            _read_at = time.monotonic()
-        return list(_known.values())
+def everyone() -> dict[int, Connection]:
+    """All connections, by primary key and in its order. Shared: nobody changes them."""
+    known = _read.get("")
+    if known is None or time.monotonic() - known[0] > SECONDS:
+        rows = ask(f"SELECT {TABLE.columns} FROM {TABLE.name} ORDER BY id")  # noqa: S608
+        known = time.monotonic(), {one.pk: one for one in TABLE.instances(rows)}
+        _read.put("", known)
+    return known[1]
 
 
 def known(pk: int) -> Connection | None:
     """An instance of one's own."""
-    everyone()
-    found = _known.get(pk)
+    found = everyone().get(pk)
     return copy(found) if found else None
 
 
 def forget() -> None:
     """Something that was known proved wrong."""
-    global _read_at  # noqa: PLW0603
-    _read_at = _NEVER
+    _read.clear()
 
 
 def unchanged(connection: Connection) -> tuple[str, list[Any]]:

@@ -48,7 +48,7 @@ class DraftRows(Rows):
         """It is written as it stands at the end."""
 
     def default_connections(self, wanted: Collection[tuple[str, str]]) -> dict[tuple[str, str], Connection | None]:
-        return default_connections(wanted, connections.everyone())
+        return default_connections(wanted, list(connections.everyone().values()))
 
     def hold(self, names: Sequence[int]) -> None:
         """Advisory locks: held from before it is written until that is committed."""

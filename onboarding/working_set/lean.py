@@ -1,6 +1,6 @@
 """The lean path: a run's rows are kept in memory between a worker's transactions, and a transition is one statement.
 
-The run's audit sequence is the version of all its rows, as whatever changes a run is audited (docs/architecture.md). While it is
+The run's audit sequence is the version of all its rows, as whatever changes a run is audited (docs/engine.md). While it is
 the one that they were read at, they need neither be read again nor be locked first. The statement's first part, the *fence*, moves
 the sequence on from the known one, under conditions on whatever else was taken for true; all its other parts write only if the
 fence has found the run so. Else nothing is written, and the whole transition is done anew: once with the rows read again, then
@@ -187,7 +187,7 @@ class LeanRows(Rows):
         return found
 
     def default_connections(self, wanted: Collection[tuple[str, str]]) -> dict[tuple[str, str], Connection | None]:
-        found = default_connections(wanted, connections.everyone())
+        found = default_connections(wanted, list(connections.everyone().values()))
         if None in found.values():
             raise NeedsLock
         return found

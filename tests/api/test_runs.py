@@ -112,7 +112,7 @@ def test_a_list_costs_as_many_queries_as_a_row(
 def test_a_detail_costs_few_queries(read: APIClient, blocked: Blocked, django_assert_max_num_queries: Queries) -> None:
     blocked("pay_1")
 
-    with django_assert_max_num_queries(8):
+    with django_assert_max_num_queries(9):
         read.get(f"{RUNS}pay_1/")
 
 

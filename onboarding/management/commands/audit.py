@@ -4,6 +4,7 @@ import argparse
 import re
 from typing import Any
 
+from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from onboarding.audit.verification import Verification
@@ -45,6 +46,11 @@ class Command(BaseCommand):
             f"The audit trail is whole: {verification.entries} entries of {verification.runs} runs, "
             f"{verification.elsewhere} outside runs, {verification.anchors} anchors."
         )
+        if (archive := verification.archive).batches:
+            self.stdout.write(
+                f"Read from the archive, {archive.batches} batches in {settings.ARCHIVE_DIR}: "
+                f"{archive.entries} entries of {archive.runs} runs."
+            )
         if last := verification.last:
             self.stdout.write(f"Last anchor, of {last.at:%Y-%m-%d %H:%M:%S} UTC; keep it elsewhere for --expect:")
             self.stdout.write(last.hash)
