@@ -24,7 +24,7 @@ from urllib.parse import urlencode
 import requests
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.connectionpool import ConnectionPool, HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 
 from integrations.failpoints import failpoint
@@ -206,7 +206,7 @@ class _Adapter(HTTPAdapter):
     def __init__(self) -> None:
         super().__init__(pool_connections=2, pool_maxsize=1, max_retries=0)
         self._origin = ""
-        self._pool: HTTPConnectionPool | None = None
+        self._pool: ConnectionPool | None = None
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs)
@@ -214,12 +214,12 @@ class _Adapter(HTTPAdapter):
 
     def get_connection_with_tls_context(
         self, request: requests.PreparedRequest, *args: Any, **kwargs: Any
-    ) -> HTTPConnectionPool:
+    ) -> ConnectionPool:
         origin = origin_of(str(request.url))
         if self._pool is None or origin != self._origin:
-            self._pool = super().get_connection_with_tls_context(request, *args, **kwargs)
-            super().cert_verify(self._pool, request.url, True, None)
-            self._origin = origin
+            pool = super().get_connection_with_tls_context(request, *args, **kwargs)
+            super().cert_verify(pool, str(request.url), True, None)  # type: ignore[no-untyped-call]
+            self._pool, self._origin = pool, origin
         return self._pool
 
     def cert_verify(self, *_: Any) -> None:
