@@ -8,7 +8,7 @@ from onboarding.intake import events
 
 @shared_task(name=dispatch.RUN_STEP, ignore_result=True)
 def run_step(step_pk: int) -> None:
-    run.run_step(step_pk)
+    run.run_step(step_pk, with_branches=True)
 
 
 @shared_task(name=dispatch.PROCESS_EVENT, ignore_result=True)

@@ -3,6 +3,8 @@
 import logging
 import threading
 import time
+from concurrent.futures import Future
+from functools import partial
 
 from django.db import DatabaseError, InterfaceError, OperationalError
 from django.db import connection as database
@@ -12,7 +14,7 @@ from integrations.domains import spellings
 from integrations.errors import DeadlinePassed, Kind, ProviderError
 from integrations.failpoints import failpoint
 from integrations.providers.base import Connector, CrmConnector
-from onboarding.engine import dispatch, line
+from onboarding.engine import branches, dispatch, line
 from onboarding.engine.batch import ensure_batch
 from onboarding.engine.claims import Claim, claim
 from onboarding.engine.ensure import ensure
@@ -40,34 +42,50 @@ stopping = threading.Event()
 """Set on shutdown: what is under way ends, and nothing more is begun."""
 
 
-def run_step(step_pk: int) -> None:
-    """Do the step if it is due and free, and inline what becomes ready after it."""
+def run_step(step_pk: int, *, with_branches: bool = False) -> None:
+    """Do the step if it is due and free, and inline what becomes ready after it.
+
+    ``with_branches``: all that becomes ready in the run, beside each other while this process has idle threads; else one branch,
+    and workers are told of the others.
+    """
     started = time.monotonic()
-    later: list[int] = []
-    """Ready steps of the run, of which nobody else was told."""
+    later: list[int] | None = [] if with_branches else None
+    beside: list[Future[None]] = []
     try:
         with dispatch.chain():
             current = _claim(step_pk)
             while current is not None:
-                current = _do(current, later, started) or _next_in_line(current, started)
+                current = _do(current, later, beside, started) or _next_in_line(current, started)
     finally:
-        for pk in later:
+        for pk in later or ():
             dispatch.hint_step(pk)
+        for each in beside:
+            each.result()
 
 
-def _do(current: Claim, later: list[int], started: float) -> Claim | None:
+def _do(current: Claim, later: list[int] | None, beside: "list[Future[None]]", started: float) -> Claim | None:
     """Do a claimed step. What comes next in its run, claimed."""
     failpoint("after-intent", current.step.uses)
     with about_run(current.run.pk):
         outcome = perform(current)
         failpoint("before-result")
         may_go_on = not stopping.is_set() and time.monotonic() - started < CHAIN_SECONDS
-        keeps = may_go_on and dispatch.is_busy()
-        following = record(current, outcome, inline=may_go_on, later=later if keeps else None)
+        following = record(current, outcome, inline=may_go_on, later=later if may_go_on else None)
     failpoint("after-result", current.step.uses)
-    while following is None and may_go_on and later:
+    if not may_go_on or not later:
+        return following
+    if not dispatch.is_busy():
+        _start_branches(later, beside)
+    while following is None and later:
         following = _claim(later.pop(0), current.run)
     return following
+
+
+def _start_branches(later: list[int], beside: "list[Future[None]]") -> None:
+    """While threads are idle; what is left of ``later`` is done one after the other."""
+    while later and (branch := branches.start(partial(run_step, with_branches=True), later[0])):
+        beside.append(branch)
+        del later[0]
 
 
 def _next_in_line(done: Claim, started: float) -> Claim | None:
