@@ -4,13 +4,13 @@ A value is used only together with the version that it was made from (``credenti
 from a row that is fetched anyway: what another process has changed is noticed. Each is bounded, the oldest entry goes first.
 """
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from threading import Lock
 from typing import Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
-_all: "list[Kept]" = []  # type: ignore[type-arg]  # of whatever types
+_forgets: list[Callable[[], None]] = []
 
 
 class Kept(Generic[K, V]):
@@ -20,7 +20,7 @@ class Kept(Generic[K, V]):
         self._most = most
         self._values: dict[K, V] = {}
         self._lock = Lock()
-        _all.append(self)
+        also_forget(self.clear)
 
     def get(self, key: K) -> V | None:
         return self._values.get(key)
@@ -37,7 +37,13 @@ class Kept(Generic[K, V]):
             self._values.clear()
 
 
+def also_forget(function: Callable[[], None]) -> Callable[[], None]:
+    """A decorator: ``forget_all`` calls this, too, for what is kept in another way."""
+    _forgets.append(function)
+    return function
+
+
 def forget_all() -> None:
     """All caches of this process are empty afterwards (tests, whose databases and keys change under it)."""
-    for each in _all:
-        each.clear()
+    for forget in _forgets:
+        forget()

@@ -7,7 +7,7 @@ from datetime import datetime
 from threading import Lock
 from typing import Any
 
-from integrations import clock
+from integrations import clock, kept
 from integrations.models import Connection
 from integrations.statements import Table, ask
 
@@ -51,6 +51,7 @@ def known(pk: int) -> Connection | None:
     return copy(found) if found else None
 
 
+@kept.also_forget
 def forget() -> None:
     """Something that was known proved wrong."""
     global _read_at  # noqa: PLW0603
