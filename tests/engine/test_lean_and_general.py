@@ -199,6 +199,8 @@ class History:
 def told() -> dict[str, list[str]]:
     """All rows, with small numbers in place of primary keys and of vendors' ids."""
     rows = {model: list(model._default_manager.order_by("pk")) for model in TOLD}
+    # Rows of free places are made when they are first needed, which is not at the same moment.
+    rows[ConnectionSlot] = [row for row in rows[ConnectionSlot] if getattr(row, "holder", "")]
     numbers = {(model, row.pk): number for model, found in rows.items() for number, row in enumerate(found)}
     vendors: dict[str, str] = {}
 
