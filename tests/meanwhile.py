@@ -15,7 +15,8 @@ Meanwhile = Callable[[str, Callable[[], object]], None]
 class _Interruption:
     def __init__(self, name: str, change: Callable[[], object], *, here: bool) -> None:
         self.name, self.change, self.here = name, change, here
-        self.left, self.error = True, None
+        self.left = True
+        self.error: BaseException | None = None
         self.was_locked = False
         if name not in failpoints.NAMES:
             raise ValueError(f"there is no failpoint {name!r}")

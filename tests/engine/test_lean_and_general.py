@@ -111,16 +111,18 @@ class History:
 
     def finish(self) -> None:
         """One step after the other: which of several that are due at the same moment comes first is nobody's promise."""
-        for _ in range(100):
+        for _ in range(200):
             sla.tick()
-            if (pk := self._due(0)) is None or not (current := claims.claim(pk)):
-                if not (due := next_due(turns=True)):
-                    return
-                clock.shift(max(due - clock.now(), timedelta(0)) + timedelta(milliseconds=1))
-                continue
-            self._held.append(current)
-            while self._held:
-                self.end(1)
+            due = list(Step.objects.filter(due_at__lte=clock.now()).order_by("pk").values_list("pk", flat=True))
+            current = next((each for each in map(claims.claim, due) if each), None)
+            if current is not None:
+                self._held.append(current)
+                while self._held:
+                    self.end(1)
+            elif following := next_due():
+                clock.shift(max(following - clock.now(), timedelta(0)) + timedelta(milliseconds=1))
+            else:
+                return
 
     # --- Work ---------------------------------------------------------------------------------------------------------
 
@@ -178,8 +180,14 @@ class History:
 
     def refund(self, pk: int) -> None:
         name = OnboardingTransaction.objects.get(pk=pk).onboarding_transaction_id
-        event = {"event_id": f"re_{name}", "occurred_at": clock.now()}
-        services.receive_event(pk, kind=RunEventType.PAYMENT_REFUNDED, data={}, actor="kim", **event)
+        services.receive_event(
+            pk,
+            kind=RunEventType.PAYMENT_REFUNDED,
+            event_id=f"re_{name}",
+            occurred_at=clock.now(),
+            data={},
+            actor="kim",
+        )
 
     def change(self, number: int) -> None:
         """The sender tells something else about a payment."""
@@ -204,6 +212,10 @@ def told() -> dict[str, list[str]]:
     numbers = {(model, row.pk): number for model, found in rows.items() for number, row in enumerate(found)}
     vendors: dict[str, str] = {}
 
+    def named(found: re.Match[str]) -> str:
+        of: type[Model] = Ticket if found[1] == "ticket" else models.ChangeRequest
+        return f'"{found[1]}": {numbers.get((of, int(found[2])))}'
+
     def shown(row: Model) -> str:
         facts: dict[str, Any] = {}
         for field in row._meta.concrete_fields:
@@ -219,12 +231,7 @@ def told() -> dict[str, list[str]]:
             facts[field.name] = value
         text = json.dumps(facts, default=str)
         text = re.sub(r"step:(\d+)", lambda found: f"step:{numbers.get((Step, int(found[1])))}", text)
-        for name, model in (("ticket", Ticket), ("request", models.ChangeRequest)):
-            text = re.sub(
-                rf'"{name}": (\d+)',
-                lambda found, of=model: f'"{found[0][1]}": {numbers.get((of, int(found[1])))}',
-                text,
-            )
+        text = re.sub(r'"(ticket|request)": (\d+)', named, text)
         text = re.sub(r"[0-9a-f]{40,}", "HASH", text)
         return re.sub(r"\d{8,}", lambda found: vendors.setdefault(found[0], f"ID{len(vendors)}"), text)
 
