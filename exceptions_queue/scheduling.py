@@ -43,6 +43,7 @@ def one_pass(*, publish: bool = True, mail: bool = True, most: int | None = None
     ``most``: how many steps and events to do here in this pass; the others stay due.
     """
     done = Done(clocks=sla.tick())
+    unmatched.apply_forgotten()
     unmatched.expire_due(clock.now())
     due = sweep.sweep()
     if publish:

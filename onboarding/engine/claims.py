@@ -178,7 +178,9 @@ def _is_claimable(run: OnboardingTransaction, step: Step, now: datetime) -> bool
     if step.waits_for == WaitsFor.RESERVATION:
         return True  # asking early costs a look, and the hint says that it may be free
     if step.waits_for == WaitsFor.NOTHING:
-        return step.due_at is not None  # due since it became ready, by the clock of another process, which may be ahead of ours
+        return (
+            step.due_at is not None
+        )  # due since it became ready, by the clock of another process, which may be ahead of ours
     return step.due_at is not None and step.due_at <= now
 
 

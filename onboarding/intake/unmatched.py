@@ -1,5 +1,6 @@
 """Later events that come before their run: kept, and applied once, in the order in which they occurred, when it opens."""
 
+import logging
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -24,9 +25,12 @@ WAIT = timedelta(days=30)
 """After this it is shown as an event whose run never came. A run that opens even later still gets it."""
 MOST_WAITING = 100
 """By REST for one id: a sender in a loop fills no table."""
+FORGOTTEN = timedelta(minutes=1)
+"""Whoever makes a run has looked by then."""
 NEVER_CAME = "No onboarding that it is about has come within {days} days."
 
 Pair = tuple[str, str]
+log = logging.getLogger(__name__)
 
 
 class TooMany(Exception):
@@ -129,6 +133,17 @@ def apply_late(run: OnboardingTransaction, pairs: Iterable[Pair]) -> None:
         locked = lock_run(run.pk)
         apply_to(locked, pairs)
         locked.save()
+
+
+def apply_forgotten() -> None:
+    """Events that wait beside their run, as the process that made it was lost before it could look again."""
+    rows = UnmatchedEvent.objects.filter(state=UnmatchedState.WAITING, kind=OUR_ID)
+    runs = OnboardingTransaction.objects.filter(id_key__in=rows.values("value"))
+    for run in runs.filter(created_at__lt=clock.now() - FORGOTTEN)[:MOST_WAITING]:
+        try:
+            apply_late(run, [(OUR_ID, run.onboarding_transaction_id)])
+        except Exception:
+            log.exception("What was reported of run %s before it came could not be applied", run.pk)
 
 
 def _waiting(pairs: Collection[Pair]) -> list[UnmatchedEvent]:

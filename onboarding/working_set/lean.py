@@ -72,6 +72,10 @@ END_OTHER_TURNS = (
 WAITING = "ARRAY(SELECT id FROM onboarding_step WHERE waits_on_id = %s AND waits_for = 'reservation' LIMIT 50)"
 
 
+SCHEDULING = ("due_at", "hinted_until", "waits_on_id")
+"""What others set without an audit entry (when a worker is told of a step): written with each change of it, whatever was read."""
+
+
 class NeedsLock(TryAgain):
     """More is to be done than the rows at hand allow: on the general path, under the run's lock."""
 
@@ -337,7 +341,7 @@ class LeanRows(Rows):
         add(*ENTRIES.insert(entries, fenced=True))
         for pk, step in self._dirty.items():
             if changed := STEPS.changed(step, self._as_read[pk]):
-                add(*_update(STEPS, step, changed))
+                add(*_update(STEPS, step, [*(name for name in changed if name not in SCHEDULING), *SCHEDULING]))
         if self._attempts:
             add(*ATTEMPTS.insert(self._attempts, fenced=True))
         for intent in self._moved.values():
