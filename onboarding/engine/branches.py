@@ -11,7 +11,6 @@ from functools import cache
 from threading import BoundedSemaphore
 
 from django.conf import settings
-from django.db import connection
 
 SHARE = 2
 """One thread for so many of the worker's own."""
@@ -36,6 +35,4 @@ def _do(work: Callable[[int], None], step_pk: int, idle: BoundedSemaphore) -> No
     try:
         work(step_pk)
     finally:
-        if connection.in_atomic_block:
-            connection.close()
         idle.release()
