@@ -41,13 +41,13 @@ def without_lease() -> None:
 
 def without_reservation() -> None:
     """Every run of a customer has its turn at once."""
-    from onboarding.engine import claims
     from onboarding.models import Reservation
+    from onboarding.working_set import LeanRows, Rows
 
-    def reserve(connection: Any, kind: str, match_key: str, step: Any, now: Any) -> tuple[Reservation, None]:
+    def take(_: Rows, connection: Any, kind: str, match_key: str, step: Any, now: Any) -> tuple[Reservation, None]:
         return Reservation(connection=connection, kind=kind, match_key=match_key, holder=step, created_at=now), None
 
-    claims.reserve = reserve  # type: ignore[assignment]
+    Rows.take_turn = LeanRows.take_turn = take  # type: ignore[method-assign]
 
 
 def without_search() -> None:

@@ -22,6 +22,7 @@ from onboarding.engine import run as engine
 from onboarding.engine.outcomes import Ensured
 from onboarding.models import OnboardingTransaction, Reservation, Step
 from onboarding.words import Status
+from onboarding.working_set import LeanRows, Rows
 from tests.conftest import Drain
 from tests.engine.conftest import Accept, status_of, step_of
 from tests.threads import together
@@ -57,10 +58,13 @@ def two_at_once(accept: Accept, drain: Drain) -> None:
 
 
 def without_reservations(monkeypatch: pytest.MonkeyPatch) -> None:
-    def reserve(connection: Connection, kind: str, match_key: str, step: Step, now: Any) -> tuple[Reservation, None]:
+    def take(
+        _: Rows, connection: Connection, kind: str, match_key: str, step: Step, now: Any
+    ) -> tuple[Reservation, None]:
         return Reservation(connection=connection, kind=kind, match_key=match_key, holder=step, created_at=now), None
 
-    monkeypatch.setattr(claims, "reserve", reserve)
+    for rows in (Rows, LeanRows):
+        monkeypatch.setattr(rows, "take_turn", take)
 
 
 def test_with_reservations_two_runs_at_once_make_one_account(
