@@ -177,7 +177,7 @@ HOURS = '[hours]\nmonday = ["09:00-17:00"]\n'
         ('zone = "UTC"\n[hours]\nmonday = []\n', "hours must have at least one interval"),
         ('zone = "UTC"\n[hours]\nmontag = ["09:00-17:00"]\n', "hours.montag is not a weekday"),
         ('zone = "UTC"\n[hours]\nmonday = "09:00-17:00"\n', "hours.monday must be a list"),
-        ('zone = "UTC"\n[hours]\nmonday = ["9-17"]\n', "hours.monday: '9-17' must be like"),
+        ('zone = "UTC"\n[hours]\nmonday = ["9-17"]\n', "hours.monday: “9-17” must be like"),
         ('zone = "UTC"\n[hours]\nmonday = ["17:00-09:00"]\n', "must end after it begins"),
         ('zone = "UTC"\n[hours]\nmonday = ["09:00-24:01"]\n', "at 24:00 at the latest"),
         ('zone = "UTC"\n[hours]\nmonday = ["09:00-13:00", "12:00-17:00"]\n', "may not overlap"),

@@ -54,7 +54,8 @@ def calls(do: Callable[[], object]) -> int:
 
 def assert_linear(work: Callable[[int], Callable[[], object]], large_size: int = LARGE) -> None:
     """``work(size)`` prepares, and what it returns is counted."""
-    work(SMALL)()  # imports and caches
+    for size in (SMALL, large_size):
+        work(size)()  # imports and caches
     small, large = calls(work(SMALL)), calls(work(large_size))
     assert large <= small * large_size / SMALL * SLACK, f"{small} calls at {SMALL}, {large} at {large_size}"
 
