@@ -88,7 +88,6 @@ def making(run: OnboardingTransaction) -> Iterator[None]:
             yield
         return
     with db.atomic():
-        run.pk = None
         run.save(force_insert=True)
         with audit.together(run):
             yield
