@@ -251,8 +251,9 @@ def default_connections(
     if not wanted:
         return {}
     systems = {system for system, _ in wanted}
-    enabled = Connection.objects.filter(system__in=systems, enabled=True).order_by("pk")
-    there = list(enabled) if everyone is None else [one for one in everyone if one.enabled]
+    if everyone is None:
+        everyone = Connection.objects.filter(system__in=systems).order_by("pk")
+    there = [one for one in everyone if one.enabled]
     built_in = {name for name, info in PROVIDERS.items() if info.connector is not None and not info.mapped}
     return {
         (system, provider): next(

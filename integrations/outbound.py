@@ -13,6 +13,7 @@ from integrations import clock
 from integrations.errors import DeadlinePassed, ProviderError
 from integrations.models import ApiCall, Connection
 from integrations.redact import redact, redact_text
+from integrations.rows import made
 from integrations.statements import Statement, Table
 from integrations.words import vendor_name
 
@@ -105,18 +106,16 @@ class Outbound:
         level = logging.WARNING if error else logging.INFO
         log.log(level, "%s %s %s: %s in %d ms", self.connection.slug, method, shown, error or status, took)
         try:
-            call = ApiCall(
-                connection_id=self.connection.pk,
-                subject=self._subject[:100],
-                method=method,
-                path=shown,
-                status=status,
-                error=redact_text(str(error)) if error else "",
-                request=redact(request) or None,
-                response=redact(response),
-                duration_ms=took,
-                at=clock.now(),
-            )
+            about = {
+                "connection_id": self.connection.pk,
+                "subject": self._subject[:100],
+                "method": method,
+                "path": shown,
+            }
+            said = {"request": redact(request) or None, "response": redact(response)}
+            failed = redact_text(str(error)) if error else ""
+            came = {"status": status, "error": failed, "duration_ms": took, "at": clock.now()}
+            call = made(ApiCall, {**about, **said, **came})
         except Exception:
             log.exception("%s: the record of a call was lost", self.connection.slug)
             return

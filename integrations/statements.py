@@ -10,7 +10,10 @@ from datetime import datetime
 from typing import Any, Generic, TypeVar
 
 import psycopg
-from django.db import connection, models
+from django.db import DEFAULT_DB_ALIAS, connection, connections, models
+from psycopg.pq import ExecStatus
+
+from integrations.rows import made
 
 M = TypeVar("M", bound=models.Model)
 
@@ -35,11 +38,14 @@ class Statement:
             if len(_numbered) >= _MOST_TEXTS:
                 _numbered.clear()
             query = _numbered[sql] = _with_numbers(sql)
-        connection.ensure_connection()
-        with connection.wrap_database_errors:
-            cursor = psycopg.RawCursor(connection.connection)
+        database = connections[DEFAULT_DB_ALIAS]
+        database.ensure_connection()
+        with database.wrap_database_errors:
+            cursor = psycopg.RawCursor(database.connection)
             cursor.execute(query, self._values, prepare=True)
-            return cursor.fetchall() if cursor.description else []
+            # Not ``description``, which makes an object for each column.
+            has_rows = cursor.pgresult is not None and cursor.pgresult.status == ExecStatus.TUPLES_OK
+            return cursor.fetchall() if has_rows else []
 
 
 _MOST_TEXTS = 4096
@@ -79,7 +85,7 @@ class Table(Generic[M]):
         self._columns = {name: f'"{field.column}"' for name, field in fields.items()}
         self._names = tuple(name for name, field in fields.items() if not field.primary_key)
         self._attnames = list(fields)
-        self._read = [(place, field) for place, field in enumerate(fields.values()) if hasattr(field, "from_db_value")]
+        self._read = [(name, field) for name, field in fields.items() if hasattr(field, "from_db_value")]
         self._json = frozenset(name for name, field in fields.items() if isinstance(field, models.JSONField))
         self._inserts: dict[tuple[int, bool, bool], str] = {}
         self._set_when_saved = [field for field in fields.values() if _is_set_when_saved(field)]
@@ -90,10 +96,10 @@ class Table(Generic[M]):
         return [self._instance(row) for row in rows]
 
     def _instance(self, row: Sequence[Any]) -> M:
-        values = list(row)
-        for place, field in self._read:
-            values[place] = field.from_db_value(values[place], None, connection)
-        return self.model.from_db("default", self._attnames, values)
+        values = dict(zip(self._attnames, row, strict=True))
+        for name, field in self._read:
+            values[name] = field.from_db_value(values[name], None, connection)
+        return made(self.model, values, is_new=False)
 
     def insert(self, rows: Sequence[M], *, fenced: bool = False) -> tuple[str, list[Any]]:
         """All of them, with their primary keys where they have some. ``fenced``: if there is a row in ``fence``."""
@@ -127,11 +133,11 @@ class Table(Generic[M]):
         kept = row.__dict__
         return [name for name, was in before.items() if kept[name] is not was and kept[name] != was]
 
-    def sets(self, row: M, names: Iterable[str]) -> tuple[str, list[Any]]:
-        """What comes after ``SET``."""
+    def sets(self, values: Mapping[str, Any], names: Iterable[str]) -> tuple[str, list[Any]]:
+        """What comes after ``SET``. ``values``: by name, as a row's ``__dict__`` has them."""
         names = list(names)
-        return ", ".join(f"{self._columns[name]} = %s" for name in names), [
-            self._param(row.__dict__, name) for name in names
+        return ", ".join([f"{self._columns[name]} = %s" for name in names]), [
+            self._param(values, name) for name in names
         ]
 
     def _param(self, kept: Mapping[str, Any], name: str) -> Any:

@@ -16,6 +16,7 @@ from django.db.models import QuerySet
 
 from integrations import clock
 from integrations.redact import redact_text
+from integrations.rows import made
 from onboarding import request_id
 from onboarding.models import AuditEntry, AuditHead, OnboardingTransaction
 
@@ -53,7 +54,7 @@ def record(
 
     The chain's head is read from the row: several instances of one run may write in one database transaction.
     """
-    about_it: dict[str, Any] = {"transaction": run, "name": name, "actor": actor, "data": data or {}}
+    about_it: dict[str, Any] = {"transaction_id": run.pk, "name": name, "actor": actor, "data": data or {}}
     if (gathered := _together.get()) and gathered[0].pk == run.pk:
         locked, entries = gathered
         entry = _following(locked.audit_sequence, locked.audit_head, **about_it)
@@ -105,15 +106,8 @@ def move(head: AuditHead, sequence: int, digest: str) -> None:
 
 
 def _following(sequence: int, head: str, *, actor: str, data: dict[str, Any], **fields: Any) -> AuditEntry:
-    entry = AuditEntry(
-        sequence=sequence + 1,
-        actor=actor[:150],
-        request_id=request_id.current.get(),
-        at=clock.now(),
-        previous_hash=head,
-        data=_without_addresses(data),
-        **fields,
-    )
+    about = {"sequence": sequence + 1, "at": clock.now(), "previous_hash": head, "request_id": request_id.current.get()}
+    entry = made(AuditEntry, {**fields, **about, "actor": actor[:150], "data": _without_addresses(data)})
     entry.hash = entry_hash(entry)
     return entry
 

@@ -12,6 +12,7 @@ from integrations import clock
 from integrations.errors import DeadlinePassed
 from integrations.failpoints import failpoint
 from integrations.models import ApiCall, Connection
+from integrations.rows import made
 from integrations.words import Breaker
 from onboarding import audit, working_set
 from onboarding.engine import line, rollback
@@ -261,7 +262,7 @@ def _prepare(
             details |= {"known_id": reservation.external_id, "known_from": "reservation"}
     intent = details["intent"] = _intent(run, step, handler, facts, now, send_by, known=known, another=another)
     if left:
-        _inherit(intent, left, step, now)
+        _inherit(run, intent, left, step, now)
     return details
 
 
@@ -278,7 +279,7 @@ def _stand_for_new_key(mapping: ObjectMapping, match_key: str, step: Step, now: 
     )
 
 
-def _inherit(intent: Intent, left: Step, step: Step, now: datetime) -> None:
+def _inherit(run: OnboardingTransaction, intent: Intent, left: Step, step: Step, now: datetime) -> None:
     """Whoever had the turn before may still be sending, or have sent: what is not known of its create is not known to us.
 
     Saved at once: the turn is ours from now on, and nobody would see the doubt again.
@@ -289,7 +290,7 @@ def _inherit(intent: Intent, left: Step, step: Step, now: datetime) -> None:
         intent.unknown_since = max(since, intent.unknown_since or since)
         intent.created_at = min(intent.created_at, each.created_at)
         intent.token = step.token
-        working_set.of(intent.transaction).save_intent(intent)
+        working_set.of(run).save_intent(intent)
 
 
 @retried
@@ -337,8 +338,10 @@ def _intent(
 
     ``another``: what it made is an object that the payload speaks of no more.
     """
-    intent = known or Intent(
-        transaction=run, step=step, item=facts.item, created_at=now, send_by=send_by, state=IntentState.NO_EFFECT
+    times = {"created_at": now, "send_by": send_by}
+    intent = known or made(
+        Intent,
+        {"transaction_id": run.pk, "step_id": step.pk, "item": facts.item, **times, "state": IntentState.NO_EFFECT},
     )
     if intent.state == IntentState.DONE and another:
         intent.state = IntentState.NO_EFFECT

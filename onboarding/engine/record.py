@@ -4,7 +4,6 @@ import logging
 import random
 import time
 from collections.abc import Callable
-from copy import copy
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -14,9 +13,10 @@ from django.db import DatabaseError, InterfaceError, OperationalError
 from integrations import clock, pace
 from integrations.errors import Kind
 from integrations.failpoints import failpoint
+from integrations.rows import copied
 from integrations.words import Breaker
 from onboarding import audit, working_set
-from onboarding.engine import entry, line, policy, rollback
+from onboarding.engine import dispatch, entry, line, policy, rollback
 from onboarding.engine.advance import advance
 from onboarding.engine.claims import Claim, claim_locked, may_be_done
 from onboarding.engine.dispatch import hint_step
@@ -66,7 +66,7 @@ def record(claim: Claim, outcome: Outcome, *, inline: bool, later: list[int] | N
     """Write the outcome down; with ``inline`` return the next claimed step of the run, if one became ready.
 
     Other steps that became ready are put into ``later`` for the caller to do, which nobody else is told of; without it workers
-    are.
+    are. Where none became ready and no thread of this process is idle, the first one of ``later`` is taken out and claimed.
 
     Recording what a vendor did must not fail because of what follows from it: where routing or a ticket fails, a second
     transaction keeps the result and blocks the step behind a catch-all ticket.
@@ -145,9 +145,13 @@ def _record(claim: Claim, outcome: Outcome, *, inline: bool, later: list[int] | 
         if ready and not following:
             rows.save(ready[0])
             hint_step(ready[0].pk)
+        branch = None if ready or not later or not dispatch.is_busy() else rows.step(later[0])
+        if branch:
+            following = _claim_next(run, branch)
         failpoint("result-recorded", step.uses)
     if later is not None:
         later += [each.pk for each in ready[1:]]
+        del later[: branch is not None]
     return following
 
 
@@ -259,7 +263,7 @@ def _keep_object(run: OnboardingTransaction, step: Step, claim: Claim, outcome: 
         return
     made = outcome if isinstance(outcome, Ensured) else failed.made if failed else None
     # Nobody else writes it while the step is ours. A copy, as this transaction may be undone and tried again.
-    intent = copy(claim.intent)
+    intent = copied(claim.intent)
     _move_intent(intent, outcome, made, now)
     rows.save_intent(intent)
     if made:

@@ -2,13 +2,13 @@
 
 import time
 from collections.abc import Sequence
-from copy import copy
 from datetime import datetime
 from typing import Any
 
 from integrations import clock
 from integrations.kept import Kept
 from integrations.models import Connection
+from integrations.rows import copied
 from integrations.statements import Table, ask
 
 SECONDS = 1.0
@@ -44,7 +44,7 @@ def everyone() -> dict[int, Connection]:
 def known(pk: int) -> Connection | None:
     """An instance of one's own."""
     found = everyone().get(pk)
-    return copy(found) if found else None
+    return copied(found) if found else None
 
 
 def forget() -> None:

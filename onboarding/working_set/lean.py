@@ -10,7 +10,7 @@ The engine's code is the same on both paths. Whatever it asks for that is not at
 path (``NeedsLock``): nothing is guessed. For PostgreSQL alone.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, TypeVar
@@ -21,6 +21,7 @@ from django.utils import timezone
 
 from integrations.connections import default_connections
 from integrations.models import ApiCall, Connection
+from integrations.rows import made
 from integrations.statements import Statement, Table, ask
 from integrations.words import Breaker
 from onboarding.models import (
@@ -144,13 +145,15 @@ class LeanRows(Rows):
             run.keep_snapshot(latest[0])
         self.is_open, self.is_good = False, True
         run.__dict__["_rows"] = self
-        self._note()
+        self._as_read: dict[int, Mapping[str, Any]] = {}
+        self._note(self._steps)
 
-    def _note(self) -> None:
-        """All of it is as the database has it."""
+    def _note(self, moved: Mapping[int, Step]) -> None:
+        """All of it is as the database has it. ``moved``: the steps that were not noted so before."""
         self._version = self.run.audit_sequence
         self._run_as_read = RUNS.values(self.run)
-        self._as_read = {pk: STEPS.values(step) for pk, step in self._steps.items()}
+        for pk, step in moved.items():
+            self._as_read[pk] = STEPS.values(step)
         self._conditions: list[tuple[str, list[Any]]] = []
         self._others: list[tuple[str, list[Any]]] = []
         self._dirty: dict[int, Step] = {}
@@ -226,10 +229,10 @@ class LeanRows(Rows):
         self._dirty[step.pk] = step
 
     def begin_attempt(self, step: Step, at: datetime) -> None:
-        self._attempts.append(Attempt(step=step, token=step.token, started_at=at))
+        self._attempts.append(made(Attempt, {"step_id": step.pk, "token": step.token, "started_at": at}))
 
     def end_attempt(self, step: Step, token: int, **ended: Any) -> None:
-        sets, values = ATTEMPTS.sets(Attempt(**ended), ended)
+        sets, values = ATTEMPTS.sets(ended, ended)
         sql = f"UPDATE {ATTEMPTS.name} SET {sets} FROM fence WHERE step_id = %s AND token = %s"  # noqa: S608
         self.also(sql, [*values, step.pk, token])
 
@@ -244,7 +247,8 @@ class LeanRows(Rows):
 
     def take_turn(self, connection: Connection, kind: str, match_key: str, step: Step, now: datetime) -> Turn:
         self._conditions.append((NOBODYS_TURN, [connection.pk, kind, match_key]))
-        turn = Reservation(connection=connection, kind=kind, match_key=match_key, holder=step, created_at=now)
+        about = {"connection_id": connection.pk, "kind": kind, "match_key": match_key}
+        turn = made(Reservation, {**about, "holder_id": step.pk, "created_at": now})
         self.also(*TURNS.insert([turn], fenced=True))
         return turn, None
 
@@ -310,7 +314,7 @@ class LeanRows(Rows):
         """Where a place is to be taken, only once the run is locked and all the rest holds."""
         run = self.run
         run.updated_at = timezone.now()
-        sets, values = RUNS.sets(run, RUNS.changed(run, self._run_as_read))
+        sets, values = RUNS.sets(run.__dict__, RUNS.changed(run, self._run_as_read))
         if self._slot is None:
             statement.add(f"WITH fence AS (UPDATE {RUNS.name} SET {sets} WHERE", values)  # noqa: S608
             self._add_conditions(statement)
@@ -377,7 +381,7 @@ class LeanRows(Rows):
         waiting = answer.pop(0) if self._waited_for is not None else []
         if self._claimed is not None:
             connections.refresh(self._claimed, answer)
-        self._note()
+        self._note(self._dirty)
         self.is_fresh = False
         return list(waiting)
 
@@ -390,5 +394,5 @@ _INTENT_MOVES = tuple(
 
 
 def _update(table: Table[Any], row: models.Model, names: Sequence[str]) -> tuple[str, list[Any]]:
-    sets, values = table.sets(row, names)
+    sets, values = table.sets(row.__dict__, names)
     return f"UPDATE {table.name} SET {sets} FROM fence WHERE {table.name}.id = %s", [*values, row.pk]  # noqa: S608
