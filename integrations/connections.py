@@ -252,7 +252,7 @@ def default_connections(
         return {}
     systems = {system for system, _ in wanted}
     if everyone is None:
-        everyone = Connection.objects.filter(system__in=systems).order_by("pk")
+        everyone = list(Connection.objects.filter(system__in=systems).order_by("pk"))
     there = [one for one in everyone if one.enabled]
     built_in = {name for name, info in PROVIDERS.items() if info.connector is not None and not info.mapped}
     return {

@@ -12,6 +12,8 @@ from threading import BoundedSemaphore
 
 from django.conf import settings
 
+WORTH_SECONDS = 0.03
+"""A vendor's part of a step that takes less is over sooner than another thread has read the run's rows."""
 SHARE = 2
 """One thread for so many of the worker's own."""
 

@@ -16,7 +16,7 @@ from integrations.failpoints import failpoint
 from integrations.rows import copied
 from integrations.words import Breaker
 from onboarding import audit, working_set
-from onboarding.engine import dispatch, entry, line, policy, rollback
+from onboarding.engine import entry, line, policy, rollback
 from onboarding.engine.advance import advance
 from onboarding.engine.claims import Claim, claim_locked, may_be_done
 from onboarding.engine.dispatch import hint_step
@@ -62,17 +62,21 @@ class _NotClaimable(Exception):
     """The step that would have been claimed along with the record of another."""
 
 
-def record(claim: Claim, outcome: Outcome, *, inline: bool, later: list[int] | None = None) -> Claim | None:
+def record(
+    claim: Claim, outcome: Outcome, *, inline: bool, later: list[int] | None = None, takes_later: bool = False
+) -> Claim | None:
     """Write the outcome down; with ``inline`` return the next claimed step of the run, if one became ready.
 
     Other steps that became ready are put into ``later`` for the caller to do, which nobody else is told of; without it workers
-    are. Where none became ready and no thread of this process is idle, the first one of ``later`` is taken out and claimed.
+    are. With ``takes_later``, where none became ready, the first one of ``later`` is taken out and claimed.
 
     Recording what a vendor did must not fail because of what follows from it: where routing or a ticket fails, a second
     transaction keeps the result and blocks the step behind a catch-all ticket.
     """
     _settle_pace(claim, outcome)
-    write: Callable[[], Claim | None] = partial(_record, claim, outcome, inline=inline, later=later)
+    write: Callable[[], Claim | None] = partial(
+        _record, claim, outcome, inline=inline, later=later, takes_later=takes_later
+    )
     keeping = False
     while True:
         try:
@@ -86,7 +90,7 @@ def record(claim: Claim, outcome: Outcome, *, inline: bool, later: list[int] | N
         except _NotClaimable:
             # The one that has passed is recorded without it: whoever takes the hint meets the fault again.
             log.exception("A step could not be claimed inline after step %s", claim.step.pk)
-            write = partial(_record, claim, outcome, inline=False, later=None)
+            write = partial(_record, claim, outcome, inline=False, later=None, takes_later=False)
         except Exception as error:
             if keeping:
                 raise
@@ -125,7 +129,9 @@ def _settle_pace(claim: Claim, outcome: Outcome) -> None:
 
 
 @retried
-def _record(claim: Claim, outcome: Outcome, *, inline: bool, later: list[int] | None) -> Claim | None:
+def _record(
+    claim: Claim, outcome: Outcome, *, inline: bool, later: list[int] | None, takes_later: bool
+) -> Claim | None:
     with changing(lock_run, claim.run.pk, lean=True, known=claim.run) as run:
         run.adopt_snapshot(claim.run)
         rows = working_set.of(run)
@@ -145,7 +151,7 @@ def _record(claim: Claim, outcome: Outcome, *, inline: bool, later: list[int] | 
         if ready and not following:
             rows.save(ready[0])
             hint_step(ready[0].pk)
-        branch = None if ready or not later or not dispatch.is_busy() else rows.step(later[0])
+        branch = rows.step(later[0]) if later and takes_later and not ready else None
         if branch:
             following = _claim_next(run, branch)
         failpoint("result-recorded", step.uses)

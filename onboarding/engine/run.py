@@ -1,9 +1,11 @@
 """run(step): claim in a short transaction, call the vendor outside any, record in a second one, and go on inline."""
 
 import logging
+import math
 import threading
 import time
 from concurrent.futures import Future
+from dataclasses import dataclass, field
 from functools import partial
 
 from django.db import DatabaseError, InterfaceError, OperationalError
@@ -42,40 +44,62 @@ stopping = threading.Event()
 """Set on shutdown: what is under way ends, and nothing more is begun."""
 
 
+@dataclass
+class _Chain:
+    """One thread's way from step to step. Times are monotonic seconds."""
+
+    started: float
+    later: list[int] | None
+    """Ready steps of the run that nobody else is told of; None where workers are told of them."""
+    beside: "list[Future[None]]" = field(default_factory=list)
+    quickest: float = math.inf
+    """What the vendor's part of a step took, of the one that took the least: waiting for one's turn to compute is in the others."""
+
+    @property
+    def may_go_on(self) -> bool:
+        return not stopping.is_set() and time.monotonic() - self.started < CHAIN_SECONDS
+
+    @property
+    def goes_in_order(self) -> bool:
+        """Whether branches are done one after the other: others wait to compute, or the vendors are quick."""
+        return dispatch.is_busy() or self.quickest < branches.WORTH_SECONDS
+
+
 def run_step(step_pk: int, *, with_branches: bool = False) -> None:
     """Do the step if it is due and free, and inline what becomes ready after it.
 
-    ``with_branches``: all that becomes ready in the run, beside each other while this process has idle threads; else one branch,
-    and workers are told of the others.
+    ``with_branches``: all that becomes ready in the run, beside each other where vendors take their time and this process has idle
+    threads; else one branch, and workers are told of the others.
     """
-    started = time.monotonic()
-    later: list[int] | None = [] if with_branches else None
-    beside: list[Future[None]] = []
+    way = _Chain(time.monotonic(), [] if with_branches else None)
     try:
         with dispatch.chain():
             current = _claim(step_pk)
             while current is not None:
-                current = _do(current, later, beside, started) or _next_in_line(current, started)
+                current = _do(current, way) or _next_in_line(current, way.started)
     finally:
-        for pk in later or ():
+        for pk in way.later or ():
             dispatch.hint_step(pk)
-        for each in beside:
+        for each in way.beside:
             each.result()
 
 
-def _do(current: Claim, later: list[int] | None, beside: "list[Future[None]]", started: float) -> Claim | None:
+def _do(current: Claim, way: _Chain) -> Claim | None:
     """Do a claimed step. What comes next in its run, claimed."""
     failpoint("after-intent", current.step.uses)
     with about_run(current.run.pk):
+        began = time.monotonic()
         outcome = perform(current)
+        way.quickest = min(way.quickest, time.monotonic() - began)
         failpoint("before-result")
-        may_go_on = not stopping.is_set() and time.monotonic() - started < CHAIN_SECONDS
-        following = record(current, outcome, inline=may_go_on, later=later if may_go_on else None)
+        inline, in_order = way.may_go_on, way.goes_in_order
+        later = way.later if inline else None
+        following = record(current, outcome, inline=inline, later=later, takes_later=in_order)
     failpoint("after-result", current.step.uses)
-    if not may_go_on or not later:
+    if not later:
         return following
-    if not dispatch.is_busy():
-        _start_branches(later, beside)
+    if not in_order:
+        _start_branches(later, way.beside)
     while following is None and later:
         following = _claim(later.pop(0), current.run)
     return following

@@ -44,6 +44,12 @@ def threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[set[int]]:
 
 
 @pytest.fixture
+def slow_vendors(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each step counts as one that waits for its vendor."""
+    monkeypatch.setattr(branches, "WORTH_SECONDS", 0.0)
+
+
+@pytest.fixture
 def told(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Steps that other processes were told of."""
     pks: list[int] = []
@@ -61,6 +67,7 @@ def done_by_one_hint(run: OnboardingTransaction, told: list[int]) -> None:
     assert {"crm.deal", "crm.note", "support.organization"} <= done
 
 
+@pytest.mark.usefixtures("slow_vendors")
 def test_one_hint_does_a_run_with_its_branches_beside_each_other(
     accept: Accept, threads: set[int], told: list[int]
 ) -> None:
@@ -68,6 +75,15 @@ def test_one_hint_does_a_run_with_its_branches_beside_each_other(
     assert len(threads) > 1
 
 
+def test_where_vendors_are_quick_they_are_done_one_after_the_other(
+    accept: Accept, threads: set[int], told: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(branches, "WORTH_SECONDS", 60.0)
+    done_by_one_hint(accept(), told)
+    assert threads == {get_ident()}
+
+
+@pytest.mark.usefixtures("slow_vendors")
 def test_a_busy_worker_does_them_one_after_the_other(
     accept: Accept, threads: set[int], told: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -76,6 +92,7 @@ def test_a_busy_worker_does_them_one_after_the_other(
     assert threads == {get_ident()}
 
 
+@pytest.mark.usefixtures("slow_vendors")
 def test_where_no_thread_is_idle_they_are_done_one_after_the_other(
     accept: Accept, threads: set[int], told: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
