@@ -6,11 +6,12 @@ import os
 import sqlite3
 import sys
 import time
-from collections.abc import Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import psutil
@@ -37,6 +38,7 @@ import json
 from config.run import build_children
 print(json.dumps(next(list(child.argv) for child in build_children(sandbox=False) if child.name == "web")))
 """
+OURS, DOOR = "config.wsgi:application", "tests.bench.door:application"
 Groups = dict[str, list[psutil.Process]]
 
 
@@ -60,31 +62,27 @@ def address(name: str) -> str:
     return f"kim@{name}.io"
 
 
-class Contender(Protocol):
+@dataclass(kw_only=True)
+class Contender(ABC):
+    """Whoever is given onboardings by REST."""
+
     name: str
-
-    def begin(self, name: str) -> None:
-        """The onboarding ``name``; back once it is accepted."""
-
-    def processes(self) -> Groups:
-        """Its own, by what they are for; the database's are ``database``."""
-
-
-@dataclass
-class Engine:
-    """``python -m config.run``, as operators run it."""
-
     port: int
     key: str
-    pid: int = 0
     database: int = 0
-    name: str = "ours"
-    environment: dict[str, str] = field(default_factory=dict)
+    """The process id of PostgreSQL; 0 where there is none."""
     answers: list[tuple[int, float]] = field(default_factory=list)
     """Status and seconds of each post; ``UNANSWERED`` where none came in time."""
 
+    @abstractmethod
+    def processes(self) -> Groups:
+        """Its own, by what they are for; the database's are ``database``."""
+
     def begin(self, name: str) -> None:
-        """Once more where the answer is an error of the server, as any sender does."""
+        """The onboarding ``name``; back once it is accepted.
+
+        Once more where the answer is an error of the server, as any sender does.
+        """
         for _ in range(TRIES):
             began = time.monotonic()
             status = self.post(content(name))
@@ -113,6 +111,18 @@ class Engine:
     def _web(self, seconds: float) -> http.client.HTTPConnection:
         return http.client.HTTPConnection("127.0.0.1", self.port, timeout=seconds)
 
+    def database_processes(self) -> Groups:
+        return {"database": tree(self.database)} if self.database else {}
+
+
+@dataclass(kw_only=True)
+class Engine(Contender):
+    """``python -m config.run``, as operators run it."""
+
+    name: str = "ours"
+    pid: int
+    environment: dict[str, str]
+
     def manage(self, *arguments: str) -> str:
         return call([PYTHON, "manage.py", *arguments], self.environment)
 
@@ -120,7 +130,7 @@ class Engine:
         groups: Groups = {"workers": [], "web": [], "scheduler": [], "supervisor": []}
         for process in tree(self.pid):
             groups[_role(process)].append(process)
-        return groups | ({"database": tree(self.database)} if self.database else {})
+        return groups | self.database_processes()
 
     def unfinished(self) -> int:
         """Runs that go on by themselves."""
@@ -172,7 +182,7 @@ def engine(started: servers.Servers, key: str, name: str, **env: str) -> Iterato
     environment = {**os.environ, **mine}
     database = started.processes[0][0].pid if environment.get("DATABASE_URL") else 0
     with running(started, {name: [PYTHON, "-m", "config.run"]}, mine) as (pid,):
-        made = Engine(port, key, pid, database, environment=environment)
+        made = Engine(port=port, key=key, pid=pid, database=database, environment=environment)
         wait_for("the installation is ready", made.is_ready)
         yield made
 
@@ -194,12 +204,18 @@ def web_alone(started: servers.Servers, key: str, name: str) -> Iterator[Engine]
     folder = started.folder / name
     folder.mkdir(mode=0o700, exist_ok=True)
     mine = {"DATA_DIR": str(folder), "PORT": str(port), "API_THROTTLE": UNLIMITED}
-    command = json.loads(call([PYTHON, "-c", WEB_COMMAND], mine).splitlines()[-1])
+    command = web_command(mine)
     command[command.index("--workers") + 1] = "1"
     with running(started, {name: command}, mine) as (pid,):
-        made = Engine(port, key, pid, started.processes[0][0].pid, environment={**os.environ, **mine})
+        database = started.processes[0][0].pid
+        made = Engine(port=port, key=key, pid=pid, database=database, environment={**os.environ, **mine})
         wait_for("the web answers", made.is_ready)
         yield made
+
+
+def web_command(env: Mapping[str, str]) -> Command:
+    """As ``config.run`` starts the web of the installation in ``env``."""
+    return list(json.loads(call([PYTHON, "-c", WEB_COMMAND], env).splitlines()[-1]))
 
 
 def celery(app: str) -> dict[str, Command]:
@@ -210,60 +226,53 @@ def celery(app: str) -> dict[str, Command]:
     return {f"{app}-{number}": [*command, "-n", f"{app}{number}@%h"] for number in range(1, WORKERS + 1)}
 
 
-class Peer:
-    """Worker processes that are told by their own library."""
+@dataclass(kw_only=True)
+class Peer(Contender):
+    """Worker processes behind a web of the same kind as ours, which tells them by their own library (see ``door``)."""
 
-    def __init__(self, name: str, pids: list[int], database: int = 0) -> None:
-        self.name, self.pids, self.database = name, pids, database
+    workers: list[int]
+    web: int
 
     def processes(self) -> Groups:
-        workers = [process for pid in self.pids for process in tree(pid)]
-        return {"workers": workers} | ({"database": tree(self.database)} if self.database else {})
+        workers = [process for pid in self.workers for process in tree(pid)]
+        return {"workers": workers, "web": tree(self.web)} | self.database_processes()
 
 
-class Bare(Peer):
-    def begin(self, name: str) -> None:
-        from tests.bench import bare
-
-        bare.onboard.delay(content(name))
-
-
-class Canvas(Peer):
-    def begin(self, name: str) -> None:
-        from tests.bench import canvas
-
-        canvas.onboarding(content(name)).apply_async()
-
-
-class Durable(Peer):
-    def __init__(self, name: str, pids: list[int], database: int, url: str) -> None:
-        super().__init__(name, pids, database)
-        from dbos import DBOSClient
-
-        from tests.bench import durable
-
-        self.client = DBOSClient(system_database_url=url, application_name=durable.APPLICATION)
-        workflow = durable.IN_ORDER if name == DBOS_IN_ORDER else durable.BESIDE
-        self.options: Any = {"queue_name": durable.QUEUE, "workflow_name": workflow}
-
-    def begin(self, name: str) -> None:
-        self.client.enqueue(self.options, content(name))
+def door(port: int) -> Command:
+    """The web of a peer: the command of ours, with another application."""
+    return [DOOR if part == OURS else part for part in web_command({"PORT": str(port)})]
 
 
 @contextmanager
-def peer(started: servers.Servers, name: str) -> Iterator[Peer]:
-    """One of ``PEERS``, running."""
+def peer(started: servers.Servers, name: str, key: str) -> Iterator[Peer]:
+    """One of ``PEERS``, ready. ``key``: of the installation, in whose table the peer's web looks it up."""
+    port = free_port()
     if name in ("bare", "canvas"):
-        with running(started, celery(f"tests.bench.{name}")) as pids:
-            yield (Bare if name == "bare" else Canvas)(name, pids)
-        return
-    url = {"BENCH_DBOS": _for_sqlalchemy(os.environ["DATABASE_URL"], name.replace(" ", "_"))}
-    call([PYTHON, "-m", "tests.bench.durable", "prepare"], url)
-    commands = {
-        f"dbos-{number}": [PYTHON, "-m", "tests.bench.durable", str(number)] for number in range(1, WORKERS + 1)
+        commands, mine = celery(f"tests.bench.{name}"), {"BENCH_PEER": name}
+    else:
+        commands, mine = _dbos(name)
+    web = {f"{_slug(name)}-web": door(port)}
+    with running(started, commands | web, mine) as (*workers, pid):
+        made = Peer(name=name, port=port, key=key, database=started.processes[0][0].pid, workers=workers, web=pid)
+        wait_for(f"the web of {name} is ready", made.is_ready)
+        yield made
+
+
+def _dbos(name: str) -> tuple[dict[str, Command], dict[str, str]]:
+    """Worker processes of DBOS and their environment, with the tables made."""
+    from tests.bench import durable
+
+    mine = {
+        "BENCH_DBOS": _for_sqlalchemy(os.environ["DATABASE_URL"], _slug(name).replace("-", "_")),
+        "BENCH_PEER": durable.IN_ORDER if name == DBOS_IN_ORDER else durable.BESIDE,
     }
-    with running(started, commands, url) as pids:
-        yield Durable(name, pids, started.processes[0][0].pid, url["BENCH_DBOS"])
+    worker = [PYTHON, "-m", "tests.bench.durable"]
+    call([*worker, durable.PREPARE], mine)
+    return {f"dbos-{number}": [*worker, str(number)] for number in range(1, WORKERS + 1)}, mine
+
+
+def _slug(name: str) -> str:
+    return name.replace(" ", "-")
 
 
 def _for_sqlalchemy(url: str, database: str) -> str:
