@@ -9,9 +9,10 @@ from xml.etree import ElementTree
 
 import pytest
 
-from tests.bench import chart, documentation, table
-from tests.bench.contenders import Peer
+from tests.bench import chart, documentation, drivers, table
+from tests.bench.contenders import Peer, address
 from tests.bench.options import GROUPS, Options
+from tests.bench.stub import Stub
 from tests.bench.table import Row, Verdict, at_least, at_most
 from tests.bench.vendor import Behaviour, Vendor
 
@@ -141,6 +142,27 @@ def test_groups_are_chosen_by_name_and_an_unknown_one_is_named(monkeypatch: pyte
     monkeypatch.setenv("BENCH_ONLY", "speed")
     with pytest.raises(SystemExit, match="speed"):
         Options.from_environment()
+
+
+class Counted(Stub):
+    """A vendor of whom 700 onboardings of others have finished; of these, one more at each look."""
+
+    def __init__(self, names: list[str]) -> None:
+        self.names, self.looks, self.lists = names, 0, 0
+
+    def counts(self) -> dict[str, Any]:
+        self.looks += 1
+        return {"finished": 700 + self.looks, "calls": self.looks}
+
+    def finished(self) -> dict[str, float]:
+        self.lists += 1
+        return {address(name): 0.0 for name in self.names[: self.looks]}
+
+
+def test_whoever_is_measured_last_is_not_disturbed_by_lists_of_what_finished_before() -> None:
+    stub = Counted(["one", "two", "three"])
+    drivers.until_finished(stub, stub.names, before=700)
+    assert (stub.looks, stub.lists) == (3, 1)
 
 
 # --- The vendor, who says what is right ---------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from onboarding.api.authentication import new_key
 from onboarding.models import ApiKey
 from onboarding.words import Scope
 from tests import servers
-from tests.bench.contenders import PYTHON, Peer, content, door
+from tests.bench.contenders import PYTHON, Peer, children, content, door
 from tests.bench.processes import call, running
 from tests.processes.installation import free_port, wait_for
 
@@ -48,7 +48,7 @@ def peer(environment: dict[str, str]) -> Iterator[Peer]:
     assert servers.servers
     key, _ = new_key("bench", Scope.OPERATE)
     port = free_port()
-    with running(servers.servers, {"door": door(port)}, environment) as (pid,):
+    with running(servers.servers, {"door": door(children({"PORT": str(port)}))}, environment) as (pid,):
         made = Peer(name="dbos in order", port=port, key=key, workers=[], web=pid)
         wait_for("the web of the peer is ready", made.is_ready)
         yield made

@@ -24,7 +24,6 @@ from tests.processes.installation import free_port, wait_for
 
 PYTHON = sys.executable
 COMPANY = Path(__file__).parent / "company"
-WORKERS = 2
 DBOS_IN_ORDER = "dbos in order"
 PEERS = ("bare", "canvas", DBOS_IN_ORDER, "dbos")
 POST_SECONDS = 60.0
@@ -33,10 +32,10 @@ UNANSWERED = 599
 TRIES = 5
 UNLIMITED = "10000/s"
 """Requests a key: what is measured is not the throttle."""
-WEB_COMMAND = """
+CHILDREN = """
 import json
 from config.run import build_children
-print(json.dumps(next(list(child.argv) for child in build_children(sandbox=False) if child.name == "web")))
+print(json.dumps({child.name: list(child.argv) for child in build_children(sandbox=False)}))
 """
 OURS, DOOR = "config.wsgi:application", "tests.bench.door:application"
 Groups = dict[str, list[psutil.Process]]
@@ -204,7 +203,7 @@ def web_alone(started: servers.Servers, key: str, name: str) -> Iterator[Engine]
     folder = started.folder / name
     folder.mkdir(mode=0o700, exist_ok=True)
     mine = {"DATA_DIR": str(folder), "PORT": str(port), "API_THROTTLE": UNLIMITED}
-    command = web_command(mine)
+    command = children(mine)["web"]
     command[command.index("--workers") + 1] = "1"
     with running(started, {name: command}, mine) as (pid,):
         database = started.processes[0][0].pid
@@ -213,17 +212,16 @@ def web_alone(started: servers.Servers, key: str, name: str) -> Iterator[Engine]
         yield made
 
 
-def web_command(env: Mapping[str, str]) -> Command:
-    """As ``config.run`` starts the web of the installation in ``env``."""
-    return list(json.loads(call([PYTHON, "-c", WEB_COMMAND], env).splitlines()[-1]))
+def children(env: Mapping[str, str]) -> dict[str, Command]:
+    """What ``config.run`` starts for the installation in ``env``, by name."""
+    return dict(json.loads(call([PYTHON, "-c", CHILDREN], env).splitlines()[-1]))
 
 
-def celery(app: str) -> dict[str, Command]:
-    """Worker processes as ``config.run`` starts ours."""
+def celery(app: str) -> Command:
+    """A worker process as ``config.run`` starts ours, but for its name."""
     options = ["-P", "threads", "-c", os.environ.get("WORKER_CONCURRENCY", "16"), "-l", "info"]
     options += ["--without-gossip", "--without-mingle", "--without-heartbeat"]
-    command = [PYTHON, "-m", "celery", "--quiet", "-A", app, "worker", *options]
-    return {f"{app}-{number}": [*command, "-n", f"{app}{number}@%h"] for number in range(1, WORKERS + 1)}
+    return [PYTHON, "-m", "celery", "--quiet", "-A", app, "worker", *options]
 
 
 @dataclass(kw_only=True)
@@ -238,28 +236,31 @@ class Peer(Contender):
         return {"workers": workers, "web": tree(self.web)} | self.database_processes()
 
 
-def door(port: int) -> Command:
-    """The web of a peer: the command of ours, with another application."""
-    return [DOOR if part == OURS else part for part in web_command({"PORT": str(port)})]
+def door(ours: Mapping[str, Command]) -> Command:
+    """The web of a peer: the command of ours, with another application. ``ours``: see ``children``."""
+    return [DOOR if part == OURS else part for part in ours["web"]]
 
 
 @contextmanager
 def peer(started: servers.Servers, name: str, key: str) -> Iterator[Peer]:
-    """One of ``PEERS``, ready. ``key``: of the installation, in whose table the peer's web looks it up."""
+    """One of ``PEERS``, ready, in as many processes as ours. ``key``: of the installation, in whose table its web looks it up."""
     port = free_port()
+    ours = children({"PORT": str(port)})
+    numbers = range(1, sum(child.startswith("worker") for child in ours) + 1)
     if name in ("bare", "canvas"):
-        commands, mine = celery(f"tests.bench.{name}"), {"BENCH_PEER": name}
+        mine, worker = {"BENCH_PEER": name}, celery(f"tests.bench.{name}")
+        workers = {f"{name}-{number}": [*worker, "-n", f"{name}{number}@%h"] for number in numbers}
     else:
-        commands, mine = _dbos(name)
-    web = {f"{_slug(name)}-web": door(port)}
-    with running(started, commands | web, mine) as (*workers, pid):
-        made = Peer(name=name, port=port, key=key, database=started.processes[0][0].pid, workers=workers, web=pid)
+        mine, worker = _dbos(name)
+        workers = {f"dbos-{number}": [*worker, str(number)] for number in numbers}
+    with running(started, {**workers, f"{_slug(name)}-web": door(ours)}, mine) as (*pids, web):
+        made = Peer(name=name, port=port, key=key, database=started.processes[0][0].pid, workers=pids, web=web)
         wait_for(f"the web of {name} is ready", made.is_ready)
         yield made
 
 
-def _dbos(name: str) -> tuple[dict[str, Command], dict[str, str]]:
-    """Worker processes of DBOS and their environment, with the tables made."""
+def _dbos(name: str) -> tuple[dict[str, str], Command]:
+    """The environment of DBOS' processes and a worker's command, but for its name. Makes the tables."""
     from tests.bench import durable
 
     mine = {
@@ -268,7 +269,7 @@ def _dbos(name: str) -> tuple[dict[str, Command], dict[str, str]]:
     }
     worker = [PYTHON, "-m", "tests.bench.durable"]
     call([*worker, durable.PREPARE], mine)
-    return {f"dbos-{number}": [*worker, str(number)] for number in range(1, WORKERS + 1)}, mine
+    return mine, worker
 
 
 def _slug(name: str) -> str:
