@@ -1,6 +1,7 @@
 """What the benchmark says of its figures: which are reached, which make it fail, and what stands in the documentation."""
 
 import json
+import os
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -8,8 +9,10 @@ from xml.etree import ElementTree
 
 import pytest
 
-from tests.bench import chart, documentation, table
+from tests.bench import chart, documentation, drivers, table
+from tests.bench.contenders import Peer, address
 from tests.bench.options import GROUPS, Options
+from tests.bench.stub import Stub
 from tests.bench.table import Row, Verdict, at_least, at_most
 from tests.bench.vendor import Behaviour, Vendor
 
@@ -27,7 +30,13 @@ RATES: dict[str, Any] = {
         "worker_mb": [101.0, 102.0],
         "worker_mb_runs": 1000,
     },
-    "dbos": {"size": 100, "rate": 14.0, "slow_rate": 12.0, "cpu": {"workers": 0.09}, "mb": {"workers": [82.0]}},
+    "dbos": {
+        "size": 100,
+        "rate": 14.0,
+        "slow_rate": 12.0,
+        "cpu": {"workers": 0.08, "web": 0.01},
+        "mb": {"workers": [82.0]},
+    },
 }
 REPORT = {
     "at": "2026-11-28T19:00+00:00",
@@ -74,8 +83,15 @@ def test_the_required_rates_are_multiples_of_those_of_dbos_in_the_same_run() -> 
 
 def test_the_databases_share_of_the_cpu_is_told_apart() -> None:
     rows = {row.measure: row.values for row in table.rows({"rates": RATES})}
-    assert rows["CPU s an onboarding, our processes"] == {"ours": pytest.approx(0.05), "dbos": 0.09}
+    assert rows["CPU s an onboarding, our processes"] == {"ours": pytest.approx(0.05), "dbos": pytest.approx(0.09)}
     assert rows["CPU s an onboarding, the database"] == {"ours": 0.01}
+
+
+def test_the_web_of_a_peer_is_a_group_of_its_processes() -> None:
+    me, parent = os.getpid(), os.getppid()
+    peer = Peer(name="dbos", port=0, key="", workers=[parent], web=me, database=parent)
+    groups = {group: [each.pid for each in processes] for group, processes in peer.processes().items()}
+    assert (groups["workers"][0], groups["web"][0], groups["database"][0]) == (parent, me, parent)
 
 
 def test_each_line_of_the_table_has_every_column_and_only_those_measured_are_columns() -> None:
@@ -126,6 +142,27 @@ def test_groups_are_chosen_by_name_and_an_unknown_one_is_named(monkeypatch: pyte
     monkeypatch.setenv("BENCH_ONLY", "speed")
     with pytest.raises(SystemExit, match="speed"):
         Options.from_environment()
+
+
+class Counted(Stub):
+    """A vendor of whom 700 onboardings of others have finished; of these, one more at each look."""
+
+    def __init__(self, names: list[str]) -> None:
+        self.names, self.looks, self.lists = names, 0, 0
+
+    def counts(self) -> dict[str, Any]:
+        self.looks += 1
+        return {"finished": 700 + self.looks, "calls": self.looks}
+
+    def finished(self) -> dict[str, float]:
+        self.lists += 1
+        return {address(name): 0.0 for name in self.names[: self.looks]}
+
+
+def test_whoever_is_measured_last_is_not_disturbed_by_lists_of_what_finished_before() -> None:
+    stub = Counted(["one", "two", "three"])
+    drivers.until_finished(stub, stub.names, before=700)
+    assert (stub.looks, stub.lists) == (3, 1)
 
 
 # --- The vendor, who says what is right ---------------------------------------------------------------------------------

@@ -40,7 +40,7 @@ class Bench:
         self.key = self._key()
         for name in self.options.peers:
             if self._wants("rates", "latency") or (self._wants("duplicates") and name == "dbos"):
-                with self._guarded(name), contenders.peer(self.started, name) as peer:
+                with self._guarded(name), contenders.peer(self.started, name, self.key) as peer:
                     self._compare(peer)
         if self._wants("rates", "latency", "limited", "parked", "idle"):
             with self._guarded("ours"), contenders.engine(self.started, self.key, "ours") as engine:

@@ -6,11 +6,12 @@ import os
 import sqlite3
 import sys
 import time
-from collections.abc import Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import psutil
@@ -23,7 +24,6 @@ from tests.processes.installation import free_port, wait_for
 
 PYTHON = sys.executable
 COMPANY = Path(__file__).parent / "company"
-WORKERS = 2
 DBOS_IN_ORDER = "dbos in order"
 PEERS = ("bare", "canvas", DBOS_IN_ORDER, "dbos")
 POST_SECONDS = 60.0
@@ -32,11 +32,12 @@ UNANSWERED = 599
 TRIES = 5
 UNLIMITED = "10000/s"
 """Requests a key: what is measured is not the throttle."""
-WEB_COMMAND = """
+CHILDREN = """
 import json
 from config.run import build_children
-print(json.dumps(next(list(child.argv) for child in build_children(sandbox=False) if child.name == "web")))
+print(json.dumps({child.name: list(child.argv) for child in build_children(sandbox=False)}))
 """
+OURS, DOOR = "config.wsgi:application", "tests.bench.door:application"
 Groups = dict[str, list[psutil.Process]]
 
 
@@ -60,31 +61,27 @@ def address(name: str) -> str:
     return f"kim@{name}.io"
 
 
-class Contender(Protocol):
+@dataclass(kw_only=True)
+class Contender(ABC):
+    """Whoever is given onboardings by REST."""
+
     name: str
-
-    def begin(self, name: str) -> None:
-        """The onboarding ``name``; back once it is accepted."""
-
-    def processes(self) -> Groups:
-        """Its own, by what they are for; the database's are ``database``."""
-
-
-@dataclass
-class Engine:
-    """``python -m config.run``, as operators run it."""
-
     port: int
     key: str
-    pid: int = 0
     database: int = 0
-    name: str = "ours"
-    environment: dict[str, str] = field(default_factory=dict)
+    """The process id of PostgreSQL; 0 where there is none."""
     answers: list[tuple[int, float]] = field(default_factory=list)
     """Status and seconds of each post; ``UNANSWERED`` where none came in time."""
 
+    @abstractmethod
+    def processes(self) -> Groups:
+        """Its own, by what they are for; the database's are ``database``."""
+
     def begin(self, name: str) -> None:
-        """Once more where the answer is an error of the server, as any sender does."""
+        """The onboarding ``name``; back once it is accepted.
+
+        Once more where the answer is an error of the server, as any sender does.
+        """
         for _ in range(TRIES):
             began = time.monotonic()
             status = self.post(content(name))
@@ -113,6 +110,18 @@ class Engine:
     def _web(self, seconds: float) -> http.client.HTTPConnection:
         return http.client.HTTPConnection("127.0.0.1", self.port, timeout=seconds)
 
+    def database_processes(self) -> Groups:
+        return {"database": tree(self.database)} if self.database else {}
+
+
+@dataclass(kw_only=True)
+class Engine(Contender):
+    """``python -m config.run``, as operators run it."""
+
+    name: str = "ours"
+    pid: int
+    environment: dict[str, str]
+
     def manage(self, *arguments: str) -> str:
         return call([PYTHON, "manage.py", *arguments], self.environment)
 
@@ -120,7 +129,7 @@ class Engine:
         groups: Groups = {"workers": [], "web": [], "scheduler": [], "supervisor": []}
         for process in tree(self.pid):
             groups[_role(process)].append(process)
-        return groups | ({"database": tree(self.database)} if self.database else {})
+        return groups | self.database_processes()
 
     def unfinished(self) -> int:
         """Runs that go on by themselves."""
@@ -172,7 +181,7 @@ def engine(started: servers.Servers, key: str, name: str, **env: str) -> Iterato
     environment = {**os.environ, **mine}
     database = started.processes[0][0].pid if environment.get("DATABASE_URL") else 0
     with running(started, {name: [PYTHON, "-m", "config.run"]}, mine) as (pid,):
-        made = Engine(port, key, pid, database, environment=environment)
+        made = Engine(port=port, key=key, pid=pid, database=database, environment=environment)
         wait_for("the installation is ready", made.is_ready)
         yield made
 
@@ -194,76 +203,77 @@ def web_alone(started: servers.Servers, key: str, name: str) -> Iterator[Engine]
     folder = started.folder / name
     folder.mkdir(mode=0o700, exist_ok=True)
     mine = {"DATA_DIR": str(folder), "PORT": str(port), "API_THROTTLE": UNLIMITED}
-    command = json.loads(call([PYTHON, "-c", WEB_COMMAND], mine).splitlines()[-1])
+    command = children(mine)["web"]
     command[command.index("--workers") + 1] = "1"
     with running(started, {name: command}, mine) as (pid,):
-        made = Engine(port, key, pid, started.processes[0][0].pid, environment={**os.environ, **mine})
+        database = started.processes[0][0].pid
+        made = Engine(port=port, key=key, pid=pid, database=database, environment={**os.environ, **mine})
         wait_for("the web answers", made.is_ready)
         yield made
 
 
-def celery(app: str) -> dict[str, Command]:
-    """Worker processes as ``config.run`` starts ours."""
+def children(env: Mapping[str, str]) -> dict[str, Command]:
+    """What ``config.run`` starts for the installation in ``env``, by name."""
+    return dict(json.loads(call([PYTHON, "-c", CHILDREN], env).splitlines()[-1]))
+
+
+def celery(app: str) -> Command:
+    """A worker process as ``config.run`` starts ours, but for its name."""
     options = ["-P", "threads", "-c", os.environ.get("WORKER_CONCURRENCY", "16"), "-l", "info"]
     options += ["--without-gossip", "--without-mingle", "--without-heartbeat"]
-    command = [PYTHON, "-m", "celery", "--quiet", "-A", app, "worker", *options]
-    return {f"{app}-{number}": [*command, "-n", f"{app}{number}@%h"] for number in range(1, WORKERS + 1)}
+    return [PYTHON, "-m", "celery", "--quiet", "-A", app, "worker", *options]
 
 
-class Peer:
-    """Worker processes that are told by their own library."""
+@dataclass(kw_only=True)
+class Peer(Contender):
+    """Worker processes behind a web of the same kind as ours, which tells them by their own library (see ``door``)."""
 
-    def __init__(self, name: str, pids: list[int], database: int = 0) -> None:
-        self.name, self.pids, self.database = name, pids, database
+    workers: list[int]
+    web: int
 
     def processes(self) -> Groups:
-        workers = [process for pid in self.pids for process in tree(pid)]
-        return {"workers": workers} | ({"database": tree(self.database)} if self.database else {})
+        workers = [process for pid in self.workers for process in tree(pid)]
+        return {"workers": workers, "web": tree(self.web)} | self.database_processes()
 
 
-class Bare(Peer):
-    def begin(self, name: str) -> None:
-        from tests.bench import bare
-
-        bare.onboard.delay(content(name))
-
-
-class Canvas(Peer):
-    def begin(self, name: str) -> None:
-        from tests.bench import canvas
-
-        canvas.onboarding(content(name)).apply_async()
-
-
-class Durable(Peer):
-    def __init__(self, name: str, pids: list[int], database: int, url: str) -> None:
-        super().__init__(name, pids, database)
-        from dbos import DBOSClient
-
-        from tests.bench import durable
-
-        self.client = DBOSClient(system_database_url=url, application_name=durable.APPLICATION)
-        workflow = durable.IN_ORDER if name == DBOS_IN_ORDER else durable.BESIDE
-        self.options: Any = {"queue_name": durable.QUEUE, "workflow_name": workflow}
-
-    def begin(self, name: str) -> None:
-        self.client.enqueue(self.options, content(name))
+def door(ours: Mapping[str, Command]) -> Command:
+    """The web of a peer: the command of ours, with another application. ``ours``: see ``children``."""
+    return [DOOR if part == OURS else part for part in ours["web"]]
 
 
 @contextmanager
-def peer(started: servers.Servers, name: str) -> Iterator[Peer]:
-    """One of ``PEERS``, running."""
+def peer(started: servers.Servers, name: str, key: str) -> Iterator[Peer]:
+    """One of ``PEERS``, ready, in as many processes as ours. ``key``: of the installation, in whose table its web looks it up."""
+    port = free_port()
+    ours = children({"PORT": str(port)})
+    numbers = range(1, sum(child.startswith("worker") for child in ours) + 1)
     if name in ("bare", "canvas"):
-        with running(started, celery(f"tests.bench.{name}")) as pids:
-            yield (Bare if name == "bare" else Canvas)(name, pids)
-        return
-    url = {"BENCH_DBOS": _for_sqlalchemy(os.environ["DATABASE_URL"], name.replace(" ", "_"))}
-    call([PYTHON, "-m", "tests.bench.durable", "prepare"], url)
-    commands = {
-        f"dbos-{number}": [PYTHON, "-m", "tests.bench.durable", str(number)] for number in range(1, WORKERS + 1)
+        mine, worker = {"BENCH_PEER": name}, celery(f"tests.bench.{name}")
+        workers = {f"{name}-{number}": [*worker, "-n", f"{name}{number}@%h"] for number in numbers}
+    else:
+        mine, worker = _dbos(name)
+        workers = {f"dbos-{number}": [*worker, str(number)] for number in numbers}
+    with running(started, {**workers, f"{_slug(name)}-web": door(ours)}, mine) as (*pids, web):
+        made = Peer(name=name, port=port, key=key, database=started.processes[0][0].pid, workers=pids, web=web)
+        wait_for(f"the web of {name} is ready", made.is_ready)
+        yield made
+
+
+def _dbos(name: str) -> tuple[dict[str, str], Command]:
+    """The environment of DBOS' processes and a worker's command, but for its name. Makes the tables."""
+    from tests.bench import durable
+
+    mine = {
+        "BENCH_DBOS": _for_sqlalchemy(os.environ["DATABASE_URL"], _slug(name).replace("-", "_")),
+        "BENCH_PEER": durable.IN_ORDER if name == DBOS_IN_ORDER else durable.BESIDE,
     }
-    with running(started, commands, url) as pids:
-        yield Durable(name, pids, started.processes[0][0].pid, url["BENCH_DBOS"])
+    worker = [PYTHON, "-m", "tests.bench.durable"]
+    call([*worker, durable.PREPARE], mine)
+    return mine, worker
+
+
+def _slug(name: str) -> str:
+    return name.replace(" ", "-")
 
 
 def _for_sqlalchemy(url: str, database: str) -> str:

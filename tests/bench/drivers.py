@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from itertools import count
 from typing import Any
 
-from tests.bench.contenders import Contender, Engine, address, content
+from tests.bench.contenders import Contender, Engine, Groups, address, content
 from tests.bench.processes import Unfinished, cpu_seconds, resident_mb
 from tests.bench.stub import Stub
 
@@ -54,16 +54,18 @@ def batch(
     Raises ``Unfinished`` where they do not end, or a sound one made other calls.
     """
     names = [f"{name}-{number}" for number in range(size)]
-    groups, before = contender.processes(), stub.counts()
-    cpu = {group: cpu_seconds(processes) for group, processes in groups.items()}
+    before = stub.counts()
+    cpu = _cpu(contender.processes())
     began = time.time()
     give(contender, names)
-    until_finished(stub, names)
+    until_finished(stub, names, before["finished"])
     if isinstance(contender, Engine) and until_recorded:
         # Vendors that fail, or ask for patience, may do so after the last call was carried out.
         until(stub, lambda _: contender.unfinished() == 0)
+    # Listed anew: what was started meanwhile, such as a connection's process of the database, counts too.
+    groups = contender.processes()
+    spent = {group: (seconds - cpu[group]) / size for group, seconds in _cpu(groups).items()}
     seconds = max(ends(stub, names)) - began
-    spent = {group: (cpu_seconds(groups[group]) - seconds_before) / size for group, seconds_before in cpu.items()}
     after = stub.counts()
     done = Batch(
         size,
@@ -78,6 +80,10 @@ def batch(
     return done
 
 
+def _cpu(groups: Groups) -> dict[str, float]:
+    return {group: cpu_seconds(processes) for group, processes in groups.items()}
+
+
 def give(contender: Contender, names: list[str]) -> None:
     with ThreadPoolExecutor(CLIENTS) as pool:
         list(pool.map(contender.begin, names))
@@ -89,9 +95,13 @@ def ends(stub: Stub, names: list[str]) -> list[float]:
     return [finished[address(each)] for each in names]
 
 
-def until_finished(stub: Stub, names: list[str]) -> None:
-    """Others may be under way besides these."""
-    until(stub, lambda counts: counts["finished"] >= len(names) and stub.finished().keys() >= set(map(address, names)))
+def until_finished(stub: Stub, names: list[str], before: int) -> None:
+    """``before``: how many had finished when these were begun. Others may be under way besides these.
+
+    All that ever finished are asked for only once there are enough: the vendor would spend the more on it the more there were.
+    """
+    enough, wanted = before + len(names), set(map(address, names))
+    until(stub, lambda counts: counts["finished"] >= enough and stub.finished().keys() >= wanted)
 
 
 def until(stub: Stub, is_so: Callable[[dict[str, Any]], bool]) -> None:
@@ -110,6 +120,7 @@ def steadily(contender: Contender, stub: Stub, name: str, per_second: float, sec
     """Seconds from each onboarding's giving to the answer of its last call, while they come one by one."""
     names = [f"{name}-{number}" for number in range(int(per_second * seconds))]
     posted: dict[str, float] = {}
+    before = stub.counts()["finished"]
 
     def begin(each: str) -> None:
         posted[each] = time.time()
@@ -119,7 +130,7 @@ def steadily(contender: Contender, stub: Stub, name: str, per_second: float, sec
         futures = [pool.submit(begin, each) for each in paced(names, per_second)]
         for future in futures:
             future.result()
-    until_finished(stub, names)
+    until_finished(stub, names, before)
     return sorted(end - posted[each] for each, end in zip(names, ends(stub, names), strict=True))
 
 

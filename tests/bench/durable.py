@@ -17,7 +17,7 @@ from tests.bench import calls
 QUEUE = "bench"
 APPLICATION = "bench"
 VERSION = "1"
-AT_ONCE = 16
+AT_ONCE = int(os.environ.get("WORKER_CONCURRENCY", "16"))
 """Workflows a process, as our workers have threads."""
 POLL_SECONDS = 0.1
 """How often the queue is looked at; the library's default of a second would cost it rate and latency."""
