@@ -357,5 +357,9 @@ LOGGING = {
     "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s%(context)s"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["context"]}},
     "root": {"handlers": ["console"], "level": "INFO"},
-    "loggers": {"axes": {"level": "WARNING"}, "celery": {"level": env.str("CELERY_LOG_LEVEL", "INFO")}},
+    "loggers": {
+        "axes": {"level": "WARNING"},
+        "celery": {"level": env.str("CELERY_LOG_LEVEL", "INFO")},
+        "integrations.outbound": {"level": "DEBUG" if env.bool("LOG_CALLS", False) else "INFO"},
+    },
 }

@@ -103,7 +103,8 @@ class Outbound:
         """Redacted, and best effort."""
         shown = redact_text(path)
         took = round((time.monotonic() - started) * 1000)
-        level = logging.WARNING if error else logging.INFO
+        # What worked is on record in any case: a line for each would be most of the log, and the dearest part of it.
+        level = logging.WARNING if error else logging.DEBUG
         log.log(level, "%s %s %s: %s in %d ms", self.connection.slug, method, shown, error or status, took)
         try:
             about = {

@@ -1,5 +1,6 @@
 """Vendor calls: bounded in time and size, recorded redacted; each failure tells whether it may have had an effect."""
 
+import logging
 import socket
 import threading
 import time
@@ -275,6 +276,7 @@ def test_a_production_connection_never_sends_to_a_private_address(http, hubspot,
 
 
 def test_errors_and_log_lines_are_redacted(http, sandbox, caplog):
+    caplog.set_level(logging.DEBUG, "integrations.outbound")
     sandbox.seed("hubspot", "contacts", [{"email": "jordan@acme.com"}])
     contact = {"properties": {"email": "jordan@acme.com", "phone": "+49 1"}, "associations": []}
     failure(lambda: http().request("POST", "/crm/v3/objects/contacts", json=contact))
