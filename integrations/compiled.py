@@ -43,7 +43,7 @@ class Compiled(Generic[R]):
     """
 
     def __init__(self, build: Callable[..., QuerySet[Any, R]]) -> None:
-        self._build = build
+        self.build = build
         self._texts: dict[tuple[Any, ...], _Text] = {}
 
     def __call__(self, *values: str | int) -> list[R]:
@@ -51,7 +51,7 @@ class Compiled(Generic[R]):
         key = connection.vendor, kinds
         text = self._texts.get(key)
         if text is None:
-            text = self._texts[key] = _compiled(self._build, kinds)
+            text = self._texts[key] = _compiled(self.build, kinds)
         return text.rows(values)
 
 
