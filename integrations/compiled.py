@@ -55,7 +55,7 @@ class Compiled(Generic[R]):
         return text.rows(values)
 
 
-class _Prepared(psycopg.RawCursor[Any]):
+class PreparedCursor(psycopg.RawCursor[Any]):
     def execute(self, query: Any, params: Any = None, **options: Any) -> Any:
         return super().execute(query, params, prepare=True, **options)
 
@@ -78,7 +78,7 @@ class _Text:
         if self.numbered and not connection.queries_logged:
             connection.ensure_connection()
             with connection.wrap_database_errors:
-                cursor: Any = _Prepared(connection.connection)
+                cursor: Any = PreparedCursor(connection.connection)
             with connection.make_cursor(cursor) as wrapped:
                 wrapped.execute(self.numbered, [str(values[which]) for _, which in self.places])
                 return self.made(wrapped.fetchall())
