@@ -4,7 +4,7 @@ import copy
 import logging
 import re
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -242,7 +242,7 @@ def default_connection(system: str, provider: str = "") -> Connection | None:
 
 
 def default_connections(
-    wanted: Collection[tuple[str, str]], everyone: Sequence[Connection] | None = None
+    wanted: Collection[tuple[str, str]], everyone: Iterable[Connection] | None = None
 ) -> dict[tuple[str, str], Connection | None]:
     """As ``default_connection``, for several pairs of system and provider with one query.
 
@@ -250,9 +250,9 @@ def default_connections(
     """
     if not wanted:
         return {}
-    systems = {system for system, _ in wanted}
-    enabled = Connection.objects.filter(system__in=systems, enabled=True).order_by("pk")
-    there = list(enabled) if everyone is None else [one for one in everyone if one.enabled]
+    if everyone is None:
+        everyone = Connection.objects.filter(system__in={system for system, _ in wanted}).order_by("pk")
+    there = [one for one in everyone if one.enabled]
     built_in = {name for name, info in PROVIDERS.items() if info.connector is not None and not info.mapped}
     return {
         (system, provider): next(
