@@ -57,7 +57,11 @@ TICKETS = Compiled(_tickets)
 def read(onboarding_transaction_id: str) -> OnboardingTransaction | None:
     """The run of this id with its parts, with one query each."""
     for run in RUN(onboarding_transaction_id, comparable(onboarding_transaction_id)):
-        return _with_parts(run, {name: part(run.pk) for name, part in PARTS.items()})
+        parts = {name: part(run.pk) for name, part in PARTS.items()}
+        for rows in parts.values():
+            for row in rows:
+                row.transaction = run
+        return _with_parts(run, parts)
     return None
 
 
@@ -76,12 +80,10 @@ def covering_tickets(run: OnboardingTransaction) -> list[Ticket]:
 
 
 def _with_parts(run: OnboardingTransaction, parts: Mapping[str, Sequence[Model]]) -> OnboardingTransaction:
-    """As ``prefetch_related`` leaves it."""
+    """As ``prefetch_related`` leaves it. Each row refers to this instance already."""
     run._prefetched_objects_cache = {}  # type: ignore[attr-defined]
     for name in PARTS:
         rows = getattr(run, name).all()
         rows._result_cache = list(parts.get(name, ()))
-        for row in rows._result_cache:
-            row.transaction = run
         run._prefetched_objects_cache[name] = rows  # type: ignore[attr-defined]
     return run
