@@ -16,7 +16,7 @@ from typing import Any, Generic, TypeVar
 
 import psycopg
 from django.core.exceptions import EmptyResultSet
-from django.db import connection
+from django.db import connection, connections
 from django.db.models import QuerySet
 from django.db.models.query import (
     FlatValuesListIterable,
@@ -75,17 +75,18 @@ class _Text:
     """The rows as the queryset gives them, from those of the database."""
 
     def rows(self, values: Sequence[str | int]) -> list[Any]:
-        if self.numbered and not connection.queries_logged:
-            connection.ensure_connection()
-            with connection.wrap_database_errors:
-                cursor: Any = PreparedCursor(connection.connection)
-            with connection.make_cursor(cursor) as wrapped:
+        database = connections[connection.alias]
+        if self.numbered and not database.queries_logged:  # Django could not show such a statement with its values
+            database.ensure_connection()
+            with database.wrap_database_errors:
+                cursor: Any = PreparedCursor(database.connection)
+            with database.make_cursor(cursor) as wrapped:
                 wrapped.execute(self.numbered, [str(values[which]) for _, which in self.places])
                 return self.made(wrapped.fetchall())
         params = list(self.params)
         for place, which in self.places:
             params[place] = _kind(values[which])(values[which])
-        with connection.cursor() as plain:
+        with database.cursor() as plain:
             plain.execute(self.sql, params)
             return self.made(plain.fetchall())
 

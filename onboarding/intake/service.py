@@ -71,7 +71,7 @@ def accept(
     """
     sender = sender or Sender(OriginKind.IMPORT, actor)
     run_id, origin = content["onboarding_transaction_id"], sender.origin(content["event_source"])
-    known = next(iter(KNOWN(run_id, comparable(run_id), origin.kind, origin.label)), None)
+    known = next(iter(KNOWN_RUN(run_id, comparable(run_id), origin.kind, origin.label)), None)
     if known is None:
         run, made = _create(
             content,
@@ -98,7 +98,7 @@ def _known(run_id: str, id_key: str, origin: str, label: str) -> QuerySet[Any]:
     return runs.annotate(told_digest=F("told__digest"), told_earlier=F("told__earlier"))
 
 
-KNOWN = Compiled(_known)
+KNOWN_RUN = Compiled(_known)
 
 
 def _repeats(known: Any, content: dict[str, Any]) -> bool:

@@ -148,10 +148,12 @@ def apply_forgotten() -> None:
 
 
 def _waiting(pairs: Collection[Pair]) -> list[UnmatchedEvent]:
-    return [row for row in KEPT(*{value for _, value in pairs}) if (row.kind, row.value) in pairs] if pairs else []
+    return (
+        [row for row in KEPT_EVENTS(*{value for _, value in pairs}) if (row.kind, row.value) in pairs] if pairs else []
+    )
 
 
-KEPT = Compiled[UnmatchedEvent](
+KEPT_EVENTS = Compiled[UnmatchedEvent](
     lambda *values: (
         UnmatchedEvent.objects.filter(value__in=values)
         .exclude(state=UnmatchedState.APPLIED)

@@ -123,8 +123,8 @@ def test_the_tickets_that_cover_a_run(several_runs: list[OnboardingTransaction],
 def test_what_a_source_has_told(several_runs: list[OnboardingTransaction]) -> None:
     for name in ("Pay_Blocked", "pay_waits", "nobody"):
         for kind, label in (("rest", "billing"), ("rest", "unheard of"), ("import", "billing")):
-            assert_same(service.KNOWN, name, comparable(name), kind, label)
-    (known,) = service.KNOWN("pay_minimal", "pay_minimal", "rest", "billing")
+            assert_same(service.KNOWN_RUN, name, comparable(name), kind, label)
+    (known,) = service.KNOWN_RUN("pay_minimal", "pay_minimal", "rest", "billing")
     assert known.told_digest
     assert known.told_earlier == []
 
@@ -137,10 +137,10 @@ def test_events_that_wait_under_one_value_or_several() -> None:
         )  # fmt: skip
     UnmatchedEvent.objects.filter(event_id="e0").update(state="applied")
 
-    assert assert_same(unmatched.KEPT, "pay_1") == 1
-    assert assert_same(unmatched.KEPT, "pay_1", "pay_2") == 2
-    assert assert_same(unmatched.KEPT, "pay_1", "pay_1") == 1
-    assert assert_same(unmatched.KEPT, "nobody", "no one") == 0
+    assert assert_same(unmatched.KEPT_EVENTS, "pay_1") == 1
+    assert assert_same(unmatched.KEPT_EVENTS, "pay_1", "pay_2") == 2
+    assert assert_same(unmatched.KEPT_EVENTS, "pay_1", "pay_1") == 1
+    assert assert_same(unmatched.KEPT_EVENTS, "nobody", "no one") == 0
 
 
 def test_a_key_and_one_that_was_revoked() -> None:
