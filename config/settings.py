@@ -109,7 +109,8 @@ DATABASE_POOLER = env.bool("DATABASE_POOLER", False)
 ``pool_mode = transaction``): nothing is asked for that lives in a session, such as a cursor beyond its transaction.
 """
 PREPARED_STATEMENTS = env.bool("PREPARED_STATEMENTS", not DATABASE_POOLER)
-"""PostgreSQL plans each statement of the hot path (``integrations.statements``) once a session, and for whatever values come.
+"""PostgreSQL plans each statement of the hot path (``integrations.statements``, ``integrations.compiled``) once a session, and
+for whatever values come.
 All others are planned with their values, as partial indexes want it. Behind a pooler only where it knows of prepared statements
 (PgBouncer since 1.21, with ``max_prepared_statements``).
 """

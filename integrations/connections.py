@@ -4,7 +4,7 @@ import copy
 import logging
 import re
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -242,7 +242,7 @@ def default_connection(system: str, provider: str = "") -> Connection | None:
 
 
 def default_connections(
-    wanted: Collection[tuple[str, str]], everyone: Sequence[Connection] | None = None
+    wanted: Collection[tuple[str, str]], everyone: Iterable[Connection] | None = None
 ) -> dict[tuple[str, str], Connection | None]:
     """As ``default_connection``, for several pairs of system and provider with one query.
 

@@ -1,15 +1,15 @@
 """``/api/v1/onboardings/``: the intake's REST door, and runs with what covers them."""
 
-from collections.abc import Mapping, Sequence
 from typing import Any
 
-from django.db.models import Count, F, Model, Prefetch, QuerySet
-from django.shortcuts import get_object_or_404
+from django.db.models import QuerySet
+from django.http import Http404
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, extend_schema
 from pydantic import ValidationError as PydanticError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from exceptions_queue.api import run_parts
 from exceptions_queue.api.filters import OnboardingFilter
 from exceptions_queue.api.serializers import (
     CHANGE_ANSWER,
@@ -22,7 +22,7 @@ from exceptions_queue.api.serializers import (
     ReceiptSerializer,
     WarningSerializer,
 )
-from exceptions_queue.models import is_blocked, open_tickets
+from exceptions_queue.models import is_blocked
 from onboarding.api.authentication import EVERYBODY, READERS, SENDERS, caller
 from onboarding.api.openapi import responses
 from onboarding.api.payload_schema import EXAMPLE
@@ -31,13 +31,11 @@ from onboarding.api.serializers import ChangeRequestSerializer, represented
 from onboarding.api.views import ApiView
 from onboarding.intake import service
 from onboarding.intake.service import Verdict
-from onboarding.models import ArchivedRun, ChangeRequest, ObjectMapping, OnboardingTransaction, Step
-from onboarding.models.transaction import Runs
+from onboarding.models import ChangeRequest, OnboardingTransaction
 from onboarding.payload.schema import OnboardingPayload
 from onboarding.payload.unknown_fields import unknown_fields
 
 TAGS = ["Onboardings"]
-PARTS = ("steps", "mappings", "clocks", "snapshots", "change_requests", "archived")
 STATUSES = {Verdict.CREATED: 201, Verdict.REPLAYED: 200, Verdict.FILLED: 200, Verdict.CHANGE_REQUESTED: 202}
 LOCATION = OpenApiParameter("Location", str, OpenApiParameter.HEADER, response=[201], description="The run's address.")
 REPLAYED = OpenApiParameter(
@@ -54,15 +52,17 @@ class Representation(ApiView):
 
     def detail(self, onboarding_transaction_id: str, change: ChangeRequest | None = None) -> dict[str, Any]:
         """The run with its parts; for a key that may not read it, a receipt."""
-        return self.shown(get_object_or_404(_with_parts().called(onboarding_transaction_id)), change)
+        run = run_parts.read(onboarding_transaction_id)
+        if run is None:
+            raise Http404
+        return self.shown(run, change)
 
     def shown(self, run: OnboardingTransaction, change: ChangeRequest | None = None) -> dict[str, Any]:
         """As ``detail``, of a run that has its parts."""
         if not caller(self.request).may_read(run):
             context = {**self.get_serializer_context(), "change": change}
             return dict((ChangeReceiptSerializer if change else ReceiptSerializer)(run, context=context).data)
-        tickets = open_tickets(run).select_related("transaction", "step", "connection", "owner")
-        context = {**self.get_serializer_context(), "exceptions": list(tickets)}
+        context = {**self.get_serializer_context(), "exceptions": run_parts.covering_tickets(run)}
         return represented(OnboardingDetailSerializer, run, context)
 
 
@@ -121,7 +121,7 @@ class OnboardingList(Representation):
         who = caller(request)
         receipt = service.accept(content, actor=who.actor, sender=who.sender, occurred_at=payload.occurred_at)
         if receipt.made is not None:
-            body = self.shown(_as_made(receipt.run, receipt.made))
+            body = self.shown(run_parts.as_made(receipt.run, receipt.made))
         else:
             body = self.detail(receipt.run.onboarding_transaction_id, receipt.change_request)
         if who.may_read(receipt.run):
@@ -148,32 +148,3 @@ class OnboardingDetail(Representation):
         A key with the scope intake gets a receipt of a run that another source began.
         """
         return Response(self.detail(onboarding_transaction_id))
-
-
-def _as_made(run: OnboardingTransaction, made: Mapping[str, Sequence[Model]]) -> OnboardingTransaction:
-    """The run as ``_with_parts`` reads it, from what was written: none of its rows is read again."""
-    steps: list[Any] = sorted(made.get("steps", ()), key=lambda step: step.position)
-    for step in steps:
-        step.attempt_count = 0
-        Step._meta.get_field("poll").set_cached_value(step, None)
-    parts = {**made, "steps": steps}
-    run._prefetched_objects_cache = {}  # type: ignore[attr-defined]
-    for name in PARTS:
-        rows = getattr(run, name).all()
-        rows._result_cache = list(parts.get(name, ()))
-        run._prefetched_objects_cache[name] = rows  # type: ignore[attr-defined]
-    return run
-
-
-def _with_parts() -> Runs:
-    steps = Step.objects.select_related("poll").annotate(attempt_count=Count("attempt_rows")).order_by("position")
-    mappings = ObjectMapping.objects.select_related("connection", "step").order_by("step__position", F("pk"))
-    archived = ArchivedRun.objects.select_related("batch").order_by("last_sequence")
-    return OnboardingTransaction.objects.select_related("sla_clock", "playbook").prefetch_related(
-        Prefetch("steps", steps),
-        Prefetch("mappings", mappings),
-        "clocks",
-        "snapshots",
-        "change_requests",
-        Prefetch("archived", archived),
-    )

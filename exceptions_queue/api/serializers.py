@@ -13,7 +13,7 @@ from exceptions_queue.models import SlaClock, Ticket, TicketNote
 from integrations import clock
 from onboarding.api.authentication import caller
 from onboarding.api.personal import MaskedJson, MaskedText
-from onboarding.api.serializers import ChangeRequestSerializer, RunDetailSerializer, RunSerializer
+from onboarding.api.serializers import ChangeRequestSerializer, RowSerializer, RunDetailSerializer, RunSerializer
 from onboarding.models import OnboardingTransaction
 from onboarding.payload.gate import problems_of
 from onboarding.words import Status
@@ -21,7 +21,7 @@ from onboarding.words import Status
 sla_choice = serializers.ChoiceField(SlaState.choices, allow_null=True)
 
 
-class NoteSerializer(serializers.ModelSerializer[TicketNote]):
+class NoteSerializer(RowSerializer[TicketNote]):
     text = MaskedText()
 
     class Meta:
@@ -45,7 +45,7 @@ class CandidateSerializer(serializers.Serializer[Any]):
     )
 
 
-class TicketBaseSerializer(serializers.ModelSerializer[Ticket]):
+class TicketBaseSerializer(RowSerializer[Ticket]):
     """An exception as a run lists it."""
 
     step = serializers.CharField(source="failed_step", help_text="The step's key, or `gate`, or `credentials`.")
@@ -168,7 +168,7 @@ class TicketSerializer(TicketBaseSerializer):
         return [action.name for action in available(ticket, actor)]
 
 
-class SlaSerializer(serializers.ModelSerializer[SlaClock]):
+class SlaSerializer(RowSerializer[SlaClock]):
     """The run's present clock: P1 (paid to provisioned), then P2 (provisioned to kickoff scheduled) where it has a kickoff."""
 
     state = serializers.SerializerMethodField()
@@ -253,7 +253,7 @@ class ChangeRequestedSerializer(OnboardingTakenSerializer):
         fields = [*OnboardingTakenSerializer.Meta.fields, "change_request"]
 
 
-class ReceiptSerializer(serializers.ModelSerializer[OnboardingTransaction]):
+class ReceiptSerializer(RowSerializer[OnboardingTransaction]):
     """What a key of the scope intake learns of a run that another source began."""
 
     missing = serializers.SerializerMethodField(help_text="Paths of required fields that it still waits for.")

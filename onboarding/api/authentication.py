@@ -11,6 +11,7 @@ from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
+from integrations.compiled import Compiled
 from onboarding.models import ApiKey, OnboardingTransaction
 from onboarding.origins import Sender
 from onboarding.words import OriginKind, Scope
@@ -24,6 +25,13 @@ READERS = frozenset({Scope.READ, Scope.OPERATE})
 OPERATORS = frozenset({Scope.OPERATE})
 SENDERS = frozenset({Scope.INTAKE, Scope.OPERATE})
 EVERYBODY = frozenset(Scope)
+
+
+VALID_KEY = Compiled[tuple[int, str, str, list[str]]](
+    lambda key_digest: ApiKey.objects.filter(digest=key_digest, revoked_at=None).values_list(
+        "pk", "name", "scope", "fills"
+    )[:1]
+)
 
 
 @dataclass(frozen=True)
@@ -82,10 +90,11 @@ class ApiKeyAuthentication(BaseAuthentication):
         if len(header) != 2 or header[0].lower() != KEYWORD:  # noqa: PLR2004  (keyword and key)
             raise AuthenticationFailed("Send the key as “Authorization: Bearer KEY”.")
         # By digest: the comparison takes as long whatever part of the key is right.
-        key = ApiKey.objects.filter(digest=digest(header[1]), revoked_at=None).first()
-        if key is None:
+        found = VALID_KEY(digest(header[1]))
+        if not found:
             raise AuthenticationFailed("This key is unknown or revoked.")
-        known = Caller(key.pk, key.name, Scope(key.scope), frozenset(key.fills))
+        ((key_pk, name, scope, fills),) = found
+        known = Caller(key_pk, name, Scope(scope), frozenset(fills))
         return known, known
 
     def authenticate_header(self, request: Request) -> str:  # noqa: ARG002

@@ -2,10 +2,14 @@
 
 import threading
 from datetime import datetime
-from typing import Any, ClassVar
+from functools import cached_property
+from typing import Any, ClassVar, TypeVar
 
+from django.db.models import Model
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
+from rest_framework.fields import SkipField
+from rest_framework.relations import PKOnlyObject
 
 from onboarding.api.personal import MaskedText, masked
 from onboarding.models import (
@@ -21,6 +25,7 @@ from onboarding.models import (
 from onboarding.origins import Origin
 from onboarding.words import OriginKind, StepState
 
+M = TypeVar("M", bound=Model)
 _made = threading.local()
 
 
@@ -42,7 +47,36 @@ def represented(
         made._context = {}
 
 
-class StepSerializer(serializers.ModelSerializer[Step]):
+class RowSerializer(serializers.ModelSerializer[M]):
+    """One row. Its columns are read from where the instance keeps them; DRF asks anew of each what it may be."""
+
+    def to_representation(self, instance: M) -> dict[str, Any]:
+        kept = instance.__dict__
+        shown: dict[str, Any] = {}
+        for name, column, field in self._columns:
+            if column in kept:
+                value = kept[column]
+            else:
+                try:
+                    value = field.get_attribute(instance)
+                except SkipField:
+                    continue
+            is_none = value is None or (isinstance(value, PKOnlyObject) and value.pk is None)
+            shown[name] = None if is_none else field.to_representation(value)
+        return shown
+
+    @cached_property
+    def _columns(self) -> list[tuple[str, str, serializers.Field[Any, Any, Any, Any]]]:
+        """Each field with the column that it shows as it is, if it is one."""
+        return [(str(field.field_name), _column_of(field), field) for field in self._readable_fields]
+
+
+def _column_of(field: serializers.Field[Any, Any, Any, Any]) -> str:
+    reads_plainly = type(field).get_attribute is serializers.Field.get_attribute and len(field.source_attrs) == 1
+    return field.source_attrs[0] if reads_plainly else ""
+
+
+class StepSerializer(RowSerializer[Step]):
     attempts = serializers.IntegerField(source="attempt_count", help_text="Without those that are archived.")
     polls = serializers.SerializerMethodField(
         help_text="How often it was looked whether somebody has done what the step awaits; no attempts."
@@ -79,7 +113,7 @@ class StepSerializer(serializers.ModelSerializer[Step]):
         return step.due_at if step.state in (StepState.WAITING, StepState.BLOCKED, StepState.PENDING) else None
 
 
-class MappingSerializer(serializers.ModelSerializer[ObjectMapping]):
+class MappingSerializer(RowSerializer[ObjectMapping]):
     system = serializers.CharField(source="connection.system")
     step = serializers.CharField(source="step.key")
     item = serializers.CharField(help_text="Which one, of a step that makes several; empty otherwise.")
@@ -94,7 +128,7 @@ class MilestoneSerializer(serializers.Serializer[Any]):
     at = serializers.DateTimeField(allow_null=True, help_text="Null until it is reached.")
 
 
-class PlaybookSerializer(serializers.ModelSerializer[PinnedPlaybook]):
+class PlaybookSerializer(RowSerializer[PinnedPlaybook]):
     hash = serializers.CharField(source="content_hash")
 
     class Meta:
@@ -121,7 +155,7 @@ class OriginSerializer(serializers.Serializer[Any]):
     )
 
 
-class SnapshotSerializer(serializers.ModelSerializer[PayloadSnapshot]):
+class SnapshotSerializer(RowSerializer[PayloadSnapshot]):
     origin = serializers.SerializerMethodField()
     provenance = serializers.DictField(child=OriginSerializer(), help_text="By payload path.")
     content = PayloadField()
@@ -135,7 +169,7 @@ class SnapshotSerializer(serializers.ModelSerializer[PayloadSnapshot]):
         return Origin.of(snapshot).as_dict()
 
 
-class ChangeRequestSerializer(serializers.ModelSerializer[ChangeRequest]):
+class ChangeRequestSerializer(RowSerializer[ChangeRequest]):
     paths = serializers.ListField(child=serializers.CharField())
     origin = serializers.SerializerMethodField()
 
@@ -148,7 +182,7 @@ class ChangeRequestSerializer(serializers.ModelSerializer[ChangeRequest]):
         return Origin.of(change).as_dict()
 
 
-class RunSerializer(serializers.ModelSerializer[OnboardingTransaction]):
+class RunSerializer(RowSerializer[OnboardingTransaction]):
     """One row of a list of runs."""
 
     customer = serializers.CharField(source="customer_name")
@@ -180,7 +214,7 @@ class RunSerializer(serializers.ModelSerializer[OnboardingTransaction]):
         ]
 
 
-class ArchivedSerializer(serializers.ModelSerializer[ArchivedRun]):
+class ArchivedSerializer(RowSerializer[ArchivedRun]):
     """A part of a run's story that was moved into the archive, a folder of files."""
 
     archived_at = serializers.DateTimeField(source="batch.written_at")
@@ -242,7 +276,7 @@ class RunDetailSerializer(RunSerializer):
         return [represented(MilestoneSerializer, {"name": name, "at": at}) for name, at in times.items()]
 
 
-class KeptEventSerializer(serializers.ModelSerializer[UnmatchedEvent]):
+class KeptEventSerializer(RowSerializer[UnmatchedEvent]):
     """An event whose run does not exist yet."""
 
     onboarding_transaction_id = serializers.CharField(source="value")

@@ -8,6 +8,7 @@ from typing import Any
 from django.db import transaction as db
 
 from integrations import clock
+from integrations.compiled import Compiled
 from integrations.models import InboundEvent
 from integrations.providers.stripe import OUR_ID
 from integrations.words import EventState
@@ -147,8 +148,18 @@ def apply_forgotten() -> None:
 
 
 def _waiting(pairs: Collection[Pair]) -> list[UnmatchedEvent]:
-    rows = UnmatchedEvent.objects.filter(value__in={value for _, value in pairs}).exclude(state=UnmatchedState.APPLIED)
-    return [row for row in rows.order_by("occurred_at", "pk") if (row.kind, row.value) in pairs]
+    return (
+        [row for row in KEPT_EVENTS(*{value for _, value in pairs}) if (row.kind, row.value) in pairs] if pairs else []
+    )
+
+
+KEPT_EVENTS = Compiled[UnmatchedEvent](
+    lambda *values: (
+        UnmatchedEvent.objects.filter(value__in=values)
+        .exclude(state=UnmatchedState.APPLIED)
+        .order_by("occurred_at", "pk")
+    )
+)
 
 
 def _mark_applied(row: UnmatchedEvent, run: OnboardingTransaction) -> None:

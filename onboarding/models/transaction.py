@@ -28,8 +28,12 @@ class ComparableId(models.CharField):  # type: ignore[type-arg]
 class Runs(models.QuerySet["OnboardingTransaction"]):
     def called(self, run_id: str) -> "Runs":
         """The run of this id, without regard to case and Unicode form, where there is one."""
+        return self.called_either(run_id, comparable(run_id))
+
+    def called_either(self, run_id: str, id_key: str) -> "Runs":
+        """``called``, with the id as it is compared."""
         same = models.Q(onboarding_transaction_id=run_id)
-        found = OnboardingTransaction.objects.filter(same | models.Q(id_key=comparable(run_id)))
+        found = OnboardingTransaction.objects.filter(same | models.Q(id_key=id_key))
         # Runs from before ids were compared so may differ in case alone: then the id to the letter counts.
         nearest = found.order_by(models.Case(models.When(same, then=0), default=1), "pk")
         return self.filter(pk__in=nearest.values("pk")[:1])

@@ -79,7 +79,7 @@ class DraftRows(Rows):
         names = f"{{{','.join(map(str, sorted(self._names)))}}}"
         statement.add("WITH held AS (SELECT pg_advisory_xact_lock(n) FROM unnest(%s::bigint[]) n)", [names])
         for number, (model, rows) in enumerate(groups.items()):
-            table = _tables.setdefault(model, Table(model))
+            table = _tables.get(model) or _tables.setdefault(model, Table(model))
             sql, values = table.insert(rows)
             statement.add(f", p{number} AS ({sql})", values)
         statement.add(" SELECT count(*) FROM held")
