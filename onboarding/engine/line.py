@@ -3,9 +3,8 @@
 A connection with a limit is asked for no more than it takes: hundreds may wait, and waiting costs them nothing.
 """
 
-import logging
-import threading
 from datetime import timedelta
+from functools import partial
 
 from django.db import connection as database
 from django.db.models import Exists, OuterRef, Q, QuerySet
@@ -14,18 +13,25 @@ from django.db.models.functions import Coalesce
 from integrations import breaker, clock, connections, pace
 from integrations.errors import ProviderError
 from integrations.models import Connection
+from integrations.statements import ask
 from integrations.words import Breaker
-from onboarding.engine import dispatch
+from onboarding.engine import alarms, dispatch
 from onboarding.engine.locks import retried
 from onboarding.models import Attempt, Step
 from onboarding.steps.base import UpdateHandler
 from onboarding.steps.registry import HANDLERS
 from onboarding.words import LEASED, WaitsFor
+from onboarding.working_set import connections as kept_connections
 
 SHORT_PAUSE_SECONDS = 10.0
 """Steps stay due during a pause no longer than this: each of them put off by itself would cost more than the wait."""
 AFTER_PAUSE_SECONDS = 0.01
-log = logging.getLogger(__name__)
+SOON_SECONDS = 10.0
+"""Whoever records that a step is due again so soon has workers told at that time; later ones are the sweep's."""
+MARGIN_SECONDS = 0.05
+"""By so much, clocks of two processes do not differ."""
+MOST_AT_ONCE = 100
+"""Told at once, where a connection takes as many as come."""
 FOLLOWERS = [name for name, handler in HANDLERS.items() if isinstance(handler, UpdateHandler) and handler.follows_run]
 
 
@@ -69,18 +75,81 @@ def room(connection: Connection) -> int:
 
 
 def take_next(connection_pk: int, *, inline: bool) -> int | None:
-    """Free places go to the next in line: one step to the caller with ``inline``, the others to workers, by hints."""
-    connection = Connection.objects.get(pk=connection_pk)
-    paused = connection.paused_until is not None and connection.paused_until > clock.now()
-    if connection.limit is None or connection.breaker == Breaker.OPEN or paused:
+    """Free places go to the next in line: one step to the caller with ``inline``, the others to workers, by hints.
+
+    Where the connection has no limit (any more), to all that are in line.
+    """
+    most = _most_to_tell(connection_pk)
+    if not most:
         return None
     mine: int | None = None
-    for pk in unhinted().filter(connection=connection).values_list("pk", flat=True)[: room(connection)]:
+    for pk in unhinted().filter(connection=connection_pk).values_list("pk", flat=True)[:most]:
         if inline and mine is None:
             mine = pk if _mark(pk) else None
-        elif dispatch.takes_hints() and _mark(pk) and not dispatch.publish(dispatch.RUN_STEP, pk):
-            Step.objects.filter(pk=pk).update(hinted_until=None)
+        else:
+            _tell(pk)
     return mine
+
+
+def _most_to_tell(connection_pk: int) -> int:
+    """How many of those in line may go on; 0 where there are none. Asked with each place that is given back."""
+    now = clock.now()
+    if database.vendor == "postgresql":
+        rows = ask(MOST_TO_TELL, [*[now] * 4, MOST_AT_ONCE, connection_pk, Breaker.OPEN, *[now] * 4])
+        return max(0, int(rows[0][0])) if rows else 0
+    going = Connection.objects.exclude(breaker=Breaker.OPEN).exclude(paused_until__gt=now)
+    connection = going.filter(pk=connection_pk).first()
+    if connection is None:
+        return 0
+    return MOST_AT_ONCE if connection.limit is None else room(connection)
+
+
+MOST_TO_TELL = """
+SELECT COALESCE(LEAST(pace, max_concurrency) - (
+    SELECT count(*) FROM integrations_connectionslot
+    WHERE connection_id = one.id AND holder <> '' AND leased_until >= %s
+) - (
+    SELECT count(*) FROM onboarding_step
+    WHERE connection_id = one.id AND (due_at <= %s OR lease_until < %s) AND hinted_until > %s
+), %s)
+FROM integrations_connection one
+WHERE id = %s AND breaker <> %s AND (paused_until IS NULL OR paused_until <= %s) AND EXISTS (
+    SELECT 1 FROM onboarding_step
+    WHERE connection_id = one.id AND (due_at <= %s OR lease_until < %s) AND (hinted_until IS NULL OR hinted_until <= %s)
+)"""
+"""As ``room``, and ``MOST_AT_ONCE`` without a limit."""
+
+
+def _tell(step_pk: int) -> None:
+    if dispatch.takes_hints() and _mark(step_pk) and not dispatch.publish(dispatch.RUN_STEP, step_pk):
+        Step.objects.filter(pk=step_pk).update(hinted_until=None)
+
+
+def tell(connection_pk: int) -> None:
+    """Workers of those in line that may go on."""
+    take_next(connection_pk, inline=False)
+
+
+def is_in_line(step: Step) -> bool:
+    """It is told once there is a place, or once the pause is over, and need not be told before."""
+    paused = step.connection is not None and is_paused_for_a_moment(step.connection)
+    return paused or step.waits_for == WaitsFor.SLOT
+
+
+def tell_when_due(step: Step) -> None:
+    """A step that waits, as it was written, and is due again within moments: workers are told of it right then."""
+    if step.due_at is None or step.hinted_until is not None or not dispatch.takes_hints():
+        return
+    seconds = (step.due_at - clock.now()).total_seconds()
+    if 0 < seconds <= SOON_SECONDS:
+        alarms.after(seconds + MARGIN_SECONDS, partial(_tell_if_due, step.pk, step.connection_id))
+
+
+def _tell_if_due(step_pk: int, connection_pk: int | None) -> None:
+    if connection_pk is not None:
+        tell(connection_pk)
+    elif Step.objects.filter(pk=step_pk, due_at__lte=clock.now()).exists():
+        _tell(step_pk)
 
 
 def is_paused_for_a_moment(connection: Connection) -> bool:
@@ -92,21 +161,11 @@ def is_paused_for_a_moment(connection: Connection) -> bool:
 def heed(connection_pk: int, error: ProviderError) -> None:
     """As ``pace.heed``, and at the end of a short pause the steps in line are hinted at; a longer one is the sweep's."""
     pace.heed(connection_pk, error)
+    if error.heeded:
+        kept_connections.forget()  # what this process claims next is claimed at the lowered pace
     seconds = pace.pause_left(connection_pk) if error.heeded else 0.0
-    if not 0 < seconds <= SHORT_PAUSE_SECONDS or not dispatch.takes_hints():
-        return
-    timer = threading.Timer(seconds + AFTER_PAUSE_SECONDS, _after_pause, [connection_pk])
-    timer.daemon = True
-    timer.start()
-
-
-def _after_pause(connection_pk: int) -> None:
-    try:
-        take_next(connection_pk, inline=False)
-    except Exception:
-        log.exception("Nobody was told that connection %s goes on; the sweep does it", connection_pk)
-    finally:
-        database.close()
+    if 0 < seconds <= SHORT_PAUSE_SECONDS and dispatch.takes_hints():
+        alarms.after(seconds + AFTER_PAUSE_SECONDS, partial(tell, connection_pk))
 
 
 def _mark(step_pk: int) -> bool:

@@ -116,7 +116,7 @@ def _settle_pace(claim: Claim, outcome: Outcome) -> None:
     if claim.connection is None:
         return
     try:
-        if claim.connection.limit is not None:
+        if claim.is_paced:
             pace.release(claim.connection.pk, claim.slot_holder)
         if isinstance(outcome, Failed):
             line.heed(claim.connection.pk, outcome.error)
@@ -144,8 +144,13 @@ def _record(claim: Claim, outcome: Outcome, *, inline: bool, later: list[int] | 
         following = _claim_next(run, ready[0]) if ready else None
         if ready and not following:
             rows.save(ready[0])
-            hint_step(ready[0].pk)
+            if not line.is_in_line(ready[0]):
+                hint_step(ready[0].pk)
         failpoint("result-recorded", step.uses)
+    if not step.is_done:
+        line.tell_when_due(step)
+    if ready and not following and ready[0].waits_for == WaitsFor.SLOT and ready[0].connection_id:
+        line.tell(ready[0].connection_id)  # a place may have come free before it was in line
     if later is not None:
         later += [each.pk for each in ready[1:]]
     return following

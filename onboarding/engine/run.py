@@ -55,7 +55,7 @@ def run_step(step_pk: int, *, with_branches: bool = False) -> None:
         with dispatch.chain():
             current = _claim(step_pk)
             while current is not None:
-                current = _do(current, later, beside, started) or _next_in_line(current, started)
+                current = _do(current, later, beside, started)
     finally:
         for pk in later or ():
             dispatch.hint_step(pk)
@@ -72,13 +72,12 @@ def _do(current: Claim, later: list[int] | None, beside: "list[Future[None]]", s
         may_go_on = not stopping.is_set() and time.monotonic() - started < CHAIN_SECONDS
         following = record(current, outcome, inline=may_go_on, later=later if may_go_on else None)
     failpoint("after-result", current.step.uses)
-    if not may_go_on or not later:
-        return following
-    if not dispatch.is_busy():
-        _start_branches(later, beside)
-    while following is None and later:
-        following = _claim(later.pop(0), current.run)
-    return following
+    if may_go_on and later:
+        if not dispatch.is_busy():
+            _start_branches(later, beside)
+        while following is None and later:
+            following = _claim(later.pop(0), current.run)
+    return _next_in_line(current, following, started)
 
 
 def _start_branches(later: list[int], beside: "list[Future[None]]") -> None:
@@ -88,13 +87,16 @@ def _start_branches(later: list[int], beside: "list[Future[None]]") -> None:
         del later[0]
 
 
-def _next_in_line(done: Claim, started: float) -> Claim | None:
-    """The place that a step gave back at a paced connection goes to the next one there, of whatever run."""
-    if done.connection is None or (done.connection.limit is None and not done.connection.is_stopped):
-        return None
-    inline = not stopping.is_set() and time.monotonic() - started < LINE_SECONDS
+def _next_in_line(done: Claim, following: Claim | None, started: float) -> Claim | None:
+    """The place that a step gave back at a paced connection goes to the next one there, of whatever run.
+
+    That is done here where nothing is ``following`` in the step's own run; else workers are told.
+    """
+    if done.connection is None or not (done.is_paced or done.connection.is_stopped):
+        return following
+    inline = following is None and not stopping.is_set() and time.monotonic() - started < LINE_SECONDS
     pk = line.take_next(done.connection.pk, inline=inline)
-    return _claim(pk) if pk is not None else None
+    return _claim(pk) if pk is not None else following
 
 
 def _claim(step_pk: int, known: OnboardingTransaction | None = None) -> Claim | None:
