@@ -79,49 +79,60 @@ def take_next(connection_pk: int, *, inline: bool) -> int | None:
 
     Where the connection has no limit (any more), to all that are in line.
     """
-    most = _most_to_tell(connection_pk)
-    if not most:
+    if not inline and not dispatch.takes_hints():
         return None
-    mine: int | None = None
-    for pk in unhinted().filter(connection=connection_pk).values_list("pk", flat=True)[:most]:
-        if inline and mine is None:
-            mine = pk if _mark(pk) else None
-        else:
-            _tell(pk)
+    taken = _take(connection_pk, MOST_AT_ONCE if dispatch.takes_hints() else 1)
+    mine = taken.pop(0) if inline and taken else None
+    for pk in taken:
+        _publish(pk)
     return mine
 
 
-def _most_to_tell(connection_pk: int) -> int:
-    """How many of those in line may go on; 0 where there are none. Asked with each place that is given back."""
+def _take(connection_pk: int, most: int) -> list[int]:
+    """The next in line, marked as told: no more than there are places. Asked with each place that is given back."""
     now = clock.now()
     if database.vendor == "postgresql":
-        rows = ask(MOST_TO_TELL, [*[now] * 4, MOST_AT_ONCE, connection_pk, Breaker.OPEN, *[now] * 4])
-        return max(0, int(rows[0][0])) if rows else 0
-    going = Connection.objects.exclude(breaker=Breaker.OPEN).exclude(paused_until__gt=now)
-    connection = going.filter(pk=connection_pk).first()
-    if connection is None:
-        return 0
-    return MOST_AT_ONCE if connection.limit is None else room(connection)
+        ready = [connection_pk, now, now, now, FOLLOWERS_ARRAY]
+        free = [most, now, now, now, now, connection_pk, Breaker.OPEN, now]
+        rows = ask(TAKE, [now + dispatch.HINT_LIFETIME, *ready, *free])
+        return [pk for _, pk in sorted(rows)]
+    connection = Connection.objects.get(pk=connection_pk)
+    paused = connection.paused_until is not None and connection.paused_until > now
+    if connection.breaker == Breaker.OPEN or paused:
+        return []
+    places = most if connection.limit is None else min(most, room(connection))
+    steps = unhinted().filter(connection=connection).values_list("pk", flat=True)
+    return [pk for pk in steps[:places] if _mark(pk)]
 
 
-MOST_TO_TELL = """
-SELECT COALESCE(LEAST(pace, max_concurrency) - (
-    SELECT count(*) FROM integrations_connectionslot
-    WHERE connection_id = one.id AND holder <> '' AND leased_until >= %s
-) - (
-    SELECT count(*) FROM onboarding_step
-    WHERE connection_id = one.id AND (due_at <= %s OR lease_until < %s) AND hinted_until > %s
-), %s)
-FROM integrations_connection one
-WHERE id = %s AND breaker <> %s AND (paused_until IS NULL OR paused_until <= %s) AND EXISTS (
-    SELECT 1 FROM onboarding_step
-    WHERE connection_id = one.id AND (due_at <= %s OR lease_until < %s) AND (hinted_until IS NULL OR hinted_until <= %s)
-)"""
-"""As ``room``, and ``MOST_AT_ONCE`` without a limit."""
+LEASED_STATES = ", ".join(f"'{state}'" for state in LEASED)
+FOLLOWERS_ARRAY = f"{{{','.join(FOLLOWERS)}}}"
+TAKE = f"""
+UPDATE onboarding_step SET hinted_until = %s WHERE id = ANY(ARRAY(
+    SELECT next.id FROM onboarding_step next JOIN onboarding_onboardingtransaction run ON run.id = next.transaction_id
+    WHERE next.connection_id = %s AND (next.due_at <= %s OR (next.lease_until < %s AND next.state IN ({LEASED_STATES})))
+    AND (next.hinted_until IS NULL OR next.hinted_until <= %s)
+    AND (run.held_at IS NULL OR (next.uses = ANY(%s) AND next.written > ''))
+    ORDER BY COALESCE(next.hinted_until, next.due_at, next.lease_until), next.id
+    LIMIT COALESCE((
+        SELECT GREATEST(0, LEAST(%s, LEAST(pace, max_concurrency) - (
+            SELECT count(*) FROM integrations_connectionslot
+            WHERE connection_id = one.id AND holder <> '' AND leased_until >= %s
+        ) - (
+            SELECT count(*) FROM onboarding_step told
+            WHERE told.connection_id = one.id AND told.hinted_until > %s
+            AND (told.due_at <= %s OR (told.lease_until < %s AND told.state IN ({LEASED_STATES})))
+        )))
+        FROM integrations_connection one
+        WHERE id = %s AND breaker <> %s AND (paused_until IS NULL OR paused_until <= %s)
+    ), 0)
+    FOR UPDATE OF next SKIP LOCKED
+)) RETURNING COALESCE(due_at, lease_until), id"""  # noqa: S608
+"""As ``unhinted`` and ``room``, in one statement."""
 
 
-def _tell(step_pk: int) -> None:
-    if dispatch.takes_hints() and _mark(step_pk) and not dispatch.publish(dispatch.RUN_STEP, step_pk):
+def _publish(step_pk: int) -> None:
+    if not dispatch.publish(dispatch.RUN_STEP, step_pk):
         Step.objects.filter(pk=step_pk).update(hinted_until=None)
 
 
@@ -148,8 +159,8 @@ def tell_when_due(step: Step) -> None:
 def _tell_if_due(step_pk: int, connection_pk: int | None) -> None:
     if connection_pk is not None:
         tell(connection_pk)
-    elif Step.objects.filter(pk=step_pk, due_at__lte=clock.now()).exists():
-        _tell(step_pk)
+    elif Step.objects.filter(pk=step_pk, due_at__lte=clock.now()).exists() and _mark(step_pk):
+        _publish(step_pk)
 
 
 def is_paused_for_a_moment(connection: Connection) -> bool:

@@ -59,17 +59,15 @@ def unchanged(connection: Connection) -> tuple[str, list[Any]]:
     claimed, and whether it is still paused does not matter.
     """
     seen, now = connection, clock.now()
-    values = [seen.pk, seen.updated_at, seen.enabled, seen.credentials_version, seen.breaker, seen.breaker_changed_at]
-    sql = (
-        f" AND EXISTS (SELECT 1 FROM {TABLE.name} WHERE id = %s AND updated_at = %s AND enabled = %s"  # noqa: S608
-        " AND credentials_version = %s AND breaker = %s AND breaker_changed_at IS NOT DISTINCT FROM %s"
-    )
-    if not is_paused(seen, now):
-        sql += " AND (paused_until IS NULL OR paused_until <= %s)"
-        values.append(now)
-        if seen.limit is None:
-            sql += " AND pace IS NULL AND max_concurrency IS NULL"
-    return sql + ")", values
+    at = [seen.updated_at, seen.enabled, seen.credentials_version, seen.breaker, seen.breaker_changed_at]
+    return UNCHANGED, [seen.pk, *at, is_paused(seen, now), now, seen.limit is not None]
+
+
+UNCHANGED = f"""
+ AND EXISTS (SELECT 1 FROM {TABLE.name} WHERE id = %s AND updated_at = %s AND enabled = %s AND credentials_version = %s
+ AND breaker = %s AND breaker_changed_at IS NOT DISTINCT FROM %s
+ AND (%s OR ((paused_until IS NULL OR paused_until <= %s) AND (%s OR (pace IS NULL AND max_concurrency IS NULL)))))"""  # noqa: S608
+"""One text for all cases: each is planned once by each connection to the database."""
 
 
 def is_paused(connection: Connection, now: datetime) -> bool:
