@@ -76,7 +76,11 @@ def _count_success(seen: Connection) -> None:
             *same,
         ]
         ask(COUNT_SUCCESS, values)
-        return
+    else:
+        _count_success_portably(seen)
+
+
+def _count_success_portably(seen: Connection) -> None:
     well = {"failures": 0, "failures_of": ""}
     if not as_seen(seen).filter(lowered_at=seen.lowered_at).update(**well, **pace.after_success(clock.now())):
         as_seen(seen).update(**well)

@@ -36,6 +36,18 @@ def after(seconds: float, work: Callable[[], None]) -> bool:
     return True
 
 
+def thread() -> Thread | None:
+    """Whichever waits for the next one's time (tests only)."""
+    return _thread
+
+
+def forget() -> None:
+    """All that wait, as if the process had ended (tests only)."""
+    with _changed:
+        _waiting.clear()
+        _changed.notify()
+
+
 def _run() -> None:
     """Until nothing waits: its database connection is closed then."""
     while (work := _next()) is not None:
