@@ -52,15 +52,15 @@ def forget() -> None:
     _read.clear()
 
 
-def unchanged(connection: Connection) -> tuple[str, list[Any]]:
+def unchanged(connection: Connection, *, is_paused: bool) -> tuple[str, list[Any]]:
     """A condition: calls may be made through it, and its vendor, credentials and options are those of this instance.
 
-    Where the instance has no limit it still has none; a limit itself may move (``take_place``). Where it is paused nothing is
+    Where the instance has no limit it still has none; a limit itself may move (``take_place``). Where it is paused nothing may be
     claimed, and whether it is still paused does not matter.
     """
-    seen, now = connection, clock.now()
+    seen = connection
     at = [seen.updated_at, seen.enabled, seen.credentials_version, seen.breaker, seen.breaker_changed_at]
-    return UNCHANGED, [seen.pk, *at, is_paused(seen, now), now, seen.limit is not None]
+    return UNCHANGED, [seen.pk, *at, is_paused, clock.now(), seen.limit is not None]
 
 
 UNCHANGED = f"""

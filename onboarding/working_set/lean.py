@@ -170,6 +170,7 @@ class LeanRows(Rows):
         self._place: tuple[int, str] | None = None
         self._waited_for: int | None = None
         self._claimed: Connection | None = None
+        self._is_paused = False
         for step in self._steps.values():
             step._state.fields_cache.pop("connection", None)
 
@@ -196,7 +197,8 @@ class LeanRows(Rows):
         if found is None or found.breaker != Breaker.CLOSED:
             raise NeedsLock
         step.connection = self._claimed = found
-        self._conditions.append(connections.unchanged(found))
+        self._is_paused = connections.is_paused(found, clock.now())
+        self._conditions.append(connections.unchanged(found, is_paused=self._is_paused))
         return found
 
     def default_connections(self, wanted: Collection[tuple[str, str]]) -> dict[tuple[str, str], Connection | None]:
@@ -271,8 +273,8 @@ class LeanRows(Rows):
         return []
 
     def take_slot(self, connection: Connection, holder: str, until: datetime) -> bool:
-        if connections.is_paused(connection, clock.now()):
-            return False
+        if self._is_paused:
+            return False  # also where the pause has just ended: what the fence does not look at then may be otherwise
         if connection.limit is None:
             return True
         self._place = connection.pk, holder

@@ -19,7 +19,7 @@ from integrations.connections import record_auth_failure, set_connection
 from integrations.models import Connection, ConnectionSlot
 from integrations.sandbox.control import SandboxControl
 from integrations.words import Breaker
-from onboarding import services
+from onboarding import services, working_set
 from onboarding.engine import claims
 from onboarding.engine import run as engine
 from onboarding.engine.claims import Claim
@@ -277,6 +277,20 @@ def test_at_a_pause_that_is_known_a_result_is_recorded_with_one_statement(
     assert record(current, outcome, inline=True, later=[]) is None
     assert written == ["written"] * 2
     assert fresh(step_of(run, "crm.contact")).due_at is not None
+
+
+def test_nothing_is_claimed_by_rows_that_were_read_in_a_pause_which_ends_meanwhile(
+    account: Step, crm: Connection
+) -> None:
+    pace.hold(crm.pk, 5)
+    rows = working_set.of_step(account.pk)
+    assert rows is not None
+    with rows.transition():
+        rows.fresh_connection(rows.step(account.pk))
+        clock.shift(timedelta(seconds=6))
+        seen = rows.step(account.pk).connection
+        assert seen is not None
+        assert not rows.take_slot(seen, HOLDER, clock.now() + AGAIN)
 
 
 def test_a_place_is_given_back_though_the_limit_was_lifted_before_the_claim_was_written(
