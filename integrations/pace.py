@@ -17,7 +17,7 @@ from django.db.models.functions import Coalesce
 from integrations import clock
 from integrations.errors import Kind, ProviderError
 from integrations.models import Connection, ConnectionSlot
-from integrations.statements import ask
+from integrations.statements import UNFLUSHED, ask
 from integrations.words import STOPPED
 
 _paused: dict[int, datetime] = {}
@@ -96,9 +96,10 @@ def release(connection_id: int, holder: str) -> None:
     ConnectionSlot.objects.filter(connection_id=connection_id, holder=holder).update(holder="", leased_until=None)
 
 
-RELEASE = (
-    "UPDATE integrations_connectionslot SET holder = '', leased_until = NULL WHERE connection_id = %s AND holder = %s"
-)
+RELEASE = f"""
+UPDATE integrations_connectionslot SET holder = '', leased_until = NULL WHERE connection_id = %s AND holder = %s
+RETURNING {UNFLUSHED}"""  # noqa: S608
+"""Lost with the server, the place runs out by itself."""
 
 
 def slow_down(connection_pk: int, retry_after: float | None) -> None:

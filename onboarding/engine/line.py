@@ -3,9 +3,11 @@
 A connection with a limit is asked for no more than it takes: hundreds may wait, and waiting costs them nothing.
 """
 
+import logging
 from datetime import timedelta
 from functools import partial
 
+from django.db import DatabaseError
 from django.db import connection as database
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.db.models.functions import Coalesce
@@ -13,7 +15,7 @@ from django.db.models.functions import Coalesce
 from integrations import breaker, clock, connections, pace
 from integrations.errors import ProviderError
 from integrations.models import Connection
-from integrations.statements import ask
+from integrations.statements import UNFLUSHED, ask
 from integrations.words import Breaker
 from onboarding.engine import alarms, dispatch
 from onboarding.engine.locks import retried
@@ -32,6 +34,7 @@ MARGIN_SECONDS = 0.05
 """By so much, clocks of two processes do not differ."""
 MOST_AT_ONCE = 100
 """Told at once, where a connection takes as many as come."""
+log = logging.getLogger(__name__)
 FOLLOWERS = [name for name, handler in HANDLERS.items() if isinstance(handler, UpdateHandler) and handler.follows_run]
 
 
@@ -95,7 +98,7 @@ def _take(connection_pk: int, most: int) -> list[int]:
         ready = [connection_pk, now, now, now, FOLLOWERS_ARRAY]
         free = [most, now, now, now, now, connection_pk, Breaker.OPEN, now]
         rows = ask(TAKE, [now + dispatch.HINT_LIFETIME, *ready, *free])
-        return [pk for _, pk in sorted(rows)]
+        return [pk for _, pk, _ in sorted(rows)]
     connection = Connection.objects.get(pk=connection_pk)
     paused = connection.paused_until is not None and connection.paused_until > now
     if connection.breaker == Breaker.OPEN or paused:
@@ -127,18 +130,21 @@ UPDATE onboarding_step SET hinted_until = %s WHERE id = ANY(ARRAY(
         WHERE id = %s AND breaker <> %s AND (paused_until IS NULL OR paused_until <= %s)
     ), 0)
     FOR UPDATE OF next SKIP LOCKED
-)) RETURNING COALESCE(due_at, lease_until), id"""  # noqa: S608
+)) RETURNING COALESCE(due_at, lease_until), id, {UNFLUSHED}"""  # noqa: S608
 """As ``unhinted`` and ``room``, in one statement."""
 
 
 def _publish(step_pk: int) -> None:
-    if not dispatch.publish(dispatch.RUN_STEP, step_pk):
+    if not dispatch.do_soon(step_pk):
         Step.objects.filter(pk=step_pk).update(hinted_until=None)
 
 
 def tell(connection_pk: int) -> None:
-    """Workers of those in line that may go on."""
-    take_next(connection_pk, inline=False)
+    """Workers of those in line that may go on. Never fails whoever does it on the way: the sweep tells them, too."""
+    try:
+        take_next(connection_pk, inline=False)
+    except DatabaseError:
+        log.exception("Nobody was told that connection %s has a place; the sweep does it", connection_pk)
 
 
 def is_in_line(step: Step) -> bool:

@@ -94,9 +94,11 @@ def _next_in_line(done: Claim, following: Claim | None, started: float) -> Claim
     """
     if done.connection is None or not (done.is_paced or done.connection.is_stopped):
         return following
-    inline = following is None and not stopping.is_set() and time.monotonic() - started < LINE_SECONDS
-    pk = line.take_next(done.connection.pk, inline=inline)
-    return _claim(pk) if pk is not None else following
+    if following is not None or stopping.is_set() or time.monotonic() - started >= LINE_SECONDS:
+        line.tell(done.connection.pk)
+        return following
+    pk = line.take_next(done.connection.pk, inline=True)
+    return _claim(pk) if pk is not None else None
 
 
 def _claim(step_pk: int, known: OnboardingTransaction | None = None) -> Claim | None:

@@ -9,7 +9,7 @@ from typing import Any
 from integrations import clock
 from integrations.kept import Kept
 from integrations.models import Connection
-from integrations.statements import Table, ask
+from integrations.statements import UNFLUSHED, Table, ask
 
 SECONDS = 1.0
 """How long the list counts, which tells what a system's default connection is."""
@@ -74,7 +74,7 @@ def is_paused(connection: Connection, now: datetime) -> bool:
     return connection.paused_until is not None and connection.paused_until > now
 
 
-TAKE_PLACE = """
+TAKE_PLACE = f"""
 WITH mine AS (
     UPDATE integrations_connectionslot SET holder = %s, leased_until = %s WHERE id = (
         SELECT free.id FROM integrations_connectionslot free
@@ -85,11 +85,11 @@ WITH mine AS (
             AND held.holder <> '' AND held.leased_until >= %s
         ) <= (SELECT LEAST(pace, max_concurrency) FROM integrations_connection WHERE id = free.connection_id)
         ORDER BY free.number LIMIT 1 FOR UPDATE SKIP LOCKED
-    ) RETURNING 1
+    ) RETURNING {UNFLUSHED}
 )
 SELECT EXISTS (SELECT 1 FROM mine), LEAST(pace, max_concurrency) IS NULL,
     LEAST(pace, max_concurrency) > (SELECT count(*) FROM integrations_connectionslot WHERE connection_id = %s)
-FROM integrations_connection WHERE id = %s"""
+FROM integrations_connection WHERE id = %s"""  # noqa: S608
 """By the rule of ``pace.acquire``: places above this one that are held count, too. Whether one was taken, whether there is no
 limit any more, and whether rows for places are lacking."""
 MAKE_PLACES = """
