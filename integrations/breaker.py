@@ -18,7 +18,7 @@ from integrations.connections import BREAKER_FIELDS, ProbeResult
 from integrations.errors import Kind, ProviderError
 from integrations.models import Connection
 from integrations.redact import redact_text
-from integrations.statements import UNFLUSHED, ask
+from integrations.statements import note
 from integrations.words import STOPPED, Breaker, BreakerCause
 
 FAILURES_TO_OPEN = 5
@@ -75,7 +75,7 @@ def _count_success(seen: Connection) -> None:
             seen.credentials_version,
             *same,
         ]
-        ask(COUNT_SUCCESS, values)
+        note(COUNT_SUCCESS, values)
     else:
         _count_success_portably(seen)
 
@@ -95,8 +95,7 @@ UPDATE integrations_connection SET failures = 0, failures_of = '',
     pace = CASE WHEN NOT {IS_SAME} THEN pace WHEN {IS_LAST} THEN NULL ELSE pace + 1 END,
     pace_changed_at = CASE WHEN {IS_SAME} AND pace IS NOT NULL THEN %s ELSE pace_changed_at END
 WHERE id = %s AND breaker = %s AND breaker_changed_at IS NOT DISTINCT FROM %s AND credentials_version = %s
-    AND (failures > 0 OR ({IS_SAME} AND (pace IS NOT NULL OR refusals > 0)))
-RETURNING {UNFLUSHED}"""  # noqa: S608
+    AND (failures > 0 OR ({IS_SAME} AND (pace IS NOT NULL OR refusals > 0)))"""  # noqa: S608
 """As ``pace.after_success``, where the connection was lowered no more since. Lost with the server, the next success counts."""
 
 

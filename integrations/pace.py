@@ -17,7 +17,7 @@ from django.db.models.functions import Coalesce
 from integrations import clock
 from integrations.errors import Kind, ProviderError
 from integrations.models import Connection, ConnectionSlot
-from integrations.statements import UNFLUSHED, ask
+from integrations.statements import note
 from integrations.words import STOPPED
 
 _paused: dict[int, datetime] = {}
@@ -91,14 +91,14 @@ def _free(now: datetime) -> Q:
 def release(connection_id: int, holder: str) -> None:
     """Gives back what ``holder`` has, if anything: an expired place may be another's by now."""
     if database.vendor == "postgresql":
-        ask(RELEASE, [connection_id, holder])
+        note(RELEASE, [connection_id, holder])
         return
     ConnectionSlot.objects.filter(connection_id=connection_id, holder=holder).update(holder="", leased_until=None)
 
 
-RELEASE = f"""
-UPDATE integrations_connectionslot SET holder = '', leased_until = NULL WHERE connection_id = %s AND holder = %s
-RETURNING {UNFLUSHED}"""  # noqa: S608
+RELEASE = (
+    "UPDATE integrations_connectionslot SET holder = '', leased_until = NULL WHERE connection_id = %s AND holder = %s"
+)
 """Lost with the server, the place runs out by itself."""
 
 

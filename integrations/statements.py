@@ -59,6 +59,11 @@ disk, and its row is locked no longer than it takes. Any later commit that waits
 """
 
 
+def note(sql: str, values: Iterable[Any] = ()) -> None:
+    """An ``UPDATE`` of what may be lost if the server crashes. Inside a transaction it is as durable as that."""
+    ask(sql if connection.in_atomic_block else f"{sql} RETURNING {UNFLUSHED}", values)
+
+
 def text_of(value: Any) -> str | None:
     match value:
         case None:

@@ -227,11 +227,11 @@ def test_a_success_between_shows_that_not_the_whole_account_is_refused(connectio
 
 
 @pytest.mark.skipif(database.vendor != "postgresql", reason="SQLite waits for the disk with every commit")
-def test_no_commit_waits_for_the_disk_because_a_place_is_given_back(connection):
+def test_a_place_that_is_given_back_in_a_transaction_leaves_that_as_durable_as_it_was(connection):
     pace.acquire(connection, "a", later(60))
     with transaction.atomic(), database.cursor() as cursor:
         cursor.execute("SET LOCAL synchronous_commit = on")
         pace.release(connection.pk, "a")
         cursor.execute("SHOW synchronous_commit")
-        assert cursor.fetchone() == ("off",)
+        assert cursor.fetchone() == ("on",)
     assert pace.acquire(connection, "b", later(60))

@@ -15,7 +15,7 @@ from django.db.models.functions import Coalesce
 from integrations import breaker, clock, connections, pace
 from integrations.errors import ProviderError
 from integrations.models import Connection
-from integrations.statements import UNFLUSHED, ask
+from integrations.statements import ask
 from integrations.words import Breaker
 from onboarding.engine import alarms, dispatch
 from onboarding.engine.locks import retried
@@ -98,7 +98,7 @@ def _take(connection_pk: int, most: int) -> list[int]:
         ready = [connection_pk, now, now, now, FOLLOWERS_ARRAY]
         free = [most, now, now, now, now, connection_pk, Breaker.OPEN, now]
         rows = ask(TAKE, [now + dispatch.HINT_LIFETIME, *ready, *free])
-        return [pk for _, pk, _ in sorted(rows)]
+        return [pk for _, pk in sorted(rows)]
     connection = Connection.objects.get(pk=connection_pk)
     paused = connection.paused_until is not None and connection.paused_until > now
     if connection.breaker == Breaker.OPEN or paused:
@@ -130,7 +130,7 @@ UPDATE onboarding_step SET hinted_until = %s WHERE id = ANY(ARRAY(
         WHERE id = %s AND breaker <> %s AND (paused_until IS NULL OR paused_until <= %s)
     ), 0)
     FOR UPDATE OF next SKIP LOCKED
-)) RETURNING COALESCE(due_at, lease_until), id, {UNFLUSHED}"""  # noqa: S608
+)) RETURNING COALESCE(due_at, lease_until), id"""  # noqa: S608
 """As ``unhinted`` and ``room``, in one statement."""
 
 
