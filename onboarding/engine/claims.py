@@ -68,7 +68,7 @@ class Claim:
     plan: rollback.Plan | None = None
     """What to take back, where the claim compensates."""
     is_paced: bool = False
-    """It may hold a place at its connection, which must be given back, even if there is no limit any more."""
+    """It holds a place at its connection, which must be given back, even if there is no limit any more."""
 
     @property
     def lease_deadline(self) -> float:
@@ -128,7 +128,6 @@ def claim_locked(run: OnboardingTransaction, step: Step) -> Claim | None:
         if prepared is None:
             return None
         details = prepared
-    is_paced = step.connection is not None and step.connection.limit is not None
     if step.connection and not rows.take_slot(
         step.connection, f"step:{step.pk}:{step.token + 1}", now + timedelta(seconds=settings.LEASE_SECONDS)
     ):
@@ -147,7 +146,8 @@ def claim_locked(run: OnboardingTransaction, step: Step) -> Claim | None:
         rows.save_intent(intent)
     audit.record(run, "onboarding.step.claimed", data={"step": step.key, "token": step.token})
     failpoint("before-intent", step.uses)
-    details |= {"is_past": past is not None, "is_paced": is_paced}
+    details["is_past"] = past is not None
+    details["is_paced"] = step.connection is not None and step.connection.limit is not None
     return Claim(step, run, handler, step.connection, facts, step.token, deadline, **details)
 
 

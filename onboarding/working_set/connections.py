@@ -99,7 +99,7 @@ ON CONFLICT DO NOTHING"""
 
 
 def take_place(connection: Connection, holder: str, until: datetime) -> bool:
-    """A place until ``until``; False where none is free. True, with none taken, where there is no limit any more.
+    """A place until ``until``; False where none is free. True where there is no limit any more, which the instance then says, too.
 
     At once, by a statement of its own: whoever then does not need it gives it back (``pace.release``).
     """
@@ -109,6 +109,8 @@ def take_place(connection: Connection, holder: str, until: datetime) -> bool:
     if lacking and not taken:
         ask(MAKE_PLACES, [pk])
         taken, unlimited, _ = ask(TAKE_PLACE, values)[0]
+    if unlimited:
+        connection.pace = connection.max_concurrency = None
     return bool(taken or unlimited)
 
 

@@ -278,7 +278,10 @@ class LeanRows(Rows):
         if connection.limit is None:
             return True
         self._place = connection.pk, holder
-        return connections.take_place(connection, holder, until)
+        has_place = connections.take_place(connection, holder, until)
+        if connection.limit is None:  # as was just read
+            self._conditions.append(connections.unchanged(connection, is_paused=False))
+        return has_place
 
     def give_up_turns(self, step: Step) -> None:
         self.also("DELETE FROM onboarding_reservation USING fence WHERE holder_id = %s AND external_id = ''", [step.pk])

@@ -304,6 +304,23 @@ def test_a_place_is_given_back_though_the_limit_was_lifted_before_the_claim_was_
     assert not ConnectionSlot.objects.exclude(holder="").exists()
 
 
+def test_a_limit_that_was_lifted_and_set_again_meanwhile_is_kept_to(
+    account: Step, crm: Connection, meanwhile: Meanwhile, written: list[str]
+) -> None:
+    Connection.objects.filter(pk=crm.pk).update(pace=7)
+    kept_connections.forget()
+    assert kept_connections.known(crm.pk).limit == 7
+    Connection.objects.filter(pk=crm.pk).update(pace=None)
+
+    def lower() -> None:
+        Connection.objects.filter(pk=crm.pk).update(pace=1)
+        assert pace.acquire(Connection.objects.get(pk=crm.pk), HOLDER, clock.now() + AGAIN)
+
+    meanwhile(CLAIMING, lower)
+    assert claims.claim(account.pk) is None
+    assert (written, fresh(account).waits_for) == (["Stale", "written"], WaitsFor.SLOT)
+
+
 def test_no_place_is_taken_for_a_step_that_is_not_claimed_after_all(
     account: Step, crm: Connection, meanwhile: Meanwhile
 ) -> None:
