@@ -2,10 +2,13 @@
 
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from celery import current_app
+from django.db import OperationalError
 from django.db import connection as database
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,7 +18,7 @@ from integrations.errors import Kind, ProviderError
 from integrations.models import Connection, ConnectionSlot
 from integrations.words import Breaker
 from onboarding import services
-from onboarding.engine import alarms, claims, dispatch, line
+from onboarding.engine import alarms, branches, claims, dispatch, line
 from onboarding.engine import run as engine
 from onboarding.engine.claims import Claim
 from onboarding.engine.outcomes import Failed
@@ -134,6 +137,43 @@ def test_a_step_without_a_place_is_told_once_there_is_one_and_not_before(
     pace.release(hubspot.pk, "another")
     line.tell(hubspot.pk)
     assert contact.pk in told
+
+
+def test_a_claimed_step_is_done_though_nobody_could_be_told_of_the_place(
+    accept: Accept, hubspot: Connection, told: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limit(hubspot, 2)
+    done, following = map(claimed, accounts(accept, 2))
+
+    def fail(*_: object) -> list[int]:
+        raise OperationalError
+
+    monkeypatch.setattr(line, "_take", fail)
+    assert engine._next_in_line(done, following, time.monotonic()) is following
+
+
+@pytest.mark.parametrize("is_worker", [True, False])
+def test_a_step_that_has_waited_goes_before_what_waits_in_the_broker_and_only_a_worker_does_it_itself(
+    is_worker: bool, told: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here: list[int] = []
+    monkeypatch.setattr(dispatch, "_is_worker", is_worker)
+    monkeypatch.setattr(branches, "start", lambda work, pk: here.append(pk))  # None: no thread is idle
+    assert dispatch.do_soon(1)
+    assert (here, told) == ([1] if is_worker else [], [1])
+    monkeypatch.setattr(branches, "start", lambda work, pk: here.append(pk) or Future())
+    assert dispatch.do_soon(2)
+    assert (here, told) == ([1, 2], [1]) if is_worker else ([], [1, 2])
+
+
+def test_a_step_done_here_that_fails_is_logged(run: OnboardingTransaction, caplog: pytest.LogCaptureFixture) -> None:
+    def fail(_: int) -> None:
+        raise OperationalError
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(current_app.tasks, dispatch.RUN_STEP, fail)
+        dispatch._run_here(1)
+    assert "Step 1 failed; the sweep tries it again" in caplog.text
 
 
 # --- Times ----------------------------------------------------------------------------------------------------------
