@@ -158,10 +158,10 @@ def test_a_step_that_has_waited_goes_before_what_waits_in_the_broker_and_only_a_
 ) -> None:
     here: list[int] = []
     monkeypatch.setattr(dispatch, "_is_worker", is_worker)
-    monkeypatch.setattr(branches, "start", lambda work, pk: here.append(pk))  # None: no thread is idle
+    monkeypatch.setattr(branches, "start", lambda _, pk: here.append(pk))  # None: no thread is idle
     assert dispatch.do_soon(1)
     assert (here, told) == ([1] if is_worker else [], [1])
-    monkeypatch.setattr(branches, "start", lambda work, pk: here.append(pk) or Future())
+    monkeypatch.setattr(branches, "start", lambda _, pk: here.append(pk) or Future())
     assert dispatch.do_soon(2)
     assert (here, told) == ([1, 2], [1]) if is_worker else ([], [1, 2])
 
