@@ -8,6 +8,7 @@ Refused credentials have no counting and no trying (``connections.record_auth_fa
 from datetime import datetime, timedelta
 
 from django.conf import settings
+from django.db import connection as database
 from django.db import transaction
 from django.db.models import Case, F, Q, QuerySet, Value, When
 from django.db.models.functions import Least
@@ -17,6 +18,7 @@ from integrations.connections import BREAKER_FIELDS, ProbeResult
 from integrations.errors import Kind, ProviderError
 from integrations.models import Connection
 from integrations.redact import redact_text
+from integrations.statements import note
 from integrations.words import STOPPED, Breaker, BreakerCause
 
 FAILURES_TO_OPEN = 5
@@ -48,14 +50,8 @@ def succeeded(seen: Connection) -> None:
     """
     if not (seen.is_stopped or seen.failures or seen.pace is not None):
         return
-    there = Connection.objects.get(pk=seen.pk)
-    if not _is_as_seen(there, seen):
-        return
-    if there.breaker == Breaker.CLOSED:
-        well = {"failures": 0, "failures_of": ""}
-        lowered_as_seen = as_seen(seen).filter(lowered_at=seen.lowered_at)
-        if not lowered_as_seen.update(**well, **pace.after_success(clock.now())):
-            as_seen(seen).update(**well)
+    if seen.breaker == Breaker.CLOSED:
+        _count_success(seen)
         return
     with transaction.atomic():
         locked = Connection.objects.select_for_update(no_key=True).get(pk=seen.pk)
@@ -64,6 +60,43 @@ def succeeded(seen: Connection) -> None:
             connections.close(locked, actor=ACTOR)
             # The step that closed it was the first of the release.
             Connection.objects.filter(pk=seen.pk).update(**pace.after_success(clock.now()))
+
+
+def _count_success(seen: Connection) -> None:
+    """By one statement, that writes nothing where there is nothing to change: under a lowered pace it comes with each step."""
+    if database.vendor == "postgresql":
+        same = [seen.lowered_at]
+        values = [
+            *same * 4,
+            clock.now(),
+            seen.pk,
+            seen.breaker,
+            seen.breaker_changed_at,
+            seen.credentials_version,
+            *same,
+        ]
+        note(COUNT_SUCCESS, values)
+    else:
+        _count_success_portably(seen)
+
+
+def _count_success_portably(seen: Connection) -> None:
+    well = {"failures": 0, "failures_of": ""}
+    if not as_seen(seen).filter(lowered_at=seen.lowered_at).update(**well, **pace.after_success(clock.now())):
+        as_seen(seen).update(**well)
+
+
+IS_SAME = "lowered_at IS NOT DISTINCT FROM %s"
+IS_LAST = f"pace >= COALESCE(max_concurrency, {pace.UNLIMITED}) - 1"
+COUNT_SUCCESS = f"""
+UPDATE integrations_connection SET failures = 0, failures_of = '',
+    refusals = CASE WHEN {IS_SAME} THEN 0 ELSE refusals END,
+    ramping = ramping AND NOT COALESCE({IS_SAME} AND {IS_LAST}, FALSE),
+    pace = CASE WHEN NOT {IS_SAME} THEN pace WHEN {IS_LAST} THEN NULL ELSE pace + 1 END,
+    pace_changed_at = CASE WHEN {IS_SAME} AND pace IS NOT NULL THEN %s ELSE pace_changed_at END
+WHERE id = %s AND breaker = %s AND breaker_changed_at IS NOT DISTINCT FROM %s AND credentials_version = %s
+    AND (failures > 0 OR ({IS_SAME} AND (pace IS NOT NULL OR refusals > 0)))"""  # noqa: S608
+"""As ``pace.after_success``, where the connection was lowered no more since. Lost with the server, the next success counts."""
 
 
 def failed(seen: Connection, *, subject: str, error: ProviderError) -> None:

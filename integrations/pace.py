@@ -9,6 +9,7 @@ without a limit writes nothing.
 
 from datetime import datetime, timedelta
 
+from django.db import connection as database
 from django.db import transaction
 from django.db.models import BooleanField, Case, F, Q, Value, When
 from django.db.models.functions import Coalesce
@@ -16,6 +17,7 @@ from django.db.models.functions import Coalesce
 from integrations import clock
 from integrations.errors import Kind, ProviderError
 from integrations.models import Connection, ConnectionSlot
+from integrations.statements import note
 from integrations.words import STOPPED
 
 _paused: dict[int, datetime] = {}
@@ -88,7 +90,16 @@ def _free(now: datetime) -> Q:
 
 def release(connection_id: int, holder: str) -> None:
     """Gives back what ``holder`` has, if anything: an expired place may be another's by now."""
+    if database.vendor == "postgresql":
+        note(RELEASE, [connection_id, holder])
+        return
     ConnectionSlot.objects.filter(connection_id=connection_id, holder=holder).update(holder="", leased_until=None)
+
+
+RELEASE = (
+    "UPDATE integrations_connectionslot SET holder = '', leased_until = NULL WHERE connection_id = %s AND holder = %s"
+)
+"""Lost with the server, the place runs out by itself."""
 
 
 def slow_down(connection_pk: int, retry_after: float | None) -> None:

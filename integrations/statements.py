@@ -59,6 +59,17 @@ def ask(sql: str, values: Iterable[Any] = ()) -> list[tuple[Any, ...]]:
     return statement.send()
 
 
+UNFLUSHED = "set_config('synchronous_commit', 'off', TRUE)"
+"""In the ``RETURNING`` of a statement by itself, what it writes may be lost if the server crashes: its commit does not wait for the
+disk, and its row is locked no longer than it takes. Any later commit that waits brings it to the disk, too.
+"""
+
+
+def note(sql: str, values: Iterable[Any] = ()) -> None:
+    """An ``UPDATE`` of what may be lost if the server crashes. Inside a transaction it is as durable as that."""
+    ask(sql if connection.in_atomic_block else f"{sql} RETURNING {UNFLUSHED}", values)
+
+
 def text_of(value: Any) -> str | None:
     match value:
         case None:

@@ -8,6 +8,7 @@ from onboarding.intake import events
 
 @shared_task(name=dispatch.RUN_STEP, ignore_result=True)
 def run_step(step_pk: int) -> None:
+    dispatch.work_here()
     run.run_step(step_pk, with_branches=True)
 
 

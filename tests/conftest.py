@@ -20,7 +20,7 @@ from integrations.models import Connection, ConnectionSlot, InboundEvent
 from integrations.sandbox.asana import TEAM_GID, TEMPLATE_GID
 from integrations.sandbox.control import SandboxControl, SandboxProcess, start_sandbox
 from integrations.words import Breaker
-from onboarding.engine import line
+from onboarding.engine import alarms, line
 from onboarding.engine.playbook import playbooks
 from onboarding.models import ApiKey, AuditAnchor, AuditEntry, Step
 from onboarding.words import LEASED, WaitsFor
@@ -124,6 +124,7 @@ def unshifted_clock() -> Iterator[None]:
     yield
     clock.reset()
     pace.forget_pauses()
+    alarms.forget()
 
 
 # --- Vendors --------------------------------------------------------------------------------------------------------

@@ -4,7 +4,8 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
-from django.db import connections
+from django.db import connection as database
+from django.db import connections, transaction
 
 from integrations import breaker, clock, pace
 from integrations.models import Connection, ConnectionSlot
@@ -223,3 +224,14 @@ def test_a_success_between_shows_that_not_the_whole_account_is_refused(connectio
         pace.slow_down(connection.pk, 1)
         breaker.succeeded(fresh())
     assert pace.acquire(fresh(), "a", later(60))
+
+
+@pytest.mark.skipif(database.vendor != "postgresql", reason="SQLite waits for the disk with every commit")
+def test_a_place_that_is_given_back_in_a_transaction_leaves_that_as_durable_as_it_was(connection):
+    pace.acquire(connection, "a", later(60))
+    with transaction.atomic(), database.cursor() as cursor:
+        cursor.execute("SET LOCAL synchronous_commit = on")
+        pace.release(connection.pk, "a")
+        cursor.execute("SHOW synchronous_commit")
+        assert cursor.fetchone() == ("on",)
+    assert pace.acquire(connection, "b", later(60))

@@ -68,6 +68,8 @@ class Claim:
     """Records of what was asked under it, yet to be written down with the result."""
     plan: rollback.Plan | None = None
     """What to take back, where the claim compensates."""
+    is_paced: bool = False
+    """It holds a place at its connection, which must be given back, even if there is no limit any more."""
 
     @property
     def lease_deadline(self) -> float:
@@ -130,7 +132,8 @@ def claim_locked(run: OnboardingTransaction, step: Step) -> Claim | None:
     if step.connection and not rows.take_slot(
         step.connection, f"step:{step.pk}:{step.token + 1}", now + timedelta(seconds=settings.LEASE_SECONDS)
     ):
-        _wait(run, step, WaitsFor.SLOT, max(now + SLOT_WAIT, step.connection.paused_until or now))
+        # In line at once: whoever gives a place back tells the next one.
+        _wait(run, step, WaitsFor.SLOT, max(now, step.connection.paused_until or now))
         return None
     lease_until = now + timedelta(seconds=settings.LEASE_SECONDS)
     if compensates:
@@ -144,8 +147,9 @@ def claim_locked(run: OnboardingTransaction, step: Step) -> Claim | None:
         rows.save_intent(intent)
     audit.record(run, "onboarding.step.claimed", data={"step": step.key, "token": step.token})
     failpoint("before-intent", step.uses)
-    is_past = past is not None
-    return Claim(step, run, handler, step.connection, facts, step.token, deadline, is_past=is_past, **details)
+    details["is_past"] = past is not None
+    details["is_paced"] = step.connection is not None and step.connection.limit is not None
+    return Claim(step, run, handler, step.connection, facts, step.token, deadline, **details)
 
 
 def _facts_in_hand(run: OnboardingTransaction, step: Step, handler: StepHandler) -> Facts:

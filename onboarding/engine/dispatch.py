@@ -15,6 +15,7 @@ from django.conf import settings
 from django.db import transaction
 
 from integrations.failpoints import failpoint
+from onboarding.engine import branches
 from onboarding.models import Step
 
 RUN_STEP = "onboarding.run_step"
@@ -31,6 +32,7 @@ log = logging.getLogger(__name__)
 _gathered: ContextVar[list[int] | None] = ContextVar("gathered", default=None)
 _chains: set[object] = set()
 _paused_until = 0.0
+_is_worker = False
 _lock = Lock()
 
 
@@ -99,6 +101,27 @@ def broker_fault() -> str:
     except Exception as error:  # noqa: BLE001  (whatever the broker's client raises)
         return type(error).__name__
     return "" if folder is None or os.access(folder, os.W_OK) else "its folder cannot be written"
+
+
+def do_soon(step_pk: int) -> bool:
+    """A step that has waited goes before the runs that are yet to begin: here on an idle thread, else by a hint as they.
+
+    False where it was not sent.
+    """
+    return (_is_worker and branches.start(_run_here, step_pk) is not None) or publish(RUN_STEP, step_pk)
+
+
+def work_here() -> None:
+    """This process is one of those that do steps."""
+    global _is_worker  # noqa: PLW0603
+    _is_worker = True
+
+
+def _run_here(step_pk: int) -> None:
+    try:
+        current_app.tasks[RUN_STEP](step_pk)
+    except Exception:
+        log.exception("Step %s failed; the sweep tries it again", step_pk)
 
 
 def publish(task: str, pk: int) -> bool:

@@ -4,9 +4,10 @@ A connection with a limit is asked for no more than it takes: hundreds may wait,
 """
 
 import logging
-import threading
 from datetime import timedelta
+from functools import partial
 
+from django.db import DatabaseError
 from django.db import connection as database
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.db.models.functions import Coalesce
@@ -14,17 +15,25 @@ from django.db.models.functions import Coalesce
 from integrations import breaker, clock, connections, pace
 from integrations.errors import ProviderError
 from integrations.models import Connection
+from integrations.statements import ask
 from integrations.words import Breaker
-from onboarding.engine import dispatch
+from onboarding.engine import alarms, dispatch
 from onboarding.engine.locks import retried
 from onboarding.models import Attempt, Step
 from onboarding.steps.base import UpdateHandler
 from onboarding.steps.registry import HANDLERS
 from onboarding.words import LEASED, WaitsFor
+from onboarding.working_set import connections as kept_connections
 
 SHORT_PAUSE_SECONDS = 10.0
 """Steps stay due during a pause no longer than this: each of them put off by itself would cost more than the wait."""
 AFTER_PAUSE_SECONDS = 0.01
+SOON_SECONDS = 10.0
+"""Whoever records that a step is due again so soon has workers told at that time; later ones are the sweep's."""
+MARGIN_SECONDS = 0.05
+"""By so much, clocks of two processes do not differ."""
+MOST_AT_ONCE = 100
+"""Told at once, where a connection takes as many as come."""
 log = logging.getLogger(__name__)
 FOLLOWERS = [name for name, handler in HANDLERS.items() if isinstance(handler, UpdateHandler) and handler.follows_run]
 
@@ -69,18 +78,95 @@ def room(connection: Connection) -> int:
 
 
 def take_next(connection_pk: int, *, inline: bool) -> int | None:
-    """Free places go to the next in line: one step to the caller with ``inline``, the others to workers, by hints."""
-    connection = Connection.objects.get(pk=connection_pk)
-    paused = connection.paused_until is not None and connection.paused_until > clock.now()
-    if connection.limit is None or connection.breaker == Breaker.OPEN or paused:
+    """Free places go to the next in line: one step to the caller with ``inline``, the others to workers, by hints.
+
+    Where the connection has no limit (any more), to all that are in line.
+    """
+    if not inline and not dispatch.takes_hints():
         return None
-    mine: int | None = None
-    for pk in unhinted().filter(connection=connection).values_list("pk", flat=True)[: room(connection)]:
-        if inline and mine is None:
-            mine = pk if _mark(pk) else None
-        elif dispatch.takes_hints() and _mark(pk) and not dispatch.publish(dispatch.RUN_STEP, pk):
-            Step.objects.filter(pk=pk).update(hinted_until=None)
+    taken = _take(connection_pk, MOST_AT_ONCE if dispatch.takes_hints() else 1)
+    mine = taken.pop(0) if inline and taken else None
+    for pk in taken:
+        _publish(pk)
     return mine
+
+
+def _take(connection_pk: int, most: int) -> list[int]:
+    """The next in line, marked as told: no more than there are places. Asked with each place that is given back."""
+    now = clock.now()
+    if database.vendor == "postgresql":
+        ready = [connection_pk, now, now, now, FOLLOWERS_ARRAY]
+        free = [most, now, now, now, now, connection_pk, Breaker.OPEN, now]
+        rows = ask(TAKE, [now + dispatch.HINT_LIFETIME, *ready, *free])
+        return [pk for _, pk in sorted(rows)]
+    connection = Connection.objects.get(pk=connection_pk)
+    paused = connection.paused_until is not None and connection.paused_until > now
+    if connection.breaker == Breaker.OPEN or paused:
+        return []
+    places = most if connection.limit is None else min(most, room(connection))
+    steps = unhinted().filter(connection=connection).values_list("pk", flat=True)
+    return [pk for pk in steps[:places] if _mark(pk)]
+
+
+LEASED_STATES = ", ".join(f"'{state}'" for state in LEASED)
+FOLLOWERS_ARRAY = f"{{{','.join(FOLLOWERS)}}}"
+TAKE = f"""
+UPDATE onboarding_step SET hinted_until = %s WHERE id = ANY(ARRAY(
+    SELECT next.id FROM onboarding_step next JOIN onboarding_onboardingtransaction run ON run.id = next.transaction_id
+    WHERE next.connection_id = %s AND (next.due_at <= %s OR (next.lease_until < %s AND next.state IN ({LEASED_STATES})))
+    AND (next.hinted_until IS NULL OR next.hinted_until <= %s)
+    AND (run.held_at IS NULL OR (next.uses = ANY(%s) AND next.written > ''))
+    ORDER BY COALESCE(next.hinted_until, next.due_at, next.lease_until), next.id
+    LIMIT COALESCE((
+        SELECT GREATEST(0, LEAST(%s, LEAST(pace, max_concurrency) - (
+            SELECT count(*) FROM integrations_connectionslot
+            WHERE connection_id = one.id AND holder <> '' AND leased_until >= %s
+        ) - (
+            SELECT count(*) FROM onboarding_step told
+            WHERE told.connection_id = one.id AND told.hinted_until > %s
+            AND (told.due_at <= %s OR (told.lease_until < %s AND told.state IN ({LEASED_STATES})))
+        )))
+        FROM integrations_connection one
+        WHERE id = %s AND breaker <> %s AND (paused_until IS NULL OR paused_until <= %s)
+    ), 0)
+    FOR UPDATE OF next SKIP LOCKED
+)) RETURNING COALESCE(due_at, lease_until), id"""  # noqa: S608
+"""As ``unhinted`` and ``room``, in one statement."""
+
+
+def _publish(step_pk: int) -> None:
+    if not dispatch.do_soon(step_pk):
+        Step.objects.filter(pk=step_pk).update(hinted_until=None)
+
+
+def tell(connection_pk: int) -> None:
+    """Workers of those in line that may go on. Never fails whoever does it on the way: the sweep tells them, too."""
+    try:
+        take_next(connection_pk, inline=False)
+    except DatabaseError:
+        log.exception("Nobody was told that connection %s has a place; the sweep does it", connection_pk)
+
+
+def is_in_line(step: Step) -> bool:
+    """It is told once there is a place, or once the pause is over, and need not be told before."""
+    paused = step.connection is not None and is_paused_for_a_moment(step.connection)
+    return paused or step.waits_for == WaitsFor.SLOT
+
+
+def tell_when_due(step: Step) -> None:
+    """A step that waits, as it was written, and is due again within moments: workers are told of it right then."""
+    if step.due_at is None or step.hinted_until is not None or not dispatch.takes_hints():
+        return
+    seconds = (step.due_at - clock.now()).total_seconds()
+    if 0 < seconds <= SOON_SECONDS:
+        alarms.after(seconds + MARGIN_SECONDS, partial(_tell_if_due, step.pk, step.connection_id))
+
+
+def _tell_if_due(step_pk: int, connection_pk: int | None) -> None:
+    if connection_pk is not None:
+        tell(connection_pk)
+    elif Step.objects.filter(pk=step_pk, due_at__lte=clock.now()).exists() and _mark(step_pk):
+        _publish(step_pk)
 
 
 def is_paused_for_a_moment(connection: Connection) -> bool:
@@ -92,21 +178,11 @@ def is_paused_for_a_moment(connection: Connection) -> bool:
 def heed(connection_pk: int, error: ProviderError) -> None:
     """As ``pace.heed``, and at the end of a short pause the steps in line are hinted at; a longer one is the sweep's."""
     pace.heed(connection_pk, error)
+    if error.heeded:
+        kept_connections.forget()  # what this process claims next is claimed at the lowered pace
     seconds = pace.pause_left(connection_pk) if error.heeded else 0.0
-    if not 0 < seconds <= SHORT_PAUSE_SECONDS or not dispatch.takes_hints():
-        return
-    timer = threading.Timer(seconds + AFTER_PAUSE_SECONDS, _after_pause, [connection_pk])
-    timer.daemon = True
-    timer.start()
-
-
-def _after_pause(connection_pk: int) -> None:
-    try:
-        take_next(connection_pk, inline=False)
-    except Exception:
-        log.exception("Nobody was told that connection %s goes on; the sweep does it", connection_pk)
-    finally:
-        database.close()
+    if 0 < seconds <= SHORT_PAUSE_SECONDS and dispatch.takes_hints():
+        alarms.after(seconds + AFTER_PAUSE_SECONDS, partial(tell, connection_pk))
 
 
 def _mark(step_pk: int) -> bool:

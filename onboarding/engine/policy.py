@@ -77,8 +77,15 @@ def backoff(facts: Circumstances) -> float:
 
 
 def wait(error: ProviderError, facts: Circumstances) -> float:
-    """Seconds until the next try: the backoff, but never before the time that the vendor asked for."""
-    return max(backoff(facts), error.retry_after or 0.0)
+    """Seconds until the next try: the backoff, but never before the time that the vendor asked for.
+
+    A 429 that names a time knows when calls are taken again (RFC 6585, 4): the backoff is no longer than that time, doubled with
+    each refusal after the first. The connection's pace spreads those that come back together.
+    """
+    asked = error.retry_after or 0.0
+    if error.kind is Kind.RATE_LIMIT and asked:
+        return max(asked, min(backoff(facts), asked * 2.0 ** (facts.attempts - 1)))
+    return max(backoff(facts), asked)
 
 
 def _transient(category: Category, error: ProviderError, facts: Circumstances) -> Decision:

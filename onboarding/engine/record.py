@@ -120,7 +120,7 @@ def _settle_pace(claim: Claim, outcome: Outcome) -> None:
     if claim.connection is None:
         return
     try:
-        if claim.connection.limit is not None:
+        if claim.is_paced:
             pace.release(claim.connection.pk, claim.slot_holder)
         if isinstance(outcome, Failed):
             line.heed(claim.connection.pk, outcome.error)
@@ -150,11 +150,17 @@ def _record(
         following = _claim_next(run, ready[0]) if ready else None
         if ready and not following:
             rows.save(ready[0])
-            hint_step(ready[0].pk)
+            if not line.is_in_line(ready[0]):
+                hint_step(ready[0].pk)
         branch = rows.step(later[0]) if later and takes_later and not ready else None
         if branch:
             following = _claim_next(run, branch)
         failpoint("result-recorded", step.uses)
+    if not step.is_done:
+        line.tell_when_due(step)
+    asked = ready[0] if ready else branch
+    if asked and not following and asked.waits_for == WaitsFor.SLOT and asked.connection_id:
+        line.tell(asked.connection_id)  # a place may have come free before it was in line
     if later is not None:
         later += [each.pk for each in ready[1:]]
         del later[: branch is not None]

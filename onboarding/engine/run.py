@@ -76,7 +76,7 @@ def run_step(step_pk: int, *, with_branches: bool = False) -> None:
         with dispatch.chain():
             current = _claim(step_pk)
             while current is not None:
-                current = _do(current, way) or _next_in_line(current, way.started)
+                current = _do(current, way)
     finally:
         for pk in way.later or ():
             dispatch.hint_step(pk)
@@ -96,13 +96,12 @@ def _do(current: Claim, way: _Chain) -> Claim | None:
         later = way.later if inline else None
         following = record(current, outcome, inline=inline, later=later, takes_later=in_order)
     failpoint("after-result", current.step.uses)
-    if not later:
-        return following
-    if not in_order:
-        _start_branches(later, way.beside)
-    while following is None and later:
-        following = _claim(later.pop(0), current.run)
-    return following
+    if later:
+        if not in_order:
+            _start_branches(later, way.beside)
+        while following is None and later:
+            following = _claim(later.pop(0), current.run)
+    return _next_in_line(current, following, way.started)
 
 
 def _start_branches(later: list[int], beside: "list[Future[None]]") -> None:
@@ -112,12 +111,17 @@ def _start_branches(later: list[int], beside: "list[Future[None]]") -> None:
         del later[0]
 
 
-def _next_in_line(done: Claim, started: float) -> Claim | None:
-    """The place that a step gave back at a paced connection goes to the next one there, of whatever run."""
-    if done.connection is None or (done.connection.limit is None and not done.connection.is_stopped):
-        return None
-    inline = not stopping.is_set() and time.monotonic() - started < LINE_SECONDS
-    pk = line.take_next(done.connection.pk, inline=inline)
+def _next_in_line(done: Claim, following: Claim | None, started: float) -> Claim | None:
+    """The place that a step gave back at a paced connection goes to the next one there, of whatever run.
+
+    That is done here where nothing is ``following`` in the step's own run; else workers are told.
+    """
+    if done.connection is None or not (done.is_paced or done.connection.is_stopped):
+        return following
+    if following is not None or stopping.is_set() or time.monotonic() - started >= LINE_SECONDS:
+        line.tell(done.connection.pk)
+        return following
+    pk = line.take_next(done.connection.pk, inline=True)
     return _claim(pk) if pk is not None else None
 
 

@@ -9,7 +9,7 @@ from integrations import clock
 from integrations.kept import Kept
 from integrations.models import Connection
 from integrations.rows import copied
-from integrations.statements import Table, ask
+from integrations.statements import UNFLUSHED, Table, ask
 
 SECONDS = 1.0
 """How long the list counts, which tells what a system's default connection is."""
@@ -52,40 +52,71 @@ def forget() -> None:
     _read.clear()
 
 
-def unchanged(connection: Connection) -> tuple[str, list[Any]]:
+def unchanged(connection: Connection, *, is_paused: bool) -> tuple[str, list[Any]]:
     """A condition: calls may be made through it, and its vendor, credentials and options are those of this instance.
 
-    Where the instance has no limit it still has none; a limit itself may move (``take_slot``).
+    Where the instance has no limit it still has none; a limit itself may move (``take_place``). Where it is paused nothing may be
+    claimed, and whether it is still paused does not matter.
     """
-    unlimited = " AND pace IS NULL AND max_concurrency IS NULL" if connection.limit is None else ""
-    sql = (
-        f" AND EXISTS (SELECT 1 FROM {TABLE.name} WHERE id = %s AND updated_at = %s AND credentials_version = %s"  # noqa: S608
-        " AND breaker = %s AND breaker_changed_at IS NOT DISTINCT FROM %s"
-        f" AND (paused_until IS NULL OR paused_until <= %s){unlimited})"
-    )
     seen = connection
-    return sql, [seen.pk, seen.updated_at, seen.credentials_version, seen.breaker, seen.breaker_changed_at, clock.now()]
+    at = [seen.updated_at, seen.enabled, seen.credentials_version, seen.breaker, seen.breaker_changed_at]
+    return UNCHANGED, [seen.pk, *at, is_paused, clock.now(), seen.limit is not None]
 
 
-TAKE_SLOT = """
-UPDATE integrations_connectionslot SET holder = %s, leased_until = %s
-WHERE EXISTS (SELECT 1 FROM locked) AND id = (
-    SELECT free.id FROM integrations_connectionslot free
-    WHERE free.connection_id = %s AND (free.holder = '' OR free.leased_until < %s)
-    AND free.number + 1 + (
-        SELECT count(*) FROM integrations_connectionslot held
-        WHERE held.connection_id = free.connection_id AND held.number > free.number
-        AND held.holder <> '' AND held.leased_until >= %s
-    ) <= (SELECT LEAST(pace, max_concurrency) FROM integrations_connection WHERE id = free.connection_id)
-    ORDER BY free.number LIMIT 1 FOR UPDATE SKIP LOCKED
-) RETURNING 1"""
-"""By the rule of ``pace.acquire``: places above this one that are held count, too. Only rows that are there already."""
+UNCHANGED = f"""
+ AND EXISTS (SELECT 1 FROM {TABLE.name} WHERE id = %s AND updated_at = %s AND enabled = %s AND credentials_version = %s
+ AND breaker = %s AND breaker_changed_at IS NOT DISTINCT FROM %s
+ AND (%s OR ((paused_until IS NULL OR paused_until <= %s) AND (%s OR (pace IS NULL AND max_concurrency IS NULL)))))"""  # noqa: S608
+"""One text for all cases: each is planned once by each connection to the database."""
 
 
-def take_slot(connection: Connection, holder: str, until: datetime) -> tuple[str, list[Any]]:
-    now = clock.now()
-    return TAKE_SLOT, [holder, until, connection.pk, now, now]
+def is_paused(connection: Connection, now: datetime) -> bool:
+    return connection.paused_until is not None and connection.paused_until > now
+
+
+TAKE_PLACE = f"""
+WITH mine AS (
+    UPDATE integrations_connectionslot SET holder = %s, leased_until = %s WHERE id = (
+        SELECT free.id FROM integrations_connectionslot free
+        WHERE free.connection_id = %s AND (free.holder = '' OR free.leased_until < %s)
+        AND free.number + 1 + (
+            SELECT count(*) FROM integrations_connectionslot held
+            WHERE held.connection_id = free.connection_id AND held.number > free.number
+            AND held.holder <> '' AND held.leased_until >= %s
+        ) <= (SELECT LEAST(pace, max_concurrency) FROM integrations_connection WHERE id = free.connection_id)
+        ORDER BY free.number LIMIT 1 FOR UPDATE SKIP LOCKED
+    ) RETURNING {UNFLUSHED}
+)
+SELECT EXISTS (SELECT 1 FROM mine), LEAST(pace, max_concurrency) IS NULL,
+    LEAST(pace, max_concurrency) > (SELECT count(*) FROM integrations_connectionslot WHERE connection_id = %s)
+FROM integrations_connection WHERE id = %s"""  # noqa: S608
+"""By the rule of ``pace.acquire``: places above this one that are held count, too. Whether one was taken, whether there is no
+limit any more, and whether rows for places are lacking."""
+MAKE_PLACES = """
+INSERT INTO integrations_connectionslot (connection_id, number, holder)
+SELECT id, generate_series(0, LEAST(pace, max_concurrency) - 1), '' FROM integrations_connection WHERE id = %s
+ON CONFLICT DO NOTHING"""
+
+
+def take_place(connection: Connection, holder: str, until: datetime) -> bool:
+    """A place until ``until``; False where none is free. True where there is no limit any more, which the instance then says, too.
+
+    At once, by a statement of its own: whoever then does not need it gives it back (``pace.release``).
+    """
+    now, pk = clock.now(), connection.pk
+    values = [holder, until, pk, now, now, pk, pk]
+    taken, unlimited, lacking = ask(TAKE_PLACE, values)[0]
+    if lacking and not taken:
+        ask(MAKE_PLACES, [pk])
+        taken, unlimited, _ = ask(TAKE_PLACE, values)[0]
+    if unlimited:
+        connection.pace = connection.max_concurrency = None
+    return bool(taken or unlimited)
 
 
 def refresh(connection: Connection, moving: Sequence[Any]) -> None:
+    """With what was just read of it; who asks for it next gets it so, too."""
     connection.__dict__.update(zip(MOVING, moving, strict=True))
+    known = _read.get("")
+    if known is not None and connection.pk in known[1]:
+        known[1][connection.pk] = copied(connection)

@@ -10,15 +10,17 @@ The engine's code is the same on both paths. Whatever it asks for that is not at
 path (``NeedsLock``): nothing is guessed. For PostgreSQL alone.
 """
 
+import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, TypeVar
 
-from django.db import IntegrityError, InterfaceError, OperationalError, models
+from django.db import DatabaseError, IntegrityError, InterfaceError, OperationalError, models
 from django.db import connection as database
 from django.utils import timezone
 
+from integrations import clock, pace
 from integrations.connections import default_connections
 from integrations.models import ApiCall, Connection
 from integrations.rows import made
@@ -60,7 +62,12 @@ NONE_LEFT_OPEN = (
     " WHERE reference = %s AND state IN ('open', 'accepted') AND step_id <> %s)"
 )
 NOBODYS_TURN = (
-    " AND NOT EXISTS (SELECT 1 FROM onboarding_reservation WHERE connection_id = %s AND kind = %s AND match_key = %s)"
+    " AND NOT EXISTS (SELECT 1 FROM onboarding_reservation WHERE connection_id = %s AND kind = %s AND match_key = %s"
+    " AND NOT (holder_id = %s AND external_id = ''))"
+)
+NOT_MINE_YET = (
+    " WHERE NOT EXISTS (SELECT 1 FROM onboarding_reservation"
+    " WHERE connection_id = %s AND kind = %s AND match_key = %s AND holder_id = %s)"
 )
 END_TURN = (
     "UPDATE onboarding_reservation SET external_id = %s, url = %s FROM fence"
@@ -72,6 +79,7 @@ END_OTHER_TURNS = (
 )
 WAITING = "ARRAY(SELECT id FROM onboarding_step WHERE waits_on_id = %s AND waits_for = 'reservation' LIMIT 50)"
 
+log = logging.getLogger(__name__)
 
 SCHEDULING = ("due_at", "hinted_until", "waits_on_id")
 """What others set without an audit entry (when a worker is told of a step): written with each change of it, whatever was read."""
@@ -161,9 +169,11 @@ class LeanRows(Rows):
         self._moved: dict[tuple[int, str], Intent] = {}
         self._mapped: list[ObjectMapping] = []
         self._calls: list[ApiCall] = []
-        self._slot: tuple[str, list[Any]] | None = None
+        self._turns: list[tuple[str, list[Any]]] = []
+        self._place: tuple[int, str] | None = None
         self._waited_for: int | None = None
         self._claimed: Connection | None = None
+        self._is_paused = False
         for step in self._steps.values():
             step._state.fields_cache.pop("connection", None)
 
@@ -190,7 +200,8 @@ class LeanRows(Rows):
         if found is None or found.breaker != Breaker.CLOSED:
             raise NeedsLock
         step.connection = self._claimed = found
-        self._conditions.append(connections.unchanged(found))
+        self._is_paused = connections.is_paused(found, clock.now())
+        self._conditions.append(connections.unchanged(found, is_paused=self._is_paused))
         return found
 
     def default_connections(self, wanted: Collection[tuple[str, str]]) -> dict[tuple[str, str], Connection | None]:
@@ -246,10 +257,13 @@ class LeanRows(Rows):
         self._mapped.append(mapping)
 
     def take_turn(self, connection: Connection, kind: str, match_key: str, step: Step, now: datetime) -> Turn:
-        self._conditions.append((NOBODYS_TURN, [connection.pk, kind, match_key]))
-        about = {"connection_id": connection.pk, "kind": kind, "match_key": match_key}
-        turn = made(Reservation, {**about, "holder_id": step.pk, "created_at": now})
-        self.also(*TURNS.insert([turn], fenced=True))
+        about = [connection.pk, kind, match_key, step.pk]
+        self._conditions.append((NOBODYS_TURN, about))
+        values = {"connection_id": connection.pk, "kind": kind, "match_key": match_key, "holder_id": step.pk}
+        turn = made(Reservation, {**values, "created_at": now})
+        sql, params = TURNS.insert([turn], fenced=True)
+        # One that waited for a place has it already.
+        self._turns.append((sql + NOT_MINE_YET, [*params, *about]))
         return turn, None
 
     def end_turn(
@@ -263,9 +277,15 @@ class LeanRows(Rows):
         return []
 
     def take_slot(self, connection: Connection, holder: str, until: datetime) -> bool:
-        if connection.limit is not None:
-            self._slot = connections.take_slot(connection, holder, until)
-        return True
+        if self._is_paused:
+            return False  # also where the pause has just ended: what the fence does not look at then may be otherwise
+        if connection.limit is None:
+            return True
+        self._place = connection.pk, holder
+        has_place = connections.take_place(connection, holder, until)
+        if connection.limit is None:  # as was just read
+            self._conditions.append(connections.unchanged(connection, is_paused=False))
+        return has_place
 
     def give_up_turns(self, step: Step) -> None:
         self.also("DELETE FROM onboarding_reservation USING fence WHERE holder_id = %s AND external_id = ''", [step.pk])
@@ -285,17 +305,31 @@ class LeanRows(Rows):
         try:
             with on_the_general_path(), database.execute_wrapper(refuse):
                 yield
+        except BaseException:
+            self._give_place_back()
+            raise
         finally:
             self.is_open = False
         self.is_good = True  # else what was changed in memory is not what the database has
+
+    def _give_place_back(self) -> None:
+        """Nothing is done with it after all. One that cannot be given back runs out by itself."""
+        if self._place is None:
+            return
+        try:
+            pace.release(*self._place)
+        except DatabaseError:
+            log.exception("The place of %s could not be given back", self._place[1])
 
     def write(self, entries: Sequence[AuditEntry]) -> list[int]:
         """All of it, or ``TryAgain`` with nothing written. Steps of other runs that wait for what was made."""
         if self._was_refused:
             raise NeedsLock  # somebody has swallowed that
         if not entries:
-            if self._dirty or self._moved or self._others or self._attempts or self._calls:
+            if self._moved or self._others or self._attempts or self._calls:
                 raise NeedsLock  # whatever changes a run is audited, but for a wait that goes on
+            if self._dirty:
+                return self._schedule()
             if not self.is_fresh:
                 raise Stale  # nothing was to be done, judging by rows that nothing has proved to be true
             return []
@@ -303,29 +337,36 @@ class LeanRows(Rows):
         self._add_fence(statement)
         made = list(self._add_writes(statement, entries))
         self._add_answer(statement, made)
-        (found, may_be, *rest) = statement.send()[0]
+        (found, *rest) = statement.send()[0]
         if not found:
             connections.forget()
-            # No place is free, or the rows for the places are not there yet: somebody has to see to it.
-            raise NeedsLock if may_be else Stale
+            raise Stale
         return self._take(made, rest)
 
+    def _schedule(self) -> list[int]:
+        """A wait that goes on: when it is due and told of is all that changes, and no version moves.
+
+        What the step would have needed to begin (a turn) is taken once it does.
+        """
+        ((pk, step),) = self._dirty.items() if len(self._dirty) == 1 else ((0, None),)
+        if step is None or not set(STEPS.changed(step, self._as_read[pk])) <= set(SCHEDULING):
+            raise NeedsLock
+        sets, values = STEPS.sets(step.__dict__, SCHEDULING)
+        sql = (
+            f"UPDATE {STEPS.name} SET {sets} WHERE id = %s"  # noqa: S608
+            f" AND EXISTS (SELECT 1 FROM {RUNS.name} WHERE id = %s AND audit_sequence = %s) RETURNING 1"
+        )
+        if not ask(sql, [*values, pk, self.run.pk, self._version]):
+            raise Stale
+        self._note(self._dirty)
+        return []
+
     def _add_fence(self, statement: Statement) -> None:
-        """Where a place is to be taken, only once the run is locked and all the rest holds."""
-        run = self.run
-        run.updated_at = timezone.now()
-        sets, values = RUNS.sets(run.__dict__, RUNS.changed(run, self._run_as_read))
-        if self._slot is None:
-            statement.add(f"WITH fence AS (UPDATE {RUNS.name} SET {sets} WHERE", values)  # noqa: S608
-            self._add_conditions(statement)
-            statement.add(" RETURNING 1)")
-            return
-        statement.add(f"WITH locked AS (SELECT 1 FROM {RUNS.name} WHERE")  # noqa: S608
+        self.run.updated_at = timezone.now()
+        sets, values = RUNS.sets(self.run.__dict__, RUNS.changed(self.run, self._run_as_read))
+        statement.add(f"WITH fence AS (UPDATE {RUNS.name} SET {sets} WHERE", values)  # noqa: S608
         self._add_conditions(statement)
-        statement.add(" FOR NO KEY UPDATE), slot AS (")
-        statement.add(*self._slot)
-        statement.add(f"), fence AS (UPDATE {RUNS.name} SET {sets} WHERE id = %s", [*values, run.pk])  # noqa: S608
-        statement.add(" AND EXISTS (SELECT 1 FROM locked) AND EXISTS (SELECT 1 FROM slot) RETURNING 1)")
+        statement.add(" RETURNING 1)")
 
     def _add_conditions(self, statement: Statement) -> None:
         statement.add(" id = %s AND audit_sequence = %s", [self.run.pk, self._version])
@@ -358,12 +399,11 @@ class LeanRows(Rows):
             yield add(*MAPPINGS.insert(self._mapped, fenced=True), " RETURNING id"), self._mapped
         if self._calls:
             add(*CALLS.insert(self._calls, fenced=True))
-        for sql, values in self._others:
+        for sql, values in (*self._turns, *self._others):
             add(sql, values)
 
     def _add_answer(self, statement: Statement, made: list[tuple[str, list[Any]]]) -> None:
-        statement.add(" SELECT EXISTS (SELECT 1 FROM fence), ")
-        statement.add("EXISTS (SELECT 1 FROM locked)" if self._slot else "FALSE")
+        statement.add(" SELECT EXISTS (SELECT 1 FROM fence)")
         for part, _ in made:
             statement.add(f", ARRAY(SELECT id FROM {part} ORDER BY id)")  # noqa: S608
         if self._waited_for is not None:

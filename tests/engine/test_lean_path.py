@@ -18,9 +18,8 @@ from integrations import clock, pace
 from integrations.connections import record_auth_failure, set_connection
 from integrations.models import Connection, ConnectionSlot
 from integrations.sandbox.control import SandboxControl
-from integrations.statements import Statement
 from integrations.words import Breaker
-from onboarding import services
+from onboarding import services, working_set
 from onboarding.engine import claims
 from onboarding.engine import run as engine
 from onboarding.engine.claims import Claim
@@ -223,18 +222,103 @@ def test_a_step_waits_for_its_turn_where_a_limit_was_set_meanwhile_and_is_full(
     assert fresh(account).waits_for == WaitsFor.SLOT
 
 
-def test_a_step_waits_where_the_last_place_was_taken_meanwhile(
+def test_the_last_place_is_the_steps_own_before_the_claim_is_written(
     account: Step, crm: Connection, meanwhile: Meanwhile, written: list[str]
 ) -> None:
     Connection.objects.filter(pk=crm.pk).update(max_concurrency=1)
-    limited = Connection.objects.get(pk=crm.pk)
-    assert pace.acquire(limited, HOLDER, clock.now() + AGAIN)  # its row is there
-    pace.release(crm.pk, HOLDER)
-    meanwhile(CLAIMING, lambda: pace.acquire(limited, HOLDER, clock.now() + AGAIN))
+    limited, taken = Connection.objects.get(pk=crm.pk), []
+    meanwhile(CLAIMING, lambda: taken.append(pace.acquire(limited, HOLDER, clock.now() + AGAIN)))
+    current = claimed(account)
+    assert (written, taken) == (["written"], [False])
+    assert ConnectionSlot.objects.get().holder == current.slot_holder
+
+
+def test_a_step_without_a_place_is_put_in_line_with_one_statement_and_then_goes_on(
+    account: Step, crm: Connection, written: list[str]
+) -> None:
+    Connection.objects.filter(pk=crm.pk).update(max_concurrency=1)
+    assert pace.acquire(Connection.objects.get(pk=crm.pk), HOLDER, clock.now() + AGAIN)
     assert claims.claim(account.pk) is None
-    assert written == ["NeedsLock"]
-    assert fresh(account).waits_for == WaitsFor.SLOT
-    assert ConnectionSlot.objects.get().holder == HOLDER
+    waiting = fresh(account)
+    assert (waiting.waits_for, written) == (WaitsFor.SLOT, ["written"])
+    assert waiting.due_at is not None
+    assert waiting.due_at <= clock.now()
+    # Asking again changes nothing but its place in line.
+    entries = account.transaction.audit.count()
+    assert claims.claim(account.pk) is None
+    assert (account.transaction.audit.count(), written) == (entries, ["written"] * 2)
+    assert fresh(account).due_at > waiting.due_at
+    pace.release(crm.pk, HOLDER)
+    assert claimed(account).match_key, "its turn with the shared object is still its own"
+    assert written == ["written"] * 3
+
+
+def test_a_step_that_waits_does_not_take_the_turn_that_another_run_has_meanwhile(
+    accept: Accept, account: Step, crm: Connection, meanwhile: Meanwhile
+) -> None:
+    Connection.objects.filter(pk=crm.pk).update(max_concurrency=1)
+    assert pace.acquire(Connection.objects.get(pk=crm.pk), HOLDER, clock.now() + AGAIN)
+    assert claims.claim(account.pk) is None
+    pace.release(crm.pk, HOLDER)
+    other = step_of(accept(onboarding_transaction_id="pay_2"), "crm.account")
+    meanwhile(CLAIMING, lambda: Reservation.objects.update(holder=other))
+    assert claims.claim(account.pk) is None
+    assert fresh(account).waits_on_id == other.pk
+    assert not ConnectionSlot.objects.exclude(holder="").exists()
+
+
+def test_at_a_pause_that_is_known_a_result_is_recorded_with_one_statement(
+    run: OnboardingTransaction, account: Step, crm: Connection, written: list[str]
+) -> None:
+    current = claimed(account)
+    outcome = engine.perform(current)
+    pace.hold(crm.pk, 5)
+    kept_connections.forget()
+    assert record(current, outcome, inline=True, later=[]) is None
+    assert written == ["written"] * 2
+    assert fresh(step_of(run, "crm.contact")).due_at is not None
+
+
+def test_nothing_is_claimed_by_rows_that_were_read_in_a_pause_which_ends_meanwhile(
+    account: Step, crm: Connection
+) -> None:
+    pace.hold(crm.pk, 5)
+    rows = working_set.of_step(account.pk)
+    assert rows is not None
+    with rows.transition():
+        rows.fresh_connection(rows.step(account.pk))
+        clock.shift(timedelta(seconds=6))
+        seen = rows.step(account.pk).connection
+        assert seen is not None
+        assert not rows.take_slot(seen, HOLDER, clock.now() + AGAIN)
+
+
+def test_a_place_is_given_back_though_the_limit_was_lifted_before_the_claim_was_written(
+    account: Step, crm: Connection, meanwhile: Meanwhile
+) -> None:
+    Connection.objects.filter(pk=crm.pk).update(pace=7)
+    meanwhile(CLAIMING, lambda: Connection.objects.filter(pk=crm.pk).update(pace=None))
+    current = claimed(account)
+    assert ConnectionSlot.objects.get(number=0).holder == current.slot_holder
+    record(current, engine.perform(current), inline=False)
+    assert not ConnectionSlot.objects.exclude(holder="").exists()
+
+
+def test_a_limit_that_was_lifted_and_set_again_meanwhile_is_kept_to(
+    account: Step, crm: Connection, meanwhile: Meanwhile, written: list[str]
+) -> None:
+    Connection.objects.filter(pk=crm.pk).update(pace=7)
+    kept_connections.forget()
+    assert kept_connections.known(crm.pk).limit == 7
+    Connection.objects.filter(pk=crm.pk).update(pace=None)
+
+    def lower() -> None:
+        Connection.objects.filter(pk=crm.pk).update(pace=1)
+        assert pace.acquire(Connection.objects.get(pk=crm.pk), HOLDER, clock.now() + AGAIN)
+
+    meanwhile(CLAIMING, lower)
+    assert claims.claim(account.pk) is None
+    assert (written, fresh(account).waits_for) == (["Stale", "written"], WaitsFor.SLOT)
 
 
 def test_no_place_is_taken_for_a_step_that_is_not_claimed_after_all(
@@ -272,11 +356,7 @@ def _taken_alike(crm: Connection, limits: tuple[int | None, int | None], places:
         return list(ConnectionSlot.objects.filter(holder="mine").values_list("number", flat=True))
 
     def lean() -> None:
-        statement = Statement()
-        statement.add("WITH locked AS (SELECT 1), slot AS (")
-        statement.add(*kept_connections.take_slot(limited, "mine", now + AGAIN))
-        statement.add(") SELECT count(*) FROM slot")
-        statement.send()
+        kept_connections.take_place(limited, "mine", now + AGAIN)
 
     assert take(lean) == take(lambda: pace.acquire(limited, "mine", now + AGAIN))
 

@@ -25,7 +25,7 @@ def error(kind: Kind, **details: object) -> ProviderError:
     return ProviderError(kind, "said so", **details)
 
 
-@pytest.mark.parametrize("kind", [Kind.RATE_LIMIT, Kind.SERVER, Kind.TEMPORARY, Kind.MALFORMED])
+@pytest.mark.parametrize("kind", [Kind.SERVER, Kind.TEMPORARY, Kind.MALFORMED])
 @pytest.mark.parametrize("attempts", [1, ATTEMPTS_BEFORE_TICKET])
 def test_the_next_try_is_neither_before_the_retry_after_nor_before_the_backoff(kind: Kind, attempts: int) -> None:
     assert decide(error(kind, retry_after=600.0), facts(attempts)).delay == 600.0
@@ -46,6 +46,27 @@ def test_a_passing_refusal_is_retried_like_a_server_error() -> None:
 def test_a_429_waits_as_long_as_the_vendor_asks_and_slows_the_connection_down() -> None:
     decision = decide(error(Kind.RATE_LIMIT, retry_after=17.0), facts())
     assert decision == Decision(Action.RETRY, Category.RATE_LIMIT, delay=17.0, slow_down=True)
+
+
+@pytest.mark.parametrize(
+    ("attempts", "asked", "delay"),
+    [
+        (1, 600.0, 600.0),
+        (ATTEMPTS_BEFORE_TICKET, 600.0, 600.0),
+        (1, 0.5, 0.5),
+        (2, 0.5, 1.0),
+        (3, 0.5, 2.0),
+        (3, 5.0, 8.8),
+    ],
+)
+def test_after_a_429_the_next_try_comes_when_the_vendor_says_and_later_with_each_further_one(
+    attempts: int, asked: float, delay: float
+) -> None:
+    assert decide(error(Kind.RATE_LIMIT, retry_after=asked), facts(attempts)).delay == pytest.approx(delay)
+
+
+def test_a_429_that_names_no_seconds_at_all_backs_off() -> None:
+    assert decide(error(Kind.RATE_LIMIT, retry_after=0.0), facts()).delay == backoff(facts())
 
 
 def test_a_429_that_names_no_time_backs_off() -> None:
