@@ -84,7 +84,7 @@ def test_whoever_gives_a_place_back_tells_the_next_though_its_own_run_goes_on(
     current = claimed(contact)
     assert claims.claim(second.pk) is None
     del told[:]
-    following = engine._do(current, [project.pk], [], time.monotonic())
+    following = engine._do(current, engine._Chain(time.monotonic(), [project.pk]))
     assert following is not None
     assert following.step.key == "delivery.project"
     assert told == [second.pk]
