@@ -28,11 +28,6 @@ TRIES = 6
 CHECK_EVERY_SECONDS = 5.0
 """How long a thread's connection counts as alive. One that died meanwhile fails its next statement, which is tried again."""
 _checked = threading.local()
-AT_ONCE = 2
-"""Lean transitions in one process: one computes while the other's statement is under way. Python runs one thread at a time, so that
-more of them get no more done and cost a change of threads at each turn.
-"""
-_few = threading.BoundedSemaphore(AT_ONCE)
 
 
 class _Path(Enum):
@@ -119,7 +114,7 @@ def _lean_transaction(rows: LeanRows | DraftRows) -> Iterator[None]:
 
     token = _is_lean.set(True)
     try:
-        with _few, dispatch.gathered() as hints, rows.transition(), audit.together(rows.run, write):
+        with dispatch.gathered() as hints, rows.transition(), audit.together(rows.run, write):
             yield
     finally:
         _is_lean.reset(token)
