@@ -40,9 +40,11 @@ def test_a_call_to_a_vendor_is_logged_with_its_run(
     connections: dict[str, Connection],
     drain: Callable[..., int],
     lines: Callable[[str], list[str]],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     run = post(payload)
-    drain()
+    with caplog.at_level(logging.DEBUG, "integrations.outbound"):  # as with LOG_CALLS=1
+        drain()
 
     calls = lines("hubspot POST")
     assert calls

@@ -51,8 +51,14 @@ def account_only(tmp_path: Path, settings: Any) -> Iterator[None]:
 
 @pytest.mark.usefixtures("account_only")
 def test_runs_parked_behind_an_expired_credential_complete_at_the_connections_pace(
-    accept: Accept, drain: Drain, sandbox: SandboxControl, hubspot: Connection, settled: Settled
+    accept: Accept,
+    drain: Drain,
+    sandbox: SandboxControl,
+    hubspot: Connection,
+    settled: Settled,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(engine, "LINE_SECONDS", 0.2)  # so that the first one's thread does not do them all
     Connection.objects.filter(pk=hubspot.pk).update(max_concurrency=PACE)
     sandbox.set_tokens("hubspot", ["the-next-one"])
     for number in range(RUNS):
