@@ -14,6 +14,7 @@ import requests
 from django.conf import settings as django_settings
 
 from config import run
+from config.buffered_worker import MOST_WAITING
 from tests.processes.installation import ROOT, free_port, wait_for
 
 pytestmark = pytest.mark.processes
@@ -31,7 +32,7 @@ class Web:
         self.port, self.url = port, f"http://127.0.0.1:{port}"
         self.folder = folder
         web = next(child for child in run.build_children(sandbox=False) if child.name == "web")
-        self.argv = web.argv
+        self.argv = list(web.argv)
         self.environment = {**os.environ, "PYTHONUNBUFFERED": "1", "PORT": str(port), **environment}
 
     def __enter__(self) -> Self:
@@ -59,6 +60,16 @@ def web(tmp_path: Path, settings: Any, request: pytest.FixtureRequest) -> Iterat
     settings.PORT = free_port()
     with Web(tmp_path, settings.PORT, REQUEST_SECONDS=getattr(request, "param", "20")) as started:
         yield started
+
+
+@pytest.fixture
+def one_process(tmp_path: Path, settings: Any) -> Iterator[Web]:
+    """Of several, nobody can tell which one gets a connection."""
+    settings.PORT = free_port()
+    web = Web(tmp_path, settings.PORT)
+    web.argv[web.argv.index("--workers") + 1] = "1"
+    with web:
+        yield web
 
 
 def answer_of(client: socket.socket) -> bytes:
@@ -107,14 +118,14 @@ def test_those_who_do_not_close_their_end_keep_nobody_from_an_answer(web: Web) -
             assert requests.get(f"{web.url}/healthz", timeout=2).ok
 
 
-def test_more_connections_than_are_kept_waiting_close_the_oldest(web: Web) -> None:
+def test_more_connections_than_are_kept_waiting_close_the_oldest(one_process: Web) -> None:
     with ExitStack() as held:
-        first = held.enter_context(web.connect())
+        first = held.enter_context(one_process.connect())
         first.sendall(HEAD)
-        for _ in range(500):
-            held.enter_context(web.connect())
+        for _ in range(MOST_WAITING + 100):
+            held.enter_context(one_process.connect())
 
-        assert requests.get(f"{web.url}/healthz", timeout=PATIENCE).ok
+        assert requests.get(f"{one_process.url}/healthz", timeout=PATIENCE).ok
         with suppress(ConnectionError):
             assert first.recv(1) == b""
 
