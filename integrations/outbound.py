@@ -13,7 +13,7 @@ from integrations import clock
 from integrations.errors import DeadlinePassed, ProviderError
 from integrations.models import ApiCall, Connection
 from integrations.redact import redact, redact_text
-from integrations.rows import made
+from integrations.rows import instance_of
 from integrations.statements import Statement, Table
 from integrations.words import vendor_name
 
@@ -116,7 +116,7 @@ class Outbound:
             said = {"request": redact(request) or None, "response": redact(response)}
             failed = redact_text(str(error)) if error else ""
             came = {"status": status, "error": failed, "duration_ms": took, "at": clock.now()}
-            call = made(ApiCall, {**about, **said, **came})
+            call = instance_of(ApiCall, {**about, **said, **came})
         except Exception:
             log.exception("%s: the record of a call was lost", self.connection.slug)
             return

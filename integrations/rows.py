@@ -10,7 +10,7 @@ from django.db.models.base import ModelState
 M = TypeVar("M", bound=models.Model)
 
 
-def made(model: type[M], values: Mapping[str, Any], *, is_new: bool = True) -> M:
+def instance_of(model: type[M], values: Mapping[str, Any], *, is_new: bool = True) -> M:
     """As ``model(**values)``, without signals. ``values``: by the names of columns, ``step_id`` and not ``step``; what is missing
     gets its default. Raises ``TypeError`` for a name that is none.
 
@@ -32,12 +32,12 @@ def made(model: type[M], values: Mapping[str, Any], *, is_new: bool = True) -> M
 
 def copied(row: M) -> M:
     """As ``copy.copy``: an instance of one's own, with the same values and the same related instances."""
-    made = type(row).__new__(type(row))
-    made.__dict__.update(row.__dict__)
-    made._state = _state(is_new=row._state.adding)
-    made._state.db = row._state.db
-    made._state.fields_cache = dict(row._state.fields_cache)
-    return made
+    mine = type(row).__new__(type(row))
+    mine.__dict__.update(row.__dict__)
+    mine._state = _state(is_new=row._state.adding)
+    mine._state.db = row._state.db
+    mine._state.fields_cache = dict(row._state.fields_cache)
+    return mine
 
 
 def _state(*, is_new: bool) -> ModelState:

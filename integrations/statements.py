@@ -13,7 +13,7 @@ import psycopg
 from django.db import DEFAULT_DB_ALIAS, connection, connections, models
 from psycopg.pq import ExecStatus
 
-from integrations.rows import made
+from integrations.rows import instance_of
 
 M = TypeVar("M", bound=models.Model)
 
@@ -110,7 +110,7 @@ class Table(Generic[M]):
         values = dict(zip(self._attnames, row, strict=True))
         for name, field in self._read:
             values[name] = field.from_db_value(values[name], None, connection)
-        return made(self.model, values, is_new=False)
+        return instance_of(self.model, values, is_new=False)
 
     def insert(self, rows: Sequence[M], *, fenced: bool = False) -> tuple[str, list[Any]]:
         """All of them, with their primary keys where they have some. ``fenced``: if there is a row in ``fence``."""

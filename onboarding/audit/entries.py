@@ -16,7 +16,7 @@ from django.db.models import QuerySet
 
 from integrations import clock
 from integrations.redact import redact_text
-from integrations.rows import made
+from integrations.rows import instance_of
 from onboarding import request_id
 from onboarding.models import AuditEntry, AuditHead, OnboardingTransaction
 
@@ -107,7 +107,7 @@ def move(head: AuditHead, sequence: int, digest: str) -> None:
 
 def _following(sequence: int, head: str, *, actor: str, data: dict[str, Any], **fields: Any) -> AuditEntry:
     about = {"sequence": sequence + 1, "at": clock.now(), "previous_hash": head, "request_id": request_id.current.get()}
-    entry = made(AuditEntry, {**fields, **about, "actor": actor[:150], "data": _without_addresses(data)})
+    entry = instance_of(AuditEntry, {**fields, **about, "actor": actor[:150], "data": _without_addresses(data)})
     entry.hash = entry_hash(entry)
     return entry
 

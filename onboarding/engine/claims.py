@@ -12,7 +12,7 @@ from integrations import clock
 from integrations.errors import DeadlinePassed
 from integrations.failpoints import failpoint
 from integrations.models import ApiCall, Connection
-from integrations.rows import made
+from integrations.rows import instance_of
 from integrations.words import Breaker
 from onboarding import audit, working_set
 from onboarding.engine import line, rollback
@@ -343,7 +343,7 @@ def _intent(
     ``another``: what it made is an object that the payload speaks of no more.
     """
     times = {"created_at": now, "send_by": send_by}
-    intent = known or made(
+    intent = known or instance_of(
         Intent,
         {"transaction_id": run.pk, "step_id": step.pk, "item": facts.item, **times, "state": IntentState.NO_EFFECT},
     )

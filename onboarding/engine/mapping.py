@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from integrations.rows import made as made_row
+from integrations.rows import instance_of
 from onboarding import audit, working_set
 from onboarding.engine.claims import Claim
 from onboarding.engine.dispatch import hint_step
@@ -63,7 +63,7 @@ def _map_one(run: OnboardingTransaction, step: Step, claim: Claim, item: str, ma
         created_by_us = _give_way(run, step, mapping, made) or created_by_us
         mapping = None
     is_new = mapping is None
-    mapping = mapping or made_row(ObjectMapping, {"transaction_id": run.pk, "step_id": step.pk, "item": item})
+    mapping = mapping or instance_of(ObjectMapping, {"transaction_id": run.pk, "step_id": step.pk, "item": item})
     mapping.connection_id, mapping.kind, mapping.created_at = claim.connection.pk, handler.kind, now
     mapping.external_id, mapping.url = made.external_id, made.url
     mapping.created_by_us, mapping.how = created_by_us, made.how

@@ -163,7 +163,8 @@ def _record(
         line.tell(asked.connection_id)  # a place may have come free before it was in line
     if later is not None:
         later += [each.pk for each in ready[1:]]
-        del later[: branch is not None]
+        if branch:
+            del later[0]
     return following
 
 

@@ -23,7 +23,7 @@ from django.utils import timezone
 from integrations import clock, pace
 from integrations.connections import default_connections
 from integrations.models import ApiCall, Connection
-from integrations.rows import made
+from integrations.rows import instance_of
 from integrations.statements import Statement, Table, ask
 from integrations.words import Breaker
 from onboarding.models import (
@@ -240,7 +240,7 @@ class LeanRows(Rows):
         self._dirty[step.pk] = step
 
     def begin_attempt(self, step: Step, at: datetime) -> None:
-        self._attempts.append(made(Attempt, {"step_id": step.pk, "token": step.token, "started_at": at}))
+        self._attempts.append(instance_of(Attempt, {"step_id": step.pk, "token": step.token, "started_at": at}))
 
     def end_attempt(self, step: Step, token: int, **ended: Any) -> None:
         sets, values = ATTEMPTS.sets(ended, ended)
@@ -260,7 +260,7 @@ class LeanRows(Rows):
         about = [connection.pk, kind, match_key, step.pk]
         self._conditions.append((NOBODYS_TURN, about))
         values = {"connection_id": connection.pk, "kind": kind, "match_key": match_key, "holder_id": step.pk}
-        turn = made(Reservation, {**values, "created_at": now})
+        turn = instance_of(Reservation, {**values, "created_at": now})
         sql, params = TURNS.insert([turn], fenced=True)
         # One that waited for a place has it already.
         self._turns.append((sql + NOT_MINE_YET, [*params, *about]))
