@@ -23,11 +23,14 @@ class Kind(Enum):
 
 @dataclass(frozen=True)
 class FieldProblem:
-    """One field a vendor refused: its name at the vendor, our payload path where known, and the reason given."""
+    """One field a vendor refused: its name at the vendor, and the reason given."""
 
     name: str
     reason: str
+    field: str = ""
+    """The field of ours that was sent in it (``integrations.objects``); empty where that is not known or not to be mended."""
     path: str = ""
+    """The payload path that it came from, where a mapping says so; else the step's handler tells it by ``field``."""
 
 
 @dataclass(frozen=True)

@@ -174,7 +174,7 @@ class VendorMail(Outbound):
         of_object = stage in (_Stage.RECIPIENT, _Stage.CONTENT)
         refused = _Refused(Kind.INVALID, said, code, of_object=of_object)
         if stage is _Stage.RECIPIENT:
-            refused.fields = [FieldProblem(RECIPIENT, f"{code} {text}")]
+            refused.fields = [FieldProblem(RECIPIENT, f"{code} {text}", RECIPIENT)]
         if code == _CLOSING or (400 <= code < 500 and not of_object):  # noqa: PLR2004 (RFC 5321, 4.2.1: not now)
             raise _Refused(Kind.SERVER, said, code, effect_possible=sent and code == _CLOSING)
         if 400 <= code < 500:  # noqa: PLR2004 (as above)

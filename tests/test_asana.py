@@ -9,6 +9,7 @@ import requests
 from integrations import clock
 from integrations.errors import Kind, ProviderError
 from integrations.models import Connection
+from integrations.objects import DeliveryProject, DeliveryTask
 from integrations.providers import connector
 from integrations.providers.base import Connector, Created, CreateSafety, JobAccepted, MatchKey
 from integrations.sandbox.asana import TEAM_GID
@@ -36,7 +37,7 @@ def project(asana, sandbox):
 
 
 def task(connection, project, reference="pay_1/kickoff", **more):
-    return delivery(connection).create("task", {**TASK, "project_id": project, **more}, reference).external_id
+    return delivery(connection).create(DeliveryTask.of({**TASK, "project_id": project, **more}), reference).external_id
 
 
 def within(project, value, name="reference"):
@@ -45,7 +46,7 @@ def within(project, value, name="reference"):
 
 def test_a_project_is_made_by_a_job(asana, sandbox):
     sandbox.configure("asana", job_seconds="never")
-    job = delivery(asana).create("project", PARAMS, "pay_1")
+    job = delivery(asana).create(DeliveryProject.of(PARAMS), "pay_1")
     assert isinstance(job, JobAccepted)
     assert delivery(asana).poll("project", job.job_id) is None
     assert delivery(asana).find("project", KEY) == []
@@ -59,7 +60,7 @@ def test_a_project_is_made_by_a_job(asana, sandbox):
 
 
 def test_the_kickoff_fills_the_templates_date(asana, sandbox):
-    delivery(asana).create("project", PARAMS, "pay_1")
+    delivery(asana).create(DeliveryProject.of(PARAMS), "pay_1")
     (project,) = sandbox.objects("asana", "projects")
     assert project["body"]["start_on"] == "2026-12-01"
 
@@ -71,20 +72,20 @@ def template(sandbox, *dates):
 
 def test_the_kickoff_fills_the_date_that_the_option_names(asana, sandbox):
     ours = template(sandbox, ("2", "Due Date"), ("77", "Kickoff"))
-    delivery(asana, template_gid=ours, start_date_gid="77").create("project", PARAMS, "pay_1")
+    delivery(asana, template_gid=ours, start_date_gid="77").create(DeliveryProject.of(PARAMS), "pay_1")
     sent = json.loads(sandbox.requests("asana")[-1]["body"])["data"]
     assert sent["requested_dates"] == [{"gid": "77", "value": "2026-12-01"}]
     assert len(sandbox.objects("asana", "projects")) == 1
 
 
 def test_a_template_without_dates_gets_none(asana, sandbox):
-    delivery(asana, template_gid=template(sandbox)).create("project", PARAMS, "pay_1")
+    delivery(asana, template_gid=template(sandbox)).create(DeliveryProject.of(PARAMS), "pay_1")
     assert len(sandbox.objects("asana", "projects")) == 1
 
 
 def test_without_a_kickoff_date_a_project_from_a_dated_template_begins_today(asana, sandbox):
     """An urgency is enough for a run to start: nobody is asked for a date that only the template wants."""
-    delivery(asana).create("project", {"name": "Acme"}, "pay_1")
+    delivery(asana).create(DeliveryProject(name="Acme"), "pay_1")
     (project,) = sandbox.objects("asana", "projects")
     assert project["body"]["start_on"] == clock.now().date().isoformat()
 
@@ -146,7 +147,7 @@ def test_only_the_whole_reference_counts_on_every_page(asana, sandbox):
 
 def test_a_failed_job_is_an_error(asana, sandbox):
     sandbox.configure("asana", job_seconds=0, job_outcome="failed")
-    job = delivery(asana).create("project", PARAMS, "pay_1")
+    job = delivery(asana).create(DeliveryProject.of(PARAMS), "pay_1")
     assert refused(lambda: delivery(asana).poll("project", job.job_id)).kind is Kind.JOB_FAILED
 
 
@@ -158,7 +159,7 @@ def test_nothing_protects_a_repeated_create(asana):
 
 def test_an_accepted_job_with_a_lost_answer_leaves_the_outcome_unknown(asana, sandbox):
     sandbox.add_fault("asana", "error_after", method="POST", count=1)
-    assert refused(lambda: delivery(asana).create("project", PARAMS, "pay_1")).effect_possible
+    assert refused(lambda: delivery(asana).create(DeliveryProject.of(PARAMS), "pay_1")).effect_possible
 
 
 def test_a_wrong_id_of_ours_is_named(asana):
@@ -172,9 +173,9 @@ def test_a_wrong_id_of_ours_is_named(asana):
 
 def test_refused_values_name_our_fields(asana):
     given = {**PARAMS, "start_date": "soon"}
-    error = refused(lambda: delivery(asana).create("project", given, "pay_1"))
+    error = refused(lambda: delivery(asana).create(DeliveryProject.of(given), "pay_1"))
     assert error.kind is Kind.INVALID
-    assert [(each.name, each.path) for each in error.fields] == [("requested_dates", "kickoff.start_date")]
+    assert [(each.name, each.field) for each in error.fields] == [("requested_dates", "start_date")]
 
 
 def test_the_probe_says_who_we_are(asana):
@@ -185,7 +186,7 @@ def test_the_probe_says_who_we_are(asana):
 
 def test_a_task_is_found_in_its_project_by_reference_and_by_name(asana, sandbox, project):
     other = sandbox.seed("asana", "projects", [{"name": "Other", "team": {"gid": TEAM_GID}}])[0]
-    made = delivery(asana).create("task", {**TASK, "project_id": project}, "pay_1/kickoff")
+    made = delivery(asana).create(DeliveryTask.of({**TASK, "project_id": project}), "pay_1/kickoff")
     task(asana, other)
     task(asana, project, "pay_1/kickoff/2", name="Kickoff")
     (found,) = delivery(asana).find("task", within(project, "pay_1/kickoff"))
@@ -214,7 +215,7 @@ def test_a_completed_task_is_done(asana, project):
         "Kim Sato",
     )
     for _ in range(2):
-        delivery(asana).update("task", made, {"completed": True})
+        delivery(asana).update(made, DeliveryTask(completed=True))
     done = delivery(asana).get("task", made)
     assert done.done
     assert done.evidence["completed"]
@@ -223,7 +224,7 @@ def test_a_completed_task_is_done(asana, project):
 def test_a_changed_task_keeps_its_reference(asana, sandbox, project):
     made = task(asana, project)
     for _ in range(2):
-        delivery(asana).update("task", made, {"notes": "Brief: none", "due_on": "2026-12-08", "assignee": ""})
+        delivery(asana).update(made, DeliveryTask(notes="Brief: none", due_on="2026-12-08", assignee=""))
     body = sandbox.objects("asana", "tasks")[0]["body"]
     assert (body["due_on"], body["assignee"]["gid"]) == ("2026-12-08", "u_456")
     assert body["notes"] == "Brief: none\n\nReference: [pay_1/kickoff]"
@@ -231,21 +232,21 @@ def test_a_changed_task_keeps_its_reference(asana, sandbox, project):
 
 
 def test_a_projects_notes_change_but_never_its_name(asana, sandbox, project):
-    delivery(asana).update("project", project, {"notes": "Brief: see the CRM", "name": "Acme"})
+    delivery(asana).update(project, DeliveryProject(notes="Brief: see the CRM", name="Acme"))
     body = sandbox.objects("asana", "projects")[0]["body"]
     assert body["name"] == "Acme [pay_1]"
     assert "Brief: see the CRM" in body["notes"]
     assert delivery(asana).get("project", project).label == "Acme [pay_1]"
-    assert refused(lambda: delivery(asana).update("project", "404", {"notes": "A"})).kind is Kind.NOT_FOUND
+    assert refused(lambda: delivery(asana).update("404", DeliveryProject(notes="A"))).kind is Kind.NOT_FOUND
 
 
 def test_what_others_wrote_into_a_projects_notes_stays(asana, sandbox, project):
     sandbox_put(sandbox, f"/projects/{project}", {"notes": "From the template."})
-    delivery(asana).update("project", project, {"notes": "First brief"})
+    delivery(asana).update(project, DeliveryProject(notes="First brief"))
     notes = sandbox.objects("asana", "projects")[0]["body"]["notes"]
     sandbox_put(sandbox, f"/projects/{project}", {"notes": f"{notes}\nSomebody's remark."})
     for _ in range(2):
-        delivery(asana).update("project", project, {"notes": "Second brief"})
+        delivery(asana).update(project, DeliveryProject(notes="Second brief"))
     notes = sandbox.objects("asana", "projects")[0]["body"]["notes"]
     assert [line for line in notes.splitlines() if not line.startswith("---") and line] == [
         "From the template.",
@@ -262,16 +263,16 @@ def sandbox_put(sandbox, path, data):
 
 
 @pytest.mark.parametrize(
-    ("given", "path"),
+    ("given", "field"),
     [
-        ({"assignee": "u_404"}, "ownership.implementation_owner_id"),
-        ({"due_on": "soon"}, "kickoff.start_date"),
+        ({"assignee": "u_404"}, "assignee"),
+        ({"due_on": "soon"}, "due_on"),
         ({"project_id": "404"}, ""),
     ],
 )
-def test_a_refused_task_names_our_fields(asana, project, given, path):
+def test_a_refused_task_names_our_fields(asana, project, given, field):
     error = refused(lambda: task(asana, project, **given))
-    assert (error.kind, [each.path for each in error.fields]) == (Kind.INVALID, [path])
+    assert (error.kind, [each.field for each in error.fields]) == (Kind.INVALID, [field])
 
 
 def test_nothing_protects_a_repeated_task(asana, sandbox, project):

@@ -12,6 +12,7 @@ from integrations.addresses import checked_base_url
 from integrations.connections import probe, set_connection
 from integrations.errors import Kind, ProviderError
 from integrations.models import Connection
+from integrations.objects import MappedValues
 from integrations.providers import PROVIDERS, MappingError, refusals, templates
 from integrations.providers.base import CreateSafety, MatchKey, ObjectKind
 from integrations.providers.http import idempotency_key
@@ -219,11 +220,15 @@ def test_values_cannot_leave_their_place_in_a_path_or_a_header() -> None:
     assert templates.header("v={a}", {"a": "é\r\nHost: evil"}) == "v=%C3%A9%0D%0AHost: evil"
 
 
+def values(kind: str, **given: int) -> MappedValues:
+    return MappedValues(of_kind=kind, values=given)
+
+
 def test_the_key_is_the_creates_own() -> None:
-    key = idempotency_key("widget", {"values": {"a": 1, "b": 2}}, "ref")
-    assert key == idempotency_key("widget", {"values": {"b": 2, "a": 1}}, "ref")
-    others = [("seat", {"values": {"a": 1, "b": 2}}, "ref"), ("widget", {"values": {"a": 2}}, "ref")]
-    assert key not in {idempotency_key(*other) for other in others}
+    key = idempotency_key(values("widget", a=1, b=2), "ref")
+    assert key == idempotency_key(values("widget", b=2, a=1), "ref")
+    assert key not in {idempotency_key(other, "ref") for other in (values("seat", a=1, b=2), values("widget", a=2))}
+    assert key != idempotency_key(values("widget", a=1, b=2), "other")
     assert len(key) == 64
 
 
@@ -256,7 +261,7 @@ def upserting(transactional_db: None, sandbox: SandboxControl) -> Any:
     return speak(connection(sandbox, "upserting", "erp"))
 
 
-WIDGET = {"values": {"payload.customer.legal_name": "Acme"}}
+WIDGET = MappedValues(of_kind="widget", values={"payload.customer.legal_name": "Acme"})
 
 
 def test_a_mapping_says_how_safe_its_creates_are(plain: Any, upserting: Any) -> None:
@@ -267,7 +272,7 @@ def test_a_mapping_says_how_safe_its_creates_are(plain: Any, upserting: Any) -> 
 
 
 def test_what_was_made_is_got_and_found(plain: Any) -> None:
-    made = plain.create("widget", WIDGET, "ref/1 é")
+    made = plain.create(WIDGET, "ref/1 é")
     assert plain.get("widget", made.external_id).label == "Acme"
     assert [each.external_id for each in plain.find("widget", MatchKey("reference", "REF/1 é"))] == [made.external_id]
     assert plain.find("widget", MatchKey("reference", "ref")) == []
@@ -288,7 +293,7 @@ def test_an_answer_that_cannot_be_read_is_never_taken_for_none(fault: str, plain
     calls = [
         lambda: plain.find("widget", MatchKey("reference", "ref")),
         lambda: plain.get("widget", "1"),
-        lambda: plain.create("widget", WIDGET, "ref"),
+        lambda: plain.create(WIDGET, "ref"),
     ]
     for call, effect in zip(calls, (False, False, True), strict=True):
         with pytest.raises(ProviderError) as failed:
@@ -298,9 +303,9 @@ def test_an_answer_that_cannot_be_read_is_never_taken_for_none(fault: str, plain
 
 def test_a_duplicate_names_the_one_that_exists(plain: Any, sandbox: SandboxControl) -> None:
     sandbox.configure("widgets", unique=["reference"])
-    made = plain.create("widget", WIDGET, "ref")
+    made = plain.create(WIDGET, "ref")
     with pytest.raises(ProviderError) as failed:
-        plain.create("widget", WIDGET, "ref")
+        plain.create(WIDGET, "ref")
     error = failed.value
     assert (error.kind, error.existing_id, error.existing_by) == (Kind.CONFLICT, made.external_id, "reference")
     assert not error.effect_possible
@@ -312,7 +317,7 @@ def mapped(folder: Path, text: str) -> None:
 
 
 TO_WIDGETS = MINE.replace("/gadgets", "/widgets")
-VALUES = {"values": {"payload.customer.legal_name": "Acme"}}
+VALUES = MappedValues(of_kind="gadget", values={"payload.customer.legal_name": "Acme"})
 
 
 def test_a_bare_id_is_the_whole_answer(folder: Path, transactional_db: None, sandbox: SandboxControl) -> None:
@@ -320,7 +325,7 @@ def test_a_bare_id_is_the_whole_answer(folder: Path, transactional_db: None, san
     assert create in TO_WIDGETS
     mapped(folder, TO_WIDGETS.replace(create, '[objects.gadget.create]\nid = "$"\npath = "/widgets/bare'))
     mine = speak(connection(sandbox, "mine", "product"))
-    made = mine.create("gadget", VALUES, "ref")
+    made = mine.create(VALUES, "ref")
     assert mine.get("gadget", made.external_id).external_id == made.external_id
 
 
@@ -335,7 +340,7 @@ def test_a_dollar_is_the_whole_answer(answer: Any, where: str, found: Any) -> No
 def test_a_refusal_names_the_field_that_a_person_can_mend(plain: Any, sandbox: SandboxControl) -> None:
     sandbox.configure("widgets", refused=["name"])
     with pytest.raises(ProviderError) as failed:
-        plain.create("widget", WIDGET, "ref")
+        plain.create(WIDGET, "ref")
     error = failed.value
     assert [(each.name, each.reason, each.path) for each in error.fields] == [
         ("name", "is not accepted", "customer.legal_name")
@@ -386,7 +391,7 @@ def test_a_proxys_page_explains_nothing() -> None:
 def test_a_vendors_own_failure_says_what_it_said(plain: Any, sandbox: SandboxControl) -> None:
     sandbox.add_fault("widgets", "error_before", status=500)
     with pytest.raises(ProviderError) as failed:
-        plain.create("widget", WIDGET, "ref")
+        plain.create(WIDGET, "ref")
     assert failed.value.message.endswith("failed: Something went wrong")
     assert failed.value.fields == []
 
@@ -418,7 +423,7 @@ def test_a_success_that_says_no_is_a_failure(folder: Path, transactional_db: Non
     refusal = '[[failures]]\nstatus = [201]\nwhere = "name"\nvalues = ["Acme"]\nmeans = "rate-limit"\n[probe]'
     mapped(folder, TO_WIDGETS.replace("[probe]", refusal))
     with pytest.raises(ProviderError) as failed:
-        speak(connection(sandbox, "mine", "product")).create("gadget", VALUES, "ref")
+        speak(connection(sandbox, "mine", "product")).create(VALUES, "ref")
     assert (failed.value.kind, failed.value.effect_possible) == (Kind.RATE_LIMIT, False)
 
 
@@ -428,7 +433,7 @@ def test_a_mapping_tells_a_passing_refusal_and_its_wait(
     refusal = '[[failures]]\nstatus = [201]\nwhere = "name"\nmeans = "temporary"\nwait = 30\n[probe]'
     mapped(folder, TO_WIDGETS.replace("[probe]", refusal))
     with pytest.raises(ProviderError) as failed:
-        speak(connection(sandbox, "mine", "product")).create("gadget", VALUES, "ref")
+        speak(connection(sandbox, "mine", "product")).create(VALUES, "ref")
     assert (failed.value.kind, failed.value.retry_after) == (Kind.TEMPORARY, 30.0)
 
 

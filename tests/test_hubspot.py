@@ -8,6 +8,7 @@ import pytest
 from integrations import connections
 from integrations.errors import Kind, ProviderError
 from integrations.models import Connection
+from integrations.objects import CrmAccount, CrmContact, Deal
 from integrations.providers import connector
 from integrations.providers.base import CreateSafety, CrmConnector, Found, MatchKey
 from tests.sandbox.conftest import Vendor
@@ -36,7 +37,7 @@ def refused(call) -> ProviderError:
 
 def test_a_company_is_created_once_a_reference_and_found_by_it_at_once(hubspot, sandbox):
     sandbox.configure("hubspot", search_lag="never")
-    made = [crm(hubspot).create("company", ACME, REFERENCE).external_id for _ in range(2)]
+    made = [crm(hubspot).create(CrmAccount.of(ACME), REFERENCE).external_id for _ in range(2)]
     assert made[0] == made[1]
     assert ids(crm(hubspot).find("company", MatchKey("reference", REFERENCE))) == made[:1]
     assert crm(hubspot).find("company", MatchKey("domain", "acme.com")) == []
@@ -48,7 +49,7 @@ def test_creates_are_as_safe_as_the_reference_property_makes_them(hubspot):
     without = crm(hubspot, reference_property="").kind("company")
     assert (without.safety, without.search_lag) == (CreateSafety.NEITHER, 20.0)
     assert crm(hubspot).find("company", MatchKey("reference", REFERENCE)) == []
-    assert crm(hubspot).create("company", ACME, REFERENCE) != crm(hubspot).create("company", ACME, REFERENCE)
+    assert crm(hubspot).create(CrmAccount.of(ACME), REFERENCE) != crm(hubspot).create(CrmAccount.of(ACME), REFERENCE)
 
 
 def test_companies_on_a_domain_come_with_what_tells_them_apart(hubspot, sandbox):
@@ -71,10 +72,10 @@ def test_without_a_domain_the_name_counts_only_with_the_billing_contact(hubspot,
 
 
 def test_a_contact_is_unique_by_email_and_tied_to_its_company(hubspot, sandbox):
-    company = crm(hubspot).create("company", ACME, REFERENCE).external_id
+    company = crm(hubspot).create(CrmAccount.of(ACME), REFERENCE).external_id
     params = {"email": "jordan@acme.com", "first_name": "Jordan", "last_name": "Lee"}
-    contact = crm(hubspot).create("contact", params, "").external_id
-    assert refused(lambda: crm(hubspot).create("contact", params, "")).kind is Kind.CONFLICT
+    contact = crm(hubspot).create(CrmContact.of(params), "").external_id
+    assert refused(lambda: crm(hubspot).create(CrmContact.of(params), "")).kind is Kind.CONFLICT
     for _ in range(2):
         crm(hubspot).associate("contact", contact, "company", company)
     found = crm(hubspot).find("contact", MatchKey("email", "jordan@acme.com"))
@@ -89,20 +90,20 @@ def test_what_is_not_there_is_none(hubspot):
 
 
 def test_refused_values_name_our_fields(hubspot):
-    error = refused(lambda: crm(hubspot).create("contact", {"email": "nonsense"}, ""))
+    error = refused(lambda: crm(hubspot).create(CrmContact(email="nonsense"), ""))
     assert (error.kind, error.effect_possible) == (Kind.INVALID, False)
-    assert [(each.name, each.path) for each in error.fields] == [("email", "customer.primary_contact.email")]
+    assert [(each.name, each.field) for each in error.fields] == [("email", "email")]
 
 
 def test_refused_values_refuse_the_batch(hubspot):
-    error = refused(lambda: crm(hubspot).create("company", ACME | {"name": {"not": "text"}}, REFERENCE))
+    error = refused(lambda: crm(hubspot).create(CrmAccount.of(ACME | {"name": {"not": "text"}}), REFERENCE))
     assert (error.kind, error.http_status) == (Kind.INVALID, 400)
-    assert [each.path for each in error.fields] == ["customer.legal_name"]
+    assert [each.field for each in error.fields] == ["name"]
 
 
 def test_an_unintelligible_answer_to_a_create_leaves_the_outcome_unknown(hubspot, sandbox):
     sandbox.add_fault("hubspot", "wrong_shape", count=1)
-    error = refused(lambda: crm(hubspot).create("company", ACME, REFERENCE))
+    error = refused(lambda: crm(hubspot).create(CrmAccount.of(ACME), REFERENCE))
     assert (error.kind, error.effect_possible) == (Kind.MALFORMED, True)
     assert crm(hubspot).find("company", MatchKey("reference", REFERENCE))
 
@@ -164,8 +165,8 @@ def test_a_deactivated_owner_is_nobodys_owner_and_named(hubspot, sandbox):
 
 
 def test_an_owner_that_hubspot_does_not_have_is_a_field_to_mend(hubspot):
-    error = refused(lambda: crm(hubspot).create("company", ACME | {"owner_id": "404"}, REFERENCE))
-    assert (error.kind, [each.path for each in error.fields]) == (Kind.INVALID, ["ownership.crm_owner_id"])
+    error = refused(lambda: crm(hubspot).create(CrmAccount.of(ACME | {"owner_id": "404"}), REFERENCE))
+    assert (error.kind, [each.field for each in error.fields]) == (Kind.INVALID, ["owner_id"])
 
 
 @pytest.mark.parametrize(
@@ -174,7 +175,7 @@ def test_an_owner_that_hubspot_does_not_have_is_a_field_to_mend(hubspot):
 )
 def test_a_passing_refusal_is_waited_out(hubspot, sandbox, status, asked, wait, whole_account):
     sandbox.add_fault("hubspot", "error_before", status=status, retry_after=asked)
-    error = refused(lambda: crm(hubspot).create("company", ACME, REFERENCE))
+    error = refused(lambda: crm(hubspot).create(CrmAccount.of(ACME), REFERENCE))
     assert (error.kind, error.retry_after, error.whole_account) == (Kind.TEMPORARY, wait, whole_account)
     assert not error.effect_possible
 
@@ -182,7 +183,7 @@ def test_a_passing_refusal_is_waited_out(hubspot, sandbox, status, asked, wait, 
 @pytest.mark.parametrize("status", [502, 503, 504, 521, 523, 524])
 def test_what_stands_before_hubspot_gets_its_pause_of_a_few_seconds(hubspot, sandbox, status):
     sandbox.add_fault("hubspot", "error_before", status=status)
-    error = refused(lambda: crm(hubspot).create("company", ACME, REFERENCE))
+    error = refused(lambda: crm(hubspot).create(CrmAccount.of(ACME), REFERENCE))
     assert (error.kind, error.retry_after, error.effect_possible) == (Kind.SERVER, 3.0, True)
 
 
@@ -194,7 +195,7 @@ def test_searches_over_their_own_limit_wait_a_second(hubspot, sandbox):
 
 
 def test_an_archived_record_is_gone_and_can_still_be_named(hubspot, sandbox):
-    made = crm(hubspot).create("company", ACME, REFERENCE).external_id
+    made = crm(hubspot).create(CrmAccount.of(ACME), REFERENCE).external_id
     assert crm(hubspot).archived("company", made) is None
     crm(hubspot).undo("company", made)
     assert crm(hubspot).get("company", made) is None
@@ -219,19 +220,19 @@ def test_a_merged_record_answers_with_the_survivors_id(hubspot, sandbox):
 def test_an_update_that_went_to_another_record_is_no_success(hubspot, sandbox):
     survivor, other = sandbox.seed("hubspot", "deals", [{"dealname": "A"}, {"dealname": "B"}])
     merge(sandbox, "deals", survivor, other)
-    error = refused(lambda: crm(hubspot).update("deal", other, {"onboarding_status": "complete"}))
+    error = refused(lambda: crm(hubspot).update(other, Deal(onboarding_status="complete")))
     assert error.kind is Kind.CONFLICT
     assert f"has merged the deal {other} into {survivor}" in error.message
 
 
 def test_a_contact_with_a_taken_address_names_who_has_it(hubspot, sandbox):
     (made,) = sandbox.seed("hubspot", "contacts", [{"email": "a@acme.com", "hs_additional_emails": "jordan@acme.com"}])
-    error = refused(lambda: crm(hubspot).create("contact", {"email": "jordan@acme.com"}, ""))
+    error = refused(lambda: crm(hubspot).create(CrmContact(email="jordan@acme.com"), ""))
     assert (error.kind, error.existing_id, error.existing_by) == (Kind.CONFLICT, made, "email")
 
 
 def test_creates_say_that_there_is_nothing_to_associate(hubspot, sandbox):
-    made = crm(hubspot, reference_property="").create("company", ACME, REFERENCE).external_id
+    made = crm(hubspot, reference_property="").create(CrmAccount.of(ACME), REFERENCE).external_id
     assert crm(hubspot).get("company", made)
     assert json.loads(sandbox.requests("hubspot")[0]["body"])["associations"] == []
 
@@ -263,7 +264,7 @@ def test_a_production_account_has_its_pages_at_hubspots_own_address(hubspot, bas
 
 def test_a_probe_tells_where_the_accounts_pages_are(hubspot):
     assert crm(hubspot).find("company", MatchKey("domain", "acme.com")) == []
-    made = crm(hubspot).create("company", ACME, REFERENCE)
+    made = crm(hubspot).create(CrmAccount.of(ACME), REFERENCE)
     assert made.url == ""
     assert connections.probe(hubspot).ok
     stored = Connection.objects.get(pk=hubspot.pk)

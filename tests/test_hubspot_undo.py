@@ -6,6 +6,7 @@ import pytest
 
 from integrations import clock
 from integrations.errors import Kind
+from integrations.objects import CrmAccount, CrmContact, CrmNote, Deal
 from tests.sandbox.conftest import Vendor
 from tests.test_hubspot import ACME, REFERENCE, crm, refused
 
@@ -19,11 +20,11 @@ CHANGES = {
 @pytest.fixture
 def made(hubspot):
     """One object of each kind: its id by kind."""
-    company = crm(hubspot).create("company", ACME, REFERENCE).external_id
-    contact = crm(hubspot).create("contact", {"email": "jordan@acme.com"}, "").external_id
-    deal = crm(hubspot).create("deal", {"name": "Acme", "transaction_id": "pay_1"}, "pay_1").external_id
+    company = crm(hubspot).create(CrmAccount.of(ACME), REFERENCE).external_id
+    contact = crm(hubspot).create(CrmContact(email="jordan@acme.com"), "").external_id
+    deal = crm(hubspot).create(Deal(name="Acme", transaction_id="pay_1"), "pay_1").external_id
     brief = {"body": "<p>Brief</p>", "at": "2026-11-22T10:00:00Z", "company_id": company, "deal_id": deal}
-    note = crm(hubspot).create("note", brief, "pay_1").external_id
+    note = crm(hubspot).create(CrmNote.of(brief), "pay_1").external_id
     return {"company": company, "contact": contact, "deal": deal, "note": note}
 
 
@@ -109,5 +110,5 @@ def test_what_hubspot_counts_of_a_record_changes_it_too(hubspot, made):
     before = crm(hubspot).get("company", made["company"]).changed_at
     crm(hubspot).associate("contact", made["contact"], "company", made["company"])
     tied = crm(hubspot).get("company", made["company"]).changed_at
-    crm(hubspot).create("note", {"body": "x", "at": "2026-11-22T10:00:00Z", "company_id": made["company"]}, "pay_2")
+    crm(hubspot).create(CrmNote(body="x", at="2026-11-22T10:00:00Z", company_id=made["company"]), "pay_2")
     assert before < tied < crm(hubspot).get("company", made["company"]).changed_at

@@ -14,6 +14,7 @@ from django.db import transaction
 from integrations.connections import close_after_probe, default_connection, probe, record_auth_failure, set_connection
 from integrations.errors import DeadlinePassed, Kind, ProviderError
 from integrations.models import ApiCall, Connection
+from integrations.objects import Mail
 from integrations.providers import connector
 from integrations.providers.base import Created, CreateSafety, MatchKey
 from integrations.providers.smtp import Smtp
@@ -36,7 +37,7 @@ def mailer(connection: Connection, seconds: float = 20, **options: Any) -> Smtp:
 
 
 def send(connection: Connection, reference: str = REFERENCE, **changes: str) -> Created:
-    made = mailer(connection).create("message", LETTER | changes, reference)
+    made = mailer(connection).create(Mail.of(LETTER | changes), reference)
     assert isinstance(made, Created)
     return made
 
@@ -104,22 +105,22 @@ def test_letters_of_all_countries_arrive(smtp: Connection, sandbox: SandboxContr
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "path"),
+    ("name", "value"),
     [
-        ("subject", "Welcome\r\nBcc: all@evil.example", "customer.legal_name"),
-        ("subject", "Welcome\u2028X", "customer.legal_name"),
-        ("to_name", "Jordan\nBcc: all@evil.example", "customer.primary_contact.name"),
-        ("to", "jordan@acme.com\nBcc: all@evil.example", "customer.primary_contact.email"),
-        ("to", "jordan@acme.com, all@evil.example", "customer.primary_contact.email"),
-        ("to", "jörg@acme.com", "customer.primary_contact.email"),
-        ("to", "", "customer.primary_contact.email"),
+        ("subject", "Welcome\r\nBcc: all@evil.example"),
+        ("subject", "Welcome\u2028X"),
+        ("to_name", "Jordan\nBcc: all@evil.example"),
+        ("to", "jordan@acme.com\nBcc: all@evil.example"),
+        ("to", "jordan@acme.com, all@evil.example"),
+        ("to", "jörg@acme.com"),
+        ("to", ""),
     ],
 )
 def test_nothing_gets_into_a_header_but_its_value(
-    smtp: Connection, sandbox: SandboxControl, name: str, value: str, path: str
+    smtp: Connection, sandbox: SandboxControl, name: str, value: str
 ) -> None:
     error = failure(lambda: send(smtp, **{name: value}))
-    assert (error.kind, error.effect_possible, [each.path for each in error.fields]) == (Kind.INVALID, False, [path])
+    assert (error.kind, error.effect_possible, [each.field for each in error.fields]) == (Kind.INVALID, False, [name])
     assert sandbox.requests("mail") == []
 
 
@@ -176,7 +177,7 @@ def test_a_refused_recipient_is_the_contacts_address(
     sandbox.add_fault("mail", "error_before", method="RCPT", status=status)
     error = failure(lambda: send(smtp))
     (field,) = error.fields
-    assert (field.path, error.retry_after) == ("customer.primary_contact.email", wait)
+    assert (field.field, error.retry_after) == ("to", wait)
     assert "does not take mails" in field.reason
 
 
@@ -246,7 +247,7 @@ def test_nothing_is_sent_once_the_time_to_write_is_over(smtp: Connection, sandbo
 
     for late in (mailer(smtp, seconds=-1), mailer(smtp, before_write=too_late)):
         with pytest.raises(DeadlinePassed):
-            late.create("message", LETTER, REFERENCE)
+            late.create(Mail.of(LETTER), REFERENCE)
     assert caught(sandbox) == []
     assert send(smtp)
 

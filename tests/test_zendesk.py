@@ -7,6 +7,7 @@ import pytest
 
 from integrations.errors import Kind, ProviderError
 from integrations.models import Connection
+from integrations.objects import SupportOrganization, SupportUser
 from integrations.providers import connector
 from integrations.providers.base import Connector, CreateSafety, MatchKey
 from integrations.providers.zendesk import Zendesk
@@ -30,12 +31,12 @@ def refused(call) -> ProviderError:
 
 @pytest.fixture
 def acme(zendesk):
-    return support(zendesk).create("organization", ACME, REFERENCE).external_id
+    return support(zendesk).create(SupportOrganization.of(ACME), REFERENCE).external_id
 
 
 def user(connection, organization, reference="firstvalue:user:1", **more):
     given = {**JORDAN, "organization_id": organization, **more}
-    return support(connection).create("user", given, reference)
+    return support(connection).create(SupportUser.of(given), reference)
 
 
 def in_organization(organization):
@@ -48,7 +49,7 @@ def organization_of(sandbox):
 
 
 def test_an_organization_is_created_once_a_reference(zendesk, sandbox):
-    made = [support(zendesk).create("organization", ACME, REFERENCE) for _ in range(2)]
+    made = [support(zendesk).create(SupportOrganization.of(ACME), REFERENCE) for _ in range(2)]
     assert made[0] == made[1]
     assert made[0].url.endswith(f"/agent/organizations/{made[0].external_id}")
     (found,) = support(zendesk).find("organization", MatchKey("reference", REFERENCE.upper()))
@@ -72,16 +73,16 @@ def test_there_is_no_lookup_by_domain(zendesk, sandbox):
 
 def test_a_taken_name_is_a_conflict(zendesk, sandbox):
     sandbox.seed("zendesk", "organizations", [{"name": "Acme"}])
-    error = refused(lambda: support(zendesk).create("organization", ACME, REFERENCE))
+    error = refused(lambda: support(zendesk).create(SupportOrganization.of(ACME), REFERENCE))
     assert (error.kind, error.effect_possible) == (Kind.CONFLICT, False)
-    assert [(each.name, each.path) for each in error.fields] == [("name", "")]
+    assert [(each.name, each.field) for each in error.fields] == [("name", "")]
     assert "link that one by its id" in str(error)
 
 
 def test_a_new_organization_beside_a_namesake_gets_the_name_for_that_case(zendesk, sandbox):
     sandbox.seed("zendesk", "organizations", [{"name": "Acme"}])
     given = {**ACME, "name_if_taken": "Acme (acme.com)"}
-    made = [support(zendesk).create("organization", given, REFERENCE) for _ in range(2)]
+    made = [support(zendesk).create(SupportOrganization.of(given), REFERENCE) for _ in range(2)]
     assert made[0] == made[1]
     names = [each["body"]["name"] for each in sandbox.objects("zendesk", "organizations")]
     assert names == ["Acme", "Acme (acme.com)"]
@@ -103,9 +104,9 @@ def test_a_namesake_is_asked_about_also_where_its_users_cannot_be_counted(zendes
 
 
 def test_other_refused_values_name_our_fields(zendesk):
-    error = refused(lambda: support(zendesk).create("organization", {"name": ""}, REFERENCE))
+    error = refused(lambda: support(zendesk).create(SupportOrganization(name=""), REFERENCE))
     assert error.kind is Kind.INVALID
-    assert [(each.name, each.path) for each in error.fields] == [("name", "customer.legal_name")]
+    assert [(each.name, each.field) for each in error.fields] == [("name", "name")]
 
 
 def test_a_rate_limit_may_come_as_plain_text(zendesk, sandbox):
@@ -134,9 +135,9 @@ def test_an_api_token_goes_with_its_users_email(zendesk):
 def test_an_api_token_does_everything_that_an_oauth_token_does(zendesk, sandbox):
     zendesk.options = {"email": "firstvalue@sandbox.example"}
     assert support(zendesk).probe() == "Zendesk user Firstvalue (admin)"
-    acme = support(zendesk).create("organization", ACME, REFERENCE).external_id
+    acme = support(zendesk).create(SupportOrganization.of(ACME), REFERENCE).external_id
     jordan = user(zendesk, acme).external_id
-    support(zendesk).update("user", jordan, {"name": "Jordan Roe"})
+    support(zendesk).update(jordan, SupportUser(name="Jordan Roe"))
     assert [each.label for each in support(zendesk).find("user", in_organization(acme))] == ["Jordan Roe"]
     support(zendesk).undo("user", jordan)
     support(zendesk).undo("organization", acme)
@@ -148,9 +149,9 @@ def test_an_api_token_does_everything_that_an_oauth_token_does(zendesk, sandbox)
 @pytest.mark.parametrize("asked", [None, 7])
 def test_a_conflict_in_zendesks_database_is_waited_out(zendesk, sandbox, asked):
     sandbox.add_fault("zendesk", "error_before", status=409, retry_after=asked, count=1)
-    error = refused(lambda: support(zendesk).create("organization", ACME, REFERENCE))
+    error = refused(lambda: support(zendesk).create(SupportOrganization.of(ACME), REFERENCE))
     assert (error.kind, error.retry_after, error.effect_possible) == (Kind.TEMPORARY, asked or 1.0, False)
-    assert support(zendesk).create("organization", ACME, REFERENCE)
+    assert support(zendesk).create(SupportOrganization.of(ACME), REFERENCE)
 
 
 def test_another_conflict_is_none_that_passes(zendesk):
@@ -159,7 +160,7 @@ def test_another_conflict_is_none_that_passes(zendesk):
 
 def test_a_busy_database_of_zendesks_says_how_long_to_wait(zendesk, sandbox):
     sandbox.add_fault("zendesk", "error_before", status=503, retry_after=7, count=1)
-    error = refused(lambda: support(zendesk).create("organization", ACME, REFERENCE))
+    error = refused(lambda: support(zendesk).create(SupportOrganization.of(ACME), REFERENCE))
     assert (error.kind, error.retry_after, error.effect_possible) == (Kind.SERVER, 7.0, True)
 
 
@@ -215,7 +216,7 @@ def test_a_suspended_user_is_found_and_no_success(zendesk, sandbox, acme):
 def test_create_or_update_of_a_suspended_user_is_no_success(zendesk, sandbox, acme):
     sandbox.seed("zendesk", "users", [{**JORDAN, "suspended": True}])
     error = refused(lambda: user(zendesk, acme))
-    assert (error.kind, [each.path for each in error.fields]) == (Kind.INVALID, ["users"])
+    assert (error.kind, [each.name for each in error.fields]) == (Kind.INVALID, ["suspended"])
     assert "has suspended the user" in error.message
 
 
@@ -245,7 +246,7 @@ def test_a_user_joins_an_organization_only_from_none(zendesk, sandbox, acme):
         support(zendesk).associate("user", jordan, "organization", acme)
     assert organization_of(sandbox) == acme
     error = refused(lambda: support(zendesk).associate("user", jordan, "organization", other))
-    assert (error.kind, [each.path for each in error.fields]) == (Kind.INVALID, ["users"])
+    assert (error.kind, [each.name for each in error.fields]) == (Kind.INVALID, ["organization_id"])
     assert f"belongs to organization {acme}, not {other}" in error.message
     assert organization_of(sandbox) == acme
     assert len([each for each in sandbox.requests("zendesk") if each["method"] == "PUT"]) == 1
@@ -256,18 +257,21 @@ def test_a_user_joins_an_organization_only_from_none(zendesk, sandbox, acme):
 def test_users_and_organizations_change(zendesk, sandbox, acme):
     jordan = user(zendesk, acme).external_id
     for _ in range(2):
-        support(zendesk).update("user", jordan, {"name": "Jordan Roe", "email": "other@acme.com"})
-        support(zendesk).update("organization", acme, {"name": "", "domains": ["acme.com", "acme.de"]})
+        support(zendesk).update(jordan, SupportUser(name="Jordan Roe", email="other@acme.com"))
+        support(zendesk).update(acme, SupportOrganization(name="", domains=["acme.com", "acme.de"]))
     found = support(zendesk).get("user", jordan)
     assert (found.label, found.evidence["email"]) == ("Jordan Roe", "jordan@acme.com")
     organization = support(zendesk).get("organization", acme)
     assert (organization.label, organization.evidence["domains"]) == ("Acme", "acme.com, acme.de")
 
 
-@pytest.mark.parametrize("given", [{"email": "nonsense"}, {"name": ""}, {"organization_id": "404"}])
-def test_a_refused_user_is_mended_among_the_users(zendesk, acme, given):
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [({"email": "nonsense"}, "email"), ({"name": ""}, "name"), ({"organization_id": "404"}, "organization")],
+)
+def test_a_refused_user_names_the_field(zendesk, acme, given, name):
     error = refused(lambda: user(zendesk, acme, **given))
-    assert (error.kind, [each.path for each in error.fields]) == (Kind.INVALID, ["users"])
+    assert (error.kind, [each.name for each in error.fields]) == (Kind.INVALID, [name])
 
 
 def test_a_merged_organization_answers_with_the_one_that_is_left(zendesk, sandbox, acme):

@@ -28,6 +28,7 @@ from pydantic import BaseModel, Field
 from integrations import clock
 from integrations.errors import FieldProblem, Kind, ProviderError
 from integrations.http import segment
+from integrations.objects import DeliveryProject, DeliveryTask, VendorObject
 from integrations.providers.base import (
     Created,
     CreateSafety,
@@ -44,13 +45,11 @@ _FIELDS = "name,permalink_url,created_at,modified_at"
 _PROJECT_FIELDS = f"{_FIELDS},archived"
 _TASK_FIELDS = f"{_FIELDS},notes,due_on,completed,completed_at,assignee.name"
 _DATES = "name,requested_dates.name"
-_TASK_PARAMS = ("name", "notes", "due_on", "assignee", "completed")
+_TASK_FIELDS_SENT = ("name", "notes", "due_on", "assignee", "completed")
 _PAGE = 100
 _MOST_PAGES = 50
-_PATHS = {
-    "name": "customer.legal_name", "requested_dates": "kickoff.start_date", "due_on": "kickoff.start_date",
-    "assignee": "ownership.implementation_owner_id",
-}  # fmt: skip
+_OUR_FIELDS = {each: each for each in _TASK_FIELDS_SENT} | {"requested_dates": "start_date"}
+"""Asana's name of a field -> ours."""
 _INVALID = frozenset({400, 422})
 _START_DATE = "1"
 """In every template the date variable that is the project's start (schema DateVariableRequest)."""
@@ -199,15 +198,20 @@ class Asana(HttpConnector):
 
     # --- Writing ----------------------------------------------------------------------------------------------------
 
-    def create(self, kind: str, params: dict[str, Any], reference: str) -> Created | JobAccepted:
-        return self._create_task(params, reference) if kind == "task" else self._create_project(params, reference)
+    def create(self, wanted: VendorObject, reference: str) -> Created | JobAccepted:
+        match wanted:
+            case DeliveryTask():
+                return self._create_task(wanted, reference)
+            case DeliveryProject():
+                return self._create_project(wanted, reference)
+        raise TypeError(f"asana has no {wanted.kind}")
 
-    def _create_project(self, params: dict[str, Any], reference: str) -> JobAccepted:
-        data: dict[str, Any] = {"name": f"{params['name']} [{reference}]", "team": self.option("team_gid")}
-        if wanted := self._template().requested_dates:
+    def _create_project(self, wanted: DeliveryProject, reference: str) -> JobAccepted:
+        data: dict[str, Any] = {"name": f"{wanted.name} [{reference}]", "team": self.option("team_gid")}
+        if dates := self._template().requested_dates:
             # Without a kickoff date (an urgency is enough) the project begins on the day it is made: Asana wants a date.
-            start = params.get("start_date") or clock.now().date().isoformat()
-            data["requested_dates"] = [{"gid": self._start_date(wanted), "value": start}]
+            start = wanted.start_date or clock.now().date().isoformat()
+            data["requested_dates"] = [{"gid": self._start_date(dates), "value": start}]
         path = f"/project_templates/{segment(self.option('template_gid'))}/instantiateProject"
         try:
             return JobAccepted(self.http.request("POST", path, json={"data": data}, expect=_OneJob).data.data.gid)
@@ -233,31 +237,31 @@ class Asana(HttpConnector):
         )
         raise ProviderError(Kind.NOT_CONFIGURED, message)
 
-    def _create_task(self, params: dict[str, Any], reference: str) -> Created:
-        data = _task_data(params) | {"projects": [str(params["project_id"])]}
+    def _create_task(self, wanted: DeliveryTask, reference: str) -> Created:
+        data = _task_data(wanted) | {"projects": [wanted.project_id]}
         data["notes"] = _closed(data.get("notes", ""), mark(reference))
         query = {"opt_fields": _FIELDS}
         made = self.http.request("POST", "/tasks", params=query, json={"data": data}, expect=_OneTask).data.data
         return Created(made.gid, _url(made))
 
-    def update(self, kind: str, external_id: str, params: dict[str, Any]) -> None:
-        """A task's name, notes, due date, assignee and completion; a project's name and notes. What is empty stays as it is.
+    def update(self, external_id: str, wanted: VendorObject) -> None:
+        """A task's name, notes, due date, assignee and completion; a project's name and notes.
 
         A task keeps the reference in its notes, a project in its name; a project that people named anew keeps their name. In a
         project's notes only our own part is replaced: the template's stays.
         """
-        if kind == "task":
-            path, data = f"/tasks/{segment(external_id)}", _task_data(params)
+        if isinstance(wanted, DeliveryTask):
+            path, data = f"/tasks/{segment(external_id)}", _task_data(wanted)
             if "notes" in data:
                 now = self.http.request("GET", path, params={"opt_fields": "notes"}, expect=_OneTask).data.data
                 data["notes"] = _closed(data["notes"], mark_of(now.notes))
             if data:
                 self.http.request("PUT", path, json={"data": data}, expect=_OneTask)
-        elif kind == "project":
-            if params.get("notes") or params.get("name"):
-                self._update_project(external_id, params)
+        elif isinstance(wanted, DeliveryProject):
+            if wanted.notes or wanted.name:
+                self._update_project(external_id, wanted)
         else:
-            super().update(kind, external_id, params)
+            super().update(external_id, wanted)
 
     def reversible(self, kind: str) -> bool:
         return kind in _COLLECTIONS
@@ -269,14 +273,14 @@ class Asana(HttpConnector):
         path = f"/{_COLLECTIONS[kind]}/{segment(external_id)}"
         self.delete(kind, external_id, path, ok=(200,), expect=_Emptied)
 
-    def _update_project(self, external_id: str, params: dict[str, Any]) -> None:
+    def _update_project(self, external_id: str, wanted: DeliveryProject) -> None:
         path = f"/projects/{segment(external_id)}"
         project = self.http.request("GET", path, params={"opt_fields": "name,notes"}, expect=_OneProject).data.data
         data = {}
-        if notes := params.get("notes"):
-            data["notes"] = with_part(project.notes, notes)
-        if (name := params.get("name")) and (reference := _REFERENCE.search(project.name)):
-            data["name"] = f"{name} {reference[0]}"
+        if wanted.notes:
+            data["notes"] = with_part(project.notes, wanted.notes)
+        if wanted.name and (reference := _REFERENCE.search(project.name)):
+            data["name"] = f"{wanted.name} {reference[0]}"
         if data:
             self.http.request("PUT", path, json={"data": data}, expect=_OneProject)
 
@@ -333,7 +337,7 @@ class Asana(HttpConnector):
         for reason in reasons:
             name, colon, _ = reason.partition(":")
             name = name.strip() if colon and name.replace("_", "").isalnum() else ""
-            fields.append(FieldProblem(name, reason, _PATHS.get(name, "")))
+            fields.append(FieldProblem(name, reason, _OUR_FIELDS.get(name, "")))
         return ProviderError(Kind.INVALID, f"Asana did not accept this: {'; '.join(reasons)}", status, fields=fields)
 
     def _projects(self) -> Iterator[_Project]:
@@ -406,8 +410,8 @@ def _found_task(task: _Task) -> Found:
     return Found(task.gid, task.name, _url(task), shown, done=task.completed, changed_at=changed_at)
 
 
-def _task_data(params: dict[str, Any]) -> dict[str, Any]:
-    return {name: params[name] for name in _TASK_PARAMS if params.get(name) not in (None, "")}
+def _task_data(wanted: DeliveryTask) -> dict[str, Any]:
+    return {name: value for name, value in wanted.given().items() if name in _TASK_FIELDS_SENT}
 
 
 def _closed(notes: str, reference: str) -> str:

@@ -13,6 +13,7 @@ from integrations.crypto import SecretUnreadable
 from integrations.errors import Kind, ProviderError, TemporaryRefusal
 from integrations.http import VendorHttp
 from integrations.models import Connection
+from integrations.objects import VendorObject
 
 M = TypeVar("M", bound=pydantic.BaseModel)
 WEBHOOK_SECRET = "webhook_secret"  # noqa: S105 (a name)
@@ -151,12 +152,15 @@ class Connector(ABC):
         return None
 
     @abstractmethod
-    def create(self, kind: str, params: dict[str, Any], reference: str) -> Created | JobAccepted:
-        """Create once, with the reference embedded so that it can be found again."""
+    def create(self, wanted: VendorObject, reference: str) -> Created | JobAccepted:
+        """Create once, with the reference embedded so that it can be found again.
 
-    def update(self, kind: str, external_id: str, params: dict[str, Any]) -> None:  # noqa: ARG002
-        """Change what ``params`` names of an object that exists. Repeating it changes nothing. Raises ``ProviderError``."""
-        raise TypeError(f"{self.provider} cannot update a {kind}")
+        Raises ``ProviderError``; ``TypeError`` for a kind that the vendor does not have.
+        """
+
+    def update(self, external_id: str, wanted: VendorObject) -> None:  # noqa: ARG002
+        """Change what ``wanted`` says of an object that exists. Repeating it changes nothing. Raises ``ProviderError``."""
+        raise TypeError(f"{self.provider} cannot update a {wanted.kind}")
 
     def associate(self, kind: str, external_id: str, to_kind: str, to_id: str) -> None:  # noqa: ARG002
         """Tie two objects together. Repeating it changes nothing. Raises ``ProviderError``."""

@@ -1,8 +1,7 @@
 """Provider ``http``: a vendor that a mapping describes. Nothing here knows any vendor; ``http_mapping`` says what a file may hold.
 
-A create's parameters are the values that its templates name, as the step froze them: ``{"values": {name: value}}``, and of a
-batch ``{"values", "items": [{"key", "reference", "values"}]}``. The idempotency key is a digest of kind, reference and
-parameters: the same create is the same key, and one with mended data is another.
+A create's parameters are the values that its templates name, as the step froze them (``MappedValues``). The idempotency key is a
+digest of kind, reference and parameters: the same create is the same key, and one with mended data is another.
 """
 
 import base64
@@ -16,6 +15,7 @@ import pydantic
 from integrations.errors import Kind, ProviderError
 from integrations.http import OK, Answer, VendorHttp
 from integrations.models import Connection
+from integrations.objects import MappedValues, VendorObject
 from integrations.providers import refusals, templates
 from integrations.providers.base import Created, Found, HttpConnector, MatchKey, ObjectKind
 from integrations.providers.http_mapping import (
@@ -124,11 +124,11 @@ class MappedConnector(HttpConnector):
 
     # --- Writing ----------------------------------------------------------------------------------------------------
 
-    def create(self, kind: str, params: dict[str, Any], reference: str) -> Created:
-        made = self._object(kind)
-        values = {**self._options(), **params["values"], "reference": reference}
-        values["idempotency_key"] = idempotency_key(kind, params, reference)
-        items = params.get("items")
+    def create(self, wanted: VendorObject, reference: str) -> Created:
+        made, sent = self._object(wanted.kind), _values(wanted)
+        values = {**self._options(), **sent.values, "reference": reference}
+        values["idempotency_key"] = idempotency_key(sent, reference)
+        items = sent.items
         if items is not None:
             each = [{**values, **item["values"], "reference": item["reference"]} for item in items]
             values["items"] = [templates.rendered(made.create.each, of_item) for of_item in each]
@@ -137,12 +137,12 @@ class MappedConnector(HttpConnector):
             return self._created(made, made.create, body)
         return Created("", items=self._of_items(made, items, body))
 
-    def update(self, kind: str, external_id: str, params: dict[str, Any]) -> None:
-        made = self._object(kind)
+    def update(self, external_id: str, wanted: VendorObject) -> None:
+        made = self._object(wanted.kind)
         if made.update is None:
-            super().update(kind, external_id, params)
+            super().update(external_id, wanted)
             return
-        values = {**self._options(), **params["values"], "id": external_id}
+        values = {**self._options(), **_values(wanted).values, "id": external_id}
         self._call(made.update, values, self._refusals(made, missing=True), answers=False)
 
     def reversible(self, kind: str) -> bool:
@@ -285,9 +285,9 @@ class MappedConnector(HttpConnector):
         return f"{self.connection.base_url.rstrip('/')}{page}" if page.startswith("/") else page
 
 
-def idempotency_key(kind: str, params: Mapping[str, Any], reference: str) -> str:
+def idempotency_key(wanted: MappedValues, reference: str) -> str:
     """64 characters, the same for the same create."""
-    whole = json.dumps([kind, reference, params], sort_keys=True)
+    whole = json.dumps([wanted.kind, reference, wanted.given()], sort_keys=True)
     return hashlib.sha256(whole.encode()).hexdigest()
 
 
@@ -306,6 +306,13 @@ def connector_for(mapping: VendorMapping) -> type[MappedConnector]:
             "__doc__": f"As {mapping.file} describes it.",
         },
     )
+
+
+def _values(wanted: VendorObject) -> MappedValues:
+    """A mapping knows no field but those that its templates name."""
+    if not isinstance(wanted, MappedValues):
+        raise TypeError(f"a mapped vendor is asked for values, not for a {type(wanted).__name__}")
+    return wanted
 
 
 def _id(value: Any) -> str:

@@ -29,6 +29,7 @@ from urllib.parse import urlsplit
 
 from integrations.errors import Kind, ProviderError, TemporaryRefusal
 from integrations.http import segment
+from integrations.objects import CrmNote, Deal, VendorObject
 from integrations.providers.base import (
     Created,
     CreateSafety,
@@ -43,7 +44,8 @@ from integrations.providers.hubspot_shapes import (
     DEAL_PLACE,
     DEAL_PROPERTIES,
     EVIDENCE,
-    NOTE_LINKS,
+    NOTE_TO_COMPANY,
+    NOTE_TO_DEAL,
     SHOWN,
     TYPE_IDS,
     TYPES,
@@ -288,11 +290,12 @@ class HubSpot(CrmConnector):
 
     # --- Writing ----------------------------------------------------------------------------------------------------
 
-    def create(self, kind: str, params: dict[str, Any], reference: str) -> Created:
-        if kind == "note":
-            return self._create_note(params, reference)
-        given = self._properties(kind, params)
-        if kind == "deal":
+    def create(self, wanted: VendorObject, reference: str) -> Created:
+        kind = wanted.kind
+        if isinstance(wanted, CrmNote):
+            return self._create_note(wanted, reference)
+        given = self._properties(wanted)
+        if isinstance(wanted, Deal):
             given |= {name: value for option, name in DEAL_PLACE.items() if (value := self.option(option))}
         if name := self._reference_property(kind):
             made = self._upsert(kind, given, name, reference)
@@ -301,9 +304,9 @@ class HubSpot(CrmConnector):
             made = self.http.request("POST", self._path(kind), json=content, expect=Record).data
         return Created(made.id, self._url(kind, made.id))
 
-    def update(self, kind: str, external_id: str, params: dict[str, Any]) -> None:
-        """What is empty in ``params`` stays as it is at HubSpot. A note keeps its reference."""
-        given = self._properties(kind, params)
+    def update(self, external_id: str, wanted: VendorObject) -> None:
+        """A note keeps its reference."""
+        kind, given = wanted.kind, self._properties(wanted)
         if "hs_note_body" in given:
             path, query = self._path(kind, external_id), {"properties": "hs_note_body"}
             now = self.http.request("GET", path, params=query, expect=Record).data.value("hs_note_body")
@@ -318,24 +321,27 @@ class HubSpot(CrmConnector):
                 )
                 raise ProviderError(Kind.CONFLICT, message)
 
-    def _properties(self, kind: str, params: dict[str, Any]) -> dict[str, Any]:
-        left_out = DEAL_PROPERTIES if kind == "deal" and not self._has_deal_properties else {}
-        return properties_of(kind, {name: value for name, value in params.items() if name not in left_out})
+    def _properties(self, wanted: VendorObject) -> dict[str, Any]:
+        """Raises ``TypeError`` for a kind that HubSpot does not have."""
+        if wanted.kind not in TYPES:
+            raise TypeError(f"hubspot has no {wanted.kind}")
+        left_out = DEAL_PROPERTIES if isinstance(wanted, Deal) and not self._has_deal_properties else {}
+        return properties_of(wanted, without=left_out)
 
-    def _create_note(self, params: dict[str, Any], reference: str) -> Created:
-        given = self._properties("note", params)
+    def _create_note(self, wanted: CrmNote, reference: str) -> Created:
+        given = self._properties(wanted)
         given["hs_note_body"] = given.get("hs_note_body", "") + _closing(mark(reference))
         links = [
             {
-                "to": {"id": str(params[name])},
+                "to": {"id": external_id},
                 "types": [{"associationCategory": "HUBSPOT_DEFINED", "associationTypeId": type_id}],
             }
-            for name, type_id in NOTE_LINKS.items()
-            if params.get(name)
+            for external_id, type_id in ((wanted.company_id, NOTE_TO_COMPANY), (wanted.deal_id, NOTE_TO_DEAL))
+            if external_id
         ]
         content = {"properties": given, "associations": links}
         made = self.http.request("POST", self._path("note"), json=content, expect=Record).data
-        return Created(made.id, self._url("company", str(params.get("company_id") or "")))
+        return Created(made.id, self._url("company", wanted.company_id))
 
     def _upsert(self, kind: str, properties: dict[str, Any], name: str, reference: str) -> Record:
         given = {"id": reference, "idProperty": name, "properties": {**properties, name: reference}}

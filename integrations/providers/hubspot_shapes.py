@@ -7,17 +7,18 @@ a deal, from "Association type ID values" (developers.hubspot.com/docs/api/crm/a
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from decimal import Decimal
 from typing import Any
 
 from pydantic import BaseModel, Field
 
 from integrations.errors import FieldProblem, Kind, ProviderError
+from integrations.objects import VendorObject
 
 TYPES = {"company": "companies", "contact": "contacts", "deal": "deals", "note": "notes"}
 TYPE_IDS = {"company": "0-2", "contact": "0-1", "deal": "0-3"}
-NOTE_LINKS = {"company_id": 190, "deal_id": 214}
+NOTE_TO_COMPANY, NOTE_TO_DEAL = 190, 214
 DEAL_PROPERTIES = {
     "onboarding_status": "firstvalue_onboarding_status", "transaction_id": "firstvalue_transaction_id",
     "implementation_owner": "firstvalue_implementation_owner",
@@ -38,27 +39,17 @@ EVIDENCE = {
     "dealstage": "stage", "hubspot_owner_id": "owner", "createdate": "created", "num_associated_contacts": "contacts",
     "firstvalue_onboarding_status": "onboarding", "firstvalue_transaction_id": "transaction",
 }  # fmt: skip
-_PARAMS = {
-    "company": {
-        "name": "name", "domain": "domain", "country": "country", "city": "city", "owner_id": "hubspot_owner_id",
-    },
-    "contact": {
-        "email": "email", "first_name": "firstname", "last_name": "lastname", "country": "country", "city": "city",
-        "owner_id": "hubspot_owner_id",
-    },
+_PROPERTIES = {
+    "company": {"name": "name", "domain": "domain", "country": "country", "owner_id": "hubspot_owner_id"},
+    "contact": {"email": "email", "first_name": "firstname", "last_name": "lastname"},
     "deal": {
         "name": "dealname", "amount": "amount", "currency": "deal_currency_code", "owner_id": "hubspot_owner_id",
         **DEAL_PROPERTIES,
     },
     "note": {"body": "hs_note_body", "at": "hs_timestamp"},
 }  # fmt: skip
-_PATHS = {
-    "name": "customer.legal_name", "domain": "customer.domain", "country": "customer.country",
-    "hubspot_owner_id": "ownership.crm_owner_id", "email": "customer.primary_contact.email",
-    "firstname": "customer.primary_contact.name", "lastname": "customer.primary_contact.name",
-    "dealname": "customer.legal_name", "amount": "commercial.amount", "deal_currency_code": "commercial.currency",
-    "firstvalue_implementation_owner": "ownership.implementation_owner_id", "hs_note_body": "handover",
-}  # fmt: skip
+_OUR_FIELDS = {name: field for names in _PROPERTIES.values() for field, name in names.items()}
+"""Property -> the field of ours that it holds."""
 _TAKEN = "CONFLICTING_UNIQUE_VALUE"
 _UNKNOWN = "PROPERTY_DOESNT_EXIST"
 _GONE = "OBJECT_NOT_FOUND"
@@ -142,10 +133,11 @@ class Property(BaseModel):
     hasUniqueValue: bool = False  # noqa: N815
 
 
-def properties_of(kind: str, params: dict[str, Any]) -> dict[str, Any]:
-    """The properties that ``params`` fills. What is empty says nothing: it is left out, and blanks no property."""
-    names = _PARAMS[kind]
-    return {names[name]: _value(value) for name, value in params.items() if name in names and value not in (None, "")}
+def properties_of(wanted: VendorObject, *, without: Container[str] = ()) -> dict[str, Any]:
+    """The properties that ``wanted`` fills. What is empty says nothing: it is left out, and blanks no property."""
+    names = _PROPERTIES[wanted.kind]
+    given = wanted.given().items()
+    return {names[name]: _value(value) for name, value in given if name in names and name not in without}
 
 
 def _value(value: Any) -> Any:
@@ -159,7 +151,7 @@ def refusal(body: dict[str, Any], status: int) -> ProviderError:
     """A refusal of values. ``body`` is an error answer, or one entry of a 207's ``errors``."""
     fields, codes, unknown = [], set(), []
     for name, reason, code in _details(body):
-        fields.append(FieldProblem(name, reason, _PATHS.get(name, "")))
+        fields.append(FieldProblem(name, reason, _OUR_FIELDS.get(name, "")))
         codes.add(code)
         if code == _UNKNOWN:
             unknown.append(name)

@@ -16,7 +16,7 @@ def explain(errors: Errors, origins: Mapping[str, str], error: ProviderError, bo
         return  # a page, or nothing: not what the mapping describes
     found = list(_problems(errors, body))[:_MOST_PROBLEMS]
     if error.kind is not Kind.SERVER:
-        error.fields = [FieldProblem(name, reason, _path(name, errors, origins)) for name, reason in found if name]
+        error.fields = [FieldProblem(name, reason, path=_path(name, errors, origins)) for name, reason in found if name]
     told = "; ".join(dict.fromkeys(": ".join(filter(None, each)) for each in found))
     if told and told not in error.message:
         error.message = f"{error.message.partition(': ')[0]}: {told}"

@@ -8,10 +8,9 @@ is never sent again by itself.
 import hashlib
 import unicodedata
 from collections.abc import Callable
-from dataclasses import replace
 from email.charset import QP, Charset
 from email.utils import formataddr, parseaddr
-from typing import Any, Self
+from typing import Self
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
@@ -23,15 +22,10 @@ from integrations.domains import ascii_address
 from integrations.errors import FieldProblem, Kind, ProviderError
 from integrations.mail import RECIPIENT, VendorMail
 from integrations.models import Connection
+from integrations.objects import Mail, VendorObject
 from integrations.providers.base import Connector, Created, CreateSafety, Found, MatchKey, ObjectKind
 
 REFERENCE = "X-Firstvalue-Reference"
-_PATHS = {
-    RECIPIENT: "customer.primary_contact.email",
-    "to_name": "customer.primary_contact.name",
-    "subject": "customer.legal_name",
-}
-"""``subject``: what a template puts into it."""
 _BREAKS = frozenset({"Cc", "Cs", "Zl", "Zp"})
 """Unicode categories that end or spoil a header line: controls, lone surrogates, line and paragraph separators."""
 
@@ -69,11 +63,13 @@ class Smtp(Connector):
         """A mail that was sent cannot be looked at: what we recorded stands."""
         return Found(external_id, "Mail, as recorded when it was sent")
 
-    def create(self, kind: str, params: dict[str, Any], reference: str) -> Created:  # noqa: ARG002
-        """``params``: ``to``, ``to_name``, ``subject``, ``text``. Whoever repeats it sends a second mail."""
-        sender, recipient = self._sender(), _address(params)
+    def create(self, wanted: VendorObject, reference: str) -> Created:
+        """Whoever repeats it sends a second mail."""
+        if not isinstance(wanted, Mail):
+            raise TypeError(f"smtp has no {wanted.kind}")
+        sender, recipient = self._sender(), _address(wanted)
         message_id = _message_id(reference, sender)
-        message = _message(params, recipient)
+        message = _message(wanted, recipient)
         message.from_email = self._from_email()
         message.reply_to = [each] if (each := self._header_option("reply_to", "")) else []
         message.extra_headers = {
@@ -85,11 +81,7 @@ class Smtp(Connector):
             message.message().as_bytes()
         except ValueError as problem:
             raise ProviderError(Kind.INVALID, f"This cannot be written as a mail: {problem}") from None
-        try:
-            self.mail.send(message, sender=sender, recipient=recipient, request={"reference": reference})
-        except ProviderError as error:
-            error.fields = [replace(each, path=_PATHS.get(each.name, "")) for each in error.fields]
-            raise
+        self.mail.send(message, sender=sender, recipient=recipient, request={"reference": reference})
         return Created(message_id)
 
     def probe(self) -> str:
@@ -115,11 +107,11 @@ class Smtp(Connector):
         return address
 
 
-def _message(params: dict[str, Any], recipient: str) -> EmailMessage:
+def _message(wanted: Mail, recipient: str) -> EmailMessage:
     """Raises ``ProviderError(INVALID)`` for what would end its header's line and begin another."""
-    texts = {name: str(params.get(name, "")).strip() for name in ("to_name", "subject")}
+    texts = {"to_name": wanted.to_name.strip(), "subject": wanted.subject.strip()}
     problems = [
-        FieldProblem(name, "holds a line break or a control character", _PATHS[name])
+        FieldProblem(name, "holds a line break or a control character", name)
         for name, text in texts.items()
         if _spoiled(text)
     ]
@@ -127,14 +119,14 @@ def _message(params: dict[str, Any], recipient: str) -> EmailMessage:
         names = " and ".join(each.name for each in problems)
         raise ProviderError(Kind.INVALID, f"The mail's {names} cannot stand in a header", fields=problems)
     to = formataddr((texts["to_name"], recipient)) if texts["to_name"] else recipient
-    message = EmailMessage(subject=texts["subject"], body="\n".join(str(params["text"]).splitlines()), to=[to])
+    message = EmailMessage(subject=texts["subject"], body="\n".join(wanted.text.splitlines()), to=[to])
     message.encoding = _quoted_printable()
     return message
 
 
-def _address(params: dict[str, Any]) -> str:
+def _address(wanted: Mail) -> str:
     """The one plain address to send to, in ASCII. Raises ``ProviderError(INVALID)``."""
-    given = str(params.get("to", "")).strip()
+    given = wanted.to.strip()
     try:
         # Django writes a domain by IDNA 2003: it is given none that is not ASCII.
         address = ascii_address(given)
@@ -142,7 +134,7 @@ def _address(params: dict[str, Any]) -> str:
         return sanitize_address(address, "utf-8")
     except (ValidationError, ValueError):
         reason = "is no mail address that a mail can be sent to"
-        problem = FieldProblem(RECIPIENT, reason, _PATHS[RECIPIENT])
+        problem = FieldProblem(RECIPIENT, reason, RECIPIENT)
         raise ProviderError(Kind.INVALID, f"The contact's address {reason}", fields=[problem]) from None
 
 

@@ -29,10 +29,11 @@ from integrations.domains import same_address, same_domain
 from integrations.errors import FieldProblem, Kind, ProviderError, TemporaryRefusal
 from integrations.http import segment
 from integrations.models import Connection
+from integrations.objects import SupportOrganization, SupportUser, VendorObject
 from integrations.providers.base import Created, CreateSafety, Found, HttpConnector, MatchKey, ObjectKind, moment
 
-_PATHS = {"name": "customer.legal_name", "domain_names": "customer.domain"}
-_USERS_PATH = "users"
+_OUR_FIELDS = {"name": "name", "domain_names": "domains", "email": "email"}
+"""Zendesk's name of a field -> ours."""
 _KINDS = frozenset({"organization", "user"})
 _END_USER = "end-user"
 _UNIQUE = ("name", "external_id", "email")
@@ -194,11 +195,16 @@ class Zendesk(HttpConnector):
 
     # --- Writing ----------------------------------------------------------------------------------------------------
 
-    def create(self, kind: str, params: dict[str, Any], reference: str) -> Created:
-        return self._create_user(params, reference) if kind == "user" else self._create_organization(params, reference)
+    def create(self, wanted: VendorObject, reference: str) -> Created:
+        match wanted:
+            case SupportUser():
+                return self._create_user(wanted, reference)
+            case SupportOrganization():
+                return self._create_organization(wanted, reference)
+        raise TypeError(f"zendesk has no {wanted.kind}")
 
-    def _create_organization(self, params: dict[str, Any], reference: str) -> Created:
-        given = {"name": params["name"], "external_id": reference} | _organization_fields(params)
+    def _create_organization(self, wanted: SupportOrganization, reference: str) -> Created:
+        given = {"external_id": reference} | _organization_fields(wanted)
         if self.option("shared_tickets").lower() in _TRUE:
             given["shared_tickets"] = True
         path = "/api/v2/organizations/create_or_update"
@@ -206,18 +212,18 @@ class Zendesk(HttpConnector):
             made = self.http.request("POST", path, json={"organization": given}, expect=_OneOrganization)
         except ProviderError as error:
             # A person has said that the organization which has the name is somebody else: a name is held only once.
-            other = str(params.get("name_if_taken") or "")
-            if error.kind is not Kind.CONFLICT or not other or "name" not in {each.name for each in error.fields}:
+            is_taken = error.kind is Kind.CONFLICT and "name" in {each.name for each in error.fields}
+            if not (is_taken and wanted.name_if_taken):
                 raise
-            given["name"] = other
+            given["name"] = wanted.name_if_taken
             made = self.http.request("POST", path, json={"organization": given}, expect=_OneOrganization)
         return Created(str(made.data.organization.id), self._url(made.data.organization.id))
 
-    def _create_user(self, params: dict[str, Any], reference: str) -> Created:
+    def _create_user(self, wanted: SupportUser, reference: str) -> Created:
         given = {
-            "name": params["name"],
-            "email": params["email"],
-            "organization_id": _id(params["organization_id"]),
+            "name": wanted.name,
+            "email": wanted.email,
+            "organization_id": _id(wanted.organization_id),
             "external_id": reference,
             "role": _END_USER,
             "skip_verify_email": True,
@@ -227,28 +233,28 @@ class Zendesk(HttpConnector):
             raise ProviderError(Kind.MALFORMED, "Zendesk made a user without an id", effect_possible=True)
         if made.suspended:
             message = f"Zendesk has suspended the user “{made.name}” ({made.id}): restore them there and retry, or leave them out"
-            raise ProviderError(Kind.INVALID, message, fields=[FieldProblem("suspended", message, _USERS_PATH)])
+            raise ProviderError(Kind.INVALID, message, fields=[FieldProblem("suspended", message)])
         return Created(str(made.id), self._user_url(made.id))
 
-    def update(self, kind: str, external_id: str, params: dict[str, Any]) -> None:
-        """A user's name; an organization's name and its whole list of domains. What is empty stays as it is.
+    def update(self, external_id: str, wanted: VendorObject) -> None:
+        """A user's name; an organization's name and its whole list of domains.
 
         With ``former_domains`` only those are taken off an organization's list, and ``domains`` are put on it.
         Never a user's email (Zendesk would add a second one) or organization (see ``associate``).
         """
-        if kind == "user":
-            if name := params.get("name"):
-                self._write_user("PUT", f"/api/v2/users/{segment(external_id)}", {"name": name})
-        elif kind == "organization":
+        if isinstance(wanted, SupportUser):
+            if wanted.name:
+                self._write_user("PUT", f"/api/v2/users/{segment(external_id)}", {"name": wanted.name})
+        elif isinstance(wanted, SupportOrganization):
             path = f"/api/v2/organizations/{segment(external_id)}"
-            given = _organization_fields(params)
-            if "former_domains" in params:
+            given = _organization_fields(wanted)
+            if wanted.former_domains is not None:
                 now = self.http.request("GET", path, expect=_OneOrganization).data.organization
-                given["domain_names"] = _with_domains(now.domain_names, params)
+                given["domain_names"] = _with_domains(now.domain_names, wanted)
             if given:
                 self.http.request("PUT", path, json={"organization": given}, expect=_OneOrganization)
         else:
-            super().update(kind, external_id, params)
+            super().update(external_id, wanted)
 
     def associate(self, kind: str, external_id: str, to_kind: str, to_id: str) -> None:
         """Puts a user who has no organization into one. Raises ``ProviderError(INVALID)`` for a user of another one."""
@@ -263,7 +269,7 @@ class Zendesk(HttpConnector):
                 f"The Zendesk user {external_id} belongs to organization {now.organization_id}, not {to_id}: "
                 "move them in Zendesk if that is right, or leave them out"
             )
-            raise ProviderError(Kind.INVALID, message, fields=[FieldProblem("organization_id", message, _USERS_PATH)])
+            raise ProviderError(Kind.INVALID, message, fields=[FieldProblem("organization_id", message)])
 
     def reversible(self, kind: str) -> bool:
         return kind in _KINDS
@@ -286,12 +292,7 @@ class Zendesk(HttpConnector):
             super().undo(kind, external_id)
 
     def _write_user(self, method: str, path: str, given: dict[str, Any]) -> _User:
-        try:
-            return self.http.request(method, path, json={"user": given}, expect=_OneUser).data.user
-        except ProviderError as error:
-            # Whichever of a user's values it was, it is mended in the list of users.
-            error.fields = [replace(each, path=_USERS_PATH) for each in error.fields]
-            raise
+        return self.http.request(method, path, json={"user": given}, expect=_OneUser).data.user
 
     # --- Health and errors ------------------------------------------------------------------------------------------
 
@@ -381,7 +382,7 @@ def _invalid(body: dict[str, Any], status: int) -> ProviderError:
             reason = str(each.get("description", "")) if isinstance(each, dict) else str(each)
             held = isinstance(each, dict) and each.get("error") == "DuplicateValue" and name in _UNIQUE
             # A value that another one holds is not wrong: nobody should give the customer another name for it.
-            fields.append(FieldProblem(str(name), reason, "" if held else _PATHS.get(str(name), "")))
+            fields.append(FieldProblem(str(name), reason, "" if held else _OUR_FIELDS.get(str(name), "")))
             taken = taken or held
     message = "; ".join(each.reason for each in fields) or str(
         body.get("description") or body.get("error") or "no reason given"
@@ -392,13 +393,13 @@ def _invalid(body: dict[str, Any], status: int) -> ProviderError:
     return ProviderError(Kind.INVALID, f"Zendesk did not accept this: {message}", status, fields=fields)
 
 
-def _organization_fields(params: dict[str, Any]) -> dict[str, Any]:
-    names = {"name": "name", "domains": "domain_names"}
-    return {names[name]: params[name] for name in names if params.get(name)}
+def _organization_fields(wanted: SupportOrganization) -> dict[str, Any]:
+    fields = {"name": wanted.name, "domain_names": wanted.domains}
+    return {name: value for name, value in fields.items() if value}
 
 
-def _with_domains(listed: list[str], params: dict[str, Any]) -> list[str]:
-    former, new = {same_domain(each) for each in params["former_domains"]}, params.get("domains") or []
+def _with_domains(listed: list[str], wanted: SupportOrganization) -> list[str]:
+    former, new = {same_domain(each) for each in wanted.former_domains or ()}, wanted.domains or []
     return list(dict.fromkeys([*(each for each in listed if same_domain(each) not in former), *new]))
 
 

@@ -103,7 +103,7 @@ def _known(claim: Claim, handler: EnsureHandler, connector: Connector) -> Ensure
     changed = update_of(handler, claim.mapping, claim.facts) if claim.mapping else {}
     if changed:
         try:
-            connector.update(handler.kind, claim.known_id, changed)
+            connector.update(claim.known_id, handler.restored(changed))
         except ProviderError as error:
             if error.kind is Kind.NOT_FOUND:
                 return None
@@ -244,7 +244,7 @@ def send(
     intent = claim.intent
     assert intent is not None  # noqa: S101  (as above)
     try:
-        made = connector.create(handler.kind, intent.params, intent.reference)
+        made = connector.create(handler.restored(intent.params), intent.reference)
     except ProviderError as error:
         # A vendor that refuses a replay says nothing about the create that it replays; one with unique keys does.
         by_key = connector.kind(handler.kind).safety is CreateSafety.IDEMPOTENCY_KEY

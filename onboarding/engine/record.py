@@ -424,7 +424,7 @@ def policy_for(claim: Claim, outcome: Failed, attempts: int, *, parked: bool = F
 
 
 def _fail(run: OnboardingTransaction, step: Step, claim: Claim, outcome: Failed, now: datetime) -> None:
-    error = outcome.error
+    error, handler = outcome.error, HANDLERS[step.uses]
     parked = error.kind is Kind.AUTH or (error.kind is Kind.SERVER and _is_parked(run, step))
     if not parked:
         step.first_failed_at = step.first_failed_at or now
@@ -432,7 +432,9 @@ def _fail(run: OnboardingTransaction, step: Step, claim: Claim, outcome: Failed,
     decision = policy_for(claim, outcome, step.attempts, parked=parked)
     step.http_status = error.http_status
     step.message = str(error)
-    step.problems = [{"path": f.path, "name": f.name, "reason": f.reason} for f in error.fields]
+    step.problems = [
+        {"path": f.path or handler.path_of(f.field), "name": f.name, "reason": f.reason} for f in error.fields
+    ]
     due = now + timedelta(seconds=decision.delay) if decision.delay is not None else None
     match decision.action:
         case policy.Action.RETRY if not step_has_ticket(step):

@@ -214,11 +214,11 @@ def _perform_with(connector: Connector, current: Claim) -> Outcome:
 
 def _write(current: Claim, handler: UpdateHandler, connector: Connector) -> Written:
     """No intent is needed: written twice, it says the same."""
-    params = handler.params(current.facts)
+    wanted = handler.wanted(current.facts)
     failpoint("before-update")
-    connector.update(handler.kind, current.facts.related[handler.target], params)
+    connector.update(current.facts.related[handler.target], wanted)
     failpoint("after-update")
-    return Written(digest_of(params))
+    return Written(digest_of(wanted.given()))
 
 
 def _look_up(current: Claim, connector: CrmConnector) -> LookedUp:

@@ -40,7 +40,7 @@ def update_of(handler: EnsureHandler, mapping: ObjectMapping, facts: Facts) -> d
 def is_out_of_date(run: OnboardingTransaction, step: Step) -> bool:
     """Whether an updating step would write something else now than it has written."""
     handler = HANDLERS[step.uses]
-    return isinstance(handler, UpdateHandler) and digest_of(handler.params(facts_of(run, step))) != step.written
+    return isinstance(handler, UpdateHandler) and digest_of(handler.wanted(facts_of(run, step)).given()) != step.written
 
 
 def is_another(handler: EnsureHandler, mapping: ObjectMapping, facts: Facts) -> bool:

@@ -137,7 +137,7 @@ class _Look:
         if self.step.state != StepState.SUCCEEDED and not self.mappings:
             return "later", ["It is not done yet: it uses the new data."]
         if isinstance(handler, UpdateHandler):
-            if self.step.written == digest_of(handler.params(self.facts)) and not follows:
+            if self.step.written == digest_of(handler.wanted(self.facts).given()) and not follows:
                 return "nothing", ["What it has written stays true."]
             return "send-again", [f"It is written again{self._at_vendor}, with the new data."]
         assert isinstance(handler, EnsureHandler)  # noqa: S101  (_has_object)

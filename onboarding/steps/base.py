@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from integrations.domains import same_address
+from integrations.objects import VendorObject
 from integrations.providers.base import Connector, MatchKey
 from integrations.words import System
 from onboarding.payload.plausibility import customer_domain, normal_name
@@ -66,6 +67,12 @@ class StepHandler(ABC):
     """Part of the P1 promise; False for kickoff and welcome."""
     provider: ClassVar[str] = ""
     """The one provider that can do it; empty: any built-in one of the system."""
+    paths: ClassVar[Mapping[str, str]] = {}
+    """Field of what is sent -> the payload path where a person mends it."""
+
+    def path_of(self, field: str) -> str:
+        """Where a person mends a field that the vendor refused; empty where nothing in the payload does."""
+        return self.paths.get(field, "")
 
     def check_options(self, options: Mapping[str, Any]) -> None:
         """Raises ``ValueError``, in words for whoever wrote the playbook."""
@@ -76,7 +83,9 @@ class StepHandler(ABC):
 class EnsureHandler(StepHandler):
     """A step that stands for an object (or one an item): find it, or create it once."""
 
+    makes: ClassVar[type[VendorObject]]
     kind: ClassVar[str]
+    """Of ``makes``, or the mapping's name for it."""
     shared: ClassVar[bool] = False
     """One object a customer (found by its match key), not one a run: runs of one customer take turns through a reservation."""
     finished_by: ClassVar[RunEventType | None] = None
@@ -117,8 +126,16 @@ class EnsureHandler(StepHandler):
         return ""
 
     @abstractmethod
+    def wanted(self, facts: Facts) -> VendorObject:
+        """What is asked for, to create it."""
+
     def params(self, facts: Facts) -> dict[str, Any]:
-        """What is sent to create it."""
+        """As it is kept in an intent, fit for JSON."""
+        return self.wanted(facts).given()
+
+    def restored(self, params: Mapping[str, Any]) -> VendorObject:
+        """What such parameters, or some of them, ask for."""
+        return self.makes.of(params)
 
     def says(self, facts: Facts) -> dict[str, Any]:
         """What its create says of the item in hand alone."""
@@ -178,5 +195,5 @@ class UpdateHandler(StepHandler):
     """It is written again whenever what it says of the run has changed, after the run's end too."""
 
     @abstractmethod
-    def params(self, facts: Facts) -> dict[str, Any]:
+    def wanted(self, facts: Facts) -> VendorObject:
         """What is written."""

@@ -1,12 +1,10 @@
 """CRM steps: the customer's account and contact, the deal, and the handover brief as a note."""
 
-from typing import Any
-
 from integrations.domains import same_address, spellings
+from integrations.objects import CrmAccount, CrmContact, CrmNote, Deal
 from integrations.providers.base import Connector, MatchKey
 from integrations.words import System
 from onboarding.payload.plausibility import customer_domain
-from onboarding.payload.schema import without_empty
 from onboarding.steps import brief
 from onboarding.steps.base import CustomerHandler, EnsureHandler, Facts, RunHandler, StepHandler, UpdateHandler, bounded
 from onboarding.steps.registry import register
@@ -27,7 +25,13 @@ class Account(CustomerHandler):
     name = "crm.account"
     system = System.CRM
     title = "find or create the CRM account"
-    kind = "company"
+    makes, kind = CrmAccount, CrmAccount.KIND
+    paths = {
+        "name": "customer.legal_name",
+        "domain": "customer.domain",
+        "country": "customer.country",
+        "owner_id": "ownership.crm_owner_id",
+    }
     reads = (
         "customer.legal_name",
         "customer.domain",
@@ -44,8 +48,8 @@ class Account(CustomerHandler):
         name, email = facts.get("customer.legal_name"), facts.get("commercial.billing_email")
         return [*keys, MatchKey("name+billing-email", name, email)]
 
-    def params(self, facts: Facts) -> dict[str, Any]:
-        return _filled(
+    def wanted(self, facts: Facts) -> CrmAccount:
+        return CrmAccount(
             name=facts.get("customer.legal_name"),
             domain=customer_domain(facts.content),
             country=facts.get("customer.country"),
@@ -58,7 +62,12 @@ class Contact(EnsureHandler):
     name = "crm.contact"
     system = System.CRM
     title = "find or create the CRM contact"
-    kind = "contact"
+    makes, kind = CrmContact, CrmContact.KIND
+    paths = {
+        "email": "customer.primary_contact.email",
+        "first_name": "customer.primary_contact.name",
+        "last_name": "customer.primary_contact.name",
+    }
     shared = True
     needs = ("crm.account",)
     reads = ("customer.primary_contact.name", "customer.primary_contact.email")
@@ -76,22 +85,28 @@ class Contact(EnsureHandler):
     def keys(self, facts: Facts, reference: str) -> list[MatchKey]:  # noqa: ARG002
         return [MatchKey("email", _contact_email(facts))]
 
-    def params(self, facts: Facts) -> dict[str, Any]:
+    def wanted(self, facts: Facts) -> CrmContact:
         first, _, last = facts.get("customer.primary_contact.name").partition(" ")
-        return _filled(email=_contact_email(facts), first_name=first, last_name=last)
+        return CrmContact(email=_contact_email(facts), first_name=first, last_name=last.strip())
 
     def settle(self, connector: Connector, external_id: str, facts: Facts) -> None:
         connector.associate("contact", external_id, "company", facts.related["crm.account"])
 
 
 @register
-class Deal(RunHandler):
+class RunDeal(RunHandler):
     """The deal that was won; where the payload names none, one that stands for this payment."""
 
     name = "crm.deal"
     system = System.CRM
     title = "find or create the CRM deal"
-    kind = "deal"
+    makes, kind = Deal, Deal.KIND
+    paths = {
+        "name": "customer.legal_name",
+        "amount": "commercial.amount",
+        "currency": "commercial.currency",
+        "owner_id": "ownership.crm_owner_id",
+    }
     needs = ("crm.account",)
     reads = (
         "customer.legal_name",
@@ -112,8 +127,8 @@ class Deal(RunHandler):
             return [MatchKey("id", deal_id), *keys]
         return keys
 
-    def params(self, facts: Facts) -> dict[str, Any]:
-        return _filled(
+    def wanted(self, facts: Facts) -> Deal:
+        return Deal(
             name=f"{facts.get('customer.legal_name')}: {facts.get('commercial.plan_sku')}",
             amount=facts.get("commercial.amount"),
             currency=facts.get("commercial.currency"),
@@ -133,13 +148,14 @@ class DealStatus(UpdateHandler):
     system = System.CRM
     title = "keep the deal's onboarding status up to date"
     target = "crm.deal"
-    kind = "deal"
+    kind = Deal.KIND
+    paths = {"implementation_owner": "ownership.implementation_owner_id"}
     needs = ("crm.deal",)
     reads = ("ownership.implementation_owner_id",)
     follows_run = True
 
-    def params(self, facts: Facts) -> dict[str, Any]:
-        return _filled(
+    def wanted(self, facts: Facts) -> Deal:
+        return Deal(
             onboarding_status=facts.status,
             transaction_id=facts.run_id,
             implementation_owner=facts.get("ownership.implementation_owner_id"),
@@ -153,7 +169,8 @@ class Note(RunHandler):
     name = "crm.note"
     system = System.CRM
     title = "write the handover brief into the CRM"
-    kind = "note"
+    makes, kind = CrmNote, CrmNote.KIND
+    paths = {"body": "handover"}
     needs = ("crm.account",)
     ties_to = ("crm.deal",)
     reads = brief.READS
@@ -161,8 +178,8 @@ class Note(RunHandler):
     def keys(self, facts: Facts, reference: str) -> list[MatchKey]:
         return [MatchKey("reference", reference, within=facts.related["crm.account"])]
 
-    def params(self, facts: Facts) -> dict[str, Any]:
-        return _filled(
+    def wanted(self, facts: Facts) -> CrmNote:
+        return CrmNote(
             body=brief.html(facts),
             at=facts.occurred_at,
             company_id=facts.related["crm.account"],
@@ -178,8 +195,3 @@ class Note(RunHandler):
 
 def _contact_email(facts: Facts) -> str:
     return same_address(facts.get("customer.primary_contact.email"))
-
-
-def _filled(**params: Any) -> dict[str, Any]:
-    filled: dict[str, Any] = without_empty(params)
-    return filled

@@ -1,11 +1,13 @@
 """Delivery steps: the onboarding project, its standard tasks, and the handover brief in it."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from integrations.objects import DeliveryProject, DeliveryTask
 from integrations.providers.base import MatchKey
 from integrations.words import System
 from onboarding.payload.schema import is_date
@@ -21,22 +23,22 @@ class Project(RunHandler):
     name = "delivery.project"
     system = System.DELIVERY
     title = "create the delivery project"
-    kind = "project"
+    makes, kind = DeliveryProject, DeliveryProject.KIND
+    paths = {"name": "customer.legal_name", "start_date": "kickoff.start_date"}
     needs = ("crm.account",)  # a project without an account is what the duplicate audit looks for
     reads = ("customer.legal_name", "kickoff.start_date")
 
     def reference(self, facts: Facts) -> str:
         return facts.run_id
 
-    def params(self, facts: Facts) -> dict[str, Any]:
-        params = {"name": f"{facts.get('customer.legal_name')} onboarding"}
-        if is_date(start := facts.get("kickoff.start_date")):
-            params["start_date"] = start
-        return params
+    def wanted(self, facts: Facts) -> DeliveryProject:
+        start = facts.get("kickoff.start_date")
+        name = f"{facts.get('customer.legal_name')} onboarding"
+        return DeliveryProject(name=name, start_date=start if is_date(start) else "")
 
     def state(self, facts: Facts) -> dict[str, Any]:
         """Without the date: it only places what the template brings when the project is made."""
-        return {"name": self.params(facts)["name"]}
+        return replace(self.wanted(facts), start_date="").given()
 
 
 class _Task(BaseModel):
@@ -59,7 +61,8 @@ class Tasks(RunHandler):
     name = "delivery.tasks"
     system = System.DELIVERY
     title = "put the standard tasks into the project"
-    kind = "task"
+    makes, kind = DeliveryTask, DeliveryTask.KIND
+    paths = {"due_on": "kickoff.start_date"}
     needs = ("delivery.project",)
     reads = ("kickoff.start_date",)
 
@@ -79,13 +82,12 @@ class Tasks(RunHandler):
         project = facts.related["delivery.project"]
         return [MatchKey("reference", reference, within=project), MatchKey("name", facts.item, within=project)]
 
-    def params(self, facts: Facts) -> dict[str, Any]:
+    def wanted(self, facts: Facts) -> DeliveryTask:
         days = next(task.get("due_days") for task in facts.options["tasks"] if task["name"] == facts.item)
-        params = {"name": facts.item, "project_id": facts.related["delivery.project"]}
-        start = facts.get("kickoff.start_date")
+        start, due_on = facts.get("kickoff.start_date"), ""
         if days is not None and is_date(start):
-            params["due_on"] = (date.fromisoformat(start) + timedelta(days=days)).isoformat()
-        return params
+            due_on = (date.fromisoformat(start) + timedelta(days=days)).isoformat()
+        return DeliveryTask(name=facts.item, project_id=facts.related["delivery.project"], due_on=due_on)
 
 
 @register
@@ -96,15 +98,15 @@ class Handover(UpdateHandler):
     system = System.DELIVERY
     title = "link the handover brief into the project"
     target = "delivery.project"
-    kind = "project"
+    kind = DeliveryProject.KIND
     needs = ("delivery.project", "crm.note")
     ties_to = ("crm.account",)
     reads = brief.READS
 
-    def params(self, facts: Facts) -> dict[str, Any]:
+    def wanted(self, facts: Facts) -> DeliveryProject:
         where = [
             f"{label}: {facts.links.get(name) or facts.related[name]}"
             for label, name in (("CRM account", "crm.account"), ("Handover note in the CRM", "crm.note"))
             if name in facts.related
         ]
-        return {"notes": "\n".join(["Handover brief", brief.text(facts), "", *where])}
+        return DeliveryProject(notes="\n".join(["Handover brief", brief.text(facts), "", *where]))

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 from integrations.domains import same_address
 from integrations.errors import FieldProblem, Kind, ProviderError
+from integrations.objects import MappedValues
 from integrations.providers import templates
 from integrations.providers.base import MatchKey
 from integrations.providers.http_mapping import MappingError, Object, VendorMapping, mappings
@@ -105,7 +106,7 @@ class MappedObject(_Mapped, EnsureHandler):
     def keys(self, facts: Facts, reference: str) -> list[MatchKey]:
         """Raises ``ProviderError`` where something is empty that the request cannot do without."""
         if lacking := self._lacking(facts):
-            problems = [FieldProblem(path, "is needed here and is empty", path) for path in lacking]
+            problems = [FieldProblem(path, "is needed here and is empty", path=path) for path in lacking]
             message = f"{catalogue.labels(lacking)}: needed to {self.title}, and empty."
             raise ProviderError(Kind.INVALID, message, fields=problems)
         item = self._items(facts).get(facts.item) if facts.item else None
@@ -120,24 +121,25 @@ class MappedObject(_Mapped, EnsureHandler):
         ]
         return [key for key in keys if key.value]
 
-    def params(self, facts: Facts) -> dict[str, Any]:
+    def restored(self, params: Mapping[str, Any]) -> MappedValues:
+        return MappedValues(of_kind=self.kind, **params)
+
+    def wanted(self, facts: Facts) -> MappedValues:
         request = self._sent
         items = self._items(facts) if self.made.items else {}
         if not self.made.batch:
-            return {"values": self._values(request, facts, items.get(facts.item))}
+            return MappedValues(of_kind=self.kind, values=self._values(request, facts, items.get(facts.item)))
         each = self._sent_each
         of_item = frozenset(name for name in each if _is_of_item(name))
-        return {
-            "values": self._values(request | each - of_item, facts),
-            "items": [
-                {
-                    "key": key,
-                    "reference": self.reference(replace(facts, item=key)),
-                    "values": self._values(of_item, facts, item),
-                }
-                for key, item in items.items()
-            ],
-        }
+        listed = [
+            {
+                "key": key,
+                "reference": self.reference(replace(facts, item=key)),
+                "values": self._values(of_item, facts, item),
+            }
+            for key, item in items.items()
+        ]
+        return MappedValues(of_kind=self.kind, values=self._values(request | each - of_item, facts), items=listed)
 
     @cached_property
     def _sent(self) -> frozenset[str]:
@@ -154,11 +156,9 @@ class MappedObject(_Mapped, EnsureHandler):
         return _names(self.made.create.path)
 
     def says(self, facts: Facts) -> dict[str, Any]:
-        params = self.params(facts)
-        of_item: dict[str, Any] = next(
-            (item["values"] for item in params.get("items", ()) if item["key"] == facts.item), {}
-        )
-        return {**params["values"], **of_item}
+        wanted = self.wanted(facts)
+        of_item: dict[str, Any] = next((item["values"] for item in wanted.items or () if item["key"] == facts.item), {})
+        return {**wanted.values, **of_item}
 
     def _matched(self, facts: Facts) -> dict[str, str]:
         item = self._items(facts).get(facts.item) if self.made.items else None
@@ -182,8 +182,8 @@ class MappedObject(_Mapped, EnsureHandler):
 class MappedUpdate(_Mapped, UpdateHandler):
     """Made into one class a kind of object by ``load``."""
 
-    def params(self, facts: Facts) -> dict[str, Any]:
-        return {"values": self._values(self.mentioned, facts)}
+    def wanted(self, facts: Facts) -> MappedValues:
+        return MappedValues(of_kind=self.kind, values=self._values(self.mentioned, facts))
 
 
 def load() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from django.template.loader import render_to_string
 
+from integrations.objects import DeliveryTask, Mail
 from integrations.providers.base import MatchKey
 from integrations.words import System
 from onboarding.models import ImplementationOwner
@@ -28,7 +29,12 @@ class KickoffTask(RunHandler):
     name = "kickoff.task"
     system = System.DELIVERY
     title = "have the kickoff scheduled"
-    kind = "task"
+    makes, kind = DeliveryTask, DeliveryTask.KIND
+    paths = {
+        "name": "customer.legal_name",
+        "due_on": "kickoff.start_date",
+        "assignee": "ownership.implementation_owner_id",
+    }
     needs = ("delivery.project",)
     reads = ("customer.legal_name", "kickoff.start_date", "kickoff.urgency", "ownership.implementation_owner_id")
     provisions = False
@@ -40,18 +46,17 @@ class KickoffTask(RunHandler):
     def reference(self, facts: Facts) -> str:
         return f"{super().reference(facts)}/kickoff"
 
-    def params(self, facts: Facts) -> dict[str, Any]:
+    def wanted(self, facts: Facts) -> DeliveryTask:
         name, start = facts.get("customer.legal_name"), facts.get("kickoff.start_date")
         urgency = facts.get("kickoff.urgency")
-        params = {
-            "name": f"Schedule the kickoff with {name}",
-            "notes": "Everything is set up. Agree on a date with the customer, then complete this task."
+        return DeliveryTask(
+            name=f"Schedule the kickoff with {name}",
+            notes="Everything is set up. Agree on a date with the customer, then complete this task."
             + (f"\nUrgency: {urgency}" if urgency else ""),
-            "project_id": facts.related["delivery.project"],
-            "due_on": start if is_date(start) else "",
-            "assignee": facts.get("ownership.implementation_owner_id"),
-        }
-        return {key: value for key, value in params.items() if value}
+            project_id=facts.related["delivery.project"],
+            due_on=start if is_date(start) else "",
+            assignee=facts.get("ownership.implementation_owner_id"),
+        )
 
 
 @register
@@ -61,7 +66,13 @@ class WelcomeMail(RunHandler):
     name = "welcome.mail"
     system = System.EMAIL
     title = "send the welcome mail"
-    kind = "message"
+    makes, kind = Mail, Mail.KIND
+    paths = {
+        "to": "customer.primary_contact.email",
+        "to_name": "customer.primary_contact.name",
+        "subject": "customer.legal_name",
+    }
+    """``subject``: what a template puts into it."""
     reads = (
         "customer.legal_name",
         "customer.primary_contact.name",
@@ -89,15 +100,15 @@ class WelcomeMail(RunHandler):
     def keys(self, facts: Facts, reference: str) -> list[MatchKey]:  # noqa: ARG002
         return []  # what was sent cannot be looked up
 
-    def params(self, facts: Facts) -> dict[str, Any]:
+    def wanted(self, facts: Facts) -> Mail:
         told = welcome_context(facts.content, self._owner(facts))
         subject = facts.options.get("subject") or SUBJECT
-        return {
-            "to": facts.get("customer.primary_contact.email"),
-            "to_name": facts.get("customer.primary_contact.name"),
-            "subject": " ".join(subject.replace("{customer}", str(told["customer"])).split()),
-            "text": render_to_string(TEMPLATE, told).strip() + "\n",
-        }
+        return Mail(
+            to=facts.get("customer.primary_contact.email"),
+            to_name=facts.get("customer.primary_contact.name"),
+            subject=" ".join(subject.replace("{customer}", str(told["customer"])).split()),
+            text=render_to_string(TEMPLATE, told).strip() + "\n",
+        )
 
     @staticmethod
     def _owner(facts: Facts) -> ImplementationOwner | None:

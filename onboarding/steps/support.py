@@ -2,9 +2,11 @@
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from integrations.domains import same_address
+from integrations.objects import SupportOrganization, SupportUser
 from integrations.providers.base import Connector, MatchKey
 from integrations.words import System
 from onboarding.models import MatchChoice
@@ -18,7 +20,8 @@ class Organization(CustomerHandler):
     name = "support.organization"
     system = System.SUPPORT
     title = "find or create the support organization"
-    kind = "organization"
+    makes, kind = SupportOrganization, SupportOrganization.KIND
+    paths = {"name": "customer.legal_name", "domains": "customer.domain"}
     reads = ("customer.legal_name", "customer.domain", "customer.no_domain", "commercial.billing_email")
 
     def keys(self, facts: Facts, reference: str) -> list[MatchKey]:
@@ -26,11 +29,9 @@ class Organization(CustomerHandler):
         name, domain = facts.get("customer.legal_name"), customer_domain(facts.content)
         return [MatchKey("reference", reference), MatchKey("name", name, domain)]
 
-    def params(self, facts: Facts) -> dict[str, Any]:
-        params = self.state(facts)
-        if self._is_to_be_new(facts):
-            params["name_if_taken"] = self.name_if_taken(facts)
-        return params
+    def wanted(self, facts: Facts) -> SupportOrganization:
+        wanted = self._as_it_is(facts)
+        return replace(wanted, name_if_taken=self.name_if_taken(facts)) if self._is_to_be_new(facts) else wanted
 
     def name_if_taken(self, facts: Facts) -> str:
         apart = customer_domain(facts.content) or facts.get("commercial.billing_email")
@@ -43,8 +44,12 @@ class Organization(CustomerHandler):
 
     def state(self, facts: Facts) -> dict[str, Any]:
         """Without the name for when its own is taken: that is for making it."""
+        return self._as_it_is(facts).given()
+
+    @staticmethod
+    def _as_it_is(facts: Facts) -> SupportOrganization:
         domain = customer_domain(facts.content)
-        return {"name": facts.get("customer.legal_name"), "domains": [domain] if domain else []}
+        return SupportOrganization(name=facts.get("customer.legal_name"), domains=[domain] if domain else [])
 
     def changes(self, before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
         """With the domains that are the customer's no more: others that somebody listed at the help desk stay."""
@@ -59,7 +64,7 @@ class Users(EnsureHandler):
     name = "support.users"
     system = System.SUPPORT
     title = "find or create the support users"
-    kind = "user"
+    makes, kind = SupportUser, SupportUser.KIND
     shared = True
     needs = ("support.organization",)
     reads = ("customer.primary_contact.name", "customer.primary_contact.email", "users")
@@ -80,8 +85,14 @@ class Users(EnsureHandler):
         organization = facts.related["support.organization"]
         return [MatchKey("email", self._person(facts)["email"], within=organization)]
 
-    def params(self, facts: Facts) -> dict[str, Any]:
-        return {**self._person(facts), "organization_id": facts.related["support.organization"]}
+    def wanted(self, facts: Facts) -> SupportUser:
+        person = self._person(facts)
+        organization = facts.related["support.organization"]
+        return SupportUser(name=person["name"], email=person["email"], organization_id=organization)
+
+    def path_of(self, field: str) -> str:  # noqa: ARG002
+        """Whatever it is of a user, it is mended in the list of users."""
+        return "users"
 
     def settle(self, connector: Connector, external_id: str, facts: Facts) -> None:
         connector.associate("user", external_id, "organization", facts.related["support.organization"])

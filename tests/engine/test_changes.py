@@ -8,6 +8,7 @@ import pytest
 from exceptions_queue.models import SlaClock, Ticket
 from integrations import connections as connecting
 from integrations.models import Connection
+from integrations.objects import SupportOrganization
 from integrations.sandbox.control import SandboxControl
 from onboarding import services
 from onboarding.engine import run as engine
@@ -191,7 +192,7 @@ def test_another_domain_takes_the_former_one_off_the_organization_and_leaves_the
     from tests.test_zendesk import support
 
     organization = ObjectMapping.objects.get(kind="organization").external_id
-    support(zendesk).update("organization", organization, {"domains": ["acme-logistics.com", "acme.example"]})
+    support(zendesk).update(organization, SupportOrganization(domains=["acme-logistics.com", "acme.example"]))
     applied(tell(customer__domain="acme-freight.com"))
     drain()
     assert one(sandbox, "zendesk", "organizations")["domain_names"] == ["acme.example", "acme-freight.com"]

@@ -11,6 +11,7 @@ from django.db.models import Model
 from exceptions_queue import scheduling, sla
 from integrations import clock
 from integrations.models import Connection
+from integrations.objects import DeliveryTask
 from integrations.sandbox.control import SandboxControl
 from onboarding import audit, services
 from onboarding.engine.locks import changing, lock_run
@@ -121,7 +122,7 @@ def test_of_whole_onboardings_from_the_payment_to_the_kickoff(
         actor="kim",
     )
     task = ObjectMapping.objects.get(transaction=polled, step__key="kickoff.task").external_id
-    delivery(connections["asana"]).update("task", task, {"completed": True})
+    delivery(connections["asana"]).update(task, DeliveryTask(completed=True))
     for _ in range(2):
         clock.shift(timedelta(seconds=settings.KICKOFF_POLL_SECONDS + 1))
         scheduling.one_pass(publish=False)

@@ -17,6 +17,7 @@ from exceptions_queue.models import ClockState, Milestone, SlaClock, Ticket
 from integrations import clock, pace
 from integrations.connections import record_auth_failure, set_connection
 from integrations.models import Connection, ConnectionSlot
+from integrations.objects import DeliveryTask
 from integrations.sandbox.control import SandboxControl
 from integrations.words import Breaker
 from onboarding import services, working_set
@@ -519,7 +520,7 @@ def test_a_kickoff_that_is_looked_up_meets_the_clock_that_runs_for_it(
     kickoff = step_of(run, "kickoff.task")
     assert kickoff.waits_for == WaitsFor.EVENT, shown(run)
     p2 = SlaClock.objects.get(transaction=run, milestone=Milestone.P2)
-    delivery(connections["asana"]).update("task", kickoff.mappings.get().external_id, {"completed": True})
+    delivery(connections["asana"]).update(kickoff.mappings.get().external_id, DeliveryTask(completed=True))
     Step.objects.filter(pk=kickoff.pk).update(due_at=clock.now())
     engine.run_step(kickoff.pk)
     assert status_of(run) == Status.COMPLETE, shown(run)

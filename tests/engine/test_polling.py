@@ -9,6 +9,7 @@ from exceptions_queue import scheduling
 from exceptions_queue.models import Ticket
 from integrations import clock
 from integrations.models import ApiCall, Connection
+from integrations.objects import DeliveryTask
 from integrations.sandbox.control import SandboxControl
 from onboarding import services
 from onboarding.models import Attempt, AuditEntry, ObjectMapping, OnboardingTransaction, Step, StepPoll
@@ -71,7 +72,7 @@ def test_a_look_that_finds_it_done_completes_the_run(
 
     look(LOOKS, settings=settings)
     task = ObjectMapping.objects.get(step__key="kickoff.task").external_id
-    delivery(asana).update("task", task, {"completed": True})
+    delivery(asana).update(task, DeliveryTask(completed=True))
     look(settings=settings)
     drain()
     assert status_of(awaited) == Status.COMPLETE
@@ -141,7 +142,7 @@ def test_a_late_kickoffs_ticket_does_not_end_the_looking(
     assert ticket_of(awaited, "kickoff.task").category == Category.STALLED
     assert looked_at_count(awaited) == LOOKS
     task = ObjectMapping.objects.get(step__key="kickoff.task").external_id
-    delivery(asana).update("task", task, {"completed": True})
+    delivery(asana).update(task, DeliveryTask(completed=True))
     look(settings=settings)
     drain()
     assert status_of(awaited) == Status.COMPLETE

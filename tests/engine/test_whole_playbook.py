@@ -10,6 +10,7 @@ from exceptions_queue.models import Ticket
 from integrations import clock
 from integrations.connections import set_connection
 from integrations.models import Connection
+from integrations.objects import DeliveryTask
 from integrations.sandbox.control import SandboxControl
 from onboarding import services
 from onboarding.engine.playbook import playbooks
@@ -83,7 +84,7 @@ def test_completing_the_task_in_delivery_finishes_the_kickoff(
     run = accept()
     drain()
     task = ObjectMapping.objects.get(step__key="kickoff.task").external_id
-    delivery(asana).update("task", task, {"completed": True})
+    delivery(asana).update(task, DeliveryTask(completed=True))
     clock.shift(timedelta(seconds=settings.KICKOFF_POLL_SECONDS + 1))
     drain()
     assert status_of(run) == Status.COMPLETE

@@ -11,6 +11,7 @@ from typing import Any, Self
 from integrations import clock, providers
 from integrations.errors import Kind, ProviderError
 from integrations.models import Connection
+from integrations.objects import VendorObject
 from integrations.providers.base import (
     Connector,
     Created,
@@ -218,7 +219,8 @@ class Vendor(CrmConnector):
             return None
         return Found(external_id, kind, changed_at=thing.changed_at) if thing else None
 
-    def create(self, kind: str, params: dict[str, Any], reference: str) -> Created | JobAccepted:
+    def create(self, wanted: VendorObject, reference: str) -> Created | JobAccepted:
+        kind, params = wanted.kind, wanted.given()
         self.before_write()
         sent = world.unsettled.setdefault((kind, reference), params)
         if sent != params:
@@ -247,10 +249,10 @@ class Vendor(CrmConnector):
             return JobAccepted(name)
         return Created(thing.external_id)
 
-    def update(self, kind: str, external_id: str, params: dict[str, Any]) -> None:
+    def update(self, external_id: str, wanted: VendorObject) -> None:
         self._begin("update")
         if thing := world.things.get(external_id):
-            thing.told = params
+            thing.told = wanted.given()
 
     def associate(self, kind: str, external_id: str, to_kind: str, to_id: str) -> None:
         self._begin("associate")

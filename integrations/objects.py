@@ -1,0 +1,150 @@
+"""What a step asks of a system: one dataclass a kind of object, with the same fields for every vendor of that system."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, ClassVar, Self
+
+Number = Decimal | int | float | str
+_EMPTY = ("", None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class VendorObject:
+    """An empty field says nothing: a create leaves it out, and an update leaves it as it is at the vendor."""
+
+    KIND: ClassVar[str]
+
+    @property
+    def kind(self) -> str:
+        return self.KIND
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any]) -> Self:
+        """From what ``given`` gave, as a JSON column returns it. Raises ``TypeError`` for a field that it does not have."""
+        return cls(**given)
+
+    def given(self) -> dict[str, Any]:
+        """The fields that say something, fit for JSON: what an intent keeps and an update is compared by."""
+        return {name: value for name, value in vars(self).items() if value not in _EMPTY}
+
+
+@dataclass(frozen=True, kw_only=True)
+class CrmAccount(VendorObject):
+    KIND = "company"
+
+    name: str = ""
+    domain: str = ""
+    country: str = ""
+    """ISO 3166-1 alpha-2."""
+    owner_id: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CrmContact(VendorObject):
+    KIND = "contact"
+
+    email: str = ""
+    first_name: str = ""
+    last_name: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deal(VendorObject):
+    KIND = "deal"
+
+    name: str = ""
+    amount: Number | None = None
+    currency: str = ""
+    """ISO 4217."""
+    owner_id: str = ""
+    transaction_id: str = ""
+    """Of our run."""
+    onboarding_status: str = ""
+    """The run's status, or ``on-hold``."""
+    implementation_owner: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CrmNote(VendorObject):
+    KIND = "note"
+
+    body: str = ""
+    """HTML."""
+    at: str = ""
+    """ISO 8601."""
+    company_id: str = ""
+    deal_id: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeliveryProject(VendorObject):
+    KIND = "project"
+
+    name: str = ""
+    start_date: str = ""
+    """ISO 8601. It only places what a template brings when the project is made."""
+    notes: str = ""
+    """Our part of the project's description."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeliveryTask(VendorObject):
+    KIND = "task"
+
+    name: str = ""
+    project_id: str = ""
+    notes: str = ""
+    due_on: str = ""
+    """ISO 8601."""
+    assignee: str = ""
+    completed: bool | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SupportOrganization(VendorObject):
+    KIND = "organization"
+
+    name: str = ""
+    name_if_taken: str = ""
+    """For a create where another one holds the name, and a person has said that it is another customer."""
+    domains: list[str] | None = None
+    """The customer's; an empty list says that there are none."""
+    former_domains: list[str] | None = None
+    """For an update: those that are the customer's no more. Others on the vendor's list stay."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SupportUser(VendorObject):
+    KIND = "user"
+
+    name: str = ""
+    email: str = ""
+    organization_id: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mail(VendorObject):
+    KIND = "message"
+
+    to: str = ""
+    to_name: str = ""
+    subject: str = ""
+    text: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MappedValues(VendorObject):
+    """For a vendor that a mapping describes: the values that its templates name, and of a batch those of each item."""
+
+    of_kind: str
+    values: Mapping[str, Any]
+    items: list[dict[str, Any]] | None = None
+    """``{"key", "reference", "values"}`` each."""
+
+    @property
+    def kind(self) -> str:
+        return self.of_kind
+
+    def given(self) -> dict[str, Any]:
+        return {"values": dict(self.values)} | ({} if self.items is None else {"items": self.items})
