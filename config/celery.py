@@ -1,4 +1,4 @@
-"""The Celery application. No results, no retries, no eta: messages are hints (README, "How it is built")."""
+"""The Celery application. No results, no retries, no eta: messages are hints (docs/architecture.md)."""
 
 import os
 from typing import Any

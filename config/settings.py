@@ -1,4 +1,4 @@
-"""Settings, all from the environment (README, "Deploy").
+"""Settings, all from the environment (docs/operating.md).
 
 With nothing configured: SQLite and a filesystem broker inside ``DATA_DIR``. With ``DATABASE_URL`` and ``REDIS_URL`` the same
 code runs on PostgreSQL and Redis, and start-up refuses to go on without the keys that a deployment must bring.
@@ -137,7 +137,7 @@ def _database() -> dict[str, Any]:
         options = database.setdefault("OPTIONS", {})
         options.setdefault("connect_timeout", 5)
         if DATABASE_POOLER:
-            # It refuses parameters of a session; ALTER ROLE … SET has the same effect (README).
+            # It refuses parameters of a session; ALTER ROLE … SET has the same effect (docs/operating.md).
             database["DISABLE_SERVER_SIDE_CURSORS"] = True
         else:
             timeouts = f"-c lock_timeout={DB_BUSY_SECONDS}s -c idle_in_transaction_session_timeout=60s"

@@ -57,7 +57,7 @@ class TemporaryRefusal:
 class ProviderError(Exception):
     """A vendor call that did not do what was asked.
 
-    ``effect_possible`` tells an indeterminate write (README, "The indeterminate create"): the request may have been carried out.
+    ``effect_possible`` tells an indeterminate write (docs/architecture.md): the request may have been carried out.
     """
 
     kind: Kind

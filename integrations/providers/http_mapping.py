@@ -1,4 +1,4 @@
-"""Declarative providers: one TOML file says how a vendor is asked, in requests and answer paths. README, "Add a vendor".
+"""Declarative providers: one TOML file says how a vendor is asked, in requests and answer paths. docs/adding-a-vendor.md.
 
 Files stand in ``CONFIG_DIR/providers/`` beside the built-in ones, and win over those by name. Everything that can be wrong
 with a file is found when it is read, with the file's name and the key; ``docs/provider-example.toml`` shows every key.

@@ -1,7 +1,7 @@
 """Find or create, written once: at most one object, however often and by whomever it is tried.
 
 The order is: what we know, what a person chose, what can be found by the strongest key, and only then a create. A create whose
-outcome is unknown is never simply sent again (README, "The indeterminate create").
+outcome is unknown is never simply sent again (docs/architecture.md, "The indeterminate create").
 """
 
 from collections.abc import Callable

@@ -50,7 +50,7 @@ class StepPoll(models.Model):
 class Intent(models.Model):
     """Written before a vendor is asked to create: what, under which reference, with which frozen parameters.
 
-    An open intent found by a later claim means *unknown*: it is never simply posted again (README, "The indeterminate create").
+    An open intent found by a later claim means *unknown*: it is never simply posted again (docs/architecture.md).
     """
 
     transaction = models.ForeignKey(

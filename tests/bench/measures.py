@@ -100,7 +100,7 @@ def limited(engine: Engine, stub: Stub, options: Options, undisturbed: float) ->
     """Some calls are answered with a 429 that names a second."""
     before = stub.counts()
     with stub.behaving(**LIMITED):
-        done = batch(engine, stub, "ours-limited", options.size("faulty", undisturbed), is_sound=False)
+        done = batch(engine, stub, "ours-limited", options.size("limited", undisturbed), is_sound=False)
     after = stub.counts()
     return {
         "size": done.onboardings,

@@ -18,6 +18,8 @@ class Options:
     repeats: int = 3
     large: int = 1000
     faulty: int = 200
+    limited: int = 400
+    """Enough that the last ones' waits of a second each are not most of the time."""
     parked: int = 500
     seconds: float = 60.0
     """No batch is made so large that it takes longer at the rate seen before; those asked for by name are."""
@@ -42,7 +44,7 @@ class Options:
         peers = () if given.get("peers") == "none" else _names(given, "peers", PEERS)
         numbers = {
             name: _number(name, given[name])
-            for name in ("batch", "repeats", "large", "faulty", "parked", "history", "soak", "idle_seconds")
+            for name in ("batch", "repeats", "large", "faulty", "limited", "parked", "history", "soak", "idle_seconds")
             if name in given
         }
         out = Path(given["out"]) if "out" in given else None
