@@ -28,7 +28,6 @@ from integrations.words import STOPPED
 from onboarding import audit, services, working_set
 from onboarding.engine.locks import lock_run, retried
 from onboarding.models import ChangeRequest, OnboardingTransaction, Step
-from onboarding.services.changes import CHANGEABLE
 from onboarding.sla import (
     KICKOFF,
     P1_AT_RISK_PERCENT,
@@ -197,8 +196,8 @@ def tick() -> int:
 def _unowned() -> list[int]:
     """Open change requests without a ticket, such as those from before there were any."""
     told = Ticket.objects.filter(change_request=OuterRef("pk"), status__in=UNRESOLVED)
-    waiting = ChangeRequest.objects.filter(~Exists(told), status=ChangeStatus.OPEN)
-    return list(waiting.filter(transaction__status__in=CHANGEABLE).values_list("pk", flat=True)[:BATCH])
+    waiting = ChangeRequest.objects.decidable().filter(~Exists(told))
+    return list(waiting.values_list("pk", flat=True)[:BATCH])
 
 
 @retried

@@ -14,6 +14,20 @@ class Status(TextChoices):
     ROLLED_BACK = "rolled-back", "Rolled back"
 
 
+NOT_BEGUN = (Status.QUEUED, Status.AWAITING_DATA)
+"""Statuses in which no vendor has been asked for anything."""
+NOT_PROVISIONED = (*NOT_BEGUN, Status.PROVISIONING)
+UNDER_WAY = (*NOT_PROVISIONED, Status.READY_FOR_KICKOFF)
+"""Statuses on the way to complete."""
+CHANGEABLE = (*UNDER_WAY, Status.COMPLETE)
+"""Statuses in which a changed payload is still carried to the vendors."""
+WITHDRAWN = (Status.CANCELLED, Status.ROLLING_BACK, Status.ROLLED_BACK)
+FINAL = (Status.COMPLETE, Status.CANCELLED, Status.ROLLED_BACK)
+"""Statuses in which nothing is begun any more, but for telling others how it ended."""
+ADVANCED_BY_ENGINE = (Status.QUEUED, Status.PROVISIONING, Status.READY_FOR_KICKOFF, Status.ROLLING_BACK)
+"""Statuses in which steps are done, or should be: a run that waits for data is not among them."""
+
+
 class StepState(TextChoices):
     PENDING = "pending", "Pending"
     RUNNING = "running", "Running"

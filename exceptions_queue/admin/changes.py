@@ -30,8 +30,7 @@ from onboarding.models import ChangeRequest, OnboardingTransaction
 from onboarding.origins import Origin
 from onboarding.payload import catalogue
 from onboarding.services import Effect, Outdated, Refused
-from onboarding.services.changes import CHANGEABLE
-from onboarding.words import ChangeStatus, OriginKind
+from onboarding.words import CHANGEABLE, ChangeStatus, OriginKind
 
 LATEST = 20
 PAGES = "admin/onboarding/onboardingtransaction"
@@ -44,7 +43,7 @@ def may_decide(user: Any, run: OnboardingTransaction | None = None) -> bool:
 
 def waiting() -> QuerySet[ChangeRequest]:
     """Those that somebody should look at, the oldest first."""
-    found = ChangeRequest.objects.filter(status=ChangeStatus.OPEN, transaction__status__in=CHANGEABLE)
+    found = ChangeRequest.objects.decidable()
     return found.select_related("transaction").order_by("created_at", "pk")
 
 

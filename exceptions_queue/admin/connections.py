@@ -28,7 +28,6 @@ from integrations.models import ApiCall, Connection
 from integrations.words import Breaker, BreakerCause
 from onboarding import audit, services
 from onboarding.models import Step
-from onboarding.words import StepState
 
 TEST, ENTER = "integrations.test_connection", "integrations.enter_credentials"
 
@@ -41,9 +40,7 @@ class ConnectionAdmin(ReadOnlyAdmin):
     ordering = ("system", "slug")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Connection]:
-        ready = Step.objects.filter(connection=OuterRef("pk"), finished_at=None).exclude(
-            state=StepState.PENDING, due_at=None
-        )
+        ready = Step.objects.startable().filter(connection=OuterRef("pk"))
         runs = ready.order_by().values("connection").annotate(n=Count("transaction", distinct=True)).values("n")
         rows: QuerySet[Connection] = super().get_queryset(request)
         return rows.annotate(runs_here=Coalesce(Subquery(runs, output_field=IntegerField()), 0))

@@ -25,15 +25,12 @@ from integrations import clock
 from integrations.models import Connection
 from onboarding.models import OnboardingTransaction, Step
 from onboarding.queues import QUEUES
-from onboarding.words import Status, StepState, WaitsFor
+from onboarding.words import NOT_PROVISIONED, UNDER_WAY, WITHDRAWN, Status, StepState, WaitsFor
 
 SHOWN = 6
 SEE_TICKETS = "exceptions_queue.view_ticket"
 SEE_RUNS = "onboarding.view_onboardingtransaction"
 SEE_CONNECTIONS = "integrations.view_connection"
-NOT_PROVISIONED = (Status.QUEUED, Status.AWAITING_DATA, Status.PROVISIONING)
-UNDER_WAY = (*NOT_PROVISIONED, Status.READY_FOR_KICKOFF)
-GIVEN_UP = tuple(status for status in Status if status not in (*UNDER_WAY, Status.COMPLETE))
 
 
 @dataclass(frozen=True)
@@ -228,14 +225,14 @@ def _today(now: datetime) -> list[Tile]:
     """What became of the runs that were paid since midnight UTC."""
     midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
     runs = OnboardingTransaction.objects.filter(occurred_at__gte=midnight)
-    blocked = runs.filter(is_blocked(), status__in=UNDER_WAY)
+    blocked = runs.under_way().filter(is_blocked())
     counts = runs.aggregate(
         paid=Count("pk"),
         complete=Count("pk", filter=Q(status=Status.COMPLETE)),
         open=Count("pk", filter=Q(status__in=UNDER_WAY)),
         held=Count("pk", filter=Q(status__in=UNDER_WAY, held_at__isnull=False)),
         kickoff=Count("pk", filter=Q(status=Status.READY_FOR_KICKOFF, held_at=None)),
-        given_up=Count("pk", filter=Q(status__in=GIVEN_UP)),
+        given_up=Count("pk", filter=Q(status__in=WITHDRAWN)),
     )
     stuck = blocked.aggregate(
         held=Count("pk", filter=Q(held_at__isnull=False)),
@@ -272,7 +269,7 @@ def _today(now: datetime) -> list[Tile]:
         tile(stuck["all"], "blocked", "an open ticket holds them up", blocked="yes", **not_done),
         *([tile(held, "on hold", "until somebody resumes them", blocked="no", held="yes", **not_done)] if held else []),
         *(
-            [tile(counts["given_up"], "given up", "cancelled or rolled back", status__in=",".join(GIVEN_UP))]
+            [tile(counts["given_up"], "given up", "cancelled or rolled back", status__in=",".join(WITHDRAWN))]
             if counts["given_up"]
             else []
         ),
@@ -280,7 +277,7 @@ def _today(now: datetime) -> list[Tile]:
 
 
 def _behind() -> dict[int, Behind]:
-    due = Step.objects.filter(connection__isnull=False, finished_at=None).exclude(state=StepState.PENDING, due_at=None)
+    due = Step.objects.startable().filter(connection__isnull=False)
     for_a_person = Q(state=StepState.BLOCKED, due_at=None)
     waiting = Count("pk", filter=~Q(state=StepState.RUNNING) & ~for_a_person & ~Q(waits_for=WaitsFor.RESERVATION))
     rows = due.order_by().values("connection").annotate(n=waiting, runs=Count("transaction", distinct=True))

@@ -13,9 +13,8 @@ from exceptions_queue.models import UNRESOLVED, SlaClock, Ticket, covering
 from integrations import clock
 from integrations.models import Connection
 from onboarding.models import OnboardingTransaction
-from onboarding.words import Status
+from onboarding.words import FINAL
 
-UNDER_WAY = [status for status in Status if status not in (Status.COMPLETE, Status.CANCELLED, Status.ROLLED_BACK)]
 FIRST = 200
 """Rows of a list that are looked at, the most urgent ones."""
 TICKET = ("pk", "status", "category", "queue", "owner", "snoozed_until", "message")
@@ -61,7 +60,7 @@ def home_version(user: User) -> str:
     return version_of(
         list(mine.order_by("sla_due", "pk").values_list(*TICKET)[:FIRST]),
         # What ends leaves those that are under way, and what begins is the newest: the history is not counted.
-        list(runs.filter(status__in=UNDER_WAY).order_by("status").values_list("status").annotate(Count("pk"))),
+        list(runs.exclude(status__in=FINAL).order_by("status").values_list("status").annotate(Count("pk"))),
         runs.aggregate(Max("pk")),
         list(Connection.objects.order_by("pk").values_list(*CONNECTION)) if sees_connections else [],
         list(changes.waiting().values_list("pk", flat=True)[:FIRST]),

@@ -17,7 +17,7 @@ from integrations.models import ApiCall
 from integrations.words import System
 from onboarding.models import OnboardingTransaction
 from onboarding.sla import P1_AT_RISK
-from onboarding.words import Category, SafeAction, Status, StepState
+from onboarding.words import WITHDRAWN, Category, SafeAction, Status, StepState
 
 OK, RISK, BAD, MUTED, INFO = "ok", "risk", "bad", "muted", "info"
 CATEGORY_TONES = {
@@ -37,7 +37,6 @@ STATUS_TONES = {
     Status.CANCELLED: MUTED,
     Status.ROLLED_BACK: MUTED,
 }
-ENDED = (Status.CANCELLED, Status.ROLLING_BACK, Status.ROLLED_BACK)
 """With the run its clocks are called off, whatever they were for."""
 STEP_LOOKS = {
     StepState.PENDING: ("radio_button_unchecked", MUTED),
@@ -156,7 +155,9 @@ def clock_sla(sla_clock: SlaClock, *, named: bool = True) -> Sla:
             return Sla(OK, f"kickoff scheduled after {took}" if kickoff else f"met after {took}", "check")
         case SlaState.MET_LATE:
             return Sla(BAD, f"kickoff late, after {took}" if kickoff else f"met late, after {took}", "timer_off")
-        case SlaState.CANCELLED if sla_clock.milestone == Milestone.P2 and sla_clock.transaction.status not in ENDED:
+        case SlaState.CANCELLED if (
+            sla_clock.milestone == Milestone.P2 and sla_clock.transaction.status not in WITHDRAWN
+        ):
             return Sla(MUTED, "kickoff skipped", "timer_off")
         case SlaState.CANCELLED:
             return Sla(MUTED, "cancelled", "timer_off")

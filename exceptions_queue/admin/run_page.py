@@ -24,13 +24,12 @@ from integrations.models import ApiCall
 from integrations.redact import redact_text
 from onboarding.archive.story import archived_story, calls_of, named
 from onboarding.models import Attempt, AuditEntry, Intent, ObjectMapping, OnboardingTransaction, Step
-from onboarding.words import Status, StepState
+from onboarding.words import OVER, Status, StepState
 
 CALLS = 50
 ATTEMPTS = 200
 LETTERS = 23
 """That fit on one line of a box in the picture."""
-STEADY = (StepState.SUCCEEDED, StepState.SKIPPED, StepState.COMPENSATED)
 
 
 @dataclass(frozen=True)
@@ -184,7 +183,7 @@ def _sections(
                 objects=_grouped(mine),
                 calls=[call for call in calls if call.subject == _subject(step)],
                 buttons=run_actions.for_step(run, step, [shown["mapping"] for shown in mine], user),
-                open=row.step.state not in (*STEADY, StepState.PENDING),
+                open=row.step.state not in (*OVER, StepState.PENDING),
             )
         )
     return made

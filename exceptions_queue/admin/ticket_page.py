@@ -442,7 +442,7 @@ def held_up(connection: Connection) -> list[tuple[str, str]]:
 
 
 def _waiting(connection: Connection | None) -> QuerySet[Step]:
-    return Step.objects.filter(connection=connection, finished_at=None).exclude(state=StepState.PENDING, due_at=None)
+    return Step.objects.startable().filter(connection=connection)
 
 
 def run_url(run: OnboardingTransaction) -> str:

@@ -26,7 +26,7 @@ from onboarding.audit import archived
 from onboarding.audit.chains import START, breaks
 from onboarding.audit.verification import findings_of
 from onboarding.models import ArchiveBatch, ArchivedRun, Attempt, AuditEntry, ChangeRequest, OnboardingTransaction, Step
-from onboarding.words import OVER, ChangeStatus, Status, StepState
+from onboarding.words import OVER, Status, StepState
 
 RUNS_AT_ONCE = 250
 """A batch: some 25,000 rows in one transaction."""
@@ -237,10 +237,10 @@ def _ended_before(before: datetime) -> QuerySet[OnboardingTransaction]:
 
 
 def _reasons(before: datetime) -> Reasons:
-    steps = Step.objects.filter(transaction=OuterRef("pk"), finished_at=None).exclude(state=StepState.PENDING)
+    steps = Step.objects.unfinished().filter(transaction=OuterRef("pk")).exclude(state=StepState.PENDING)
     busy = Q(due_at__isnull=False) | Q(lease_until__isnull=False) | Q(poll__due_at__isnull=False)
     all_steps = Step.objects.filter(transaction=OuterRef("pk"))
-    changes = ChangeRequest.objects.filter(transaction=OuterRef("pk"), status=ChangeStatus.OPEN)
+    changes = ChangeRequest.objects.open().filter(transaction=OuterRef("pk"))
     later = AuditEntry.objects.filter(transaction=OuterRef("pk"), at__gte=before)
     return (
         ("a step at work or due", Q(Exists(all_steps.filter(busy))) | Q(Exists(steps.exclude(state__in=OVER)))),

@@ -7,11 +7,10 @@ from onboarding.models import ImplementationOwner, OnboardingTransaction
 from onboarding.origins import Origin
 from onboarding.payload.schema import get, with_value
 from onboarding.payload.snapshots import write_snapshot
-from onboarding.words import OriginKind, Status
+from onboarding.words import OriginKind
 
 PATH = "ownership.implementation_owner_id"
 RULE = "implementation owners"
-FREE = (Status.COMPLETE, Status.CANCELLED, Status.ROLLING_BACK, Status.ROLLED_BACK)
 """Statuses in which nobody implements anything for a run any more."""
 
 
@@ -44,7 +43,7 @@ def assign(run: OnboardingTransaction) -> None:
 
 def occupying() -> QuerySet[OnboardingTransaction]:
     """The runs that take up their owner's capacity: neither complete nor given up."""
-    return OnboardingTransaction.objects.filter(status__in=[status for status in Status if status not in FREE])
+    return OnboardingTransaction.objects.under_way()
 
 
 def _load(ids: list[str]) -> dict[str, int]:

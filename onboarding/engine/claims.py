@@ -288,7 +288,7 @@ def _inherit(run: OnboardingTransaction, intent: Intent, left: Step, step: Step,
 
     Saved at once: the turn is ours from now on, and nobody would see the doubt again.
     """
-    earlier = left.intents.filter(reference=intent.reference, state__in=UNSETTLED)
+    earlier = left.intents.indeterminate().filter(reference=intent.reference)
     for each in earlier:
         since = now if each.state == IntentState.ACCEPTED else each.unknown_since or each.send_by
         intent.unknown_since = max(since, intent.unknown_since or since)

@@ -232,6 +232,6 @@ def runs_left(connection: Connection) -> int:
 
 
 def _ready(connection: Connection) -> QuerySet[Step]:
-    steps = Step.objects.filter(connection=connection, finished_at=None).exclude(on_hold())
+    steps = Step.objects.unfinished().filter(connection=connection).exclude(on_hold())
     steps = steps.exclude(waits_for=WaitsFor.EVENT)
     return steps.filter(Q(due_at__isnull=False) | Q(state__in=LEASED))

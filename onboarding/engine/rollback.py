@@ -32,7 +32,7 @@ from onboarding.models import (
 from onboarding.signals import run_cancelled, step_unblocked
 from onboarding.steps.base import EnsureHandler, Facts
 from onboarding.steps.registry import HANDLERS
-from onboarding.words import OVER, UNSETTLED, IntentState, StepState, WaitsFor
+from onboarding.words import OVER, IntentState, StepState, WaitsFor
 
 SKEW = timedelta(seconds=10)
 """Between the vendor's clock and ours, before a change counts as somebody else's."""
@@ -114,7 +114,7 @@ def _goes(run: OnboardingTransaction, step: Step) -> bool:
 def may_have_made(step: Step) -> bool:
     if not isinstance(HANDLERS[step.uses], EnsureHandler):
         return False
-    return step.mappings.filter(created_by_us=True).exists() or step.intents.filter(state__in=UNSETTLED).exists()
+    return step.mappings.filter(created_by_us=True).exists() or step.intents.indeterminate().exists()
 
 
 def is_compensation(run: OnboardingTransaction, step: Step) -> bool:
@@ -164,7 +164,7 @@ def prepare(run: OnboardingTransaction, step: Step, now: datetime) -> Plan | Oth
     for mapping in mine:
         if not _take_turn(step, mapping):
             return OthersTurn(now + TURN_WAIT)
-    doubts = list(step.intents.filter(state__in=UNSETTLED))
+    doubts = list(step.intents.indeterminate())
     for intent in doubts if handler.shared else ():
         then = named_then(run, handler, facts, intent.item, intent.reference) or facts
         if holder := _holder(step, handler, then, now):
@@ -338,7 +338,7 @@ def record_compensated(run: OnboardingTransaction, step: Step, outcome: Compensa
         name = "onboarding.object.kept" if each.kept else "onboarding.object.taken-back"
         audit.record(run, name, data={"step": step.key, "id": each.external_id})
     Reservation.objects.filter(holder=step, external_id="").delete()
-    step.intents.filter(state__in=UNSETTLED).update(state=IntentState.NO_EFFECT, unknown_since=None)
+    step.intents.indeterminate().update(state=IntentState.NO_EFFECT, unknown_since=None)
     step.intents.filter(state=IntentState.DONE).update(state=IntentState.NO_EFFECT)
     step.settle(at=now)
     step.save()

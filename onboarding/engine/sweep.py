@@ -19,11 +19,10 @@ from onboarding.engine.locks import lock_run, retried
 from onboarding.engine.rollback import go_on
 from onboarding.models import OnboardingTransaction, Step, StepPoll
 from onboarding.signals import run_blocked
-from onboarding.words import Category, Status, StepState, WaitsFor
+from onboarding.words import ADVANCED_BY_ENGINE, Category, Status, StepState, WaitsFor
 
 OUTSTANDING_HINTS = 300
 MOST_DOUBLINGS = 3  # 80 s: what a wiped broker costs at most
-UNDER_WAY = (Status.QUEUED, Status.PROVISIONING, Status.READY_FOR_KICKOFF, Status.ROLLING_BACK)
 ALIVE = (
     Q(due_at__isnull=False) | Q(lease_until__isnull=False) | Q(state=StepState.BLOCKED) | Q(waits_for=WaitsFor.EVENT)
 )
@@ -138,13 +137,16 @@ def _gathered(now: datetime) -> Iterable[int]:
 def _stalled(now: datetime) -> Iterable[int]:
     """Runs under way in which nothing is due, nothing runs and nobody was asked. There should be none."""
     alive = Step.objects.filter(transaction=OuterRef("pk")).filter(ALIVE)
-    return OnboardingTransaction.objects.filter(
-        ~Exists(alive),
-        status__in=UNDER_WAY,
-        gathers_until=None,
-        held_at=None,
-        updated_at__lt=now - STALLED_AFTER,
-    ).values_list("pk", flat=True)[:50]
+    return (
+        OnboardingTransaction.objects.advanced_by_engine()
+        .filter(
+            ~Exists(alive),
+            gathers_until=None,
+            held_at=None,
+            updated_at__lt=now - STALLED_AFTER,
+        )
+        .values_list("pk", flat=True)[:50]
+    )
 
 
 def _wake_or_tell(run_pk: int) -> None:
@@ -171,7 +173,7 @@ def wake(run_pk: int) -> None:
         go_on(run)
         moving = run.steps.filter(ALIVE)
         # One that still waits at the gate has its ticket from there (no playbook serves it, say).
-        if run.status in UNDER_WAY and run.status != Status.QUEUED and not moving.exists():
+        if run.status in ADVANCED_BY_ENGINE and run.status != Status.QUEUED and not moving.exists():
             _block(run, "Nothing is under way in this run")
         run.save()
 

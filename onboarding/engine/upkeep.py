@@ -80,7 +80,7 @@ def named_then(
 def match_key_in_hand(run: OnboardingTransaction, step: Step) -> str:
     """What people decide about: the key of what an unsettled create was to make, else of the item in hand as it is named now."""
     handler = HANDLERS[step.uses]
-    intent = step.intents.filter(item=step.item, state__in=UNSETTLED).first()
+    intent = step.intents.indeterminate().filter(item=step.item).first()
     if intent and isinstance(handler, EnsureHandler):
         then = named_then(run, handler, facts_of(run, step), intent.item, intent.reference)
         if then:

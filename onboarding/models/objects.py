@@ -47,6 +47,12 @@ class StepPoll(models.Model):
         return f"{self.step_id}: {self.count}"
 
 
+class Intents(models.QuerySet["Intent"]):
+    def indeterminate(self) -> "Intents":
+        """Their create may have been carried out, and is not known to have been."""
+        return self.filter(state__in=UNSETTLED)
+
+
 class Intent(models.Model):
     """Written before a vendor is asked to create: what, under which reference, with which frozen parameters.
 
@@ -68,6 +74,8 @@ class Intent(models.Model):
     job_id = models.CharField(max_length=255, blank=True)
     job_started_at = models.DateTimeField(null=True)
     created_at = models.DateTimeField()
+
+    objects = Intents.as_manager()
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["transaction", "step", "item"], name="intent_once")]

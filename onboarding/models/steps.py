@@ -11,6 +11,18 @@ from onboarding.models.transaction import OnboardingTransaction
 from onboarding.words import Category, RunEventType, StepState, WaitsFor
 
 
+class Steps(models.QuerySet["Step"]):
+    def unfinished(self) -> "Steps":
+        return self.filter(finished_at=None)
+
+    def startable(self) -> "Steps":
+        """What they come after is done: due, in a worker's hands, or waiting for somebody or something."""
+        return self.unfinished().exclude(state=StepState.PENDING, due_at=None)
+
+    def blocked(self) -> "Steps":
+        return self.filter(state=StepState.BLOCKED)
+
+
 class Step(models.Model):
     """One step of a run. Moved by the engine alone."""
 
@@ -74,6 +86,8 @@ class Step(models.Model):
     started_at = models.DateTimeField(null=True)
     finished_at = models.DateTimeField(null=True)
 
+    objects = Steps.as_manager()
+
     class Meta:
         ordering = ["transaction", "position"]
         constraints = [models.UniqueConstraint(fields=["transaction", "key"], name="step_key_once")]
@@ -100,9 +114,9 @@ class Step(models.Model):
     def claim(self, *, at: datetime, lease_until: datetime, send_by: datetime) -> None:
         """From RUNNING only when the former holder's lease has run out, which the caller has checked under the lock."""
         self.token += 1
+        self._clear_schedule()
         self.lease_until, self.send_by = lease_until, send_by
         self.started_at = self.started_at or at
-        self.waits_for, self.due_at, self.hinted_until, self.waits_on = WaitsFor.NOTHING, None, None, None
 
     @transition(
         field=state,
@@ -143,8 +157,7 @@ class Step(models.Model):
         target=StepState.SUCCEEDED,
     )
     def succeed(self, *, at: datetime) -> None:
-        self.lease_until = self.due_at = None
-        self.waits_for = WaitsFor.NOTHING
+        self._clear_schedule()
         self.finished_at = at
         self.category, self.message, self.http_status = "", "", None
         self.problems, self.candidates = [], []
@@ -162,8 +175,7 @@ class Step(models.Model):
     )
     def skip(self, *, at: datetime, reason: str = "") -> None:
         """From RUNNING too: what its holder brings is late then, and evidence only."""
-        self.lease_until = self.due_at = self.hinted_until = None
-        self.waits_for = WaitsFor.NOTHING
+        self._clear_schedule()
         self.finished_at = at
         self.skip_reason = reason[:500]
 
@@ -181,8 +193,9 @@ class Step(models.Model):
     )
     def reopen(self) -> None:
         """To be done, or looked at, again once what it comes after is done. From RUNNING only when its lease has run out."""
-        self.due_at = self.hinted_until = self.lease_until = self.finished_at = self.first_failed_at = None
-        self.waits_for, self.waits_on, self.item, self.skip_reason, self.attempts = WaitsFor.NOTHING, None, "", "", 0
+        self._clear_schedule()
+        self.finished_at = self.first_failed_at = None
+        self.item, self.skip_reason, self.attempts = "", "", 0
 
     @transition(
         field=state,
@@ -199,8 +212,8 @@ class Step(models.Model):
     def retract(self) -> None:
         """Its objects are to be taken back once nothing builds on them. Whoever has it in hand is fenced off."""
         self.token += 1
-        self.due_at = self.hinted_until = self.lease_until = self.finished_at = self.first_failed_at = None
-        self.waits_for, self.waits_on, self.attempts = WaitsFor.NOTHING, None, 0
+        self._clear_schedule()
+        self.finished_at, self.first_failed_at, self.attempts = None, None, 0
 
     @transition(
         field=state,
@@ -210,8 +223,8 @@ class Step(models.Model):
     def take_back(self, *, lease_until: datetime, send_by: datetime) -> None:
         """Claimed, to be compensated."""
         self.token += 1
+        self._clear_schedule()
         self.lease_until, self.send_by = lease_until, send_by
-        self.waits_for, self.due_at, self.hinted_until, self.waits_on = WaitsFor.NOTHING, None, None, None
 
     @transition(
         field=state,
@@ -228,9 +241,13 @@ class Step(models.Model):
     def settle(self, *, at: datetime) -> None:
         """Nothing of it is left that this run made."""
         self.token += 1
+        self._clear_schedule()
+        self.finished_at = at
+
+    def _clear_schedule(self) -> None:
+        """It is not due, in nobody's hands, and waits for nothing."""
         self.lease_until = self.due_at = self.hinted_until = None
         self.waits_for, self.waits_on = WaitsFor.NOTHING, None
-        self.finished_at = at
 
 
 class RunEvent(models.Model):

@@ -8,7 +8,15 @@ from django_fsm import FSMField, transition
 
 from onboarding.ids import comparable
 from onboarding.models.playbook import PinnedPlaybook
-from onboarding.words import ChangeStatus, OriginKind, Status
+from onboarding.words import (
+    ADVANCED_BY_ENGINE,
+    CHANGEABLE,
+    FINAL,
+    UNDER_WAY,
+    ChangeStatus,
+    OriginKind,
+    Status,
+)
 
 
 class ComparableId(models.CharField):  # type: ignore[type-arg]
@@ -37,6 +45,14 @@ class Runs(models.QuerySet["OnboardingTransaction"]):
         # Runs from before ids were compared so may differ in case alone: then the id to the letter counts.
         nearest = found.order_by(models.Case(models.When(same, then=0), default=1), "pk")
         return self.filter(pk__in=nearest.values("pk")[:1])
+
+    def under_way(self) -> "Runs":
+        """On the way to complete."""
+        return self.filter(status__in=UNDER_WAY)
+
+    def advanced_by_engine(self) -> "Runs":
+        """Their steps are done, or should be."""
+        return self.filter(status__in=ADVANCED_BY_ENGINE)
 
 
 class OnboardingTransaction(models.Model):
@@ -126,7 +142,7 @@ class OnboardingTransaction(models.Model):
     @property
     def is_over(self) -> bool:
         """Nothing is begun any more, but for telling others how it ended."""
-        return self.status in (Status.COMPLETE, Status.CANCELLED, Status.ROLLED_BACK)
+        return self.status in FINAL
 
     @property
     def goes_on(self) -> bool:
@@ -288,6 +304,16 @@ class AcceptedContent(models.Model):
         return f"{self.source} on {self.transaction_id}"
 
 
+class ChangeRequests(models.QuerySet["ChangeRequest"]):
+    def open(self) -> "ChangeRequests":
+        """Nobody has decided yet."""
+        return self.filter(status=ChangeStatus.OPEN)
+
+    def decidable(self) -> "ChangeRequests":
+        """Open, and of runs whose data may still change."""
+        return self.open().filter(transaction__status__in=CHANGEABLE)
+
+
 class ChangeRequest(models.Model):
     """Other content under a known id, or what a person wants changed: recorded with its difference, applied by people alone."""
 
@@ -304,6 +330,8 @@ class ChangeRequest(models.Model):
     decided_at = models.DateTimeField(null=True)
     decided_by = models.CharField(max_length=150, blank=True)
     reason = models.CharField(max_length=500, blank=True, help_text="Why it was rejected.")
+
+    objects = ChangeRequests.as_manager()
 
     class Meta:
         ordering = ["-pk"]

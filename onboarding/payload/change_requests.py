@@ -3,15 +3,13 @@
 from collections.abc import Iterable
 from typing import Any
 
-from django.db.models import QuerySet
-
 from integrations import clock
 from onboarding import audit
 from onboarding.models import ChangeRequest, OnboardingTransaction
+from onboarding.models.transaction import ChangeRequests
 from onboarding.origins import Origin
 from onboarding.payload.schema import declared, digest, get, with_values
 from onboarding.signals import change_decided, change_requested
-from onboarding.words import ChangeStatus
 
 
 def with_changes(content: dict[str, Any], proposed: dict[str, Any], some: Iterable[str]) -> dict[str, Any]:
@@ -26,7 +24,7 @@ def changed_by(request: ChangeRequest, content: dict[str, Any]) -> list[str]:
     ]
 
 
-def of_origin(run: OnboardingTransaction, origin: Origin) -> QuerySet[ChangeRequest]:
+def of_origin(run: OnboardingTransaction, origin: Origin) -> ChangeRequests:
     return run.change_requests.filter(origin=origin.kind, origin_name=origin.name, source=origin.label)
 
 
@@ -46,7 +44,7 @@ def record(
     """
     now = clock.now()
     if supersedes:
-        for older in of_origin(run, origin).filter(status=ChangeStatus.OPEN):
+        for older in of_origin(run, origin).open():
             older.supersede(at=now)
             older.save()
             audit.record(run, "onboarding.change.superseded", actor=actor, data={"request": older.pk})

@@ -26,10 +26,8 @@ from onboarding.services.data import check_confirmed, clean
 from onboarding.services.replaying import Effect
 from onboarding.services.touched import Touched, touched
 from onboarding.signals import change_decided
-from onboarding.words import Category, ChangeStatus, OriginKind, Status, StepState, WaitsFor
+from onboarding.words import CHANGEABLE, NOT_BEGUN, Category, ChangeStatus, OriginKind, Status, StepState, WaitsFor
 
-NOT_BEGUN = (Status.QUEUED, Status.AWAITING_DATA)
-CHANGEABLE = (*NOT_BEGUN, Status.PROVISIONING, Status.READY_FOR_KICKOFF, Status.COMPLETE)
 NOT_MENDED_BY_DATA = (Category.AUTH_ERROR, Category.NOT_CONFIGURED)
 
 
@@ -60,7 +58,7 @@ def request_change(
             raise Refused("Nothing would change: these values are there already.")
         _check_complete(run, proposed, confirmed)
         origin = Origin(OriginKind.PERSON, actor)
-        open_ones = change_requests.of_origin(run, origin).filter(status=ChangeStatus.OPEN)
+        open_ones = change_requests.of_origin(run, origin).open()
         same = open_ones.filter(digest=digest(proposed)).first()
         return same or change_requests.record(
             run, proposed, sorted(changed), origin=origin, actor=actor, confirmed=confirmed

@@ -5,7 +5,6 @@ from onboarding.models import OnboardingTransaction, Step
 from onboarding.payload.schema import get
 from onboarding.services.base import Refused
 from onboarding.services.data import fix
-from onboarding.words import StepState
 
 
 def correct_owner(former_id: str, right_id: str, *, actor: str) -> int:
@@ -28,5 +27,5 @@ def correct_owner(former_id: str, right_id: str, *, actor: str) -> int:
 
 
 def _refused_step(run: OnboardingTransaction) -> Step | None:
-    blocked = run.steps.filter(state=StepState.BLOCKED).order_by("position")
+    blocked = run.steps.blocked().order_by("position")
     return next((step for step in blocked if any(each.get("path") == PATH for each in step.problems)), None)

@@ -23,7 +23,7 @@ from onboarding.models import (
     RunEvent,
     Step,
 )
-from onboarding.words import OVER, UNSETTLED, StepState, WaitsFor
+from onboarding.words import OVER, StepState, WaitsFor
 
 
 class TryAgain(Exception):
@@ -111,7 +111,7 @@ class Rows:
 
     def left_open(self, step: Step, reference: str) -> Intent | None:
         """A create of the same shared object by another run's step that was given up before it was known how it ended."""
-        unsettled = Intent.objects.filter(reference=reference, state__in=UNSETTLED)
+        unsettled = Intent.objects.indeterminate().filter(reference=reference)
         given_up = unsettled.filter(
             step__uses=step.uses, step__connection=step.connection, step__state=StepState.SKIPPED
         )
