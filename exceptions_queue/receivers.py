@@ -1,10 +1,8 @@
 """News from below becomes tickets and clocks, inside the transaction that made it true."""
 
-import functools
 from datetime import datetime
 from typing import Any
 
-from django.db import transaction as db
 from django.dispatch import receiver
 from django_fsm.signals import post_transition
 
@@ -13,9 +11,8 @@ from exceptions_queue.models import UNRESOLVED, Milestone, Ticket
 from integrations import clock
 from integrations.models import Connection, InboundEvent
 from integrations.signals import breaker_closed, breaker_opened, connection_set, event_failed, event_recovered
-from integrations.words import Breaker, BreakerCause, EventState
-from onboarding import audit, services, signals, working_set
-from onboarding.engine import line
+from integrations.words import BreakerCause, EventState
+from onboarding import audit, signals, working_set
 from onboarding.models import ChangeRequest, OnboardingTransaction, Step
 from onboarding.sla import KICKOFF
 from onboarding.words import Category, Status, StepState
@@ -165,11 +162,7 @@ def open_connection_ticket(connection: Connection, status: int | None, **_: Any)
 def resolve_connection_ticket(connection: Connection, actor: str, **_: Any) -> None:
     open_ones = Ticket.objects.filter(connection=connection, category__in=BreakerCause.values)
     tickets.resolve(open_ones, resolution=_closed_by(connection, actor))
-    connection.release_total = line.runs_waiting(connection)
-    connection.save(update_fields=["release_total"])
     audit.record_elsewhere("integrations.breaker.closed", actor=actor, data={"connection": connection.slug})
-    # After the commit: runs are locked before connections, never the other way round.
-    db.on_commit(functools.partial(services.connection_restored, connection.system, connection.pk), robust=True)
 
 
 def _closed_by(connection: Connection, actor: str) -> str:
@@ -178,12 +171,10 @@ def _closed_by(connection: Connection, actor: str) -> str:
 
 
 @receiver(connection_set)
-def follow_connection(connection: Connection, actor: str, secrets: list[str], voided: bool, **_: Any) -> None:
-    """Evidence of who changed what, and steps that waited for a connection to exist go on."""
+def record_connection(connection: Connection, actor: str, secrets: list[str], voided: bool, **_: Any) -> None:
+    """Evidence of who changed what."""
     facts = {"connection": connection.slug, "secrets": secrets, "voided": voided}
     audit.record_elsewhere("integrations.connection.set", actor=actor, data=facts)
-    if connection.breaker == Breaker.CLOSED:
-        db.on_commit(functools.partial(services.connection_restored, connection.system, connection.pk), robust=True)
 
 
 @receiver(event_failed)
