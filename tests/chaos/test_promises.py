@@ -63,6 +63,7 @@ def test_sweeping_in_a_loop_brings_every_run_to_its_end(row: Row, tmp_path: Path
     payments.write_text("".join(json.dumps(payload_of(f"c{number}")) + "\n" for number in range(4)))
     with start_sandbox(tmp_path / "sandbox.sqlite3") as sandbox:
         installation.sandbox = SandboxControl(sandbox.base_url)
+        installation.environment["SANDBOX_ORIGINS"] = sandbox.base_url
         installation.sandbox.configure("asana", job_seconds=0)
         installation.sandbox.add_fault("*", "error_after", method="POST", count=3)
         installation.manage("migrate", "--no-input", "--verbosity", "0")

@@ -107,7 +107,7 @@ class Promises(RuleBasedStateMachine):
         assert all(ticket.queue in QUEUES for ticket in open_tickets)
         # What is asked about a change of the data holds nothing up, and may outlive the run's completion.
         covered = {ticket.step_id for ticket in open_tickets if ticket.change_request_id is None}
-        passed = {step.key for step in steps if step.is_done or is_rewritten(step)}
+        passed = _passed(steps)
         for step in steps:
             needed = {other.key for other in steps if other.uses in HANDLERS[step.uses].needs}
             self._check_step(run, step, waits=bool((set(step.after) | needed) - passed), covered=covered)
@@ -189,3 +189,21 @@ class Promises(RuleBasedStateMachine):
 
 def has_runs(machine: Promises) -> bool:
     return bool(machine.status)
+
+
+def _passed(steps: list[Step]) -> set[str]:
+    """Keys of the steps that are done with all that comes before them: one that was skipped while an earlier one is done again
+    lets nothing begin yet.
+    """
+    done = {step.key for step in steps if step.is_done or is_rewritten(step)}
+    before = {step.key: set(step.after) for step in steps}
+    return {key for key in done if _ancestors(key, before) <= done}
+
+
+def _ancestors(key: str, before: dict[str, set[str]]) -> set[str]:
+    found: set[str] = set()
+    ahead = set(before.get(key, ()))
+    while ahead:
+        found |= ahead
+        ahead = {earlier for each in ahead for earlier in before.get(each, ())} - found
+    return found
