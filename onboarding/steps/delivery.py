@@ -60,6 +60,7 @@ class Tasks(RunHandler):
     system = System.DELIVERY
     title = "put the standard tasks into the project"
     kind = "task"
+    makes_several = True
     needs = ("delivery.project",)
     reads = ("kickoff.start_date",)
 
