@@ -33,13 +33,10 @@ from onboarding.services.steps import (
 )
 from onboarding.services.undoing import rollback_preview
 
-Verdict = Effect
-
 __all__ = [
     "Effect",
     "Outdated",
     "Refused",
-    "Verdict",
     "also_linked",
     "apply_change",
     "cancel",
