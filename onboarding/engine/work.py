@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping
-from functools import cached_property
+from functools import cached_property, partial
 
 from django.db import DatabaseError
 
@@ -36,7 +36,7 @@ class ClaimedWork:
                 connection,
                 subject=f"step:{self.claim.step.pk}",
                 deadline=self.claim.deadline,
-                before_write=self._check_time,
+                before_write=partial(_check_time, self.claim),
             )
         except DatabaseError as error:
             raise ProviderError(
@@ -44,7 +44,7 @@ class ClaimedWork:
             ) from error
 
     def ensure(self, handler: StepHandler) -> Outcome:
-        parts, connector = handler.parts(self.facts), self.connector
+        connector, parts = self.connector, handler.parts(self.facts)
         if parts is not None:
             return ensure_batch(self.claim, handler, connector, parts)
         return ensure(self.claim, handler, connector)
@@ -60,11 +60,6 @@ class ClaimedWork:
     def looked_up(self, found: Mapping[str, tuple[str, str]], message: str = "") -> Outcome:
         return LookedUp(dict(found), message)
 
-    def _check_time(self) -> None:
-        """Before each write: past the claim's deadline somebody else may hold the step."""
-        if time.monotonic() > self.claim.deadline:
-            raise DeadlinePassed
-
 
 def usable(connection: Connection | None, handler: StepHandler) -> Connection:
     """The connection, where one is set up and switched on. Raises ``ProviderError(NOT_CONFIGURED)``, in words for people."""
@@ -74,3 +69,10 @@ def usable(connection: Connection | None, handler: StepHandler) -> Connection:
     if not connection.enabled:
         raise ProviderError(Kind.NOT_CONFIGURED, f"The connection {connection.slug} is switched off.")
     return connection
+
+
+def _check_time(claim: Claim) -> None:
+    """Before each write: past the claim's deadline somebody else may hold the step."""
+    # No method: the connector, which calls it, and the work, which keeps the connector, would keep each other alive.
+    if time.monotonic() > claim.deadline:
+        raise DeadlinePassed

@@ -19,7 +19,6 @@ from onboarding.engine.claims import Claim
 from onboarding.engine.outcomes import Ensured, Failed
 from onboarding.engine.policy import ATTEMPTS_BEFORE_TICKET
 from onboarding.engine.record import record
-from onboarding.engine.work import ClaimedWork
 from onboarding.models import Attempt, AuditEntry, Intent, OnboardingTransaction, Step
 from onboarding.steps.crm import Account
 from onboarding.words import Category, IntentState, Status, StepState, WaitsFor
@@ -220,10 +219,10 @@ def test_after_the_time_to_send_nothing_is_sent(
 def test_a_write_after_the_time_to_send_is_not_sent(
     account: Step, sandbox: SandboxControl, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def too_late(_: ClaimedWork) -> None:
+    def too_late(_: Claim) -> None:
         raise DeadlinePassed
 
-    monkeypatch.setattr(ClaimedWork, "_check_time", too_late)
+    monkeypatch.setattr("onboarding.engine.work._check_time", too_late)
     assert isinstance(engine.perform(claimed(account)), Failed)
     assert [request["method"] for request in sandbox.requests("hubspot")] == ["GET", "POST"]  # the look-ups
     assert created(sandbox) == {}

@@ -20,7 +20,6 @@ from integrations.sandbox.control import SandboxControl
 from onboarding.engine import claims, ensure, record
 from onboarding.engine import run as engine
 from onboarding.engine.outcomes import Ensured
-from onboarding.engine.work import ClaimedWork
 from onboarding.models import OnboardingTransaction, Reservation, Step
 from onboarding.words import Status
 from onboarding.working_set import LeanRows, Rows
@@ -178,7 +177,7 @@ def test_without_the_time_to_send_a_zombie_still_writes(
     assert zombie is not None
     engine.perform(zombie)
     assert sandbox.counts()["vendors"]["hubspot"]["companies"]["created"] == 0
-    monkeypatch.setattr(ClaimedWork, "_check_time", lambda _: None)
+    monkeypatch.setattr("onboarding.engine.work._check_time", lambda _: None)
     engine.perform(claims.Claim(**{**vars(zombie), "deadline": zombie.deadline + 60}))
     assert sandbox.counts()["vendors"]["hubspot"]["companies"]["created"] == 1
 
