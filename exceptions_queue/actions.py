@@ -220,7 +220,7 @@ def _skip_or_keep(ticket: Ticket, actor: Actor, data: dict[str, Any]) -> None:
         services.keep(ticket.transaction_id, actor=actor.name, reason=str(data.get("reason") or ""))
 
 
-def preview(ticket: Ticket, name: str, *, from_step: str = "") -> Sequence[services.Effect | services.Verdict]:
+def preview(ticket: Ticket, name: str, *, from_step: str = "") -> Sequence[services.Effect]:
     """What an action would do to the run's steps, without doing it. Raises ``Refused``."""
     if ticket.transaction_id is None:
         raise Refused("A connection's ticket has no steps.")

@@ -5,7 +5,7 @@ from itertools import groupby
 from typing import Any
 
 from exceptions_queue.admin import looks, words
-from onboarding.services import Effect, Verdict
+from onboarding.services import Effect
 
 VERDICTS = {
     "skip": ("Skip", looks.MUTED, "remove_circle"),
@@ -26,18 +26,18 @@ VERDICTS = {
 }
 
 
-def shown_effects(effects: Iterable[Effect | Verdict]) -> list[dict[str, Any]]:
+def shown_effects(effects: Iterable[Effect]) -> list[dict[str, Any]]:
     """For ``admin/firstvalue/effects.html``: in one row what is the same for several objects of a step, such as its tasks."""
     shown = []
     for _, group in groupby(effects, key=lambda effect: (effect.step, effect.verdict, effect.text)):
         same = list(group)
         label, tone, icon = VERDICTS[same[0].verdict]
-        objects = [each for each in same if isinstance(each, Verdict) and each.external_id]
+        objects = [each for each in same if each.external_id]
         shown.append({"effect": same[0], "label": label, "tone": tone, "icon": icon, "objects": _named(objects)})
     return shown
 
 
-def _named(objects: list[Verdict]) -> str:
+def _named(objects: list[Effect]) -> str:
     if len(objects) > 1:
         return f"{len(objects)} {words.plural(objects[0].kind)}"
     return f"{objects[0].kind} {objects[0].external_id}" if objects else ""

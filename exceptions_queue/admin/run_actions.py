@@ -24,8 +24,7 @@ from exceptions_queue.admin.effects import shown_effects
 from exceptions_queue.admin.ticket_forms import ReasonForm
 from onboarding import services
 from onboarding.models import ObjectMapping, OnboardingTransaction, Step
-from onboarding.services import Effect, Refused, Verdict, confirmation
-from onboarding.steps.base import EnsureHandler
+from onboarding.services import Effect, Refused, confirmation
 from onboarding.steps.registry import HANDLERS
 from onboarding.words import Status, StepState
 
@@ -71,7 +70,7 @@ class RunAction:
     of_step: bool = False
     needs_reason: bool = False
     danger: bool = False
-    preview: Callable[[Target], Sequence[Effect | Verdict]] | None = None
+    preview: Callable[[Target], Sequence[Effect]] | None = None
     """What it would do, step by step or object by object: exactly that is confirmed. Raises ``Refused``."""
 
     warns: Callable[[Target], Sequence[str]] = lambda _: ()
@@ -115,7 +114,7 @@ def _replay_preview(target: Target) -> Sequence[Effect]:
     return services.replay_preview(target.run.pk, target.the_step.key)
 
 
-def _rollback_preview(target: Target) -> Sequence[Verdict]:
+def _rollback_preview(target: Target) -> Sequence[Effect]:
     return services.rollback_preview(target.run.pk)
 
 
@@ -128,9 +127,7 @@ def _was_tried(target: Target) -> bool:
 
 
 def _was_sent(target: Target) -> bool:
-    handler = HANDLERS.get(target.the_step.uses)
-    irrevocable = isinstance(handler, EnsureHandler) and handler.irrevocable
-    return irrevocable and target.the_step.state == StepState.SUCCEEDED
+    return HANDLERS[target.the_step.uses].irrevocable and target.the_step.state == StepState.SUCCEEDED
 
 
 def _has_match(target: Target) -> bool:
@@ -373,7 +370,7 @@ class Views:
         form: ReasonForm | None = None,
         status: int = 200,
     ) -> HttpResponse:
-        effects: Sequence[Effect | Verdict] = []
+        effects: Sequence[Effect] = []
         impossible = ""
         if not action.offered(target):
             impossible = f"Not possible as things stand now: {action.label.lower()}."

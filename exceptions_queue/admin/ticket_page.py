@@ -26,8 +26,8 @@ from integrations.words import Breaker
 from onboarding.archive.story import archived_story, attempts_of, calls_of, entries_of, named
 from onboarding.models import Attempt, ObjectMapping, OnboardingTransaction, Step, StepPoll
 from onboarding.payload import catalogue
-from onboarding.services import Effect, Refused, Verdict, confirmation
-from onboarding.steps.base import EnsureHandler, Facts
+from onboarding.services import Effect, Refused, confirmation
+from onboarding.steps.base import Facts
 from onboarding.steps.registry import HANDLERS
 from onboarding.words import Category, ChangeStatus, Status, StepState
 
@@ -157,7 +157,7 @@ def _decide_url(ticket: Ticket, user: User) -> str:
     return reverse("admin:onboarding_run_decide", args=[change.transaction_id, change.pk])
 
 
-def _effects(ticket: Ticket, name: str) -> Sequence[Effect | Verdict]:
+def _effects(ticket: Ticket, name: str) -> Sequence[Effect]:
     """What the action would do; nothing where it cannot be done now (a worker is at the step, the run was cancelled)."""
     try:
         return actions.preview(ticket, name)
@@ -282,8 +282,7 @@ def _rolled_back(run: OnboardingTransaction) -> dict[tuple[str, str], int]:
 
 
 def _left_of(step: Step, mappings: list[ObjectMapping], ended: dict[tuple[str, str], int]) -> Left:
-    handler = HANDLERS.get(step.uses)
-    sent = isinstance(handler, EnsureHandler) and handler.irrevocable
+    sent = HANDLERS[step.uses].irrevocable
     return Left(ended.get((step.key, TAKEN_BACK), 0), ended.get((step.key, KEPT), 0) + len(mappings), sent)
 
 
@@ -389,11 +388,12 @@ def _notes(ticket: Ticket, names: Names, *, may_see: bool) -> list[tuple[TicketN
 
 
 def _name_if_taken(ticket: Ticket, *, may_see: bool) -> str:
-    handler = HANDLERS.get(ticket.step.uses) if ticket.step else None
-    if ticket.step is None or ticket.transaction is None or not isinstance(handler, EnsureHandler):
+    if ticket.step is None or ticket.transaction is None:
         return ""
     run = ticket.transaction
-    name = handler.name_if_taken(Facts(run.payload, run.onboarding_transaction_id, item=ticket.step.item))
+    name = HANDLERS[ticket.step.uses].name_if_taken(
+        Facts(run.payload, run.onboarding_transaction_id, item=ticket.step.item)
+    )
     return name if may_see else redact_text(name)
 
 

@@ -11,7 +11,7 @@ from integrations.words import Breaker, BreakerCause, vendor_name
 from onboarding.models import Attempt, Step
 from onboarding.payload import catalogue
 from onboarding.queues import QUEUES
-from onboarding.steps.base import EnsureHandler, Facts
+from onboarding.steps.base import Facts
 from onboarding.steps.registry import HANDLERS
 from onboarding.words import Category, StepState, WaitsFor
 
@@ -71,14 +71,14 @@ def title(uses: str) -> str:
 
 
 def kind(ticket: Ticket) -> str:
-    handler = HANDLERS.get(ticket.step.uses) if ticket.step else None
-    return handler.kind if isinstance(handler, EnsureHandler) else "object"
+    handler = HANDLERS[ticket.step.uses] if ticket.step else None
+    return handler.kind if handler and handler.makes_objects else "object"
 
 
 def item_name(step: Step, item: str, content: dict[str, Any], *, may_see: bool) -> str:
     """Which one of a step's objects, as its handler calls it: a task's name, a user's address."""
-    handler = HANDLERS.get(step.uses)
-    if not item or not isinstance(handler, EnsureHandler):
+    handler = HANDLERS[step.uses]
+    if not item or not handler.makes_objects:
         return item
     facts = Facts(content, step.transaction.onboarding_transaction_id, item=item, options=step.options)
     if item not in handler.items(facts):

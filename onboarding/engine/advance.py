@@ -10,7 +10,6 @@ from onboarding.engine.dispatch import hint_step
 from onboarding.engine.upkeep import is_out_of_date
 from onboarding.models import OnboardingTransaction, Step
 from onboarding.signals import run_provisioned
-from onboarding.steps.base import UpdateHandler
 from onboarding.steps.registry import HANDLERS
 from onboarding.words import Status, StepState
 
@@ -98,8 +97,7 @@ def _reach(run: OnboardingTransaction, steps: list[Step], now: datetime) -> None
 
 def follows_run(step: Step) -> bool:
     """It tells others how the run stands, after the run's end too."""
-    handler = HANDLERS[step.uses]
-    return isinstance(handler, UpdateHandler) and handler.follows_run
+    return HANDLERS[step.uses].follows_run
 
 
 def is_rewritten(step: Step) -> bool:
@@ -112,11 +110,10 @@ def tell_end(run: OnboardingTransaction, step: Step) -> bool:
 
     One in a worker's hands is told again once that has ended. The caller holds the run locked.
     """
-    handler = HANDLERS[step.uses]
-    if not (isinstance(handler, UpdateHandler) and handler.follows_run):
+    if not follows_run(step):
         return False
     if step.state != StepState.RUNNING:
-        if not step.written or not _has_target(run, handler):
+        if not step.written or not _has_target(run, step):
             return False
         step.reopen()
         make_due(step, clock.now())
@@ -129,12 +126,11 @@ def tell_end(run: OnboardingTransaction, step: Step) -> bool:
 def follow(run: OnboardingTransaction, steps: list[Step] | None = None) -> None:
     """Have written again what tells others how the run stands, where that has changed. The caller holds the run locked."""
     for step in working_set.of(run).steps() if steps is None else steps:
-        handler = HANDLERS[step.uses]
-        if not (is_rewritten(step) and isinstance(handler, UpdateHandler)):
+        if not is_rewritten(step):
             continue
         # In the middle of a replay its turn may come only after the hold: that is told at once.
         put_off = bool(run.held_at) and step.state == StepState.PENDING and step.due_at is None
-        if not (step.state == StepState.SUCCEEDED or (put_off and _has_target(run, handler))):
+        if not (step.state == StepState.SUCCEEDED or (put_off and _has_target(run, step))):
             continue
         if is_out_of_date(run, step):
             step.reopen()
@@ -143,5 +139,5 @@ def follow(run: OnboardingTransaction, steps: list[Step] | None = None) -> None:
             hint_step(step.pk)
 
 
-def _has_target(run: OnboardingTransaction, handler: UpdateHandler) -> bool:
-    return run.mappings.filter(step__uses=handler.target, item="").exists()
+def _has_target(run: OnboardingTransaction, step: Step) -> bool:
+    return run.mappings.filter(step__uses=HANDLERS[step.uses].target, item="").exists()

@@ -13,10 +13,10 @@ from onboarding.engine.claims import Claim, forget, narrow
 from onboarding.engine.ensure import find, inactive, is_stale, send, settle_unknown, storable
 from onboarding.engine.outcomes import Ambiguous, Ensured, Failed, Outcome, UnknownOutcome
 from onboarding.models import Intent
-from onboarding.steps.base import EnsureHandler
+from onboarding.steps.handler import StepHandler
 
 
-def ensure_batch(claim: Claim, handler: EnsureHandler, connector: Connector, items: list[str]) -> Outcome:
+def ensure_batch(claim: Claim, handler: StepHandler, connector: Connector, items: list[str]) -> Outcome:
     """Make sure that each item's object exists once. Raises ``ProviderError`` or ``DeadlinePassed``.
 
     A person may link several objects at once: ids with commas between, in the order in which the lacking items are named.
@@ -52,7 +52,7 @@ def ensure_batch(claim: Claim, handler: EnsureHandler, connector: Connector, ite
     return _made(sent, connector, found, lacking)
 
 
-def _chosen(claim: Claim, handler: EnsureHandler, connector: Connector) -> dict[str, Found]:
+def _chosen(claim: Claim, handler: StepHandler, connector: Connector) -> dict[str, Found]:
     """What a person linked, by id; all of it must be there."""
     if claim.choice is None or not claim.choice.external_id:
         return {}
@@ -66,7 +66,7 @@ def _chosen(claim: Claim, handler: EnsureHandler, connector: Connector) -> dict[
 
 def _found(
     claim: Claim,
-    handler: EnsureHandler,
+    handler: StepHandler,
     connector: Connector,
     intent: Intent,
     items: list[str],
@@ -102,7 +102,7 @@ def _as_chosen(found: dict[str, Ensured], lacking: list[str], chosen: dict[str, 
     return {item: Ensured(made.external_id, made.url, "person") for item, made in zip(lacking, free, strict=True)}
 
 
-def _with_names(outcome: Outcome, claim: Claim, handler: EnsureHandler, lacking: list[str]) -> Outcome:
+def _with_names(outcome: Outcome, claim: Claim, handler: StepHandler, lacking: list[str]) -> Outcome:
     if not isinstance(outcome, UnknownOutcome):
         return outcome
     names = ", ".join(handler.label(replace(claim.facts, item=item)) for item in lacking)
@@ -110,7 +110,7 @@ def _with_names(outcome: Outcome, claim: Claim, handler: EnsureHandler, lacking:
     return replace(outcome, message=f"{outcome.message} Lacking: {names}. {how}")
 
 
-def _freeze(claim: Claim, handler: EnsureHandler, intent: Intent, lacking: list[str]) -> None:
+def _freeze(claim: Claim, handler: StepHandler, intent: Intent, lacking: list[str]) -> None:
     """What is there already is not asked for."""
     params = handler.params(claim.facts)
     params["items"] = [item for item in params["items"] if item["key"] in lacking]

@@ -16,10 +16,10 @@ from integrations.rows import instance_of
 from integrations.words import Breaker
 from onboarding import audit, working_set
 from onboarding.engine import line, rollback
-from onboarding.engine.facts import digest_of, facts_of, mappings_of
+from onboarding.engine.facts import facts_of, mappings_of
 from onboarding.engine.locks import changing, lock_run_of, retried
 from onboarding.engine.policy import ATTEMPTS_BEFORE_TICKET
-from onboarding.engine.upkeep import identity_of, is_another, named_then, update_of
+from onboarding.engine.upkeep import named_then
 from onboarding.models import (
     Attempt,
     Intent,
@@ -30,7 +30,7 @@ from onboarding.models import (
     Step,
 )
 from onboarding.signals import step_blocked
-from onboarding.steps.base import EnsureHandler, Facts, StepHandler, UpdateHandler
+from onboarding.steps.handler import Facts, StepHandler, digest_of
 from onboarding.steps.registry import HANDLERS
 from onboarding.words import LEASED, UNSETTLED, Category, IntentState, Status, StepState, WaitsFor
 
@@ -120,7 +120,7 @@ def claim_locked(run: OnboardingTransaction, step: Step) -> Claim | None:
             _wait(run, step, WaitsFor.RESERVATION, plan.until, plan.holder)
             return None
         details = {"plan": plan}
-    elif isinstance(handler, EnsureHandler) and step.connection:
+    elif handler.makes_objects and step.connection:
         # A step that nobody has claimed yet has none.
         intent = rows.intent(step, facts.item) if step.token else None
         past = _as_it_was(run, handler, facts, intent)
@@ -155,20 +155,20 @@ def claim_locked(run: OnboardingTransaction, step: Step) -> Claim | None:
 def _facts_in_hand(run: OnboardingTransaction, step: Step, handler: StepHandler) -> Facts:
     """The facts for the item in hand: the one where the step stopped, else the first."""
     facts = facts_of(run, step)
-    if isinstance(handler, EnsureHandler) and facts.item not in (items := handler.items(facts)):
+    if handler.makes_objects and facts.item not in (items := handler.items(facts)):
         step.item = items[0]
         facts = replace(facts, item=step.item)
     return facts
 
 
-def _as_it_was(run: OnboardingTransaction, handler: EnsureHandler, facts: Facts, intent: Intent | None) -> Facts | None:
+def _as_it_was(run: OnboardingTransaction, handler: StepHandler, facts: Facts, intent: Intent | None) -> Facts | None:
     """While a create's outcome is unknown, the step is about what that was to make, whomever the payload speaks of by now.
 
     None where that is the same.
     """
     if intent is None or intent.state not in UNSETTLED:
         return None
-    if not identity_of(handler, facts) or intent.reference == handler.reference(facts):
+    if not handler.identity_of(facts) or intent.reference == handler.reference(facts):
         return None
     return named_then(run, handler, facts, facts.item, intent.reference)
 
@@ -191,9 +191,8 @@ def _is_claimable(run: OnboardingTransaction, step: Step, now: datetime) -> bool
 
 def may_be_done(run: OnboardingTransaction, step: Step) -> bool:
     """Nothing is begun in a run that is on hold or over, but for what tells others how it stands."""
-    handler = HANDLERS[step.uses]
     told_once = step.written or run.status == Status.CANCELLED  # the first telling was under way then
-    if isinstance(handler, UpdateHandler) and handler.follows_run and told_once:
+    if told_once and HANDLERS[step.uses].follows_run:
         return True
     if run.is_rolling_back:
         return rollback.is_compensation(run, step) and step.state != StepState.COMPENSATED
@@ -236,7 +235,7 @@ def _wait(
 def _prepare(
     run: OnboardingTransaction,
     step: Step,
-    handler: EnsureHandler,
+    handler: StepHandler,
     facts: Facts,
     known: Intent | None,
     now: datetime,
@@ -253,9 +252,9 @@ def _prepare(
     details: dict[str, Any] = {"match_key": match_key, "rejected": rejected, "choice": choice}
     if handler.parts(facts) is not None:
         details["known_parts"] = {each.item: (each.external_id, each.how) for each in mapped}
-    elif mapping and not (another := is_another(handler, mapping, facts)):
+    elif mapping and not (another := handler.is_another(mapping, facts)):
         details |= {"known_id": mapping.external_id, "known_from": mapping.how, "mapping": mapping}
-        if handler.shared and update_of(handler, mapping, facts):
+        if handler.shared and handler.update_of(mapping, facts):
             _stand_for_new_key(mapping, match_key, step, now)
     elif handler.shared:
         reservation, left = rows.take_turn(connection, handler.kind, match_key, step, now)
@@ -298,7 +297,7 @@ def _inherit(run: OnboardingTransaction, intent: Intent, left: Step, step: Step,
 
 
 @retried
-def reopen(claim: Claim, handler: EnsureHandler) -> bool:
+def reopen(claim: Claim, handler: StepHandler) -> bool:
     """The object that was known is gone at the vendor: take the turn to make it again. False where another run was faster."""
     if not handler.shared:
         return True
@@ -330,7 +329,7 @@ def forget(choice: MatchChoice) -> None:
 def _intent(
     run: OnboardingTransaction,
     step: Step,
-    handler: EnsureHandler,
+    handler: StepHandler,
     facts: Facts,
     now: datetime,
     send_by: datetime,

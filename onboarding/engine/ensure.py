@@ -18,9 +18,8 @@ from integrations.providers.base import Connector, Created, CreateSafety, Found,
 from integrations.words import vendor_name
 from onboarding.engine.claims import RESERVATION_WAIT, Claim, forget, reopen
 from onboarding.engine.outcomes import Ambiguous, Ensured, Failed, Outcome, UnknownOutcome, Waiting
-from onboarding.engine.upkeep import update_of
 from onboarding.models import Intent, MatchChoice
-from onboarding.steps.base import EnsureHandler
+from onboarding.steps.handler import StepHandler
 from onboarding.words import IntentState, WaitsFor
 
 JOB_POLL = timedelta(seconds=2)
@@ -28,7 +27,7 @@ JOB_GIVEN_UP_AFTER = timedelta(minutes=10)
 LONGEST_ID, LONGEST_URL = 255, 500
 
 
-def ensure(claim: Claim, handler: EnsureHandler, connector: Connector) -> Outcome:
+def ensure(claim: Claim, handler: StepHandler, connector: Connector) -> Outcome:
     """Make sure that the step's object exists once, and is tied to the others. Raises ``ProviderError`` or ``DeadlinePassed``."""
     outcome = storable(_find_or_create(claim, handler, connector), connector)
     if isinstance(outcome, Ensured):
@@ -45,7 +44,7 @@ def ensure(claim: Claim, handler: EnsureHandler, connector: Connector) -> Outcom
     return outcome
 
 
-def _find_or_create(claim: Claim, handler: EnsureHandler, connector: Connector) -> Outcome:
+def _find_or_create(claim: Claim, handler: StepHandler, connector: Connector) -> Outcome:
     intent = claim.intent
     assert intent is not None  # noqa: S101  (every ensuring step is claimed with one)
     if claim.known_id:
@@ -81,7 +80,7 @@ def _find_or_create(claim: Claim, handler: EnsureHandler, connector: Connector) 
     return made
 
 
-def _as_chosen(chosen: MatchChoice, handler: EnsureHandler, connector: Connector) -> Ensured | Ambiguous | None:
+def _as_chosen(chosen: MatchChoice, handler: StepHandler, connector: Connector) -> Ensured | Ambiguous | None:
     """The object that a person chose; None where it is not there (any more)."""
     found = connector.get(handler.kind, chosen.external_id)
     if found is None:
@@ -90,7 +89,7 @@ def _as_chosen(chosen: MatchChoice, handler: EnsureHandler, connector: Connector
     return told or Ensured(found.external_id, found.url, "person", done=found.done)
 
 
-def _known(claim: Claim, handler: EnsureHandler, connector: Connector) -> Ensured | Ambiguous | None:
+def _known(claim: Claim, handler: StepHandler, connector: Connector) -> Ensured | Ambiguous | None:
     """The object that is known, brought up to date where the payload has changed; None where it is gone.
 
     What was archived or merged since is a person's to judge: None as well once they have.
@@ -100,7 +99,7 @@ def _known(claim: Claim, handler: EnsureHandler, connector: Connector) -> Ensure
         return None if _is_decided(claim) else _archived(claim.known_id, handler, connector)
     if told := _merged(found, claim.known_id, handler, connector) or inactive(found, handler, connector):
         return None if _is_decided(claim) else told
-    changed = update_of(handler, claim.mapping, claim.facts) if claim.mapping else {}
+    changed = handler.update_of(claim.mapping, claim.facts) if claim.mapping else {}
     if changed:
         try:
             connector.update(claim.known_id, handler.restored(changed))
@@ -120,12 +119,12 @@ def _is_decided(claim: Claim) -> bool:
     return bool(chosen.external_id) or chosen.chosen_at > known_since
 
 
-def _archived(known_id: str, handler: EnsureHandler, connector: Connector) -> Ambiguous | None:
+def _archived(known_id: str, handler: StepHandler, connector: Connector) -> Ambiguous | None:
     there = connector.archived(handler.kind, known_id)
     return inactive(replace(there, inactive=there.inactive or "archived"), handler, connector) if there else None
 
 
-def inactive(found: Found, handler: EnsureHandler, connector: Connector) -> Ambiguous | None:
+def inactive(found: Found, handler: StepHandler, connector: Connector) -> Ambiguous | None:
     """Whoever put it out of use may have meant it: it is neither a success nor a reason to make another one."""
     if not found.inactive:
         return None
@@ -133,7 +132,7 @@ def inactive(found: Found, handler: EnsureHandler, connector: Connector) -> Ambi
     return Ambiguous([found], f"{message} Restore it there and then use it, or have a new one created.")
 
 
-def _merged(found: Found, asked_for: str, handler: EnsureHandler, connector: Connector) -> Ambiguous | None:
+def _merged(found: Found, asked_for: str, handler: StepHandler, connector: Connector) -> Ambiguous | None:
     """A vendor that answers for one object with another has merged the two: the other may hold somebody else's data."""
     if found.external_id == asked_for:
         return None
@@ -142,7 +141,7 @@ def _merged(found: Found, asked_for: str, handler: EnsureHandler, connector: Con
     return Ambiguous([found], f"{message} Is that this customer's?")
 
 
-def _replayed_the_gone(claim: Claim, handler: EnsureHandler, connector: Connector) -> Outcome | None:
+def _replayed_the_gone(claim: Claim, handler: StepHandler, connector: Connector) -> Outcome | None:
     """A vendor that still remembers the key answers with the object that it no longer has."""
     if connector.kind(handler.kind).safety is not CreateSafety.IDEMPOTENCY_KEY:
         return None
@@ -171,7 +170,7 @@ def is_stale(chosen: MatchChoice, intent: Intent) -> bool:
 
 
 def find(
-    handler: EnsureHandler,
+    handler: StepHandler,
     connector: Connector,
     intent: Intent,
     keys: list[MatchKey],
@@ -211,7 +210,7 @@ def _judge(found: list[Found], key: MatchKey, *, ours: bool, wary: bool) -> Outc
     return Ambiguous(found, f"{len(found)} objects have the same {key.name} “{key.value}”.")
 
 
-def settle_unknown(handler: EnsureHandler, connector: Connector, intent: Intent, asked_at: datetime) -> Outcome | None:
+def settle_unknown(handler: StepHandler, connector: Connector, intent: Intent, asked_at: datetime) -> Outcome | None:
     """An earlier create may have been carried out and nothing was found: wait out the vendor's lag, then decide.
 
     ``asked_at``: when the search began, which alone says what it can have seen, however long its answer took.
@@ -237,9 +236,7 @@ def settle_unknown(handler: EnsureHandler, connector: Connector, intent: Intent,
     )
 
 
-def send(
-    claim: Claim, handler: EnsureHandler, connector: Connector, *, replays: bool
-) -> Created | JobAccepted | Failed:
+def send(claim: Claim, handler: StepHandler, connector: Connector, *, replays: bool) -> Created | JobAccepted | Failed:
     """Create once. ``replays``: an unknown outcome, where there is one, is not settled by a person."""
     intent = claim.intent
     assert intent is not None  # noqa: S101  (as above)
@@ -254,7 +251,7 @@ def send(
 
 
 def _create(
-    claim: Claim, handler: EnsureHandler, connector: Connector, seek: Callable[[], Outcome | None], *, replays: bool
+    claim: Claim, handler: StepHandler, connector: Connector, seek: Callable[[], Outcome | None], *, replays: bool
 ) -> Outcome:
     match send(claim, handler, connector, replays=replays):
         case Failed(error=error) as failed if error.kind is Kind.CONFLICT:
@@ -268,7 +265,7 @@ def _create(
             return Ensured(external_id, url, "created", created_by_us=True)
 
 
-def _existing(claim: Claim, handler: EnsureHandler, connector: Connector, error: ProviderError) -> Outcome | None:
+def _existing(claim: Claim, handler: StepHandler, connector: Connector, error: ProviderError) -> Outcome | None:
     """The object that the vendor names in a conflict, where it is there and nobody said that it is another customer's."""
     if not error.existing_id or error.existing_id in claim.rejected:
         return None
@@ -284,7 +281,7 @@ def _existing(claim: Claim, handler: EnsureHandler, connector: Connector, error:
     )
 
 
-def _poll(handler: EnsureHandler, connector: Connector, intent: Intent) -> Outcome:
+def _poll(handler: StepHandler, connector: Connector, intent: Intent) -> Outcome:
     failpoint("before-poll")
     try:
         made = connector.poll(handler.kind, intent.job_id)

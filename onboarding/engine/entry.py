@@ -17,7 +17,6 @@ from onboarding.payload.gate import Problem, problems_of
 from onboarding.payload.schema import with_values
 from onboarding.payload.snapshots import write_snapshot
 from onboarding.signals import run_blocked, run_unblocked, step_unblocked
-from onboarding.steps.registry import HANDLERS
 from onboarding.words import Category, OriginKind, Status
 
 LOOKUP = "crm.lookup"
@@ -125,19 +124,7 @@ def _start(run: OnboardingTransaction, *, actor: str) -> None:
             step.save()
             audit.record(run, "onboarding.step.skipped", data={"step": step.key})
             step_unblocked.send(Step, step=step)
-    steps = [
-        Step(
-            transaction=run,
-            key=spec.key,
-            uses=spec.uses,
-            system=HANDLERS[spec.uses].system,
-            queue=spec.queue,
-            after=list(spec.after),
-            options=spec.options,
-            position=position,
-        )
-        for position, spec in enumerate(playbook.steps, start=1)
-    ]
+    steps = playbook.steps_for(run)
     working_set.of(run).insert(*steps)
     run.note_made("steps", *steps)
     if run.made is None:  # else nothing can have blocked it

@@ -1,14 +1,12 @@
 """What a step may know of its run, gathered from rows."""
 
-import hashlib
-import json
 from dataclasses import replace
 from typing import Any
 
 from django.db.models import F
 
 from onboarding.models import ObjectMapping, OnboardingTransaction, Step
-from onboarding.steps.base import EnsureHandler, Facts, StepHandler
+from onboarding.steps.handler import Facts, StepHandler
 from onboarding.steps.registry import HANDLERS
 
 ON_HOLD = "on-hold"
@@ -34,10 +32,8 @@ def facts_of(run: OnboardingTransaction, step: Step, *, content: dict[str, Any] 
 def match_key_of(run: OnboardingTransaction, step: Step, item: str | None = None) -> str:
     """The match key of the item in hand (or of ``item``); empty where the payload does not name that item any more."""
     handler, facts = HANDLERS[step.uses], facts_of(run, step)
-    assert isinstance(handler, EnsureHandler)  # noqa: S101  (only objects are matched)
     facts = facts if item is None else replace(facts, item=item)
-    known = handler.parts(facts)
-    if facts.item and facts.item not in (handler.items(facts) if known is None else known):
+    if facts.item and facts.item not in handler.named(facts):
         return ""
     return handler.match_key(facts) if facts.item or "" in handler.items(facts) else ""
 
@@ -48,18 +44,11 @@ def item_after(run: OnboardingTransaction, step: Step, item: str) -> str | None:
     People may add to, and take out of, the payload while the step is at work.
     """
     handler, facts = HANDLERS[step.uses], facts_of(run, step)
-    if not isinstance(handler, EnsureHandler):
-        return None
     items = handler.items(facts)
     if handler.parts(facts) is None and item in items[:-1]:
         return items[items.index(item) + 1]
     mapped = {mapping.item for mapping in mappings_of(run, step)} | {item}
     return next((each for each in items if each not in mapped), None)
-
-
-def digest_of(params: dict[str, Any]) -> str:
-    """SHA-256 over the parameters' canonical JSON."""
-    return hashlib.sha256(json.dumps(params, sort_keys=True).encode()).hexdigest()
 
 
 def _related(run: OnboardingTransaction, handler: StepHandler) -> tuple[dict[str, str], dict[str, str]]:
@@ -90,6 +79,7 @@ def forget_mappings(run: OnboardingTransaction) -> None:
 def _mapped(run: OnboardingTransaction) -> list[tuple[str, ObjectMapping]]:
     kept: list[tuple[str, ObjectMapping]] | None = run.__dict__.get("_mapped")
     if kept is None:
-        kept = [(mapping.uses, mapping) for mapping in run.mappings.annotate(uses=F("step__uses"))]
+        rows = run.mappings.annotate(uses=F("step__uses")) if run.pk is not None else ()  # one that is only planned
+        kept = [(mapping.uses, mapping) for mapping in rows]
         run.__dict__["_mapped"] = kept
     return kept

@@ -20,7 +20,6 @@ from integrations.words import Breaker
 from onboarding.engine import alarms, dispatch
 from onboarding.engine.locks import retried
 from onboarding.models import Attempt, Step
-from onboarding.steps.base import UpdateHandler
 from onboarding.steps.registry import HANDLERS
 from onboarding.words import LEASED, WaitsFor
 from onboarding.working_set import connections as kept_connections
@@ -35,7 +34,7 @@ MARGIN_SECONDS = 0.05
 MOST_AT_ONCE = 100
 """Told at once, where a connection takes as many as come."""
 log = logging.getLogger(__name__)
-FOLLOWERS = [name for name, handler in HANDLERS.items() if isinstance(handler, UpdateHandler) and handler.follows_run]
+FOLLOWERS = [name for name, handler in HANDLERS.items() if handler.follows_run]
 
 
 def on_hold() -> Q:

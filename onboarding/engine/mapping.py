@@ -10,14 +10,13 @@ from onboarding.engine.claims import Claim
 from onboarding.engine.dispatch import hint_step
 from onboarding.engine.facts import forget_mappings, mappings_of, note_mapping
 from onboarding.engine.outcomes import Ensured
-from onboarding.engine.upkeep import identity_of, noted_when_sent, state_of, was_sent_as_asked
+from onboarding.engine.upkeep import noted_when_sent, was_sent_as_asked
 from onboarding.models import ObjectMapping, OnboardingTransaction, Step
-from onboarding.steps.base import EnsureHandler, Facts
+from onboarding.steps.handler import Facts, StepHandler
 
 
 def map_made(run: OnboardingTransaction, step: Step, claim: Claim, made: Ensured, now: datetime) -> None:
     handler = claim.handler
-    assert isinstance(handler, EnsureHandler)  # noqa: S101  (only these have intents, and only with a connection)
     of_items = {claim.facts.item: made} if made.items is None else made.items
     for item, each in of_items.items():
         _map_one(run, step, claim, item, each, now)
@@ -36,7 +35,7 @@ def map_made(run: OnboardingTransaction, step: Step, claim: Claim, made: Ensured
             hint_step(pk)
 
 
-def _was_made_from_other_data(claim: Claim, handler: EnsureHandler, made: Ensured) -> bool:
+def _was_made_from_other_data(claim: Claim, handler: StepHandler, made: Ensured) -> bool:
     """A create whose outcome was unknown has carried what the payload said before."""
     assert claim.intent is not None  # noqa: S101  (as above)
     return made.created_by_us and claim.intent.reference != handler.reference(claim.facts)
@@ -44,11 +43,10 @@ def _was_made_from_other_data(claim: Claim, handler: EnsureHandler, made: Ensure
 
 def _map_one(run: OnboardingTransaction, step: Step, claim: Claim, item: str, made: Ensured, now: datetime) -> None:
     handler, intent = claim.handler, claim.intent
-    assert isinstance(handler, EnsureHandler)  # noqa: S101  (as above)
-    assert intent is not None  # noqa: S101
+    assert intent is not None  # noqa: S101  (what makes objects is claimed with one, and with a connection)
     assert claim.connection  # noqa: S101
     facts = replace(claim.facts, item=item)
-    noted: dict[str, Any] = {"state": state_of(handler, facts), "identity": identity_of(handler, facts)}
+    noted: dict[str, Any] = {"state": handler.kept_state(facts), "identity": handler.identity_of(facts)}
     # The caller holds the run locked: nobody maps the item meanwhile, and no savepoint is needed.
     mapping = next((each for each in mappings_of(run, step) if each.item == item), None)
     if mapping and mapping.external_id == made.external_id:
@@ -105,7 +103,7 @@ def is_as_asked(claim: Claim, made: Ensured, facts: Facts) -> bool:
     What is found after a create whose outcome was unknown may be what that made.
     """
     handler, intent = claim.handler, claim.intent
-    if intent is None or not isinstance(handler, EnsureHandler):
+    if intent is None:
         return True
     if not made.created_by_us and intent.unknown_since is None:
         return True

@@ -18,7 +18,7 @@ from integrations import config_files
 from integrations.config_files import nearest, worded
 from integrations.kept import Kept
 from integrations.providers.http_mapping import MappingError, mappings
-from onboarding.models import PinnedPlaybook
+from onboarding.models import OnboardingTransaction, PinnedPlaybook, Step
 from onboarding.payload.schema import get
 from onboarding.queues import QUEUES
 from onboarding.steps import http, registry
@@ -118,6 +118,22 @@ class Playbook(_Strict):
             found |= new
             queue.extend(new)
         return found
+
+    def steps_for(self, run: OnboardingTransaction) -> list[Step]:
+        """The steps that a run under it has, not saved."""
+        return [
+            Step(
+                transaction=run,
+                key=spec.key,
+                uses=spec.uses,
+                system=registry.HANDLERS[spec.uses].system,
+                queue=spec.queue,
+                after=list(spec.after),
+                options=spec.options,
+                position=position,
+            )
+            for position, spec in enumerate(self.steps, start=1)
+        ]
 
     def serves(self, plan: str, segment: str) -> bool:
         """Names are compared without regard to case and to spaces around them: people type them."""

@@ -18,7 +18,6 @@ from onboarding.engine.claims import SLOT_WAIT
 from onboarding.engine.locks import changing, lock_run_of, retried
 from onboarding.engine.outcomes import LATER
 from onboarding.models import Step, StepPoll
-from onboarding.steps.base import EnsureHandler
 from onboarding.steps.registry import HANDLERS
 from onboarding.words import StepState, WaitsFor
 
@@ -77,7 +76,7 @@ def _is_new(step: Step) -> bool:
     """Whether a claim has to see to it: it is done, or gone, or cannot even be asked for. Raises ``ProviderError``."""
     handler, connection = HANDLERS[step.uses], step.connection
     mapping = step.mappings.filter(item=step.item).first()
-    if not isinstance(handler, EnsureHandler) or mapping is None or connection is None or not connection.enabled:
+    if not handler.makes_objects or mapping is None or connection is None or not connection.enabled:
         return True
     deadline = time.monotonic() + settings.STEP_SECONDS
     with outbound.reads_together() as calls:

@@ -49,7 +49,7 @@ from onboarding.payload.gate import problems_of
 from onboarding.payload.schema import get
 from onboarding.signals import kickoff_scheduled, step_blocked, step_retrying, step_unblocked
 from onboarding.sla import p1_at_risk_from
-from onboarding.steps.base import EnsureHandler, StepHandler
+from onboarding.steps.handler import StepHandler
 from onboarding.steps.registry import HANDLERS
 from onboarding.words import LEASED, Category, IntentState, OriginKind, RunEventType, StepState, WaitsFor
 from onboarding.working_set import TryAgain
@@ -223,7 +223,7 @@ def _is_rejected(run: OnboardingTransaction, claim: Claim, outcome: Outcome) -> 
     """Whether a person said meanwhile, in another run of the customer, that what was found is not theirs."""
     handler = claim.handler
     made = outcome.made if isinstance(outcome, Failed) else outcome if isinstance(outcome, Ensured) else None
-    if made is None or made.created_by_us or not isinstance(handler, EnsureHandler) or not handler.shared:
+    if made is None or made.created_by_us or not handler.shared:
         return False
     if made.external_id in claim.rejected or claim.connection is None:
         return False  # known before: a person chose it all the same
@@ -343,9 +343,7 @@ def _has_moved(run: OnboardingTransaction, claim: Claim) -> bool:
 
 
 def _lagging(run: OnboardingTransaction, step: Step) -> str | None:
-    handler = HANDLERS[step.uses]
-    assert isinstance(handler, EnsureHandler)  # noqa: S101  (as above)
-    return lagging(handler, mappings_of(run, step), facts_of(run, step))
+    return lagging(HANDLERS[step.uses], mappings_of(run, step), facts_of(run, step))
 
 
 def await_people(step: Step, now: datetime) -> None:
@@ -361,9 +359,7 @@ def await_people(step: Step, now: datetime) -> None:
 
 def _told(run: OnboardingTransaction, handler: StepHandler) -> RunEvent | None:
     """The event that somebody has done it, where one came."""
-    if not (isinstance(handler, EnsureHandler) and handler.finished_by):
-        return None
-    return working_set.of(run).told(handler.finished_by)
+    return working_set.of(run).told(handler.finished_by) if handler.finished_by else None
 
 
 def succeed(run: OnboardingTransaction, step: Step, now: datetime, *, fixed_at: datetime | None = None) -> None:
@@ -377,7 +373,7 @@ def succeed(run: OnboardingTransaction, step: Step, now: datetime, *, fixed_at: 
     audit.record(run, "onboarding.step.succeeded", data={"step": step.key})
     if had_ticket:
         step_unblocked.send(Step, step=step)
-    if getattr(HANDLERS[step.uses], "finished_by", None) == RunEventType.KICKOFF_SCHEDULED:
+    if HANDLERS[step.uses].finished_by == RunEventType.KICKOFF_SCHEDULED:
         kickoff_scheduled.send(OnboardingTransaction, run=run, at=min(fixed_at or now, now))
 
 
@@ -440,8 +436,8 @@ def _fail(run: OnboardingTransaction, step: Step, claim: Claim, outcome: Failed,
         case policy.Action.RETRY if not step_has_ticket(step):
             step.wait(waits_for=WaitsFor.RETRY, due_at=due)
             audit.record(run, "onboarding.step.retrying", data={"step": step.key, "status": error.http_status})
-        case _ if step.uses == entry.LOOKUP and error.kind is not Kind.AUTH:
-            # Nobody need mend the CRM's answer: a person can give the datum itself.
+        case _ if claim.handler.writes and error.kind is not Kind.AUTH:
+            # Nobody need mend the CRM's answer: a person can give what it would have filled.
             Attempt.objects.filter(step=step, token=claim.token).update(message=f"The CRM could not be asked: {error}")
             _apply_facts(run, step, LookedUp({}), now)
         case policy.Action.PARK:

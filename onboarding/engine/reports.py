@@ -9,7 +9,6 @@ from onboarding.engine.cancellation import hold_and_ask
 from onboarding.engine.record import succeed
 from onboarding.engine.rollback import go_on
 from onboarding.models import OnboardingTransaction, RunEvent, Step
-from onboarding.steps.base import EnsureHandler
 from onboarding.steps.registry import HANDLERS
 from onboarding.words import RunEventType, StepState
 
@@ -60,7 +59,6 @@ def report(
 
 def _ends_with(step: Step, kind: RunEventType) -> bool:
     """It is there and not done, whatever keeps it. One that a worker looks at right now sees the event when it records."""
-    handler = HANDLERS[step.uses]
-    if not isinstance(handler, EnsureHandler) or handler.finished_by != kind:
+    if HANDLERS[step.uses].finished_by != kind:
         return False
     return step.state in (StepState.PENDING, StepState.WAITING, StepState.BLOCKED) and step.mappings.exists()

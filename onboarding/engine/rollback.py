@@ -30,7 +30,7 @@ from onboarding.models import (
     Step,
 )
 from onboarding.signals import run_cancelled, step_unblocked
-from onboarding.steps.base import EnsureHandler, Facts
+from onboarding.steps.handler import Facts, StepHandler
 from onboarding.steps.registry import HANDLERS
 from onboarding.words import OVER, IntentState, StepState, WaitsFor
 
@@ -107,12 +107,12 @@ def last_touched(run: OnboardingTransaction) -> datetime:
 
 def _goes(run: OnboardingTransaction, step: Step) -> bool:
     """Whether the object that an updating step writes into will be taken back."""
-    target = getattr(HANDLERS[step.uses], "target", "")
+    target = HANDLERS[step.uses].target
     return run.mappings.filter(step__uses=target, item="", created_by_us=True).exists()
 
 
 def may_have_made(step: Step) -> bool:
-    if not isinstance(HANDLERS[step.uses], EnsureHandler):
+    if not HANDLERS[step.uses].makes_objects:
         return False
     return step.mappings.filter(created_by_us=True).exists() or step.intents.indeterminate().exists()
 
@@ -159,7 +159,6 @@ def _descendants(steps: list[Step], first: Step) -> set[str]:
 def prepare(run: OnboardingTransaction, step: Step, now: datetime) -> Plan | OthersTurn:
     """What to take back, or whom to wait for as another run is about to link one of the objects. Under the run's lock."""
     handler, facts = HANDLERS[step.uses], facts_of(run, step)
-    assert isinstance(handler, EnsureHandler)  # noqa: S101  (only these are retracted)
     mine = [mapping for mapping in step.mappings.filter(created_by_us=True) if not is_used_elsewhere(mapping)]
     for mapping in mine:
         if not _take_turn(step, mapping):
@@ -194,7 +193,7 @@ def _mappings_of(connection: Connection, kind: str, external_id: str, run_pk: in
     return same.filter(Q(transaction_id=run_pk) | ~Q(item__startswith=ObjectMapping.FORMER))
 
 
-def _holder(step: Step, handler: EnsureHandler, facts: Facts, now: datetime) -> int | None:
+def _holder(step: Step, handler: StepHandler, facts: Facts, now: datetime) -> int | None:
     """The step of another run that has taken over this one's turn, and its doubt: it is about to find what was made.
 
     None where nobody has: the turn is ours then, and nobody finds it while we take it back.
@@ -235,7 +234,7 @@ def _in_other_hands(step: Step, connection: Connection, keys: list[str]) -> bool
 
 
 def _unsettled(
-    run: OnboardingTransaction, step: Step, handler: EnsureHandler, facts: Facts, intent: Intent, known: set[str]
+    run: OnboardingTransaction, step: Step, handler: StepHandler, facts: Facts, intent: Intent, known: set[str]
 ) -> list[Doomed]:
     """What a create without a known end may have made: under the reference of the intent, or of each item of a batch.
 
@@ -255,7 +254,7 @@ def _unsettled(
     return [Doomed(item, "", False, since, "", then, reference) for item, reference, then in found]
 
 
-def _chosen(step: Step, handler: EnsureHandler, facts: Facts | None) -> MatchChoice | None:
+def _chosen(step: Step, handler: StepHandler, facts: Facts | None) -> MatchChoice | None:
     key = handler.match_key(facts) if facts else ""
     return MatchChoice.objects.filter(connection=step.connection, kind=handler.kind, match_key=key).first()
 
@@ -266,7 +265,7 @@ def _made_then(run: OnboardingTransaction, intent: Intent, chosen: MatchChoice) 
     return [Doomed(intent.item, chosen.external_id)] if is_ours else []
 
 
-def compensate(plan: Plan, handler: EnsureHandler, connector: Connector) -> Outcome:
+def compensate(plan: Plan, handler: StepHandler, connector: Connector) -> Outcome:
     """Take back what the plan names. Harmless to repeat. Raises ``ProviderError`` or ``DeadlinePassed``."""
     done: list[TakenBack] = []
     for each in plan.doomed:
@@ -296,7 +295,7 @@ def compensate(plan: Plan, handler: EnsureHandler, connector: Connector) -> Outc
     return Compensated(tuple(done))
 
 
-def _settle(each: Doomed, handler: EnsureHandler, connector: Connector) -> Doomed | Waiting | UnknownOutcome | None:
+def _settle(each: Doomed, handler: StepHandler, connector: Connector) -> Doomed | Waiting | UnknownOutcome | None:
     """The object that a cut-off create made, if it made one."""
     if handler.irrevocable:
         return None  # it went out or it did not: nothing can be taken back either way

@@ -8,28 +8,19 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import partial
 
-from django.db import DatabaseError, InterfaceError, OperationalError
+from django.db import InterfaceError, OperationalError
 from django.db import connection as database
 
-from integrations import breaker, connections, outbound, providers
-from integrations.domains import spellings
+from integrations import breaker, connections, outbound
 from integrations.errors import DeadlinePassed, Kind, ProviderError
 from integrations.failpoints import failpoint
-from integrations.providers.base import Connector, CrmConnector
 from onboarding.engine import branches, dispatch, line
-from onboarding.engine.batch import ensure_batch
 from onboarding.engine.claims import Claim, claim
-from onboarding.engine.ensure import ensure
-from onboarding.engine.facts import digest_of
-from onboarding.engine.outcomes import LATER, Broken, Failed, LookedUp, Outcome, UnknownOutcome, Waiting, Written
+from onboarding.engine.outcomes import LATER, Broken, Failed, Outcome, UnknownOutcome, Waiting
 from onboarding.engine.record import break_step, record
-from onboarding.engine.rollback import compensate
+from onboarding.engine.work import ClaimedWork
 from onboarding.log_context import about_run
 from onboarding.models import OnboardingTransaction
-from onboarding.payload.enrichment import CRM_PATHS
-from onboarding.payload.plausibility import customer_domain
-from onboarding.steps.base import EnsureHandler, UpdateHandler
-from onboarding.steps.registry import Missing
 from onboarding.words import WaitsFor
 
 ANSWERS = (Kind.FORBIDDEN, Kind.INVALID, Kind.CONFLICT, Kind.NOT_FOUND, Kind.JOB_FAILED)
@@ -173,68 +164,9 @@ def _outcome_of(current: Claim) -> Outcome:
 
 
 def _perform(current: Claim) -> Outcome:
-    if isinstance(current.handler, Missing):
-        message = f"Nothing here does “{current.step.uses}” any more: put its provider mapping back, or skip the step."
-        raise ProviderError(Kind.NOT_CONFIGURED, message)
-    if current.connection is None:
-        handler = current.handler
-        which = f" with the provider “{handler.provider}”" if handler.provider else ""
-        raise ProviderError(Kind.NOT_CONFIGURED, f"No connection{which} is set up for the system “{handler.system}”.")
-    if not current.connection.enabled:
-        raise ProviderError(Kind.NOT_CONFIGURED, f"The connection {current.connection.slug} is switched off.")
-    try:
-        connector = providers.connector(
-            current.connection,
-            subject=f"step:{current.step.pk}",
-            deadline=current.deadline,
-            before_write=lambda: _check_time(current),
-        )
-    except DatabaseError as error:
-        raise ProviderError(
-            Kind.SERVER, f"The credentials could not be read ({type(error).__name__}).", ours=True
-        ) from error
+    work, handler = ClaimedWork(current), current.handler
     with outbound.reads_together(current.calls):
-        return _perform_with(connector, current)
-
-
-def _perform_with(connector: Connector, current: Claim) -> Outcome:
-    if current.plan is not None and isinstance(current.handler, EnsureHandler):
-        return compensate(current.plan, current.handler, connector)
-    if isinstance(current.handler, EnsureHandler):
-        parts = current.handler.parts(current.facts)
-        if parts is not None:
-            return ensure_batch(current, current.handler, connector, parts)
-        return ensure(current, current.handler, connector)
-    if isinstance(current.handler, UpdateHandler):
-        return _write(current, current.handler, connector)
-    if not isinstance(connector, CrmConnector):
-        raise ProviderError(Kind.NOT_CONFIGURED, f"{connector.provider} cannot be asked for missing data.")
-    return _look_up(current, connector)
-
-
-def _write(current: Claim, handler: UpdateHandler, connector: Connector) -> Written:
-    """No intent is needed: written twice, it says the same."""
-    wanted = handler.wanted(current.facts)
-    failpoint("before-update")
-    connector.update(current.facts.related[handler.target], wanted)
-    failpoint("after-update")
-    return Written(digest_of(wanted.given()))
-
-
-def _look_up(current: Claim, connector: CrmConnector) -> LookedUp:
-    deal_id, note = current.facts.get("commercial.deal_id"), ""
-    for domain in spellings(customer_domain(current.facts.content)):
-        facts = connector.lookup_owner(domain=domain, deal_id=deal_id)
-        if facts.owner_id:
-            return LookedUp(dict.fromkeys(CRM_PATHS, (facts.owner_id, facts.source)))
-        note = note or facts.note
-    return LookedUp({}, note or "The CRM was asked and does not tell.")
-
-
-def _check_time(current: Claim) -> None:
-    """Before each write: past ``send_by`` somebody else may hold the step."""
-    if time.monotonic() > current.deadline:
-        raise DeadlinePassed
+        return handler.execute(work) if current.plan is None else handler.compensate(work)
 
 
 def _tell_breaker(current: Claim, outcome: Outcome) -> None:

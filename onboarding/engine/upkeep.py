@@ -5,53 +5,24 @@ that is written, and nothing else: an object that was found there is never overw
 it needs no intent.
 """
 
-import json
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from onboarding.engine.facts import digest_of, facts_of, match_key_of
+from onboarding.engine.facts import facts_of, match_key_of
 from onboarding.models import Intent, ObjectMapping, OnboardingTransaction, Step
-from onboarding.steps.base import EnsureHandler, Facts, UpdateHandler
+from onboarding.steps.handler import Facts, StepHandler
 from onboarding.steps.registry import HANDLERS
 from onboarding.words import UNSETTLED
-
-
-def state_of(handler: EnsureHandler, facts: Facts) -> dict[str, Any]:
-    """The handler's state of the item in hand, as a JSON column gives it back."""
-    state: dict[str, Any] = json.loads(json.dumps(handler.state(facts)))
-    return state
-
-
-def identity_of(handler: EnsureHandler, facts: Facts) -> str:
-    return handler.identity(facts, handler.reference(facts))
-
-
-def update_of(handler: EnsureHandler, mapping: ObjectMapping, facts: Facts) -> dict[str, Any]:
-    """What an update of this object would write; empty where it is up to date, or nobody knows what it was made from."""
-    if mapping.state is None:
-        return {}
-    now = state_of(handler, facts)
-    if not mapping.created_by_us:
-        now = {name: value for name, value in now.items() if name not in handler.own_words}
-    return handler.changes(mapping.state, now)
 
 
 def is_out_of_date(run: OnboardingTransaction, step: Step) -> bool:
     """Whether an updating step would write something else now than it has written."""
     handler = HANDLERS[step.uses]
-    return isinstance(handler, UpdateHandler) and digest_of(handler.wanted(facts_of(run, step)).given()) != step.written
+    return bool(handler.target) and handler.digest(facts_of(run, step)) != step.written
 
 
-def is_another(handler: EnsureHandler, mapping: ObjectMapping, facts: Facts) -> bool:
-    """The payload speaks of another object now: this one is not touched, and that one is found or created."""
-    if mapping.state is None:
-        return False
-    identity = identity_of(handler, facts)
-    return bool(identity) and identity != mapping.identity
-
-
-def lagging(handler: EnsureHandler, mappings: list[ObjectMapping], facts: Facts) -> str | None:
+def lagging(handler: StepHandler, mappings: list[ObjectMapping], facts: Facts) -> str | None:
     """The first item that is not there yet, or not as the payload has it now; None where all are."""
     parts = handler.parts(facts)
     there = {mapping.item: mapping for mapping in mappings}
@@ -60,19 +31,17 @@ def lagging(handler: EnsureHandler, mappings: list[ObjectMapping], facts: Facts)
     for item in handler.items(facts):
         of_item = replace(facts, item=item)
         mapping = there.get(item)
-        if mapping is None or is_another(handler, mapping, of_item) or update_of(handler, mapping, of_item):
+        if mapping is None or handler.is_another(mapping, of_item) or handler.update_of(mapping, of_item):
             return item
     return None
 
 
 def named_then(
-    run: OnboardingTransaction, handler: EnsureHandler, facts: Facts, item: str, reference: str
+    run: OnboardingTransaction, handler: StepHandler, facts: Facts, item: str, reference: str
 ) -> Facts | None:
     """The facts that an intent's reference was made from: by the payload as it is, or as it last was; None where by none."""
     for then in _facts_through_time(run, facts, item):
-        parts = handler.parts(then)
-        named = item in (handler.items(then) if parts is None else parts)
-        if named and handler.reference(then) == reference:
+        if item in handler.named(then) and handler.reference(then) == reference:
             return then
     return None
 
@@ -81,7 +50,7 @@ def match_key_in_hand(run: OnboardingTransaction, step: Step) -> str:
     """What people decide about: the key of what an unsettled create was to make, else of the item in hand as it is named now."""
     handler = HANDLERS[step.uses]
     intent = step.intents.indeterminate().filter(item=step.item).first()
-    if intent and isinstance(handler, EnsureHandler):
+    if intent:
         then = named_then(run, handler, facts_of(run, step), intent.item, intent.reference)
         if then:
             return handler.match_key(then)
@@ -98,12 +67,12 @@ def is_unsettled(intents: Iterable[Intent], mapped: Iterable[str]) -> bool:
 
 
 def noted_when_sent(
-    run: OnboardingTransaction, handler: EnsureHandler, intent: Intent, facts: Facts
+    run: OnboardingTransaction, handler: StepHandler, intent: Intent, facts: Facts
 ) -> dict[str, Any] | None:
     """State and identity of what an intent's frozen parameters say; None where no version of the payload says so."""
     for then in _facts_through_time(run, facts, facts.item):
         if facts.item in handler.items(then) and was_sent_as_asked(handler, intent, then):
-            return {"state": state_of(handler, then), "identity": identity_of(handler, then)}
+            return {"state": handler.kept_state(then), "identity": handler.identity_of(then)}
     return None
 
 
@@ -113,14 +82,14 @@ def _facts_through_time(run: OnboardingTransaction, facts: Facts, item: str) -> 
         yield replace(facts, item=item, content=content)
 
 
-def was_sent_as_asked(handler: EnsureHandler, intent: Intent, facts: Facts) -> bool:
+def was_sent_as_asked(handler: StepHandler, intent: Intent, facts: Facts) -> bool:
     """False where a create carried what the payload said before: its parameters stay frozen until its outcome is known."""
     if not handler.updates or handler.irrevocable:
         return True  # nobody asks
-    return intent.request_hash == digest_of(handler.params(facts))
+    return intent.request_hash == handler.digest(facts)
 
 
-def note_baseline(handler: EnsureHandler, mapping: ObjectMapping, facts: Facts) -> None:
+def note_baseline(handler: StepHandler, mapping: ObjectMapping, facts: Facts) -> None:
     """For an object of which nobody noted what it was made from: what the payload says of it before it changes. Not saved."""
     of_item = replace(facts, item=mapping.item)
-    mapping.state, mapping.identity = state_of(handler, of_item), identity_of(handler, of_item)
+    mapping.state, mapping.identity = handler.kept_state(of_item), handler.identity_of(of_item)

@@ -1,5 +1,6 @@
 """What people may do to a run. Workers, console, REST and commands all come through here: lock, check, move, audit."""
 
+from onboarding.engine.planning import Effect
 from onboarding.services import confirmation
 from onboarding.services.base import Refused, given_reason
 from onboarding.services.changes import (
@@ -14,7 +15,6 @@ from onboarding.services.data import fix
 from onboarding.services.matches import also_linked, choose_match, unlink
 from onboarding.services.owners import correct_owner
 from onboarding.services.replaying import (
-    Effect,
     replay,
     replay_preview,
     retry_preview,
@@ -31,13 +31,12 @@ from onboarding.services.steps import (
     retry_step,
     skip_step,
 )
-from onboarding.services.undoing import Verdict, rollback_preview
+from onboarding.services.undoing import rollback_preview
 
 __all__ = [
     "Effect",
     "Outdated",
     "Refused",
-    "Verdict",
     "also_linked",
     "apply_change",
     "cancel",

@@ -12,6 +12,7 @@ from onboarding.engine import entry
 from onboarding.engine.advance import advance, make_due
 from onboarding.engine.dispatch import hint_step
 from onboarding.engine.locks import lock_run, retried
+from onboarding.engine.planning import Effect, Planned, plan_change
 from onboarding.models import ChangeRequest, OnboardingTransaction
 from onboarding.origins import Origin
 from onboarding.payload import catalogue, change_requests
@@ -23,8 +24,6 @@ from onboarding.payload.snapshots import write_snapshot
 from onboarding.services import confirmation
 from onboarding.services.base import Refused, given_reason, try_again
 from onboarding.services.data import check_confirmed, clean
-from onboarding.services.replaying import Effect
-from onboarding.services.touched import Touched, touched
 from onboarding.signals import change_decided
 from onboarding.words import CHANGEABLE, NOT_BEGUN, Category, ChangeStatus, OriginKind, Status, StepState, WaitsFor
 
@@ -68,15 +67,15 @@ def request_change(
 def change_preview(request_pk: int) -> list[Effect]:
     """What ``apply_change`` would do to each step that reads what changes, without doing it or asking a vendor."""
     request = ChangeRequest.objects.select_related("transaction").get(pk=request_pk)
-    return [each.effect for each in _touched(request.transaction, request)]
+    return [each.effect for each in _planned(request.transaction, request)]
 
 
-def _touched(run: OnboardingTransaction, request: ChangeRequest) -> list[Touched]:
+def _planned(run: OnboardingTransaction, request: ChangeRequest) -> list[Planned]:
     if run.status in NOT_BEGUN or run.status not in CHANGEABLE:
         return []
     content = run.payload
     changed = changed_by(request, content)
-    return touched(run, with_changes(content, request.proposed, changed), changed)
+    return plan_change(run, with_changes(content, request.proposed, changed), changed)
 
 
 def change_fingerprint(run: OnboardingTransaction, request: ChangeRequest, effects: Iterable[Effect]) -> str:
@@ -104,7 +103,7 @@ def apply_change(request_pk: int, *, actor: str, seen: str | None = None) -> Non
         changed = changed_by(request, before)
         content = with_changes(before, request.proposed, changed)
         _check_complete(run, content, request.confirmed)
-        found = _touched(run, request)
+        found = _planned(run, request)
         confirmation.check(seen, change_fingerprint(run, request, (each.effect for each in found)))
         for mapping in (mapping for each in found for mapping in each.noted):
             mapping.save()
@@ -180,7 +179,7 @@ def _accept(run: OnboardingTransaction, request: ChangeRequest) -> None:
     accept_content(run, origin, told)
 
 
-def _set_going(run: OnboardingTransaction, found: Touched, *, actor: str) -> None:
+def _set_going(run: OnboardingTransaction, found: Planned, *, actor: str) -> None:
     """What has passed is reopened; what waits begins anew with its first item; a worker checks what it has in hand by itself."""
     step = found.step
     if found.is_done_again:

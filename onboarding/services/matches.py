@@ -16,7 +16,6 @@ from onboarding.services.base import Refused, given_reason, locked, try_again
 from onboarding.services.confirmation import Outdated
 from onboarding.services.replaying import reopen_from
 from onboarding.services.steps import retry_if_possible
-from onboarding.steps.base import EnsureHandler
 from onboarding.steps.registry import HANDLERS
 from onboarding.words import Category, IntentState, StepState
 
@@ -34,7 +33,7 @@ def choose_match(step_pk: int, *, external_id: str, actor: str, seen: Collection
     with db.atomic():
         run, step = locked(step_pk)
         handler = HANDLERS[step.uses]
-        if step.state != StepState.BLOCKED or not isinstance(handler, EnsureHandler) or step.connection is None:
+        if step.state != StepState.BLOCKED or not handler.makes_objects or step.connection is None:
             raise Refused(f"The step {step.key} does not wait for a choice.")
         if step.category in (Category.AUTH_ERROR, Category.NOT_CONFIGURED):
             raise Refused(f"The step {step.key} is blocked by something else: {step.get_category_display().lower()}.")
@@ -105,7 +104,7 @@ def unlink(step_pk: int, *, actor: str, reason: str, item: str = "") -> None:
         run, step = locked(step_pk)
         handler = HANDLERS[step.uses]
         mapping = step.mappings.filter(item=item).select_related("connection").first()
-        if mapping is None or not isinstance(handler, EnsureHandler):
+        if mapping is None or not handler.makes_objects:
             raise Refused(f"The step {step.key} has no object to unlink.")
         if mapping.created_by_us:
             raise Refused("This run created that object; it was not matched.")

@@ -1,41 +1,19 @@
 """Replay from a step: do it, and everything that builds on it, again; what exists is looked at and never made twice."""
 
-from dataclasses import dataclass, replace
-from typing import Literal
-
 from django.db import transaction as db
 
 from integrations import clock
 from integrations.failpoints import failpoint
 from onboarding import audit
 from onboarding.engine.advance import advance
-from onboarding.engine.facts import facts_of
 from onboarding.engine.locks import lock_run, retried
-from onboarding.models import Attempt, MatchChoice, OnboardingTransaction, Step
+from onboarding.engine.planning import Effect, plan_steps, title_of
+from onboarding.models import Attempt, OnboardingTransaction, Step
 from onboarding.services import confirmation
 from onboarding.services.base import Refused
 from onboarding.services.steps import dependents, skip_step
-from onboarding.steps.base import EnsureHandler, Facts
 from onboarding.steps.registry import HANDLERS
-from onboarding.words import IntentState, Status, StepState
-
-Verdict = Literal[
-    "skip", "look-up", "create", "send-again", "cannot-be-undone", "update", "another", "nothing", "by-hand", "later"
-]
-
-
-@dataclass(frozen=True)
-class Effect:
-    """What an action would do to one step, in a word and in sentences without personal data."""
-
-    step: str
-    title: str
-    verdict: Verdict
-    text: str
-
-    @property
-    def promise(self) -> tuple[str, ...]:
-        return (self.step, self.verdict, self.text)
+from onboarding.words import Status, StepState
 
 
 def replay_preview(run_pk: int, from_step: str) -> list[Effect]:
@@ -45,13 +23,14 @@ def replay_preview(run_pk: int, from_step: str) -> list[Effect]:
 
 
 def _effects(run: OnboardingTransaction, first: Step) -> list[Effect]:
-    return [_effect(run, step) for step in _to_reopen(run, first)]
+    return [each.effect for each in plan_steps(run, _to_reopen(run, first))]
 
 
 def retry_preview(step_pk: int) -> Effect:
     """What trying one step again would do."""
-    step = Step.objects.select_related("transaction").get(pk=step_pk)
-    return _effect(step.transaction, step)
+    step = Step.objects.select_related("transaction", "connection").get(pk=step_pk)
+    (planned,) = plan_steps(step.transaction, [step])
+    return planned.effect
 
 
 def skip_preview(step_pk: int) -> list[Effect]:
@@ -122,7 +101,7 @@ def _to_reopen(run: OnboardingTransaction, first: Step) -> list[Step]:
         raise Refused(f"The run is {run.get_status_display().lower()}.")
     if run.status in (Status.QUEUED, Status.AWAITING_DATA):
         raise Refused("The run has not begun yet; there is nothing to replay.")
-    steps = list(run.steps.order_by("position"))
+    steps = list(run.steps.select_related("connection").order_by("position"))
     affected = {first.key}
     for _ in steps:  # the playbook need not list a step after those that it comes after
         affected |= {step.key for step in steps if affected.intersection(step.after)}
@@ -142,44 +121,3 @@ def _check_needs(run: OnboardingTransaction, steps: list[Step], redone: list[Ste
     for step in redone:
         if lacking := [skipped[need] for need in HANDLERS[step.uses].needs if need in skipped]:
             raise Refused(f"{step.key} needs {lacking[0]}, which was skipped: replay from {lacking[0]} instead.")
-
-
-def title_of(step: Step) -> str:
-    title = HANDLERS[step.uses].title
-    return title[:1].upper() + title[1:]
-
-
-def _effect(run: OnboardingTransaction, step: Step) -> Effect:
-    handler, title = HANDLERS[step.uses], title_of(step)
-    if not isinstance(handler, EnsureHandler):
-        return Effect(
-            step.key, title, "send-again", "It is written again, which changes nothing where it is up to date."
-        )
-    facts = facts_of(run, step)
-    parts = handler.parts(facts)
-    items = handler.items(facts) if parts is None else parts
-    known = step.mappings.filter(item__in=items).count()
-    if handler.irrevocable and known:
-        text = "It was sent and cannot be undone; it is not sent again."
-        return Effect(step.key, title, "cannot-be-undone", text)
-    if known == len(items):
-        text = "Its id is known: it is looked at and left as it is. Only if it is gone, it is looked up and made anew."
-        return Effect(step.key, title, "skip", text)
-    mapped = set(step.mappings.values_list("item", flat=True))
-    lacking = [item for item in items if item not in mapped]
-    return Effect(step.key, title, *_of_unknown(step, handler, facts, lacking))
-
-
-def _of_unknown(step: Step, handler: EnsureHandler, facts: Facts, lacking: list[str]) -> tuple[Verdict, str]:
-    if handler.irrevocable:
-        return "create", "It was not sent yet: it is sent, once."
-    if step.intents.filter(state=IntentState.OPEN).exists():
-        return "look-up", "An earlier create may have worked: it is looked for, and never simply made again."
-    keys = [handler.match_key(replace(facts, item=item)) for item in lacking]
-    chosen = MatchChoice.objects.filter(
-        connection=step.connection, kind=handler.kind, match_key__in=keys, external_id=""
-    )
-    if chosen.exists():
-        return "create", "A person decided on a new one: it is created."
-    what = "It is" if len(lacking) == 1 else f"{len(lacking)} are"
-    return "look-up", f"{what} looked up; what is found is linked, what is not is created."

@@ -20,7 +20,6 @@ from onboarding.models import Intent, MatchChoice, OnboardingTransaction, Step
 from onboarding.services.base import Refused, given_reason, locked, try_again
 from onboarding.services.confirmation import Outdated
 from onboarding.signals import step_unblocked
-from onboarding.steps.base import EnsureHandler
 from onboarding.steps.registry import HANDLERS
 from onboarding.words import OVER, Category, IntentState, Status, StepState
 
@@ -139,7 +138,7 @@ def resend(step_pk: int, *, actor: str) -> None:
     with db.atomic():
         run, step = locked(step_pk)
         handler = HANDLERS[step.uses]
-        if not isinstance(handler, EnsureHandler) or not handler.irrevocable:
+        if not handler.irrevocable:
             raise Refused(f"The step {step.key} sends nothing.")
         if run.held_at or not (run.goes_on or run.status == Status.COMPLETE):
             raise Refused(f"The run is {'on hold' if run.held_at else run.get_status_display().lower()}.")

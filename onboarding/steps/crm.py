@@ -1,12 +1,15 @@
 """CRM steps: the customer's account and contact, the deal, and the handover brief as a note."""
 
 from integrations.domains import same_address, spellings
+from integrations.errors import Kind, ProviderError
 from integrations.objects import CrmAccount, CrmContact, CrmNote, Deal
-from integrations.providers.base import Connector, MatchKey
+from integrations.providers.base import Connector, CrmConnector, MatchKey
 from integrations.words import System
+from onboarding.payload.enrichment import CRM_PATHS
 from onboarding.payload.plausibility import customer_domain
 from onboarding.steps import brief
 from onboarding.steps.base import CustomerHandler, EnsureHandler, Facts, RunHandler, StepHandler, UpdateHandler, bounded
+from onboarding.steps.handler import Preview, R, View, Work
 from onboarding.steps.registry import register
 
 
@@ -18,6 +21,21 @@ class Lookup(StepHandler):
     system = System.CRM
     title = "look up missing data in the CRM"
     reads = ("customer.domain", "commercial.deal_id")
+    writes = tuple(sorted(CRM_PATHS))
+
+    def execute(self, work: Work[R]) -> R:
+        connector, facts, note = work.connector, work.facts, ""
+        if not isinstance(connector, CrmConnector):
+            raise ProviderError(Kind.NOT_CONFIGURED, f"{connector.provider} cannot be asked for missing data.")
+        for domain in spellings(customer_domain(facts.content)):
+            found = connector.lookup_owner(domain=domain, deal_id=facts.get("commercial.deal_id"))
+            if found.owner_id:
+                return work.looked_up(dict.fromkeys(self.writes, (found.owner_id, found.source)))
+            note = note or found.note
+        return work.looked_up({}, note or "The CRM was asked and does not tell.")
+
+    def preview(self, view: View) -> Preview:  # noqa: ARG002
+        return Preview("look-up", "The CRM is asked; what it tells fills only what is empty.")
 
 
 @register

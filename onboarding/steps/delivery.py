@@ -63,6 +63,7 @@ class Tasks(RunHandler):
     title = "put the standard tasks into the project"
     makes, kind = DeliveryTask, DeliveryTask.KIND
     paths = {"due_on": "kickoff.start_date"}
+    makes_several = True
     needs = ("delivery.project",)
     reads = ("kickoff.start_date",)
 

@@ -203,7 +203,7 @@ def _handlers(mapping: VendorMapping) -> Iterator[_Mapped]:
         names = _names([*requests, *([find.value, find.within] for find in made.find)])
         shared = {"kind": kind, "system": mapping.system, "provider": mapping.name, "mapping": mapping, "made": made}
         of_object = {"name": f"{PREFIX}{kind}", "title": made.title, "provisions": made.provisions}
-        own = {"shared": bool(made.match), **_declared(names, made)}
+        own = {"shared": bool(made.match), "makes_several": bool(made.items), **_declared(names, made)}
         yield type("Mapped", (MappedObject,), {**shared, **of_object, **own})()
         if made.update:
             update = made.update
@@ -259,9 +259,9 @@ def _problems(handler: _Mapped, known: Mapping[str, StepHandler]) -> Iterator[st
             yield f"{at}: the payload has no {path} (list a field of your own under `fields`)"
     for name in (*handler.needs, *handler.ties_to):
         other = known.get(name)
-        if name == handler.name or not isinstance(other, EnsureHandler):
+        if name == handler.name or other is None or not other.makes_objects:
             yield f"{at}: {{objects.{name}}} names no step that makes an object"
-        elif _makes_several(other):
+        elif other.makes_several:
             yield f"{at}: {{objects.{name}}} names several objects, as {name} makes one an item"
 
 
@@ -272,15 +272,9 @@ def never_updated(handler: StepHandler, others: Iterable[StepHandler]) -> list[s
     """
     if not isinstance(handler, MappedObject) or handler.made.items:
         return []
-    updates = [each for each in others if isinstance(each, UpdateHandler) and each.target == handler.name]
+    updates = [each for each in others if each.target == handler.name]
     read = {_catalogued(name.removeprefix("payload.")) for name in handler.mentioned if name.startswith("payload.")}
     return sorted(read - {path for each in updates for path in each.reads})
-
-
-def _makes_several(handler: EnsureHandler) -> bool:
-    if isinstance(handler, MappedObject):
-        return bool(handler.made.items)
-    return type(handler).items is not EnsureHandler.items
 
 
 def _value(name: str, facts: Facts, item: Any) -> Any:

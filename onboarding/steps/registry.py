@@ -3,23 +3,37 @@
 from collections.abc import Iterable
 from typing import TypeVar
 
+from integrations.errors import Kind, ProviderError
 from integrations.words import System
-from onboarding.steps.base import StepHandler
+from onboarding.steps.handler import Preview, R, StepHandler, View, Work
 
 
 class Missing(StepHandler):
     """Stands for a handler that runs still name and nobody provides any more, such as one of a mapping that was removed."""
 
+    name = ""
     system = System.WORKFLOW
     title = "do a step that nothing here can do any more"
     reads = ()
+
+    def __init__(self, uses: str) -> None:
+        self.why = f"Nothing here does “{uses}” any more: put its provider mapping back, or skip the step."
+
+    def execute(self, work: Work[R]) -> R:  # noqa: ARG002
+        raise ProviderError(Kind.NOT_CONFIGURED, self.why)
+
+    def compensate(self, work: Work[R]) -> R:  # noqa: ARG002
+        raise ProviderError(Kind.NOT_CONFIGURED, self.why)
+
+    def preview(self, view: View) -> Preview:  # noqa: ARG002
+        return Preview("by-hand", self.why, waits=True)
 
 
 class _Handlers(dict[str, StepHandler]):
     """``in`` and ``get`` tell what is there; ``[]`` never fails, as a run under way must not break with its playbook."""
 
     def __missing__(self, name: str) -> StepHandler:
-        return Missing()
+        return Missing(name)
 
 
 HANDLERS: dict[str, StepHandler] = _Handlers()

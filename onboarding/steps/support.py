@@ -65,6 +65,7 @@ class Users(EnsureHandler):
     system = System.SUPPORT
     title = "find or create the support users"
     makes, kind = SupportUser, SupportUser.KIND
+    makes_several = True
     shared = True
     needs = ("support.organization",)
     reads = ("customer.primary_contact.name", "customer.primary_contact.email", "users")

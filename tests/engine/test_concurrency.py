@@ -222,7 +222,7 @@ def test_a_write_after_the_time_to_send_is_not_sent(
     def too_late(_: Claim) -> None:
         raise DeadlinePassed
 
-    monkeypatch.setattr(engine, "_check_time", too_late)
+    monkeypatch.setattr("onboarding.engine.work._check_time", too_late)
     assert isinstance(engine.perform(claimed(account)), Failed)
     assert [request["method"] for request in sandbox.requests("hubspot")] == ["GET", "POST"]  # the look-ups
     assert created(sandbox) == {}

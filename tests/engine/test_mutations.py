@@ -177,7 +177,7 @@ def test_without_the_time_to_send_a_zombie_still_writes(
     assert zombie is not None
     engine.perform(zombie)
     assert sandbox.counts()["vendors"]["hubspot"]["companies"]["created"] == 0
-    monkeypatch.setattr(engine, "_check_time", lambda _: None)
+    monkeypatch.setattr("onboarding.engine.work._check_time", lambda _: None)
     engine.perform(claims.Claim(**{**vars(zombie), "deadline": zombie.deadline + 60}))
     assert sandbox.counts()["vendors"]["hubspot"]["companies"]["created"] == 1
 

@@ -75,7 +75,7 @@ def test_our_own_defect_is_an_internal_error_not_a_crash(
     accept: Accept, drain: Drain, monkeypatch: pytest.MonkeyPatch, settled: Settled
 ) -> None:
     with monkeypatch.context() as failing:
-        failing.setattr(engine, "ensure", broken)
+        failing.setattr("onboarding.engine.work.ensure", broken)
         run = accept()
         drain()
     ticket = ticket_of(run, "crm.account")
