@@ -144,9 +144,9 @@ def _open(stored: InboundEvent, facts: PaymentSucceeded, keys: payments.Keys, do
     )
     if receipt.verdict is not service.Verdict.CREATED:
         raise TryAgain  # another source has just made this run: look again, and join it
-    _note(stored, receipt.run, facts, _told(paid, keys))
     trace = payments.trace_of(receipt.run, stored.connection, facts, at)
-    _note_name(receipt.run, trace, paid, content)
+    _note_name(trace, paid, content)
+    _note(stored, trace, facts, _told(paid, keys))
     how = "" if facts.settlement is Settlement.PAID else f" ({facts.settlement})"
     asked = f"; on hold: {doubt}" if doubt else ""
     stored.process(
@@ -163,7 +163,7 @@ def _join(stored: InboundEvent, run_pk: int, facts: PaymentSucceeded, keys: paym
     # Compared with what this object last said, never with the snapshot: a repetition must not question a person's fix.
     if trace.told.get(facts.object_id) != told:
         content = _without_contradictions(run, paid)
-        _note_name(run, trace, paid, content)
+        _note_name(trace, paid, content)
         # First, as with the contact's name nothing else may be missing: the run would start.
         contact = str(get(content, "customer.primary_contact.name"))
         service.drop_payers_name(run_pk, contact, sender=sender_of(stored), actor=actor_of(stored))
@@ -172,7 +172,7 @@ def _join(stored: InboundEvent, run_pk: int, facts: PaymentSucceeded, keys: paym
     else:
         service.remember(run, keys)
     late.clear_doubt(lock_run(run_pk), facts, actor=actor_of(stored))
-    _note(stored, run, facts, told)
+    _note(stored, trace, facts, told)
     stored.process(outcome=f"joined {run.onboarding_transaction_id}: {outcome}", at=clock.now())
 
 
@@ -191,20 +191,18 @@ def _without_contradictions(run: OnboardingTransaction, paid: billing.BillingPay
     return content
 
 
-def _note_name(
-    run: OnboardingTransaction, trace: PaymentTrace, paid: billing.BillingPayload, content: dict[str, Any]
-) -> None:
+def _note_name(trace: PaymentTrace, paid: billing.BillingPayload, content: dict[str, Any]) -> None:
     """Note whether the company's name is only that of the billing system's customer."""
     name = str(get(content, "customer.legal_name"))
     if name and "customer.legal_name" in paid.inferred:
         trace.customer_name = name[: payments.MAX_VALUE]
         trace.save()
     elif name:  # somebody states it
-        PaymentTrace.objects.filter(transaction=run).update(customer_name="")
+        trace.customer_name = ""
+        PaymentTrace.objects.filter(transaction=trace.transaction).update(customer_name="")
 
 
-def _note(stored: InboundEvent, run: OnboardingTransaction, facts: PaymentSucceeded, told: str) -> None:
-    trace = payments.trace_of(run, stored.connection, facts, _paid_at(stored, facts))
+def _note(stored: InboundEvent, trace: PaymentTrace, facts: PaymentSucceeded, told: str) -> None:
     trace.told = {**trace.told, facts.object_id: told}
     trace.save()
     payments.release_held(stored.connection, facts)
