@@ -49,6 +49,8 @@ STEPS = (
     Made("welcome.mail", "email", "mail"),
 )
 """Those of the built-in playbook; each handler is called like its step."""
+PAYMENT_KEYS = (("stripe.invoice", "in"), ("stripe.payment_intent", "pi"))
+"""Of each run's payment: kind, and how its values begin."""
 ENTRIES = ENTRIES_PER_STEP * len(STEPS)
 SYSTEMS = ("crm", "delivery", "support", "email")
 CONTENT = {
@@ -149,7 +151,7 @@ def _make(begin: int, end: int, runs: int, newest: int, connections: Connections
         digest="md5(run::text)",
         accepted_at="began",
     )
-    for kind, mark in (("stripe.invoice", "in"), ("stripe.payment_intent", "pi")):
+    for kind, mark in PAYMENT_KEYS:
         _insert(
             made.CorrelationKey,
             each,
@@ -171,18 +173,26 @@ def _make(begin: int, end: int, runs: int, newest: int, connections: Connections
         outcome="'past_' || run",
         processed_at="began",
     )
+    trace = _next("onboarding_paymenttrace")
     _insert(
         made.PaymentTrace,
         each,
+        id=f"run - {run} + {trace}",
         connection_id=str(connections.billing),
         transaction_id="run",
         customer="'cus_past_' || run",
         amount_minor="1200000",
         currency="'EUR'",
         occurred_at="began",
-        invoice="'in_past_' || run",
-        payment_intent="'pi_past_' || run",
     )
+    for kind, mark in PAYMENT_KEYS:
+        _insert(
+            made.PaymentTraceKey,
+            each,
+            trace_id=f"run - {run} + {trace}",
+            kind=_quoted(kind),
+            value=f"'{mark}_past_' || run",
+        )
     _insert(
         made.BillingSubscription,
         each,

@@ -34,11 +34,13 @@ from onboarding.audit.verification import Verification
 from onboarding.engine import run as engine
 from onboarding.engine import sweep
 from onboarding.engine.health import standstill
+from onboarding.intake import events
 from onboarding.models import ImplementationOwner, OnboardingTransaction
 from onboarding.services.runs import rollback
 from tests.conftest import Payload
 from tests.engine.conftest import Accept, accept, customer  # noqa: F401  (a fixture)
 from tests.history import ENTRIES, make_history, unchecked
+from tests.stripe_events import bought, connect, store
 
 RUNS, NEWEST = 6_000, 300
 GROWS = 1_000
@@ -209,6 +211,11 @@ def test_what_is_done_all_the_time_does_not_cost_more_with_history(
         for code in (HTTPStatus.CREATED, HTTPStatus.OK):
             again = rest.post(API, payload(onboarding_transaction_id="pay_prepared"), format="json")
             assert again.status_code == code
+    connect()
+    for event in (payment := bought(linked=False)).session(), payment.invoice(), payment.intent(), payment.refund():
+        stored = store(event)
+        with plans.of("an event of a payment"):
+            events.process_event(stored.pk)
     live = [accept(**customer(f"live{number}")) for number in range(3)]
     accept(onboarding_transaction_id="pay_again")  # of the same customer: it waits for its turn
     clock.shift(timedelta(seconds=settings.READY_LAG_SECONDS + 1))

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from integrations import clock, crypto
+from integrations.inbound.events import PaymentSucceeded
 from integrations.models import Connection, InboundEvent
-from integrations.providers.stripe import PaymentFacts
 from integrations.sandbox.stripe import encode
 from integrations.signals import event_failed
 from integrations.words import EventState
@@ -365,7 +365,7 @@ class TestAtTheSameMoment:
         def post() -> None:
             posted.append(service.accept(same, actor="rest").verdict)
 
-        def after_a_post(facts: PaymentFacts) -> str:
+        def after_a_post(facts: PaymentSucceeded) -> str:
             if not posted:
                 together([post])
             return name(facts)

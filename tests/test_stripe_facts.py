@@ -6,17 +6,15 @@ from typing import Any
 
 import pytest
 
+from integrations.inbound.delivery import UnexpectedShape
+from integrations.inbound.events import Ignored, PaymentSucceeded, Settlement
 from integrations.providers.stripe import (
     BadSignature,
-    NotAPayment,
     OutsideTolerance,
-    PaymentFacts,
-    UnexpectedShape,
-    facts,
     major_units,
+    read,
     verify,
 )
-from integrations.providers.stripe_shapes import Settlement
 from integrations.sandbox.stripe import ACACIA, BASIL, Payment, encode, sign
 from integrations.strict_json import BadJson, parse_object
 
@@ -29,15 +27,15 @@ def payment(**changes: Any) -> Payment:
     return Payment(created=AT, **changes)
 
 
-def paid(event: dict[str, Any]) -> PaymentFacts:
-    told = facts(event)
-    assert isinstance(told, PaymentFacts), told
+def paid(event: dict[str, Any]) -> PaymentSucceeded:
+    told = read(event)
+    assert isinstance(told, PaymentSucceeded), told
     return told
 
 
 def refused(event: dict[str, Any]) -> str:
-    told = facts(event)
-    assert isinstance(told, NotAPayment), told
+    told = read(event)
+    assert isinstance(told, Ignored), told
     return told.reason
 
 
@@ -338,7 +336,7 @@ def test_an_invoice_marked_paid_by_hand_counts() -> None:
 )
 def test_an_unexpected_shape_is_an_error_of_its_own(event: dict[str, Any]) -> None:
     with pytest.raises(UnexpectedShape) as caught:
-        facts(event)
+        read(event)
     assert "jordan" not in str(caught.value)
 
 

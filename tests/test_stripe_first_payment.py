@@ -1,6 +1,7 @@
 """The first settlement of a subscription opens a run, however it was settled and whatever its bill is called; a renewal none."""
 
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from itertools import permutations
 from typing import Any
 
@@ -10,9 +11,8 @@ from exceptions_queue import actions
 from exceptions_queue.actions import Actor
 from exceptions_queue.models import Ticket
 from integrations import clock
+from integrations.inbound.events import PaymentSucceeded, Role, Settlement, SubscriptionFacts
 from integrations.models import Connection, InboundEvent
-from integrations.providers.stripe import PaymentFacts, SubscriptionFacts
-from integrations.providers.stripe_shapes import Settlement
 from integrations.sandbox.stripe import ACACIA, BASIL, Payment
 from integrations.words import EventState
 from onboarding.intake import events
@@ -220,17 +220,23 @@ class TestOldCustomers:
         assert only_run().held_at
 
 
-def _facts(**changes: Any) -> PaymentFacts:
+def _facts(**changes: Any) -> PaymentSucceeded:
     about = SubscriptionFacts("sub_1", is_start=changes.pop("is_start", False))
     at = datetime(2026, 11, 22, tzinfo=UTC)
     fields: dict[str, Any] = {
+        "told_by": Role.INVOICE,
+        "object_id": "in_2",
+        "keys": (),
+        "amount_minor": 100,
+        "amount": Decimal(1),
+        "currency": "EUR",
+        "occurred_at": at,
         "is_later_invoice": True,
-        "invoice": "in_2",
         "period": (at, at + timedelta(days=30)),
         "subscription": about,
         **changes,
     }
-    return PaymentFacts("invoice", "in_2", (), 100, "EUR", at, **fields)
+    return PaymentSucceeded(**fields)
 
 
 AT = datetime(2026, 11, 22, tzinfo=UTC)

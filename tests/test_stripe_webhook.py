@@ -12,9 +12,9 @@ from django.urls import include, path
 from integrations import clock
 from integrations.connections import set_connection
 from integrations.models import Connection, InboundEvent
+from integrations.providers import PROVIDERS, register
 from integrations.sandbox.stripe import Payment, encode, sign
 from integrations.signals import inbound_event_received
-from integrations.webhooks import VERIFIERS, register
 from integrations.words import EventState
 from tests.threads import together
 
@@ -172,9 +172,9 @@ def test_unknown_disabled_and_silent_connections_are_not_there(stripe: Connectio
     assert_problem(post(encode(paid())), 404)
 
 
-def test_a_verifier_cannot_be_registered_twice() -> None:
+def test_a_vendors_webhook_cannot_be_registered_twice() -> None:
     with pytest.raises(ValueError, match="twice"):
-        register("stripe", VERIFIERS["stripe"])
+        register(PROVIDERS["stripe"])
 
 
 @pytest.fixture

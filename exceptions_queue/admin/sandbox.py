@@ -22,6 +22,8 @@ from exceptions_queue.admin import sandbox_page, sandbox_pay
 from exceptions_queue.admin.sandbox_page import SandboxDown, asked
 from exceptions_queue.admin.sandbox_pay import NotDelivered, PayForm
 from exceptions_queue.admin.sandbox_switches import BY_NAME, SWITCHES, mend_everything
+from integrations.sandbox.payers import PAYERS
+from integrations.words import vendor_name
 from onboarding import audit
 
 USE = "integrations.use_sandbox"
@@ -112,8 +114,8 @@ def pay(request: HttpRequest, user: User) -> HttpResponse:
     except NotDelivered as problem:
         form.add_error(None, str(problem))
         return _page(request, user, form=form, status=422)
-    audit.record_elsewhere("integrations.sandbox.paid", actor=user.get_username(), data={"session": payment.session_id})
-    return _back(request, "#fv-live", paid=payment.session_id, q="")  # where the page tells how it goes on
+    audit.record_elsewhere("integrations.sandbox.paid", actor=user.get_username(), data={"session": payment.reference})
+    return _back(request, "#fv-live", paid=payment.reference, q="")  # where the page tells how it goes on
 
 
 def _done(request: HttpRequest, user: User, change: Callable[[], str], data: dict[str, Any]) -> HttpResponse:
@@ -136,7 +138,8 @@ def _page(request: HttpRequest, user: User, *, form: PayForm | None = None, stat
         "state": _state(request.GET),
         "other_state": _state(request.GET, vendor=""),
         "pay_form": form or PayForm(),
-        "may_pay": sandbox_pay.stripe_connection() is not None,
+        "paying": vendor_name(paying.provider) if (paying := sandbox_pay.paying_connection()) else "",
+        "payers": [(vendor_name(provider), provider) for provider in PAYERS],
         "sees_connections": user.has_perm("integrations.view_connection"),
     }
     if not shown["down"]:

@@ -1,7 +1,8 @@
-"""The sandbox page's "Let a customer pay": a Stripe payment as Stripe would tell of it, through our own front door."""
+"""The sandbox page's "Let a customer pay": a payment as its billing system would tell of it, through our own front door."""
 
 import random
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import requests
@@ -13,7 +14,8 @@ from exceptions_queue.models import CrmOwner
 from integrations import clock, crypto
 from integrations.models import Connection
 from integrations.providers import WEBHOOK_SECRET
-from integrations.sandbox.stripe import Payment, encode, sign
+from integrations.sandbox.customers import Payer, SandboxPayment
+from integrations.sandbox.payers import PAYERS
 from integrations.words import Environment
 from onboarding.models import OnboardingTransaction
 
@@ -88,7 +90,7 @@ class PayForm(forms.Form):
         label="Deliver each event twice",
         required=False,
         widget=UnfoldBooleanSwitchWidget(),
-        help_text="As Stripe does now and then. It must still make one run.",
+        help_text="As billing systems do now and then. It must still make one run.",
     )
 
     def __init__(self, data: Any = None) -> None:
@@ -108,53 +110,53 @@ def sample() -> dict[str, str]:
     }
 
 
-def stripe_connection() -> Connection | None:
-    """The enabled Stripe connection that takes test payments; the oldest of several."""
-    found = Connection.objects.filter(provider="stripe", environment=Environment.SANDBOX, enabled=True)
+def paying_connection() -> Connection | None:
+    """The enabled connection that takes test payments; the oldest of several."""
+    found = Connection.objects.filter(provider__in=PAYERS, environment=Environment.SANDBOX, enabled=True)
     return found.order_by("pk").first()
 
 
-def pay(given: dict[str, Any]) -> Payment:
-    """Sends the payment's checkout session and invoice, signed with the stored secret, to our own webhook address.
+def pay(given: dict[str, Any]) -> SandboxPayment:
+    """Sends what a billing system tells of a payment, signed with the stored secret, to our own webhook address.
 
     Raises ``NotDelivered``.
     """
-    connection = stripe_connection()
+    connection = paying_connection()
     if connection is None:
-        raise NotDelivered("No Stripe connection of the environment “sandbox” is there to take a payment.")
+        raise NotDelivered("No connection of the environment “sandbox” is there to take a payment.")
     try:
         secret = next(iter(connection.secrets(WEBHOOK_SECRET)), None)
     except crypto.SecretUnreadable as problem:
         raise NotDelivered(f"The secret of {connection} cannot be read: {problem}.") from None
     if secret is None:
         raise NotDelivered(f"The connection {connection} has no webhook signing secret yet.")
-    payment = _payment(given)
-    for event in [payment.session(), payment.invoice()] * (2 if given.get("twice") else 1):
-        _deliver(f"{settings.PUBLIC_URL}/webhooks/{connection.slug}/", encode(event), secret)
+    payment = PAYERS[connection.provider](_payer(given), secret, int(clock.now().timestamp()))
+    for body, headers in payment.deliveries * (2 if given.get("twice") else 1):
+        _deliver(f"{settings.PUBLIC_URL}/webhooks/{connection.slug}/", body, headers)
     return payment
 
 
-def _payment(given: dict[str, Any]) -> Payment:
+def _payer(given: dict[str, Any]) -> Payer:
     local = re.sub(r"[^a-z0-9]+", ".", given["contact"].lower()).strip(".") or "accounts"
     metadata = {"crm_owner_id": given["owner"], "domain": given["domain"], "contact_name": given["contact"]}
-    return Payment(
-        created=int(clock.now().timestamp()),
-        email=f"{local}@{given['domain'] or 'gmail.com'}",
+    return Payer(
+        company=given["name"],
         contact=given["contact"],
-        business=given["name"],
+        email=f"{local}@{given['domain'] or 'gmail.com'}",
         metadata={name: value for name, value in metadata.items() if value},
     )
 
 
-def _deliver(url: str, raw: bytes, secret: str) -> None:
-    headers = {
-        "Content-Type": "application/json",
-        "Stripe-Signature": sign(raw, secret, int(clock.now().timestamp())),
-    }
+def _deliver(url: str, body: bytes, headers: Mapping[str, str]) -> None:
     with requests.Session() as session:
         session.trust_env = False  # our own address: no proxy gets between
         try:
-            answer = session.post(url, data=raw, headers=headers, timeout=(CONNECT_SECONDS, ANSWER_SECONDS))
+            answer = session.post(
+                url,
+                data=body,
+                headers={"Content-Type": "application/json", **headers},
+                timeout=(CONNECT_SECONDS, ANSWER_SECONDS),
+            )
         except requests.RequestException as problem:
             raise NotDelivered(f"Our own front door at {url} did not answer ({type(problem).__name__}).") from None
     if answer.status_code != requests.codes.ok:

@@ -13,14 +13,14 @@ from exceptions_queue.models import NO_TRY, Ticket
 from integrations import providers
 from integrations.connections import default_connection
 from integrations.errors import ProviderError
-from integrations.providers import stripe_pages
-from integrations.providers.stripe import INVOICE, PAYMENT_INTENT, SESSION
-from integrations.words import Environment, System
+from integrations.inbound.events import Key, Role, kind_of
+from integrations.providers import PROVIDERS
+from integrations.words import Environment, System, vendor_name
 from onboarding.archive.story import archived_story
 from onboarding.models import OnboardingTransaction, Step
 from onboarding.payload.schema import get
 
-PAYMENT = (PAYMENT_INTENT, INVOICE, SESSION)
+PAYMENT = (Role.PAYMENT, Role.INVOICE, Role.CHECKOUT)
 """The keys that name a payment, the most telling first."""
 Rows = list[tuple[str, Any]]
 
@@ -74,7 +74,7 @@ def links(ticket: Ticket) -> list[tuple[str, str]]:
     if run is None:
         return []
     own = reverse("admin:onboarding_onboardingtransaction_change", args=[run.pk])
-    found = [("Open the run", own), ("Look at the payment in Stripe", _payment_page(run)), _crm_page(run)]
+    found = [("Open the run", own), _payment_page(run), _crm_page(run)]
     return [(label, url) for label, url in found if url]
 
 
@@ -111,15 +111,18 @@ def amount(content: dict[str, Any]) -> str:
     return f"{value:,.2f} {currency}".strip()
 
 
-def _payment_page(run: OnboardingTransaction) -> str:
-    """In Stripe's dashboard; the sandbox's payments are in none."""
+def _payment_page(run: OnboardingTransaction) -> tuple[str, str]:
+    """At the billing system; the sandbox's payments are in none."""
     if settings.SANDBOX_URL:
-        return ""
+        return "", ""
     trace = run.payment_traces.select_related("connection").order_by("pk").first()
     live = trace is None or trace.connection.environment == Environment.PRODUCTION
-    keys = dict(run.correlation_keys.filter(kind__in=PAYMENT).values_list("kind", "value"))
-    pages = (stripe_pages.page(kind, keys[kind], live=live) for kind in PAYMENT if kind in keys)
-    return next(filter(None, pages), "")
+    keys = [Key(*pair) for pair in run.correlation_keys.values_list("kind", "value")]
+    for key in (key for role in PAYMENT for key in keys if key.kind == kind_of(key.vendor, role)):
+        info = PROVIDERS.get(key.vendor)
+        if info and info.page and (url := info.page(key, live)):
+            return f"Look at the payment in {vendor_name(key.vendor)}", url
+    return "", ""
 
 
 def _crm_page(run: OnboardingTransaction) -> tuple[str, str]:

@@ -6,8 +6,10 @@ from types import MappingProxyType
 from typing import Any
 
 from integrations.errors import Kind, ProviderError
+from integrations.inbound.delivery import Webhook
+from integrations.inbound.events import Key
 from integrations.models import Connection
-from integrations.providers import stripe
+from integrations.providers import stripe, stripe_pages
 from integrations.providers.asana import Asana
 from integrations.providers.base import TOKEN, WEBHOOK_SECRET, Connector
 from integrations.providers.http import connector_for
@@ -15,6 +17,7 @@ from integrations.providers.http_mapping import MappingError, mappings
 from integrations.providers.hubspot import HubSpot
 from integrations.providers.smtp import Smtp
 from integrations.providers.zendesk import Zendesk
+from integrations.webhooks.stripe import StripeWebhook
 
 __all__ = [
     "PROVIDERS",
@@ -47,6 +50,10 @@ class ProviderInfo:
     check_options: Callable[[Mapping[str, Any]], None] | None = None
     """Raises ``ValueError`` in plain words for an option's value that the provider does not have."""
     connector: type[Connector] | None = None
+    webhook: Webhook | None = None
+    """How it delivers its events; None for one that sends none."""
+    page: Callable[[Key, bool], str] | None = None
+    """Where people look at what a correlation key names: (key, whether it is live) -> address, empty where there is none."""
     mapped: bool = False
     """Described by a mapping: only steps of that mapping use it."""
 
@@ -120,5 +127,7 @@ register(
         option_names=("accounts",),
         option_help={"accounts": stripe.ACCOUNTS_HELP},
         check_options=stripe.check_options,
+        webhook=StripeWebhook(),
+        page=stripe_pages.page,
     )
 )

@@ -7,33 +7,45 @@ API version that it was made with.
 """
 
 import re
-import unicodedata
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import stripe
 from pydantic import ValidationError
 
+from integrations.inbound.delivery import NotVerified, UnexpectedShape
+from integrations.inbound.events import (
+    DEAL,
+    ORDER,
+    OUR_ID,
+    Event,
+    Ignored,
+    Key,
+    PaymentAllocated,
+    PaymentRefunded,
+    PaymentSucceeded,
+    Role,
+    Settlement,
+    SubscriptionFacts,
+    SubscriptionReported,
+    customer_amount_keys,
+    kind_of,
+)
+from integrations.names import company_name
 from integrations.providers import stripe_shapes as shapes
-from integrations.providers.stripe_shapes import Settlement
 from integrations.strict_json import parse_object, without_nul
 
 TOLERANCE_SECONDS = 300
 
+VENDOR = "stripe"
 SESSION, INVOICE, PAYMENT_INTENT, SUBSCRIPTION = (
-    "stripe.checkout_session",
-    "stripe.invoice",
-    "stripe.payment_intent",
-    "stripe.subscription",
+    kind_of(VENDOR, role) for role in (Role.CHECKOUT, Role.INVOICE, Role.PAYMENT, Role.SUBSCRIPTION)
 )
 T = TypeVar("T")
-OUR_ID, ORDER, DEAL = "firstvalue.id", "order", "deal"
 
-CUSTOMER_AMOUNT = "stripe.customer_amount"
-"""Customer, amount and currency in one key: ties a refund to a payment of which no event names an intent."""
 LATER = frozenset({"subscription_cycle", "subscription_update", "subscription_threshold", "subscription"})
 """``invoice.billing_reason`` of an invoice that is not its subscription's first. It may be the first with money all the same."""
 OWN_ACCOUNT = "own"
@@ -48,107 +60,12 @@ ZERO_DECIMAL = frozenset(
 THREE_DECIMAL = frozenset({"BHD", "JOD", "KWD", "OMR", "TND"})
 
 
-class BadSignature(Exception):
+class BadSignature(NotVerified):
     """The body cannot be shown to come from Stripe."""
 
 
 class OutsideTolerance(BadSignature):
     """Signed by Stripe, but too long ago (a replay) or in the future."""
-
-
-class UnexpectedShape(Exception):
-    """Verified, but not what Stripe documents: a person must look. The text names fields and repeats no values."""
-
-
-@dataclass(frozen=True)
-class PaymentFacts:
-    """One payment as one Stripe object tells it."""
-
-    kind: Literal["checkout_session", "invoice", "payment_intent"]
-    object_id: str
-    keys: tuple[tuple[str, str], ...]
-    """Correlation keys, (kind, value), the strongest first."""
-    amount_minor: int
-    currency: str
-    """ISO 4217, upper case."""
-    occurred_at: datetime | None
-    checkout_session: str = ""
-    invoice: str = ""
-    payment_intent: str = ""
-    customer: str = ""
-    metadata: Mapping[str, str] | None = None
-    business_name: str = ""
-    """What the buyer gave as the company's name."""
-    customer_name: str = ""
-    """The name on the Stripe customer: often the company, sometimes the person who paid."""
-    contact_name: str = ""
-    email: str = ""
-    country: str = ""
-    price_ids: tuple[str, ...] = ()
-    term: str = ""
-    """From the price's interval, or the period that is paid for."""
-    tax_id: str = ""
-    client_reference: str = ""
-    """A session's ``client_reference_id``."""
-    custom_fields: tuple[tuple[str, str], ...] = ()
-    """What the buyer answered, or the account's owner wrote: (key or label, value)."""
-    settlement: Settlement = Settlement.PAID
-    subscription: "SubscriptionFacts | None" = None
-    is_later_invoice: bool = False
-    """Not the first invoice of its subscription."""
-    period: tuple[datetime, datetime] | None = None
-    """The earliest full period that an invoice charges for."""
-    credits_unused_time: bool = False
-
-    @property
-    def amount(self) -> Decimal:
-        return major_units(self.amount_minor, self.currency)
-
-    @property
-    def is_bare(self) -> bool:
-        """A payment intent alone says neither what was bought nor whether it is a renewal."""
-        return self.kind == "payment_intent"
-
-    @property
-    def is_cash(self) -> bool:
-        """Paid through Stripe: there is a payment intent, whether or not anything names it."""
-        return self.settlement is Settlement.PAID
-
-    @property
-    def intents(self) -> tuple[str, ...]:
-        """All payment intents that it names: an invoice may be paid by several."""
-        return tuple(value for kind, value in self.keys if kind == PAYMENT_INTENT)
-
-
-@dataclass(frozen=True)
-class SubscriptionFacts:
-    """What an event tells of a subscription itself."""
-
-    id: str
-    customer: str = ""
-    is_start: bool = False
-    """It is told of as it begins: by its checkout, its first invoice or ``customer.subscription.created``."""
-    is_free: bool = False
-    """Told by a bill with nothing to pay."""
-    began_at: datetime | None = None
-    trial_end: datetime | None = None
-
-
-@dataclass(frozen=True)
-class NotAPayment:
-    """Nothing that starts an onboarding, and why."""
-
-    reason: str
-    subscription: SubscriptionFacts | None = None
-    """Set where it tells of a subscription: its first payment is told from that later."""
-
-
-@dataclass(frozen=True)
-class InvoicePaid:
-    """``invoice_payment.paid``: which intent pays which invoice. Alone it starts nothing."""
-
-    payment_intent: str
-    invoice: str
 
 
 def verify(raw: bytes, header: str, secrets: list[str], now: datetime) -> dict[str, Any]:
@@ -196,42 +113,20 @@ def major_units(minor: int, currency: str) -> Decimal:
     return Decimal(minor).scaleb(-decimals)
 
 
-@dataclass(frozen=True)
-class Refund:
-    """A payment that went back. ``whole``: all of it."""
-
-    charge: str
-    keys: tuple[tuple[str, str], ...]
-    """Correlation keys of the payment."""
-    customer: str
-    whole: bool
-
-
-def refund(event: Mapping[str, Any]) -> Refund | None:
-    """What ``charge.refunded`` says; None for other events. Raises ``UnexpectedShape``."""
-    if event.get("type") != "charge.refunded":
-        return None
-    charge = _as_documented(event, lambda envelope: shapes.Charge.model_validate(envelope.data.object))
+def _refund(envelope: shapes.Envelope) -> Event:
+    charge = shapes.Charge.model_validate(envelope.data.object)
     customer = _id(charge.customer)
     keys = _keys("", charge.payment_intent, charge.invoice, None, charge.metadata)
-    by_amount = customer_amount_key(customer, charge.amount, charge.currency)
-    return Refund(charge.id, (*keys, *by_amount), customer, charge.refunded)
+    by_amount = customer_amount_keys(VENDOR, customer, charge.amount, charge.currency)
+    return PaymentRefunded(charge=charge.id, keys=(*keys, *by_amount), customer=customer, whole=charge.refunded)
 
 
-def customer_amount_key(customer: str, amount_minor: int, currency: str) -> tuple[tuple[str, str], ...]:
-    """One key, or none for a payment without a customer or an amount."""
-    return ((CUSTOMER_AMOUNT, f"{customer}:{amount_minor}:{currency.upper()}"),) if customer and amount_minor else ()
-
-
-def invoice_paid(event: Mapping[str, Any]) -> InvoicePaid | NotAPayment | None:
-    """What ``invoice_payment.paid`` says; None for other events. Raises ``UnexpectedShape``."""
-    if event.get("type") != "invoice_payment.paid":
-        return None
-    told = _as_documented(event, lambda envelope: shapes.InvoicePayment.model_validate(envelope.data.object))
+def _invoice_payment(envelope: shapes.Envelope) -> Event:
+    told = shapes.InvoicePayment.model_validate(envelope.data.object)
     intent = told.payment.payment_intent if told.payment else None
     if intent is None or told.invoice is None:
-        return NotAPayment("It names no payment intent: the invoice itself tells that it is paid.")
-    return InvoicePaid(intent.id, told.invoice.id)
+        return Ignored(reason="It names no payment intent: the invoice itself tells that it is paid.")
+    return PaymentAllocated(payment=Key(PAYMENT_INTENT, intent.id), invoice=Key(INVOICE, told.invoice.id))
 
 
 def check_options(options: Mapping[str, Any]) -> None:
@@ -262,12 +157,12 @@ def of_another_account(event: Mapping[str, Any], options: Mapping[str, Any]) -> 
     return "An event of the account itself: this connection takes those of connected accounts alone."
 
 
-def facts(event: Mapping[str, Any]) -> PaymentFacts | NotAPayment:
-    """What a verified event says of a payment. Raises ``UnexpectedShape``."""
+def read(event: Mapping[str, Any]) -> Event:
+    """What a verified event means. Raises ``UnexpectedShape``."""
     type_ = event.get("type")
     reader = READERS.get(type_) if isinstance(type_, str) else None
     if reader is None:
-        return NotAPayment("This type of event says nothing of a first payment.")
+        return Ignored(reason="This type of event says nothing of a first payment.")
     return _as_documented(event, reader)
 
 
@@ -285,7 +180,7 @@ def _problems(error: ValidationError) -> str:
     return "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['type']}" for item in items)
 
 
-def _session(envelope: shapes.Envelope) -> PaymentFacts | NotAPayment:
+def _session(envelope: shapes.Envelope) -> Event:
     session = shapes.Session.model_validate(envelope.data.object)
     began = (
         SubscriptionFacts(session.subscription.id, _id(session.customer), is_start=True)
@@ -293,13 +188,13 @@ def _session(envelope: shapes.Envelope) -> PaymentFacts | NotAPayment:
         else None
     )
     if session.mode == "setup":
-        return NotAPayment("The session only saved a payment method.")
+        return _nothing_paid("The session only saved a payment method.")
     if session.payment_status not in ("paid", "no_payment_required"):
-        return NotAPayment("The session is not paid yet.", began)
+        return _nothing_paid("The session is not paid yet.", began)
     settlement = Settlement.PAID
     if session.payment_status == "no_payment_required" or not session.amount_total:
         if not (session.amount_subtotal or 0) > (session.amount_total or 0):
-            return NotAPayment("Nothing was to be paid: a trial or a free plan.", began)
+            return _nothing_paid("Nothing was to be paid: a trial or a free plan.", began)
         settlement = Settlement.DISCOUNT
     if not session.currency:
         raise UnexpectedShape("A paid session without a currency.")
@@ -308,8 +203,8 @@ def _session(envelope: shapes.Envelope) -> PaymentFacts | NotAPayment:
     person = details.individual_name or names.individual_name
     business = company_name(details.business_name or names.business_name, person)
     contact = person or company_name(details.name, business)
-    return PaymentFacts(
-        kind="checkout_session",
+    return PaymentSucceeded(
+        told_by=Role.CHECKOUT,
         object_id=session.id,
         keys=_keys(
             session.id,
@@ -320,11 +215,9 @@ def _session(envelope: shapes.Envelope) -> PaymentFacts | NotAPayment:
             order=session.client_reference_id,
         ),
         amount_minor=session.amount_total or 0,
+        amount=major_units(session.amount_total or 0, session.currency),
         currency=session.currency,
         occurred_at=_time(envelope.created),
-        checkout_session=session.id,
-        invoice=_id(session.invoice),
-        payment_intent=_id(session.payment_intent),
         customer=_id(session.customer),
         metadata=session.metadata,
         business_name=business,
@@ -342,11 +235,11 @@ def _session(envelope: shapes.Envelope) -> PaymentFacts | NotAPayment:
     )
 
 
-def _invoice(envelope: shapes.Envelope) -> PaymentFacts | NotAPayment:
+def _invoice(envelope: shapes.Envelope) -> Event:
     invoice = shapes.Invoice.model_validate(envelope.data.object)
     subscription = _subscription_of(invoice)
     if invoice.settlement is None:
-        return NotAPayment(
+        return _nothing_paid(
             "Nothing was to be paid: a trial, a free plan or a credit.",
             subscription and replace(subscription, is_free=True),
         )
@@ -354,15 +247,14 @@ def _invoice(envelope: shapes.Envelope) -> PaymentFacts | NotAPayment:
     first = intents[0] if intents else None
     paid_at = invoice.status_transitions.paid_at if invoice.status_transitions else None
     period = invoice.period
-    return PaymentFacts(
-        kind="invoice",
+    return PaymentSucceeded(
+        told_by=Role.INVOICE,
         object_id=invoice.id,
         keys=_keys("", first, invoice.reference, invoice.of_subscription, invoice.all_metadata, *intents[1:]),
         amount_minor=invoice.amount,
+        amount=major_units(invoice.amount, invoice.currency),
         currency=invoice.currency,
         occurred_at=_time(paid_at or envelope.created),
-        invoice=invoice.id,
-        payment_intent=_id(first),
         customer=_id(invoice.customer),
         metadata=invoice.all_metadata,
         customer_name=invoice.customer_name or (invoice.customer.name if invoice.customer else ""),
@@ -388,35 +280,39 @@ def _subscription_of(invoice: shapes.Invoice) -> SubscriptionFacts | None:
     return SubscriptionFacts(_id(reference), _id(invoice.customer), is_start)
 
 
-def _subscription(envelope: shapes.Envelope) -> NotAPayment:
+def _subscription(envelope: shapes.Envelope) -> Event:
     told = shapes.Subscription.model_validate(envelope.data.object)
     is_start = envelope.type == "customer.subscription.created"
     began_at, trial_end = _time(told.start_date or told.created), _time(told.trial_end)
     about = SubscriptionFacts(told.id, _id(told.customer), is_start, began_at=began_at, trial_end=trial_end)
-    return NotAPayment("It tells of a subscription; what is paid for it comes with its invoice.", about)
+    return _nothing_paid("It tells of a subscription; what is paid for it comes with its invoice.", about)
 
 
-def _payment_intent(envelope: shapes.Envelope) -> PaymentFacts | NotAPayment:
+def _payment_intent(envelope: shapes.Envelope) -> Event:
     intent = shapes.PaymentIntent.model_validate(envelope.data.object)
     if not intent.amount_received:
-        return NotAPayment("Nothing was paid: the payment intent received nothing.")
-    return PaymentFacts(
-        kind="payment_intent",
+        return _nothing_paid("Nothing was paid: the payment intent received nothing.")
+    return PaymentSucceeded(
+        told_by=Role.PAYMENT,
         object_id=intent.id,
         keys=_keys("", intent.reference, intent.of_invoice, None, intent.metadata),
         amount_minor=intent.amount_received,
+        amount=major_units(intent.amount_received, intent.currency),
         currency=intent.currency,
         occurred_at=_time(envelope.created),
-        invoice=_id(intent.of_invoice),
-        payment_intent=intent.id,
         customer=_id(intent.customer),
         metadata=intent.metadata,
         email=intent.receipt_email or _email(intent.customer),
     )
 
 
-Reader = Callable[[shapes.Envelope], PaymentFacts | NotAPayment]
-READERS: dict[str, Reader] = {
+def _nothing_paid(reason: str, about: SubscriptionFacts | None = None) -> Event:
+    if about is None:
+        return Ignored(reason=reason)
+    return SubscriptionReported(reason=reason, subscription=about, customer=about.customer)
+
+
+READERS: dict[str, Callable[[shapes.Envelope], Event]] = {
     "checkout.session.completed": _session,
     "checkout.session.async_payment_succeeded": _session,
     "invoice.paid": _invoice,
@@ -425,6 +321,8 @@ READERS: dict[str, Reader] = {
     "customer.subscription.created": _subscription,
     "customer.subscription.updated": _subscription,
     "customer.subscription.trial_will_end": _subscription,
+    "charge.refunded": _refund,
+    "invoice_payment.paid": _invoice_payment,
 }
 
 
@@ -436,7 +334,7 @@ def _keys(
     metadata: Mapping[str, str],
     *further_intents: shapes.Reference,
     order: str = "",
-) -> tuple[tuple[str, str], ...]:
+) -> tuple[Key, ...]:
     pairs = [
         (OUR_ID, metadata.get("onboarding_transaction_id", "")),
         (SESSION, session),
@@ -447,21 +345,7 @@ def _keys(
         (DEAL, metadata.get("commercial.deal_id") or metadata.get("deal_id", "")),
         (ORDER, metadata.get("commercial.order_id") or metadata.get("order_id") or order),
     ]
-    return tuple(dict.fromkeys((kind, value.strip()) for kind, value in pairs if value.strip()))
-
-
-def company_name(name: str, person: str) -> str:
-    """``name``, unless it is the person's own, whatever case, spacing or order of the words: the name on a card is no company's."""
-    return "" if name and is_same_name(name, person) else name
-
-
-def is_same_name(one: str, other: str) -> bool:
-    return bool(_words(one)) and _words(one) == _words(other)
-
-
-def _words(name: str) -> list[str]:
-    text = unicodedata.normalize("NFKC", name).casefold()
-    return sorted("".join(character if character.isalnum() else " " for character in text).split())
+    return tuple(dict.fromkeys(Key(kind, value.strip()) for kind, value in pairs if value.strip()))
 
 
 def _answers(custom_fields: Sequence[shapes.CustomField]) -> tuple[tuple[str, str], ...]:

@@ -7,10 +7,11 @@ null.
 from calendar import monthrange
 from collections.abc import Iterable
 from datetime import UTC, date, datetime
-from enum import StrEnum
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, Field
+
+from integrations.inbound.events import Settlement
 
 Id = Annotated[str, Field(min_length=1, max_length=255)]
 Seconds = Annotated[int, Field(ge=946_684_800, le=7_258_118_400, description="The years 2000 to 2200.")]
@@ -51,18 +52,6 @@ class Reference(BaseModel):
 
 
 Ref = Annotated[Reference | None, BeforeValidator(_expanded)]
-
-
-class Settlement(StrEnum):
-    """How a bill was settled, in words for people."""
-
-    PAID = "paid"
-    OTHER_MEANS = "marked as paid by other means"
-    CREDIT_BALANCE = "settled by the customer's credit balance"
-    CREDIT_NOTE = "settled by a credit note"
-    DISCOUNT = "settled by a full discount"
-    CARRIED_OVER = "below the minimum charge, carried over to the next invoice"
-    UNKNOWN = "settled without a payment, in a way that it does not tell"
 
 
 class Payload(BaseModel):

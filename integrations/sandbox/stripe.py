@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from integrations.sandbox.customers import Payer, SandboxPayment
+
 Json = dict[str, Any]
 ACACIA, BASIL = "2024-12-18.acacia", "2025-09-30.clover"
 
@@ -241,6 +243,19 @@ class Payment:
         else:
             line["pricing"] = {"type": "price_details", "price_details": {"price": self.price, "product": "prod_1"}}
         return line
+
+
+def pay(payer: Payer, secret: str, at: int) -> SandboxPayment:
+    """A checkout session and its invoice."""
+    made = Payment(
+        created=at,
+        email=payer.email,
+        contact=payer.contact,
+        business=payer.company,
+        metadata=dict(payer.metadata),
+    )
+    bodies = [encode(event) for event in (made.session(), made.invoice())]
+    return SandboxPayment(made.session_id, [(body, {"Stripe-Signature": sign(body, secret, at)}) for body in bodies])
 
 
 def _later(seconds: int, interval: str) -> int:

@@ -1,9 +1,8 @@
 """``POST /webhooks/{connection}/``: verify, store, answer. Nothing is processed while the sender waits."""
 
 import logging
-from datetime import UTC, datetime
+from collections.abc import Sequence
 from http import HTTPStatus
-from typing import Any
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
@@ -12,13 +11,13 @@ from django.views.decorators.csrf import csrf_exempt
 
 from integrations import clock, crypto
 from integrations.connections import record_unreadable
+from integrations.inbound.delivery import Delivery, Malformed, NotVerified, ReceivedEvent, Response, Webhook
 from integrations.models import Connection, InboundEvent
 from integrations.problems import problem
+from integrations.providers import PROVIDERS, WEBHOOK_SECRET
 from integrations.signals import inbound_event_received
-from integrations.strict_json import BadJson, check_storable
-from integrations.webhooks import SECRET, VERIFIERS, NotVerified
+from integrations.strict_json import BadJson
 
-MAX_ID, MAX_TYPE = 255, 100
 UNREADABLE_RETRY_SECONDS = 300
 """A person must bring the key back, or enter the secret anew."""
 
@@ -35,27 +34,41 @@ class Refused(Exception):
 
 @csrf_exempt
 def receive(request: HttpRequest, connection: str) -> HttpResponse:
-    """Store one verified event. 200 for a first and for a repeated delivery; errors are problem+json."""
+    """Store the events of one verified delivery, then answer as its vendor expects; errors are problem+json.
+
+    Unless the vendor wants an answer of its own it is 200 for a first and for a repeated delivery.
+    """
     try:
-        sender = _sender(request, connection)
+        sender, webhook = _sender(request, connection)
         raw = _body(request)
-        event = _verified(request, sender, raw)
-        identity = _text(event, "id", MAX_ID), _text(event, "type", MAX_TYPE)
+        delivery = _verified(request, sender, webhook, raw)
     except Refused as refusal:
         return problem(refusal.status, refusal.detail, headers=refusal.headers)
-    stored = _store(sender, raw, event, *identity)
-    return JsonResponse({"status": "accepted" if stored else "duplicate"})
+    is_news = _store(sender, delivery.events)
+    if delivery.response is None:
+        return JsonResponse({"status": "accepted" if is_news else "duplicate"})
+    return _answer(delivery.response)
 
 
-def _sender(request: HttpRequest, slug: str) -> Connection:
-    if request.method != "POST":
-        raise Refused(HTTPStatus.METHOD_NOT_ALLOWED, "Webhooks are POSTed.", {"Allow": "POST"})
+def _answer(response: Response) -> HttpResponse:
+    return HttpResponse(
+        response.body, status=response.status, content_type=response.content_type, headers=dict(response.headers)
+    )
+
+
+def _sender(request: HttpRequest, slug: str) -> tuple[Connection, Webhook]:
     sender = Connection.objects.filter(slug=slug, enabled=True).first()
-    if sender is None or sender.provider not in VERIFIERS:
+    info = PROVIDERS.get(sender.provider) if sender else None
+    if sender is None or info is None or info.webhook is None:
         raise Refused(HTTPStatus.NOT_FOUND, "There is no such webhook connection.")
-    if request.content_type != "application/json":
-        raise Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "The body must be application/json.")
-    return sender
+    webhook = info.webhook
+    if request.method not in webhook.methods:
+        allowed = ", ".join(webhook.methods)
+        raise Refused(HTTPStatus.METHOD_NOT_ALLOWED, f"This webhook takes {allowed}.", {"Allow": allowed})
+    if request.method == "POST" and request.content_type not in webhook.content_types:
+        types = " or ".join(webhook.content_types)
+        raise Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"The body must be {types}.")
+    return sender, webhook
 
 
 def _body(request: HttpRequest) -> bytes:
@@ -73,10 +86,10 @@ def _body(request: HttpRequest) -> bytes:
     return raw
 
 
-def _verified(request: HttpRequest, sender: Connection, raw: bytes) -> dict[str, Any]:
-    secrets, some_are_unreadable = sender.readable_secrets(SECRET)
+def _verified(request: HttpRequest, sender: Connection, webhook: Webhook, raw: bytes) -> Delivery:
+    secrets, some_are_unreadable = sender.readable_secrets(WEBHOOK_SECRET)
     try:
-        return VERIFIERS[sender.provider](request, raw, secrets, clock.now())
+        return webhook.receive(request, raw, secrets, clock.now())
     except NotVerified as failure:
         if some_are_unreadable:  # it may be signed with that one: the sender is to deliver it again
             record_unreadable(sender)
@@ -85,50 +98,38 @@ def _verified(request: HttpRequest, sender: Connection, raw: bytes) -> dict[str,
             raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, detail, wait) from None
         log.warning("A webhook for %s was refused: %s", sender.slug, failure)
         raise Refused(HTTPStatus.BAD_REQUEST, str(failure)) from None
-    except BadJson as failure:
+    except (BadJson, Malformed) as failure:
         raise Refused(HTTPStatus.BAD_REQUEST, str(failure)) from None
 
 
-def _text(event: dict[str, Any], name: str, limit: int) -> str:
-    value = event.get(name)
-    malformed = Refused(HTTPStatus.BAD_REQUEST, f"The event's “{name}” is missing or malformed.")
-    if not isinstance(value, str) or not 0 < len(value) <= limit:
-        raise malformed
-    try:
-        check_storable(value)
-    except BadJson:
-        raise malformed from None
-    return value
+def _store(sender: Connection, events: Sequence[ReceivedEvent]) -> bool:
+    """Store what is new, each event by itself: a delivery that ends half-way is completed by its repetition.
 
-
-def _store(sender: Connection, raw: bytes, event: dict[str, Any], event_id: str, type_: str) -> bool:
-    """Whether it was new. Of two deliveries at once the unique constraint lets one through."""
-    known = InboundEvent.objects.filter(connection=sender, external_id=event_id)
-    if known.exists():
+    Whether anything was new. Of two deliveries at once the unique constraint lets one through.
+    """
+    if not events:
         return False
+    stored = InboundEvent.objects.filter(connection=sender, external_id__in=[event.id for event in events])
+    known = set(stored.values_list("external_id", flat=True))
+    return any([_store_one(sender, event) for event in events if event.id not in known])  # noqa: C419  (all of them)
+
+
+def _store_one(sender: Connection, event: ReceivedEvent) -> bool:
     now = clock.now()
     try:
         with transaction.atomic():
-            stored = InboundEvent.objects.create(
+            row = InboundEvent.objects.create(
                 connection=sender,
-                external_id=event_id,
-                type=type_,
-                body=crypto.encrypt(raw.decode()),
-                occurred_at=_created(event),
+                external_id=event.id,
+                type=event.type,
+                body=crypto.encrypt(event.body),
+                occurred_at=event.occurred_at,
                 received_at=now,
                 due_at=now,
             )
-            inbound_event_received.send(InboundEvent, event=stored)
+            inbound_event_received.send(InboundEvent, event=row)
     except IntegrityError:
-        if known.exists():
+        if InboundEvent.objects.filter(connection=sender, external_id=event.id).exists():
             return False
         raise
     return True
-
-
-def _created(event: dict[str, Any]) -> datetime | None:
-    seconds = event.get("created")
-    try:
-        return datetime.fromtimestamp(seconds, UTC) if type(seconds) is int else None
-    except (OverflowError, OSError, ValueError):
-        return None

@@ -6,7 +6,9 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from integrations.providers.stripe import OUR_ID, PaymentFacts, UnexpectedShape, company_name
+from integrations.inbound.delivery import UnexpectedShape
+from integrations.inbound.events import OUR_ID, PaymentSucceeded
+from integrations.names import company_name
 from onboarding.intake.prices import plan_for
 from onboarding.payload.schema import OnboardingPayload, TransactionId, plain_number, with_value
 
@@ -70,9 +72,9 @@ class BillingPayload:
     """Paths read off the payer or the price rather than stated by anyone: they fill gaps and contradict nothing."""
 
 
-def payload(facts: PaymentFacts) -> BillingPayload:
-    """The canonical payload of one payment. Raises ``UnexpectedShape`` where Stripe's values do not fit it."""
-    stated = _from_answers(facts.custom_fields) | from_metadata(facts.metadata or {})
+def payload(facts: PaymentSucceeded) -> BillingPayload:
+    """The canonical payload of one payment. Raises ``UnexpectedShape`` where the vendor's values do not fit it."""
+    stated = _from_answers(facts.custom_fields) | from_metadata(facts.metadata)
     if facts.business_name and "customer.legal_name" not in stated:
         stated["customer.legal_name"] = facts.business_name
     inferred = {path: value for path, value in _inferred(facts, stated).items() if value and path not in stated}
@@ -91,7 +93,7 @@ def payload(facts: PaymentFacts) -> BillingPayload:
     except ValidationError as error:
         paths = ", ".join(".".join(map(str, item["loc"])) for item in error.errors(include_input=False)[:5])
         raise UnexpectedShape(f"The payment does not fit the payload: {paths}.") from None
-    # One of several intents of an invoice pays a part: what it was told of alone is no statement of the order's amount.
+    # One of several payments of an invoice pays a part: what it was told of alone is no statement of the order's amount.
     return BillingPayload(content, frozenset(inferred) | ({"commercial.amount"} if facts.is_bare else set()))
 
 
@@ -133,13 +135,13 @@ _ANSWER_PATHS = {
 }
 
 
-def run_ids(facts: PaymentFacts) -> list[str]:
-    """What a run of this payment may be called, best first: our id from the metadata, else the strongest Stripe id."""
-    names = (our_id(facts), facts.payment_intent, facts.invoice, facts.checkout_session)
+def run_ids(facts: PaymentSucceeded) -> list[str]:
+    """What a run of this payment may be called, best first: our id from the metadata, else the billing system's strongest id."""
+    names = (our_id(facts), facts.payment, facts.invoice, facts.checkout)
     return [name for name in names if name]
 
 
-def our_id(facts: PaymentFacts) -> str:
+def our_id(facts: PaymentSucceeded) -> str:
     """``metadata.onboarding_transaction_id`` where it can be one of our ids."""
     value = next((value for kind, value in facts.keys if kind == OUR_ID), "")
     try:
@@ -148,7 +150,7 @@ def our_id(facts: PaymentFacts) -> str:
         return ""
 
 
-def _inferred(facts: PaymentFacts, stated: Mapping[str, Any]) -> dict[str, Any]:
+def _inferred(facts: PaymentSucceeded, stated: Mapping[str, Any]) -> dict[str, Any]:
     plan, plan_term = plan_for(facts.price_ids) or ("", "")
     contact = str(stated.get("customer.primary_contact.name") or facts.contact_name)
     return {

@@ -3,10 +3,10 @@
 Nobody is provisioned twice: of two runs of one payment the one that got further stays.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Mapping
 
+from integrations.inbound.events import PAYMENT_ROLES, PaymentSucceeded, Role, kind_of
 from integrations.models import Connection
-from integrations.providers.stripe import INVOICE, PAYMENT_INTENT, PaymentFacts
 from onboarding import audit
 from onboarding.engine.cancellation import cancel, hold_and_ask, resume
 from onboarding.engine.entry import LOOKUP
@@ -47,37 +47,37 @@ def is_untouched(run: OnboardingTransaction) -> bool:
     return not run.steps.exclude(key=LOOKUP).filter(token__gt=0).exists()
 
 
-def runs_of_intents(connection: Connection, intents: Collection[str], invoice: str) -> set[int]:
-    """Runs (primary keys) that only these payment intents opened, before anybody told whose they are."""
-    keys = CorrelationKey.objects.filter(kind=PAYMENT_INTENT, value__in=intents)
-    found = set(keys.values_list("transaction_id", flat=True))
-    if invoice:
-        named = CorrelationKey.objects.filter(kind=INVOICE, value=invoice)
-        found |= set(named.values_list("transaction_id", flat=True))
-    traces = PaymentTrace.objects.filter(transaction__in=found, connection=connection)
-    with_traces = set(traces.values_list("transaction_id", flat=True))
-    others = {trace.transaction_id for trace in traces if not _is_intent_of(trace, intents, invoice)}
+def runs_of_payments(connection: Connection, payments: Collection[str], invoice: str) -> set[int]:
+    """Runs (primary keys) that only these payments opened, before anybody told whose they are."""
+    keys = CorrelationKey.objects.filter(kind=kind_of(connection.provider, Role.PAYMENT), value__in=payments)
+    found = set(keys.values_list("transaction_id", flat=True)) | _runs_of_invoice(connection, invoice)
+    traces = PaymentTrace.objects.filter(transaction__in=found, connection=connection).with_ids()
+    with_traces = {trace.transaction_id for trace in traces}
+    others = {trace.transaction_id for trace in traces if not _is_payment_of(connection, trace, payments, invoice)}
     return {pk for pk in found if pk in with_traces and pk not in others}
 
 
-def _is_intent_of(trace: PaymentTrace, intents: Collection[str], invoice: str) -> bool:
-    """Nothing but one of these intents has told of it."""
-    return (
-        trace.payment_intent in intents
-        and not trace.checkout_session
-        and trace.invoice in ("", invoice)
-        and set(trace.told) <= set(intents)
-    )
+def _runs_of_invoice(connection: Connection, invoice: str) -> set[int]:
+    if not invoice:
+        return set()
+    named = CorrelationKey.objects.filter(kind=kind_of(connection.provider, Role.INVOICE), value=invoice)
+    return set(named.values_list("transaction_id", flat=True))
 
 
-def merge(connection: Connection, intents: Collection[str], invoice: str, *, actor: str) -> None:
+def _is_payment_of(connection: Connection, trace: PaymentTrace, payments: Collection[str], invoice: str) -> bool:
+    """Nothing but one of these payments has told of it."""
+    ids = (trace.ids.get(kind_of(connection.provider, role), "") for role in PAYMENT_ROLES)
+    checkout, named, payment = ids
+    return payment in payments and not checkout and named in ("", invoice) and set(trace.told) <= set(payments)
+
+
+def merge(connection: Connection, payments: Collection[str], invoice: str, *, actor: str) -> None:
     """Leave one run of what has proved to be one invoice's: the one that got furthest. The others are withdrawn.
 
     Two runs are locked at once, always in one order; whoever else locks a run locks one.
     """
-    named = CorrelationKey.objects.filter(kind=INVOICE, value=invoice).values_list("transaction_id", flat=True)
-    own = set(named) if invoice else set()
-    found = runs_of_intents(connection, intents, invoice) | own
+    own = _runs_of_invoice(connection, invoice)
+    found = runs_of_payments(connection, payments, invoice) | own
     if len(found) < 2:  # noqa: PLR2004
         return
     runs = [lock_run(pk) for pk in sorted(found)]
@@ -93,8 +93,8 @@ def merge(connection: Connection, intents: Collection[str], invoice: str, *, act
         resume(kept, actor=actor, resolution=f"All its payments are known: they are of the invoice {invoice}.")
 
 
-def clear_doubt(run: OnboardingTransaction, facts: PaymentFacts, *, actor: str) -> None:
-    """The session or invoice of a payment that came alone has come: nobody need be asked. The caller holds the run locked."""
+def clear_doubt(run: OnboardingTransaction, facts: PaymentSucceeded, *, actor: str) -> None:
+    """The checkout or invoice of a payment that came alone has come: nobody need be asked. The caller holds the run locked."""
     if run.held_at and run.hold_reason.startswith(UNNAMED) and not facts.is_bare:
         resume(run, actor=actor, resolution=f"{facts.object_id} tells what was paid.")
 
@@ -103,18 +103,22 @@ def _progress(run: OnboardingTransaction) -> int:
     return 0 if run.status in OVER else 1 if is_untouched(run) else 2
 
 
-def dismiss(connection: Connection, facts: PaymentFacts, likely: Iterable[PaymentTrace], *, actor: str) -> None:
-    """A bill proved to be a renewal: what its intents have opened meanwhile is withdrawn, what is likely theirs asked about."""
-    for pk in sorted(runs_of_intents(connection, facts.intents, facts.invoice)):
+def dismiss(connection: Connection, facts: PaymentSucceeded, likely: Mapping[str, PaymentTrace], *, actor: str) -> None:
+    """A bill proved to be a renewal: what its payments have opened meanwhile is withdrawn, what is likely theirs asked about.
+
+    ``likely``: by the payments' ids.
+    """
+    for pk in sorted(runs_of_payments(connection, facts.payments, facts.invoice)):
         withdraw(lock_run(pk), reason=RENEWAL.format(invoice=facts.invoice), actor=actor)
-    for trace in likely:
+    for payment, trace in likely.items():
         if trace.transaction_id is None:
             continue
         # From now on it counts as told of: a second event of the bill asks nobody again.
-        trace.invoice, trace.paired = facts.invoice, True
+        trace.add_ids({kind_of(connection.provider, Role.INVOICE): facts.invoice})
+        trace.paired = True
         trace.save()
         question = (
-            f"The same customer's subscription was renewed by the invoice {facts.invoice}; the payment {trace.payment_intent}, "
+            f"The same customer's subscription was renewed by the invoice {facts.invoice}; the payment {payment}, "
             "which opened this run, is probably that renewal's."
         )
         ask(lock_run(trace.transaction_id), question=question, actor=actor)

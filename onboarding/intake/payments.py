@@ -1,8 +1,8 @@
 """Which events are of one payment: by a common id where there is one, else by customer, amount and currency.
 
 An id that names one payment always joins. A deal or an order may be paid in parts: it joins only where nothing shows
-that the run is another payment's. Customer and amount join only payment intents that came alone with a session or an
-invoice that named no intent, within ``SOFT_WINDOW``: one of the same amount, or several whose amounts add up to it.
+that the run is another payment's. Customer and amount join only payments that came alone with a checkout or an
+invoice that named no payment, within ``SOFT_WINDOW``: one of the same amount, or several whose amounts add up to it.
 """
 
 from collections.abc import Iterable, Sequence
@@ -10,22 +10,20 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import combinations
 
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 
 from integrations import clock
-from integrations.models import Connection, InboundEvent
-from integrations.providers.stripe import (
-    CUSTOMER_AMOUNT,
+from integrations.inbound.events import (
     DEAL,
-    INVOICE,
     ORDER,
     OUR_ID,
-    PAYMENT_INTENT,
-    SESSION,
-    SUBSCRIPTION,
-    PaymentFacts,
-    customer_amount_key,
+    Key,
+    PaymentSucceeded,
+    Role,
+    customer_amount_keys,
+    kind_of,
 )
+from integrations.models import Connection, InboundEvent
 from onboarding.engine.dispatch import hint_event
 from onboarding.ids import comparable
 from onboarding.intake.billing import our_id, run_ids
@@ -36,17 +34,18 @@ from onboarding.models import (
     InvoicePaymentLink,
     OnboardingTransaction,
     PaymentTrace,
+    PaymentTraceKey,
 )
+from onboarding.models.correlation import PaymentTraces
 
-STRENGTH = (OUR_ID, SESSION, INVOICE, PAYMENT_INTENT, SUBSCRIPTION, DEAL, ORDER)
+STRENGTH = (Role.RUN, Role.CHECKOUT, Role.INVOICE, Role.PAYMENT, Role.SUBSCRIPTION, Role.DEAL, Role.ORDER)
 WEAK = frozenset({DEAL, ORDER})
 SOFT_WINDOW = timedelta(days=3)
-IDS = ("checkout_session", "invoice", "payment_intent")
 MAX_VALUE = 255
 MOST_PARTS = 8
-"""Intents of one customer that are tried for a sum: 2**8 subsets at most."""
+"""Payments of one customer that are tried for a sum: 2**8 subsets at most."""
 
-Keys = list[tuple[str, str]]
+Keys = list[Key]
 
 
 def lock_customer(connection: Connection, customer: str) -> None:
@@ -54,33 +53,33 @@ def lock_customer(connection: Connection, customer: str) -> None:
     lock_names([f"payment:{connection.pk}:{customer}"] if customer else [])
 
 
-def keys_of(connection: Connection, facts: PaymentFacts) -> Keys:
+def keys_of(connection: Connection, facts: PaymentSucceeded) -> Keys:
     """The correlation keys to store: an order's number is unique only at the system that gave it."""
     found = []
     for kind, value in facts.keys:
         if kind == OUR_ID and not our_id(facts):
             continue
-        # People type the numbers of orders and deals; Stripe gives its own ids, whose case tells them apart.
+        # People type the numbers of orders and deals; a vendor gives its own ids, whose case tells them apart.
         value = comparable(value) if kind in WEAK else value  # noqa: PLW2901
         stored = f"{connection.slug}:{value}" if kind == ORDER else value
         if len(stored) <= MAX_VALUE:
-            found.append((kind, stored))
+            found.append(Key(kind, stored))
     return found
 
 
-def run_with(pairs: Iterable[tuple[str, str]]) -> int | None:
+def run_with(keys: Iterable[Key]) -> int | None:
     """The run (primary key) that one of these keys names: by id, or where there is none by customer and amount."""
-    pairs = list(pairs)
-    if called := _runs_called([value for kind, value in pairs if kind == OUR_ID]):
+    keys = list(keys)
+    if called := _runs_called([key.value for key in keys if key.kind == OUR_ID]):
         return called
-    held = {(row.kind, row.value): row.transaction_id for row in _holders(pairs)}
-    if by_id := next((held[pair] for pair in pairs if pair in held), None):
+    held = {(row.kind, row.value): row.transaction_id for row in _holders(keys)}
+    if by_id := next((held[key] for key in keys if key in held), None):
         return by_id
-    for value in (value for kind, value in pairs if kind == CUSTOMER_AMOUNT):
-        customer, amount, currency = value.rsplit(":", 2)
+    for key in (key for key in keys if key.role is Role.CUSTOMER_AMOUNT):
+        customer, amount, currency = key.value.rsplit(":", 2)
         traces = PaymentTrace.objects.filter(customer=customer, amount_minor=int(amount), currency=currency)
-        unnamed = traces.filter(payment_intent="", transaction__isnull=False).order_by("-occurred_at")
-        if run_pk := unnamed.values_list("transaction_id", flat=True).first():
+        unnamed = traces.without(kind_of(key.vendor, Role.PAYMENT)).filter(transaction__isnull=False)
+        if run_pk := unnamed.order_by("-occurred_at").values_list("transaction_id", flat=True).first():
             return run_pk
     return None
 
@@ -91,32 +90,32 @@ def awaits_payment(onboarding_transaction_id: str) -> bool:
     return run_pk is not None and not PaymentTrace.objects.filter(transaction=run_pk).exists()
 
 
-def unnamed_intent(facts: PaymentFacts) -> Keys:
-    """By what a refund knows this payment where neither names the intent."""
-    if facts.intents or not facts.is_cash:
+def unnamed_payment(connection: Connection, facts: PaymentSucceeded) -> Keys:
+    """By what a refund knows this payment where neither names it."""
+    if facts.payments or not facts.is_cash:
         return []
-    return list(customer_amount_key(facts.customer, facts.amount_minor, facts.currency))
+    return list(customer_amount_keys(connection.provider, facts.customer, facts.amount_minor, facts.currency))
 
 
-def known_run(facts: PaymentFacts, keys: Keys) -> int | None:
+def known_run(facts: PaymentSucceeded, keys: Keys) -> int | None:
     """The run (primary key) to which this payment's ids belong."""
     if own := _runs_called([our_id(facts)]):
         return own
     held = {(row.kind, row.value): row.transaction_id for row in _holders(keys)}
     names = run_ids(facts)
-    for key in sorted(keys, key=lambda key: STRENGTH.index(key[0])):
+    for key in sorted(keys, key=lambda key: STRENGTH.index(key.role)):
         run_pk = held.get(key)
-        if run_pk is None or (key[0] in WEAK and _is_another(run_pk, facts)):
+        if run_pk is None or (key.kind in WEAK and _is_another(run_pk, facts)):
             continue
-        if key[0] == PAYMENT_INTENT and _wrongly_paired(run_pk, facts):
-            names.remove(facts.payment_intent)
+        if key.role is Role.PAYMENT and _wrongly_paired(run_pk, key.kind, facts):
+            names.remove(facts.payment)
             continue
         return run_pk
     return _runs_called(names)
 
 
-def new_run_id(facts: PaymentFacts) -> str:
-    """Our id where the metadata carries one, else the strongest Stripe id of this event that names no run yet."""
+def new_run_id(facts: PaymentSucceeded) -> str:
+    """Our id where the metadata carries one, else the strongest id of this event that names no run yet."""
     names = run_ids(facts)
     if own := our_id(facts):
         return own
@@ -125,40 +124,33 @@ def new_run_id(facts: PaymentFacts) -> str:
 
 def free_keys(keys: Keys) -> Keys:
     """Without deals and orders that another run already stands for."""
-    held = {(row.kind, row.value) for row in _holders([key for key in keys if key[0] in WEAK])}
+    held = {(row.kind, row.value) for row in _holders([key for key in keys if key.kind in WEAK])}
     return [key for key in keys if key not in held]
 
 
-def soft_match(connection: Connection, facts: PaymentFacts, at: datetime) -> PaymentTrace | None:
+def soft_match(connection: Connection, facts: PaymentSucceeded, at: datetime) -> PaymentTrace | None:
     """The nearest payment of the same customer, amount and currency that can be this one though no id says so."""
-    if not facts.customer or not facts.is_cash or (facts.payment_intent and not facts.is_bare):
+    if not facts.customer or not facts.is_cash or (facts.payment and not facts.is_bare):
         return None
-    candidates = PaymentTrace.objects.filter(
-        connection=connection,
-        customer=facts.customer,
-        amount_minor=facts.amount_minor,
-        currency=facts.currency,
-        held_event=None,
-        occurred_at__range=(at - SOFT_WINDOW, at + SOFT_WINDOW),
-    )
+    candidates = _near(connection, facts, at).filter(amount_minor=facts.amount_minor, held_event=None).with_ids()
     if facts.is_bare:
-        candidates = candidates.filter(payment_intent="")
+        candidates = candidates.without(_kind(connection, Role.PAYMENT))
     else:
-        candidates = candidates.filter(checkout_session="", invoice="", transaction__isnull=False)
+        candidates = candidates.without(*_papers(connection)).filter(transaction__isnull=False)
     fitting = [trace for trace in candidates if _fits(trace, facts)]
     return min(fitting, key=lambda trace: (abs(trace.occurred_at - at), trace.pk), default=None)
 
 
-def starts_nothing(connection: Connection, intent: str, invoice: str) -> bool:
-    """Whether an id says that this payment is one that never starts a run."""
-    named = Q(payment_intent=intent) if intent else Q()
-    named |= Q(invoice=invoice) if invoice else Q()
-    return bool(named) and PaymentTrace.objects.filter(named, connection=connection, starts_nothing=True).exists()
+def starts_nothing(connection: Connection, keys: Iterable[Key]) -> bool:
+    """Whether an id of the payment or its invoice says that it is one that never starts a run."""
+    own = [key for key in keys if key.role in (Role.INVOICE, Role.PAYMENT)]
+    return PaymentTrace.objects.named(own).filter(connection=connection, starts_nothing=True).exists()
 
 
-def dismiss(connection: Connection, facts: PaymentFacts, at: datetime, event: InboundEvent) -> bool:
-    """Remember a payment that starts nothing, so that its payment intents start nothing either; False where that is known."""
-    known = PaymentTrace.objects.filter(connection=connection, starts_nothing=True, invoice=facts.invoice).first()
+def dismiss(connection: Connection, facts: PaymentSucceeded, at: datetime, event: InboundEvent) -> bool:
+    """Remember what starts nothing, so that the payments of its invoice start nothing either; False where that is known."""
+    invoice = Key(_kind(connection, Role.INVOICE), facts.invoice)
+    known = PaymentTrace.objects.named([invoice]).filter(connection=connection, starts_nothing=True).first()
     trace = known or new_trace(connection, facts, at)
     trace.starts_nothing = True
     trace.dismissed_event = trace.dismissed_event or event
@@ -182,120 +174,103 @@ def reconsider(connection: Connection, subscription: str) -> InboundEvent | None
     return event
 
 
-# --- Several intents of one invoice -----------------------------------------------------------------------------------
+# --- Several payments of one invoice ----------------------------------------------------------------------------------
 
 
-def link(connection: Connection, intent: str, invoice: str, *, guessed: bool = False) -> None:
-    """Remember which invoice an intent pays. An id corrects a guess; a guess corrects nothing."""
+def link(connection: Connection, payment: str, invoice: str, *, guessed: bool = False) -> None:
+    """Remember which invoice a payment pays. An id corrects a guess; a guess corrects nothing."""
     row, new = InvoicePaymentLink.objects.get_or_create(
-        connection=connection, payment_intent=intent, defaults={"invoice": invoice, "guessed": guessed}
+        connection=connection, payment=payment, defaults={"invoice": invoice, "guessed": guessed}
     )
     if not new and row.guessed and not guessed:
         row.invoice, row.guessed = invoice, False
         row.save()
 
 
-def with_invoice(connection: Connection, facts: PaymentFacts) -> PaymentFacts:
-    """A bare intent with the invoice that it is known to pay; an invoice with the intents that are known to pay it."""
+def with_invoice(connection: Connection, facts: PaymentSucceeded) -> PaymentSucceeded:
+    """A bare payment with the invoice that it is known to pay; an invoice with the payments that are known to pay it."""
     if facts.is_bare and facts.invoice:
-        link(connection, facts.payment_intent, facts.invoice)
+        link(connection, facts.payment, facts.invoice)
         return facts
     if facts.is_bare:
-        invoice = invoice_of(connection, facts.payment_intent)
-        return replace(facts, invoice=invoice, keys=(*facts.keys, (INVOICE, invoice))) if invoice else facts
-    if facts.kind != "invoice":
+        found = invoice_of(connection, facts.payment)
+        return replace(facts, keys=(*facts.keys, *found))
+    if facts.told_by is not Role.INVOICE:
         return facts
-    for intent in facts.intents:
-        link(connection, intent, facts.invoice)
-    further = [intent for intent in intents_of(connection, facts.invoice) if intent not in facts.intents]
-    if not further:
-        return facts
-    keys = (*facts.keys, *((PAYMENT_INTENT, intent) for intent in further))
-    return replace(facts, keys=keys, payment_intent=facts.payment_intent or further[0])
+    for payment in facts.payments:
+        link(connection, payment, facts.invoice)
+    further = [each for each in payments_of(connection, facts.invoice) if each not in facts.payments]
+    kind = _kind(connection, Role.PAYMENT)
+    return replace(facts, keys=(*facts.keys, *(Key(kind, payment) for payment in further)))
 
 
-def invoice_of(connection: Connection, intent: str) -> str:
-    row = InvoicePaymentLink.objects.filter(connection=connection, payment_intent=intent).first()
-    return row.invoice if row else ""
+def invoice_of(connection: Connection, payment: str) -> Keys:
+    """One key, or none."""
+    row = InvoicePaymentLink.objects.filter(connection=connection, payment=payment).first()
+    return [Key(_kind(connection, Role.INVOICE), row.invoice)] if row else []
 
 
-def intents_of(connection: Connection, invoice: str) -> list[str]:
+def payments_of(connection: Connection, invoice: str) -> list[str]:
     if not invoice:
         return []
     links = InvoicePaymentLink.objects.filter(connection=connection, invoice=invoice)
-    return list(links.order_by("pk").values_list("payment_intent", flat=True))
+    return list(links.order_by("pk").values_list("payment", flat=True))
 
 
-def guessed_parts(connection: Connection, invoice: str) -> list[PaymentTrace]:
-    """The runs' intents that only their amounts tie to this invoice."""
+def guessed_parts(connection: Connection, invoice: str) -> dict[str, PaymentTrace]:
+    """The runs' payments that only their amounts tie to this invoice, by their ids."""
     links = InvoicePaymentLink.objects.filter(connection=connection, invoice=invoice, guessed=True)
-    intents = list(links.values_list("payment_intent", flat=True))
-    return list(
-        PaymentTrace.objects.filter(connection=connection, payment_intent__in=intents, transaction__isnull=False)
-    )
+    opened = PaymentTrace.objects.filter(connection=connection, transaction__isnull=False)
+    named = _named(connection, Role.PAYMENT, opened).filter(value__in=list(links.values_list("payment", flat=True)))
+    return {key.value: key.trace for key in named.select_related("trace")}
 
 
-def link_parts(connection: Connection, facts: PaymentFacts, at: datetime) -> bool:
-    """Guess which of a customer's bare intents pay one invoice together, where nothing names them; True where some do."""
-    if not facts.customer or not facts.is_cash or facts.checkout_session:
+def link_parts(connection: Connection, facts: PaymentSucceeded, at: datetime) -> bool:
+    """Guess which of a customer's bare payments pay one invoice together, where nothing names them; True where some do."""
+    if not facts.customer or not facts.is_cash or facts.checkout:
         return False
     if not facts.is_bare:
-        if not facts.invoice or facts.intents:
+        if not facts.invoice or facts.payments:
             return False
         return _link_parts(connection, facts.invoice, facts.amount_minor, _bare(connection, facts, at), [])
-    invoices = PaymentTrace.objects.filter(
-        connection=connection,
-        customer=facts.customer,
-        currency=facts.currency,
-        payment_intent="",
-        amount_minor__gt=facts.amount_minor,
-        occurred_at__range=(at - SOFT_WINDOW, at + SOFT_WINDOW),
-    ).exclude(invoice="")
-    mine = (facts.payment_intent, facts.amount_minor)
-    others = [part for part in _bare(connection, facts, at) if part[0] != facts.payment_intent]
+    larger = _near(connection, facts, at).filter(amount_minor__gt=facts.amount_minor)
+    invoices = _named(connection, Role.INVOICE, larger.without(_kind(connection, Role.PAYMENT)))
+    mine = (facts.payment, facts.amount_minor)
+    others = [part for part in _bare(connection, facts, at) if part[0] != facts.payment]
     return any(
         _link_parts(connection, invoice, amount, others, [mine])
-        for invoice, amount in invoices.values_list("invoice", "amount_minor")
+        for invoice, amount in invoices.values_list("value", "trace__amount_minor")
     )
 
 
 Part = tuple[str, int]
-"""A payment intent and its amount."""
+"""A payment and its amount."""
 
 
-def _bare(connection: Connection, facts: PaymentFacts, at: datetime) -> list[Part]:
-    """The customer's intents that no session, invoice or link names, the nearest first."""
-    traces = PaymentTrace.objects.filter(
-        connection=connection,
-        customer=facts.customer,
-        currency=facts.currency,
-        checkout_session="",
-        invoice="",
-        starts_nothing=False,
-        occurred_at__range=(at - SOFT_WINDOW, at + SOFT_WINDOW),
-    ).exclude(payment_intent="")
-    linked = InvoicePaymentLink.objects.filter(connection=connection).values("payment_intent")
-    nearest = sorted(
-        traces.exclude(payment_intent__in=linked), key=lambda trace: (abs(trace.occurred_at - at), trace.pk)
-    )
-    return [(trace.payment_intent, trace.amount_minor) for trace in nearest[:MOST_PARTS]]
+def _bare(connection: Connection, facts: PaymentSucceeded, at: datetime) -> list[Part]:
+    """The customer's payments that no checkout, invoice or link names, the nearest first."""
+    traces = _near(connection, facts, at).filter(starts_nothing=False).without(*_papers(connection))
+    linked = InvoicePaymentLink.objects.filter(connection=connection).values("payment")
+    named = _named(connection, Role.PAYMENT, traces).exclude(value__in=linked).select_related("trace")
+    nearest = sorted(named, key=lambda key: (abs(key.trace.occurred_at - at), key.trace.pk))
+    return [(key.value, key.trace.amount_minor) for key in nearest[:MOST_PARTS]]
 
 
 def _link_parts(
     connection: Connection, invoice: str, amount: int, others: Sequence[Part], always: Sequence[Part]
 ) -> bool:
-    """Link the smallest set of two or more intents whose amounts add up to the invoice's."""
+    """Link the smallest set of two or more payments whose amounts add up to the invoice's."""
     for size in range(max(1, 2 - len(always)), len(others) + 1):
         for chosen in combinations(others, size):
             parts = [*always, *chosen]
             if sum(part[1] for part in parts) == amount:
-                for intent, _ in parts:
-                    link(connection, intent, invoice, guessed=True)
+                for payment, _ in parts:
+                    link(connection, payment, invoice, guessed=True)
                 return True
     return False
 
 
-def is_known_customer(connection: Connection, facts: PaymentFacts) -> bool:
+def is_known_customer(connection: Connection, facts: PaymentSucceeded) -> bool:
     """Whether this customer has paid here before, by what is known of others of their payments."""
     if not facts.customer:
         return False
@@ -305,55 +280,55 @@ def is_known_customer(connection: Connection, facts: PaymentFacts) -> bool:
     return paid.exists() or settled.exists()
 
 
-def smaller_payment(connection: Connection, facts: PaymentFacts, at: datetime) -> PaymentTrace | None:
-    """A run's bare intent that may be a part of this invoice, of which others are still to come."""
-    if facts.is_bare or facts.intents or not facts.invoice or not facts.is_cash:
+def smaller_payment(connection: Connection, facts: PaymentSucceeded, at: datetime) -> tuple[str, PaymentTrace] | None:
+    """A run's bare payment that may be a part of this invoice, of which others are still to come."""
+    if facts.is_bare or facts.payments or not facts.invoice or not facts.is_cash:
         return None
-    parts = {intent for intent, amount in _bare(connection, facts, at) if amount < facts.amount_minor}
-    traces = PaymentTrace.objects.filter(connection=connection, payment_intent__in=parts, transaction__isnull=False)
-    return traces.select_related("transaction").order_by("-occurred_at").first()
+    parts = [payment for payment, amount in _bare(connection, facts, at) if amount < facts.amount_minor]
+    opened = PaymentTrace.objects.filter(connection=connection, transaction__isnull=False)
+    named = _named(connection, Role.PAYMENT, opened).filter(value__in=parts).select_related("trace__transaction")
+    latest = named.order_by("-trace__occurred_at").first()
+    return (latest.value, latest.trace) if latest else None
 
 
 # --- Traces -----------------------------------------------------------------------------------------------------------
 
 
-def trace_of(run: OnboardingTransaction, connection: Connection, facts: PaymentFacts, at: datetime) -> PaymentTrace:
+def trace_of(run: OnboardingTransaction, connection: Connection, facts: PaymentSucceeded, at: datetime) -> PaymentTrace:
     """What is known of this payment, with what ``facts`` add; the caller saves it."""
-    traces = PaymentTrace.objects.filter(transaction=run, connection=connection).order_by("pk")
+    traces = PaymentTrace.objects.filter(transaction=run, connection=connection).order_by("pk").with_ids()
     trace = next((trace for trace in traces if _fits(trace, facts)), None) or new_trace(connection, facts, at)
     trace.transaction = run
     learn(trace, facts)
     return trace
 
 
-def new_trace(connection: Connection, facts: PaymentFacts, at: datetime) -> PaymentTrace:
-    return PaymentTrace(
+def new_trace(connection: Connection, facts: PaymentSucceeded, at: datetime) -> PaymentTrace:
+    trace = PaymentTrace(
         connection=connection,
-        customer=facts.customer,
-        amount_minor=facts.amount_minor if facts.is_cash else 0,  # no intent is looked for by its amount
+        amount_minor=facts.amount_minor if facts.is_cash else 0,  # no payment is looked for by its amount
         currency=facts.currency,
         occurred_at=at,
-        checkout_session=facts.checkout_session,
-        invoice=facts.invoice,
-        payment_intent=facts.payment_intent,
     )
+    learn(trace, facts)
+    return trace
 
 
-def learn(trace: PaymentTrace, facts: PaymentFacts) -> None:
-    for name in (*IDS, "customer"):
-        setattr(trace, name, getattr(trace, name) or getattr(facts, name))
+def learn(trace: PaymentTrace, facts: PaymentSucceeded) -> None:
+    trace.customer = trace.customer or facts.customer
+    trace.add_ids(facts.ids)
 
 
-def release_held(connection: Connection, facts: PaymentFacts) -> None:
-    """Payment intents that waited for these ids are due now."""
-    intents = {*facts.intents, *intents_of(connection, facts.invoice)}
-    release_intents(connection, intents, facts.invoice)
+def release_held(connection: Connection, facts: PaymentSucceeded) -> None:
+    """Payments that waited for these ids are due now."""
+    further = payments_of(connection, facts.invoice)
+    release(connection, {*facts.keys, *(Key(_kind(connection, Role.PAYMENT), payment) for payment in further)})
 
 
-def release_intents(connection: Connection, intents: Iterable[str], invoice: str = "") -> None:
+def release(connection: Connection, keys: Iterable[Key]) -> None:
     """As ``release_held``, for these ids."""
-    named = Q(payment_intent__in=list(intents)) | (Q(invoice=invoice) if invoice else Q())
-    waiting = PaymentTrace.objects.filter(named, connection=connection, held_event__isnull=False)
+    own = [key for key in keys if key.role in (Role.INVOICE, Role.PAYMENT)]
+    waiting = PaymentTrace.objects.named(own).filter(connection=connection, held_event__isnull=False)
     # A locked event is being processed at this moment: waiting for it here could deadlock with its own locks.
     events = InboundEvent.objects.select_for_update(skip_locked=True).filter(
         pk__in=list(waiting.values_list("held_event_id", flat=True)), due_at__isnull=False
@@ -362,6 +337,26 @@ def release_intents(connection: Connection, intents: Iterable[str], invoice: str
         event.due_at, event.hinted_until = clock.now(), None
         event.save(update_fields=["due_at", "hinted_until"])
         hint_event(event.pk)
+
+
+def _kind(connection: Connection, role: Role) -> str:
+    return kind_of(connection.provider, role)
+
+
+def _papers(connection: Connection) -> tuple[str, str]:
+    """Kinds of what tells what was bought."""
+    return _kind(connection, Role.CHECKOUT), _kind(connection, Role.INVOICE)
+
+
+def _near(connection: Connection, facts: PaymentSucceeded, at: datetime) -> PaymentTraces:
+    """The customer's payments in the same currency at about that time."""
+    about = PaymentTrace.objects.filter(connection=connection, customer=facts.customer, currency=facts.currency)
+    return about.filter(occurred_at__range=(at - SOFT_WINDOW, at + SOFT_WINDOW))
+
+
+def _named(connection: Connection, role: Role, traces: PaymentTraces) -> QuerySet[PaymentTraceKey]:
+    """What these payments are called in that role, where they are."""
+    return PaymentTraceKey.objects.filter(kind=_kind(connection, role), trace__in=traces)
 
 
 def _holders(keys: Keys) -> list[CorrelationKey]:
@@ -378,26 +373,28 @@ def _runs_called(ids: list[str]) -> int | None:
     return OnboardingTransaction.objects.filter(called).order_by("pk").values_list("pk", flat=True).first()
 
 
-def _fits(trace: PaymentTrace, facts: PaymentFacts) -> bool:
+def _fits(trace: PaymentTrace, facts: PaymentSucceeded) -> bool:
     """No id of one kind differs."""
-    return all(getattr(trace, name) in ("", getattr(facts, name)) or not getattr(facts, name) for name in IDS)
+    return all(trace.ids.get(kind, value) == value for kind, value in facts.ids.items())
 
 
-def _is_another(run_pk: int, facts: PaymentFacts) -> bool:
+def _is_another(run_pk: int, facts: PaymentSucceeded) -> bool:
     """Whether ids show that the run is of other payments only."""
-    traces = list(PaymentTrace.objects.filter(transaction=run_pk))
+    traces = list(PaymentTrace.objects.filter(transaction=run_pk).with_ids())
     return bool(traces) and not any(_fits(trace, facts) for trace in traces)
 
 
-def _wrongly_paired(run_pk: int, facts: PaymentFacts) -> bool:
-    """Whether this intent had only been guessed to be that run's, and its own session or invoice now says otherwise.
+def _wrongly_paired(run_pk: int, kind: str, facts: PaymentSucceeded) -> bool:
+    """Whether this payment had only been guessed to be that run's, and its own checkout or invoice now says otherwise.
 
-    The guess is then undone: the intent's key becomes free for the run of its own payment.
+    The guess is then undone: the payment's key becomes free for the run of its own order.
     """
-    trace = PaymentTrace.objects.filter(transaction=run_pk, payment_intent=facts.payment_intent, paired=True).first()
+    guessed = PaymentTrace.objects.filter(transaction=run_pk, paired=True)
+    trace = guessed.named([Key(kind, facts.payment)]).with_ids().first()
     if trace is None or _fits(trace, facts):
         return False
-    trace.payment_intent, trace.paired = "", False
+    trace.remove_id(kind)
+    trace.paired = False
     trace.save()
-    CorrelationKey.objects.filter(transaction=run_pk, kind=PAYMENT_INTENT, value=facts.payment_intent).delete()
+    CorrelationKey.objects.filter(transaction=run_pk, kind=kind, value=facts.payment).delete()
     return True

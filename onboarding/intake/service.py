@@ -12,7 +12,8 @@ from django.db.models import F, FilteredRelation, Model, Q, QuerySet
 from integrations import clock
 from integrations.compiled import Compiled
 from integrations.failpoints import failpoint
-from integrations.providers.stripe import OUR_ID, is_same_name
+from integrations.inbound.events import OUR_ID
+from integrations.names import is_same_name
 from onboarding import audit, working_set
 from onboarding.engine import entry
 from onboarding.engine.cancellation import hold_and_ask
@@ -55,11 +56,11 @@ def accept(
     actor: str,
     sender: Sender | None = None,
     occurred_at: datetime | None = None,
-    keys: list[tuple[str, str]] | None = None,
+    keys: Sequence[tuple[str, str]] | None = None,
     gather_for: timedelta = timedelta(0),
     confirmed: Collection[str] = frozenset(),
     question: str = "",
-    also_known_by: list[tuple[str, str]] | None = None,
+    also_known_by: Sequence[tuple[str, str]] | None = None,
 ) -> Receipt:
     """Take one canonical payload (``OnboardingPayload.content()``) and start, replay, fill or question its run.
 
@@ -111,7 +112,9 @@ def _repeats(known: Any, content: dict[str, Any]) -> bool:
 
 
 @retried
-def join(run_pk: int, content: dict[str, Any], *, sender: Sender, actor: str, keys: list[tuple[str, str]]) -> Receipt:
+def join(
+    run_pk: int, content: dict[str, Any], *, sender: Sender, actor: str, keys: Sequence[tuple[str, str]]
+) -> Receipt:
     """A further event of a known payment: it fills empty fields; what contradicts them becomes a change request."""
     origin = sender.origin(content.get("event_source", ""))
     with db.atomic():
@@ -148,7 +151,7 @@ def drop_payers_name(run_pk: int, contact: str, *, sender: Sender, actor: str) -
         _fill(run, {"customer.legal_name": None}, origin=sender.origin(), actor=actor)
 
 
-def remember(run: OnboardingTransaction, keys: list[tuple[str, str]]) -> None:
+def remember(run: OnboardingTransaction, keys: Sequence[tuple[str, str]]) -> None:
     """Add correlation keys that nobody holds yet. A key held by another run stays there: the first event wins.
 
     Events that waited for one of them are applied. The caller holds the run locked.
@@ -163,12 +166,12 @@ def _create(
     sender: Sender,
     actor: str,
     occurred_at: datetime | None,
-    keys: list[tuple[str, str]],
+    keys: Sequence[tuple[str, str]],
     gather_for: timedelta,
     *,
     confirmed: Collection[str],
     question: str,
-    also_known_by: list[tuple[str, str]],
+    also_known_by: Sequence[tuple[str, str]],
 ) -> tuple[OnboardingTransaction, Mapping[str, Sequence[Model]] | None]:
     now = clock.now()
     origin = sender.origin(content["event_source"])

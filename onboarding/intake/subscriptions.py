@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
 
+from integrations.inbound.events import PaymentSucceeded, Settlement, SubscriptionFacts
 from integrations.models import Connection, InboundEvent
-from integrations.providers.stripe import PaymentFacts, SubscriptionFacts
-from integrations.providers.stripe_shapes import Settlement
 from onboarding.models import BillingSubscription
 
 LATE = timedelta(days=3)
-"""For how long the billing system delivers an event again, and may be late with it (https://docs.stripe.com/webhooks#retries)."""
+"""For how long billing systems deliver an event again, and may be late with it."""
 NEAR = timedelta(days=1)
 """Between the end of a trial and the start of the period that is paid after it."""
 LONGEST_PERIOD = timedelta(days=366)
@@ -47,7 +46,7 @@ class Known:
 FIRST = Verdict(Kind.FIRST)
 
 
-def judge(facts: PaymentFacts, known: Known | None, listening_since: datetime | None, at: datetime) -> Verdict:
+def judge(facts: PaymentSucceeded, known: Known | None, listening_since: datetime | None, at: datetime) -> Verdict:
     """Pure. ``listening_since``: the first event that the connection stored; ``at``: when it was settled."""
     if facts.settlement is Settlement.UNKNOWN:
         first = _judge(facts, known, listening_since, at)
@@ -55,7 +54,7 @@ def judge(facts: PaymentFacts, known: Known | None, listening_since: datetime | 
     return _judge(facts, known, listening_since, at)
 
 
-def _judge(facts: PaymentFacts, known: Known | None, listening_since: datetime | None, at: datetime) -> Verdict:
+def _judge(facts: PaymentSucceeded, known: Known | None, listening_since: datetime | None, at: datetime) -> Verdict:
     about = facts.subscription
     if about is None or about.is_start:
         return FIRST
@@ -85,24 +84,24 @@ def _judge(facts: PaymentFacts, known: Known | None, listening_since: datetime |
     return Verdict(Kind.RENEWAL, "A renewal: the subscription is older than the customer's first event here.")
 
 
-def _follows_trial(facts: PaymentFacts, known: Known | None) -> bool:
+def _follows_trial(facts: PaymentSucceeded, known: Known | None) -> bool:
     trial_end = known.trial_end if known else None
     return bool(trial_end and facts.period and abs(facts.period[0] - trial_end) <= NEAR)
 
 
-def _length(facts: PaymentFacts) -> timedelta:
+def _length(facts: PaymentSucceeded) -> timedelta:
     """Of one period: a renewal would have had a bill that long ago, too."""
     return facts.period[1] - facts.period[0] if facts.period else LONGEST_PERIOD
 
 
-def settled_by(facts: PaymentFacts) -> str:
+def settled_by(facts: PaymentSucceeded) -> str:
     return facts.invoice or facts.object_id
 
 
 # --- What was seen ----------------------------------------------------------------------------------------------------
 
 
-def verdict_on(connection: Connection, facts: PaymentFacts, at: datetime) -> Verdict:
+def verdict_on(connection: Connection, facts: PaymentSucceeded, at: datetime) -> Verdict:
     row = _row(connection, facts.subscription)
     known = Known(row.began_here, row.free_bill_seen, row.trial_end, row.settled_by) if row else None
     return judge(facts, known, _listening_since(connection), at)
@@ -124,7 +123,7 @@ def note(connection: Connection, about: SubscriptionFacts | None) -> bool:
     return is_news
 
 
-def note_settled(connection: Connection, facts: PaymentFacts, at: datetime) -> None:
+def note_settled(connection: Connection, facts: PaymentSucceeded, at: datetime) -> None:
     """Remember what settled its subscription first."""
     note(connection, facts.subscription)
     row = _row(connection, facts.subscription)

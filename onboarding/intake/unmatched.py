@@ -9,8 +9,8 @@ from django.db import transaction as db
 
 from integrations import clock
 from integrations.compiled import Compiled
+from integrations.inbound.events import OUR_ID, Key
 from integrations.models import InboundEvent
-from integrations.providers.stripe import OUR_ID
 from integrations.words import EventState
 from onboarding import working_set
 from onboarding.engine.locks import lock_run, retried
@@ -66,7 +66,7 @@ def receive(
 
 
 def keep_inbound(
-    event: InboundEvent, pairs: Sequence[Pair], *, kind: RunEventType, data: dict[str, Any], actor: str
+    event: InboundEvent, pairs: Sequence[Key], *, kind: RunEventType, data: dict[str, Any], actor: str
 ) -> datetime:
     """Keep a webhook's event under each of its keys, after a look-up by the caller; returns until when.
 

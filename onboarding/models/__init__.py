@@ -8,6 +8,7 @@ from onboarding.models.correlation import (
     CorrelationKey,
     InvoicePaymentLink,
     PaymentTrace,
+    PaymentTraceKey,
     UnmatchedEvent,
 )
 from onboarding.models.objects import Attempt, Intent, MatchChoice, ObjectMapping, RejectedMatch, Reservation, StepPoll
@@ -36,6 +37,7 @@ __all__ = [
     "OnboardingTransaction",
     "PayloadSnapshot",
     "PaymentTrace",
+    "PaymentTraceKey",
     "PinnedPlaybook",
     "PlanPrice",
     "RejectedMatch",

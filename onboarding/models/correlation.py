@@ -1,6 +1,10 @@
 """What ties several events of one payment to one run."""
 
+from collections.abc import Iterable, Mapping
+from typing import Any
+
 from django.db import models
+from django.utils.functional import cached_property
 from django_fsm import FSMField, transition
 
 from integrations.models import Connection, InboundEvent
@@ -9,7 +13,10 @@ from onboarding.words import RunEventType, UnmatchedState
 
 
 class CorrelationKey(models.Model):
-    """One known name of a payment, such as ``stripe.invoice`` = ``in_1``: an event that carries it joins this run."""
+    """One known name of a payment, such as an invoice's number: an event that carries it joins this run.
+
+    Kinds and values are those of ``integrations.inbound.events.Key``.
+    """
 
     transaction = models.ForeignKey(OnboardingTransaction, on_delete=models.CASCADE, related_name="correlation_keys")
     kind = models.CharField(max_length=64)
@@ -24,10 +31,27 @@ class CorrelationKey(models.Model):
         return f"{self.kind}={self.value}"
 
 
+class PaymentTraces(models.QuerySet["PaymentTrace"]):
+    def named(self, keys: Iterable[tuple[str, str]]) -> "PaymentTraces":
+        """Those of which one of these ids was told."""
+        wanted = models.Q()
+        for kind, value in keys:
+            wanted |= models.Q(kind=kind, value=value)
+        return self.filter(pk__in=PaymentTraceKey.objects.filter(wanted).values("trace")) if wanted else self.none()
+
+    def without(self, *kinds: str) -> "PaymentTraces":
+        """Those of which no id of these kinds was told."""
+        return self.exclude(keys__kind__in=kinds)
+
+    def with_ids(self) -> "PaymentTraces":
+        """With ``ids`` at hand."""
+        return self.prefetch_related("keys")
+
+
 class PaymentTrace(models.Model):
     """One payment at a billing connection as its events told it so far.
 
-    It says which events are of one payment where Stripe gives no common id (soft matches by customer, amount and
+    It says which events are of one payment where they have no common id (soft matches by customer, amount and
     currency), and which payments never start a run. ``transaction`` is empty for one that waits (``held_event``) or
     starts nothing.
     """
@@ -39,7 +63,7 @@ class PaymentTrace(models.Model):
     held_event = models.OneToOneField(InboundEvent, on_delete=models.CASCADE, null=True, related_name="payment_trace")
     held_until = models.DateTimeField(null=True)
     starts_nothing = models.BooleanField(
-        default=False, help_text="A renewal: its payment intent starts nothing either."
+        default=False, help_text="A renewal: whatever else tells of this payment starts nothing either."
     )
     dismissed_event = models.ForeignKey(
         InboundEvent,
@@ -59,21 +83,56 @@ class PaymentTrace(models.Model):
     amount_minor = models.BigIntegerField()
     currency = models.CharField(max_length=5)
     occurred_at = models.DateTimeField()
-    checkout_session = models.CharField(max_length=255, blank=True)
-    invoice = models.CharField(max_length=255, blank=True)
-    payment_intent = models.CharField(max_length=255, blank=True)
-    paired = models.BooleanField(default=False, help_text="Its intent was joined by customer and amount, not by an id.")
-    told = models.JSONField(default=dict, help_text="Stripe object id -> digest of what it last told us.")
+    paired = models.BooleanField(default=False, help_text="It was joined by customer and amount, not by an id.")
+    told = models.JSONField(default=dict, help_text="The vendor's object id -> digest of what it last told us.")
+
+    objects = PaymentTraces.as_manager()
 
     class Meta:
-        indexes = [
-            models.Index(fields=["connection", "customer", "amount_minor"], name="payment_trace_soft"),
-            models.Index(fields=["payment_intent"], name="payment_trace_intent"),
-            models.Index(fields=["invoice"], name="payment_trace_invoice"),
-        ]
+        indexes = [models.Index(fields=["connection", "customer", "amount_minor"], name="payment_trace_soft")]
 
     def __str__(self) -> str:
-        return self.checkout_session or self.invoice or self.payment_intent
+        return f"payment {self.pk} of {self.customer or 'nobody known'}"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        super().save(*args, **kwargs)
+        PaymentTraceKey.objects.bulk_create(self._added)
+        self._added.clear()
+
+    @cached_property
+    def ids(self) -> Mapping[str, str]:
+        """The payment's own ids, one of a kind: kind -> value."""
+        return {key.kind: key.value for key in self.keys.all()} if self.pk else {}
+
+    @cached_property
+    def _added(self) -> "list[PaymentTraceKey]":
+        return []
+
+    def add_ids(self, ids: Mapping[str, str]) -> None:
+        """Those of a kind of which none was known; ``save`` writes them."""
+        new = {kind: value for kind, value in ids.items() if kind not in self.ids}
+        self._added += [PaymentTraceKey(trace=self, kind=kind, value=value) for kind, value in new.items()]
+        self.ids = {**self.ids, **new}
+
+    def remove_id(self, kind: str) -> None:
+        """It proved to be another payment's. At once."""
+        self.keys.filter(kind=kind).delete()
+        self.ids = {each: value for each, value in self.ids.items() if each != kind}
+
+
+class PaymentTraceKey(models.Model):
+    """One id of a payment: it has one of a kind. Several payments may have the same, as one invoice is paid by several."""
+
+    trace = models.ForeignKey(PaymentTrace, on_delete=models.CASCADE, related_name="keys", db_index=False)
+    kind = models.CharField(max_length=64)
+    value = models.CharField(max_length=255)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["trace", "kind"], name="payment_trace_key_once")]
+        indexes = [models.Index(fields=["value", "kind"], name="payment_trace_key_value")]
+
+    def __str__(self) -> str:
+        return f"{self.kind}={self.value}"
 
 
 class BillingSubscription(models.Model):
@@ -101,23 +160,21 @@ class BillingSubscription(models.Model):
 
 
 class InvoicePaymentLink(models.Model):
-    """Which invoice a payment intent pays: one invoice may be paid by several intents, one intent pays one invoice."""
+    """Which invoice a payment pays: one invoice may be paid by several payments, one payment pays one invoice."""
 
     connection = models.ForeignKey(
         Connection, on_delete=models.CASCADE, related_name="invoice_payments", db_index=False
     )
-    payment_intent = models.CharField(max_length=255)
+    payment = models.CharField(max_length=255)
     invoice = models.CharField(max_length=255)
     guessed = models.BooleanField(default=False, help_text="By customer and amounts, and not by an id.")
 
     class Meta:
-        constraints = [
-            models.UniqueConstraint(fields=["connection", "payment_intent"], name="invoice_payment_link_once")
-        ]
+        constraints = [models.UniqueConstraint(fields=["connection", "payment"], name="invoice_payment_link_once")]
         indexes = [models.Index(fields=["connection", "invoice"], name="invoice_payment_link_invoice")]
 
     def __str__(self) -> str:
-        return f"{self.payment_intent} pays {self.invoice}"
+        return f"{self.payment} pays {self.invoice}"
 
 
 class UnmatchedEvent(models.Model):

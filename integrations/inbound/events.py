@@ -1,0 +1,209 @@
+"""The events that the intake knows, whichever vendor tells of them: facts, and the keys by which their run is found.
+
+A vendor's webhook module makes them; each is handled in one place, of the app above this one. A further event is a dataclass here
+and a handler there.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+from typing import Literal, NamedTuple
+
+
+class Role(StrEnum):
+    """What a correlation key names."""
+
+    RUN = "id"
+    CHECKOUT = "checkout_session"
+    INVOICE = "invoice"
+    PAYMENT = "payment_intent"
+    SUBSCRIPTION = "subscription"
+    DEAL = "deal"
+    ORDER = "order"
+    CUSTOMER_AMOUNT = "customer_amount"
+    """Customer, amount and currency in one: ties a refund to a payment that no event names."""
+
+
+PAYMENT_ROLES = (Role.CHECKOUT, Role.INVOICE, Role.PAYMENT)
+"""Of the ids that one payment alone has."""
+
+
+class Key(NamedTuple):
+    """A correlation key, unique by kind and value."""
+
+    kind: str
+    """``<vendor>.<role>`` for what a vendor gives its ids to; the role alone for what people number."""
+    value: str
+
+    @property
+    def role(self) -> Role:
+        return Role(self.kind.rpartition(".")[2])
+
+    @property
+    def vendor(self) -> str:
+        """Empty for what people number."""
+        return self.kind.rpartition(".")[0]
+
+
+def kind_of(vendor: str, role: Role) -> str:
+    return f"{vendor}.{role}"
+
+
+OUR_ID = kind_of("firstvalue", Role.RUN)
+DEAL, ORDER = str(Role.DEAL), str(Role.ORDER)
+
+
+def customer_amount_keys(vendor: str, customer: str, amount_minor: int, currency: str) -> tuple[Key, ...]:
+    """One key, or none for a payment without a customer or an amount."""
+    kind = kind_of(vendor, Role.CUSTOMER_AMOUNT)
+    return (Key(kind, f"{customer}:{amount_minor}:{currency.upper()}"),) if customer and amount_minor else ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """What a stored event means."""
+
+    customer: str = ""
+    """The vendor's id of whom it is about: a customer's events are handled one at a time."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ignored(Event):
+    """Nothing follows from it."""
+
+    reason: str
+    """In words for people."""
+
+
+@dataclass(frozen=True)
+class SubscriptionFacts:
+    """What an event tells of a subscription itself."""
+
+    id: str
+    customer: str = ""
+    is_start: bool = False
+    """It is told of as it begins: by its checkout, its first invoice, or its own event."""
+    is_free: bool = False
+    """Told by a bill with nothing to pay."""
+    began_at: datetime | None = None
+    trial_end: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SubscriptionReported(Ignored):
+    """Nothing was paid, but it tells of a subscription: whether its next payment is the first is judged by that."""
+
+    subscription: SubscriptionFacts
+
+
+class Settlement(StrEnum):
+    """How a bill was settled, in words for people."""
+
+    PAID = "paid"
+    OTHER_MEANS = "marked as paid by other means"
+    CREDIT_BALANCE = "settled by the customer's credit balance"
+    CREDIT_NOTE = "settled by a credit note"
+    DISCOUNT = "settled by a full discount"
+    CARRIED_OVER = "below the minimum charge, carried over to the next invoice"
+    UNKNOWN = "settled without a payment, in a way that it does not tell"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PaymentSucceeded(Event):
+    """An order was settled, as one object at the billing system tells it; several may tell of one payment."""
+
+    told_by: Literal[Role.CHECKOUT, Role.INVOICE, Role.PAYMENT]
+    object_id: str
+    keys: tuple[Key, ...]
+    """The strongest first."""
+    amount_minor: int
+    amount: Decimal
+    """In major units."""
+    currency: str
+    """ISO 4217, upper case."""
+    occurred_at: datetime | None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    """What the seller's own systems wrote on it."""
+    business_name: str = ""
+    """What the buyer gave as the company's name."""
+    customer_name: str = ""
+    """The name on the billing system's customer: often the company, sometimes the person who paid."""
+    contact_name: str = ""
+    email: str = ""
+    country: str = ""
+    price_ids: tuple[str, ...] = ()
+    term: str = ""
+    """From the price's interval, or the period that is paid for."""
+    tax_id: str = ""
+    client_reference: str = ""
+    """The seller's own number of the checkout."""
+    custom_fields: tuple[tuple[str, str], ...] = ()
+    """What the buyer answered, or the account's owner wrote: (key or label, value)."""
+    settlement: Settlement = Settlement.PAID
+    subscription: SubscriptionFacts | None = None
+    is_later_invoice: bool = False
+    """Not the first invoice of its subscription. It may be the first with money all the same."""
+    period: tuple[datetime, datetime] | None = None
+    """The earliest full period that an invoice charges for."""
+    credits_unused_time: bool = False
+
+    @property
+    def is_bare(self) -> bool:
+        """A payment alone says neither what was bought nor whether it is a renewal."""
+        return self.told_by is Role.PAYMENT
+
+    @property
+    def is_cash(self) -> bool:
+        """Paid through the billing system: there is a payment, whether or not anything names it."""
+        return self.settlement is Settlement.PAID
+
+    @property
+    def ids(self) -> dict[str, str]:
+        """The payment's own, the first of each kind: kind -> value."""
+        own: dict[str, str] = {}
+        for key in self.keys:
+            if key.role in PAYMENT_ROLES:
+                own.setdefault(key.kind, key.value)
+        return own
+
+    @property
+    def payments(self) -> tuple[str, ...]:
+        """All payments that it names: an invoice may be paid by several."""
+        return tuple(key.value for key in self.keys if key.role is Role.PAYMENT)
+
+    @property
+    def checkout(self) -> str:
+        return self._first(Role.CHECKOUT)
+
+    @property
+    def invoice(self) -> str:
+        return self._first(Role.INVOICE)
+
+    @property
+    def payment(self) -> str:
+        return self._first(Role.PAYMENT)
+
+    def _first(self, role: Role) -> str:
+        return next((key.value for key in self.keys if key.role is role), "")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PaymentAllocated(Event):
+    """Which invoice a payment pays. Alone it starts nothing."""
+
+    payment: Key
+    invoice: Key
+
+
+@dataclass(frozen=True, kw_only=True)
+class PaymentRefunded(Event):
+    """A payment went back."""
+
+    charge: str
+    """The vendor's id of what went back."""
+    keys: tuple[Key, ...]
+    """Of the payment."""
+    whole: bool
+    """All of it went back."""

@@ -1,0 +1,9 @@
+"""What follows from each event that a vendor told of: one module an event, found by the event's class."""
+
+from onboarding.intake.handlers import (  # noqa: F401  (they register themselves)
+    ignored,
+    payment_allocated,
+    payment_refunded,
+    payment_succeeded,
+    subscription_reported,
+)
