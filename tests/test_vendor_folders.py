@@ -30,6 +30,8 @@ def test_each_declared_part_exists_under_the_vendors_name() -> None:
             stand_in = load(vendor.stand_in)
             assert issubclass(stand_in, Dialect)
             assert stand_in.name == name
+        if vendor.payer:
+            assert callable(load(vendor.payer))
 
 
 def test_a_folder_without_its_declaration_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,6 +26,8 @@ class Vendor:
     """Its ``Connector`` class, or a ``ProviderInfo``."""
     stand_in: str = ""
     """Its ``Dialect`` class, for the sandbox server alone."""
+    payer: str = ""
+    """What it delivers of a payment in the sandbox, see ``sandbox.payers``."""
 
 
 @cache
