@@ -36,7 +36,7 @@ server = SandboxServer(0, Path(os.environ["DATA_DIR"]) / "sandbox.sqlite3")
 server.server_close()
 assert GONE not in PROVIDERS and GONE not in server.dialects
 """
-OTHER_TESTS = ("test_redact.py", "test_strict_json.py", "test_policy.py", "test_gate.py", "test_business_calendar.py")
+OTHER_TESTS = ("test_strict_json.py", "test_policy.py", "test_gate.py", "test_business_calendar.py")
 """Some of each app, none of which needs a vendor."""
 
 
