@@ -15,7 +15,7 @@ from integrations.transport import is_public
 from integrations.words import Environment
 
 if TYPE_CHECKING:  # providers import the HTTP client, which asks here where a connection leads
-    from integrations.providers import ProviderInfo
+    from integrations.providers.info import ProviderInfo
 
 _HOST = re.compile(r"(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
 _PATH = re.compile(r"[A-Za-z0-9._~/%-]*")

@@ -2,6 +2,8 @@
 
 from django.db.models import TextChoices
 
+from integrations.connectors.declaration import vendors
+
 
 class System(TextChoices):
     BILLING = "billing", "Billing"
@@ -49,9 +51,7 @@ class EventState(TextChoices):
     FAILED = "failed", "Failed"
 
 
-VENDORS = {"hubspot": "HubSpot", "asana": "Asana", "zendesk": "Zendesk", "stripe": "Stripe", "smtp": "Mail"}
-
-
 def vendor_name(provider: str) -> str:
     """As its makers write it, for people."""
-    return VENDORS.get(provider, provider.title())
+    known = vendors().get(provider)
+    return known.title if known else provider.title()

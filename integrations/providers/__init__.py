@@ -1,23 +1,16 @@
-"""The providers, by name. A new vendor is one file here, one ``register`` line below, and its tests."""
+"""The providers, by name: the vendors that have a folder, and those that a mapping describes."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from types import MappingProxyType
-from typing import Any
 
+from integrations.connectors.declaration import load, vendors
 from integrations.errors import Kind, ProviderError
-from integrations.inbound.delivery import Webhook
-from integrations.inbound.events import Key
 from integrations.models import Connection
-from integrations.providers import stripe, stripe_pages
-from integrations.providers.asana import Asana
 from integrations.providers.base import TOKEN, WEBHOOK_SECRET, Connector
 from integrations.providers.http import connector_for
 from integrations.providers.http_mapping import MappingError, mappings
-from integrations.providers.hubspot import HubSpot
-from integrations.providers.smtp import Smtp
-from integrations.providers.zendesk import Zendesk
-from integrations.webhooks.stripe import StripeWebhook
+from integrations.providers.info import ProviderInfo
 
 __all__ = [
     "PROVIDERS",
@@ -29,33 +22,6 @@ __all__ = [
     "load_mappings",
     "register",
 ]
-
-
-@dataclass(frozen=True)
-class ProviderInfo:
-    """What a connection to this provider may look like; ``connector`` is None for one that only sends us events.
-
-    Without ``hosts`` it has no base URL: this installation's settings say where it leads.
-    """
-
-    name: str
-    systems: frozenset[str]
-    hosts: tuple[str, ...] = ()
-    default_base_url: str = ""
-    secret_names: tuple[str, ...] = ()
-    option_names: tuple[str, ...] = ()
-    required_options: tuple[str, ...] = ()
-    option_help: Mapping[str, str] = field(default_factory=dict)
-    """Option -> what it is for, for the form."""
-    check_options: Callable[[Mapping[str, Any]], None] | None = None
-    """Raises ``ValueError`` in plain words for an option's value that the provider does not have."""
-    connector: type[Connector] | None = None
-    webhook: Webhook | None = None
-    """How it delivers its events; None for one that sends none."""
-    page: Callable[[Key, bool], str] | None = None
-    """Where people look at what a correlation key names: (key, whether it is live) -> address, empty where there is none."""
-    mapped: bool = False
-    """Described by a mapping: only steps of that mapping use it."""
 
 
 _providers: dict[str, ProviderInfo] = {}
@@ -113,21 +79,5 @@ def _info(made: type[Connector]) -> ProviderInfo:
     )
 
 
-register(HubSpot)
-register(Asana)
-register(Zendesk)
-register(Smtp)
-register(
-    ProviderInfo(
-        name="stripe",
-        systems=frozenset({"billing"}),
-        hosts=("api.stripe.com",),
-        default_base_url="https://api.stripe.com",
-        secret_names=(WEBHOOK_SECRET,),
-        option_names=("accounts",),
-        option_help={"accounts": stripe.ACCOUNTS_HELP},
-        check_options=stripe.check_options,
-        webhook=StripeWebhook(),
-        page=stripe_pages.page,
-    )
-)
+for _vendor in vendors().values():
+    register(load(_vendor.provider))

@@ -8,6 +8,7 @@ so what needs OAuth (``external``) is refused.
 from __future__ import annotations
 
 import base64
+import re
 import uuid
 from datetime import UTC, date, datetime
 from http import HTTPStatus
@@ -47,7 +48,10 @@ _START, _DUE = "1", "2"
 
 class Asana(Dialect):
     name = "asana"
-    prefix = "/asana/api/1.0"
+    prefix = base_path = "/asana/api/1.0"
+    system = "delivery"
+    options = {"template_gid": TEMPLATE_GID, "team_gid": TEAM_GID}
+    page = re.compile(r"/asana/0/(?:\d+/)?(?P<id>(?!list$)[^/]+)(?:/list)?")
     counted = ("projects", "tasks")
     furniture = ("project_templates", "teams", "users")
     id_base = 1_200_000_000_100_000

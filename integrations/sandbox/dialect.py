@@ -110,6 +110,15 @@ class Dialect(ABC):
     sends_retry_after: ClassVar[bool] = True
     #: statuses by which the vendor documents refusals that pass by themselves, beside 429
     passing_refusals: ClassVar[tuple[int, ...]] = ()
+    #: which system's connection leads here; empty for what no connection of a built-in vendor leads to
+    system: ClassVar[str] = ""
+    #: the path of that connection's base URL, below the sandbox's own, and the options that it needs
+    base_path: ClassVar[str] = ""
+    options: ClassVar[Mapping[str, str]] = {}
+    #: paths of the vendor's own pages for people: groups ``id``, and ``kind`` or ``type`` where the address tells it
+    page: ClassVar[re.Pattern[str] | None] = None
+    #: ``type`` -> kind
+    page_types: ClassVar[Mapping[str, str]] = {}
     #: where the sandbox listens, for the links that a vendor gives to its own pages
     origin: str = ""
 

@@ -4,32 +4,26 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .asana import TEAM_GID, TEMPLATE_GID
-
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from .dialect import Dialect
     from .store import Tx
 
-_CONNECTIONS = {
-    # vendor: (system, path of the base URL, options)
-    "hubspot": ("crm", "/hubspot", ()),
-    "asana": ("delivery", "/asana/api/1.0", (f"template_gid={TEMPLATE_GID}", f"team_gid={TEAM_GID}")),
-    "zendesk": ("support", "/zendesk", ()),
-}
-
 
 def guide(tx: Tx, dialects: Mapping[str, Dialect], web: str, catcher: str) -> str:
     """``web`` and ``catcher``: the addresses of the vendors and of the mail catcher."""
     rows, commands = [], []
-    for vendor, (system, path, options) in _CONNECTIONS.items():
-        token = next(iter(dialects[vendor].settings(tx)["tokens"]), "")
-        rows.append(f"  {vendor:<10}{web + path:<42} token {token}")
+    broken = next((vendor for vendor, dialect in reversed(tuple(dialects.items())) if dialect.system), "widgets")
+    for vendor, dialect in dialects.items():
+        if not dialect.system:
+            continue
+        token = next(iter(dialect.settings(tx)["tokens"]), "")
+        rows.append(f"  {vendor:<10}{web + dialect.base_path:<42} token {token}")
         words = [
-            f"  manage.py connection set {vendor} --system {system} --provider {vendor} --environment sandbox",
-            f"--base-url {web}{path} --secret token={token}",
-            *(f"--option {option}" for option in options),
+            f"  manage.py connection set {vendor} --system {dialect.system} --provider {vendor} --environment sandbox",
+            f"--base-url {web}{dialect.base_path} --secret token={token}",
+            *(f"--option {name}={value}" for name, value in dialect.options.items()),
         ]
         commands.append(" ".join(words))
     return "\n".join(
@@ -42,7 +36,7 @@ def guide(tx: Tx, dialects: Mapping[str, Dialect], web: str, catcher: str) -> st
             "Try it:",
             f"  curl {web}/_sandbox/objects                  everything that the vendors hold",
             f"  curl '{web}/_sandbox/requests?last=20'       what was asked of them, and answered",
-            f"""  curl -X POST {web}/_sandbox/faults -d '{{"vendor": "zendesk", "kind": "rate_limit", "count": 4}}'   break one""",
+            f"""  curl -X POST {web}/_sandbox/faults -d '{{"vendor": "{broken}", "kind": "rate_limit", "count": 4}}'   break one""",
             f"  curl -X DELETE {web}/_sandbox/faults         mend it",
             f"  curl -X POST {web}/_sandbox/reset            begin anew",
         ]

@@ -53,7 +53,10 @@ _OWNERS = (("u_789", "Sam", "Sales"), ("u_1", "Noor", "Haddad"))
 
 class HubSpot(Dialect):
     name = "hubspot"
-    prefix = "/hubspot"
+    prefix = base_path = "/hubspot"
+    system = "crm"
+    page = re.compile(r"/hubspot/contacts/[^/]+/record/(?P<type>0-\d+)/(?P<id>[^/]+)")
+    page_types = {"0-1": "contacts", "0-2": "companies", "0-3": "deals", "0-46": "notes"}
     counted = _TYPES
     furniture = ("owners",)
     id_base = 20_100_000_000

@@ -6,7 +6,6 @@ Like the control API they ask for no token: the sandbox listens on loopback alon
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from html import escape
@@ -16,12 +15,6 @@ from urllib.parse import unquote
 from .dialect import Answer, Dialect, iso
 from .store import Json, Row, Tx
 
-_HUBSPOT_TYPES = {"0-1": "contacts", "0-2": "companies", "0-3": "deals", "0-46": "notes"}
-_PLACES = (
-    ("zendesk", re.compile(r"/zendesk/agent/(?P<kind>organizations|users|tickets)/(?P<id>[^/]+)")),
-    ("asana", re.compile(r"/asana/0/(?:\d+/)?(?P<id>(?!list$)[^/]+)(?:/list)?")),
-    ("hubspot", re.compile(r"/hubspot/contacts/[^/]+/record/(?P<type>0-\d+)/(?P<id>[^/]+)")),
-)
 _TITLES = ("name", "dealname", "subject", "title", "email")
 _HEADERS = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'", "Cache-Control": "no-store"}
 _STYLE = (
@@ -40,12 +33,12 @@ class Place:
     row_id: str
 
 
-def place(path: str) -> Place | None:
+def place(dialects: Mapping[str, Dialect], path: str) -> Place | None:
     """What a vendor shows at this path; None where it is no page of any."""
-    for vendor, pattern in _PLACES:
-        if at := pattern.fullmatch(path):
+    for vendor, dialect in dialects.items():
+        if dialect.page and (at := dialect.page.fullmatch(path)):
             named = at.groupdict()
-            kind = named.get("kind") or _HUBSPOT_TYPES.get(named.get("type") or "", "")
+            kind = named.get("kind") or dialect.page_types.get(named.get("type") or "", "")
             return Place(vendor, kind, unquote(named["id"]))
     return None
 

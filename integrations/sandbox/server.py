@@ -19,17 +19,16 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+from integrations.connectors.declaration import load, vendors
+
 from . import admin, faults, pages
-from .asana import Asana
 from .dialect import Answer, Call, Dialect, Refused
 from .faults import Fault
 from .guide import guide
-from .hubspot import HubSpot
 from .mail import Mail, MailServer
 from .store import Json, Store, Tx
 from .traffic import Traffic
 from .widgets import Widgets
-from .zendesk import Zendesk
 
 MAX_BODY = 5 * 1024 * 1024
 IDLE_SECONDS = 300
@@ -66,7 +65,8 @@ class SandboxServer(ThreadingHTTPServer):
         self.stopping = threading.Event()
         self.traffic = Traffic()
         self.mail = Mail()
-        dialects = (HubSpot(), Asana(), Zendesk(), Widgets(), self.mail)
+        stand_ins: list[Dialect] = [load(each.stand_in)() for each in vendors().values() if each.stand_in]
+        dialects = (*stand_ins, Widgets(), self.mail)
         self.dialects: dict[str, Dialect] = {each.name: each for each in dialects}
         with self.store.transaction() as tx:
             if not tx.settings("*"):
@@ -92,7 +92,7 @@ class SandboxServer(ThreadingHTTPServer):
             super().handle_error(request, client_address)
 
     def answer(self, asked: Asked) -> tuple[Answer, Fault | None]:
-        if asked.method == "GET" and (place := pages.place(asked.path)):
+        if asked.method == "GET" and (place := pages.place(self.dialects, asked.path)):
             with self.store.transaction() as tx:
                 return pages.page(tx, self.dialects, place), None
         if dialect := self.vendor_of(asked.path):

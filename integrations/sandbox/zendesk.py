@@ -59,6 +59,9 @@ _HIDDEN = frozenset({"comment", "secondary_emails", "requester"})
 class Zendesk(Dialect):
     name = "zendesk"
     prefix = "/zendesk/api/v2"
+    system = "support"
+    base_path = "/zendesk"
+    page = re.compile(r"/zendesk/agent/(?P<kind>organizations|users|tickets)/(?P<id>[^/]+)")
     counted = ("organizations", "users", "tickets")
     id_base = 360_000_000_000
     passing_refusals = (HTTPStatus.CONFLICT, HTTPStatus.SERVICE_UNAVAILABLE)

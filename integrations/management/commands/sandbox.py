@@ -11,9 +11,7 @@ from integrations.sandbox.server import serve
 
 
 class Command(BaseCommand):
-    help = (
-        "Serves local stand-ins for HubSpot, Asana and Zendesk, and catches mails, for development, tests and the demo."
-    )
+    help = "Serves local stand-ins for the vendors, and catches mails, for development, tests and the demo."
     requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
