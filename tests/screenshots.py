@@ -78,10 +78,13 @@ def until_ready(demo: "subprocess.Popen[str]") -> str:
 
 
 def links_of(printed: str) -> dict[str, str]:
-    """Customer -> where its ticket or run is; "" -> the console. Empty unless each row ended as expected."""
-    rows = re.findall(r"^(\S.*?)  +\S.*  (http\S+)$", printed, flags=re.MULTILINE)
+    """Customer -> its ticket or run; "" -> the console. Empty where the demo did not get to its end or a row is not as expected."""
     console = re.search(r"console: (http://[^/]+)", printed)
-    return {"": console[1], **dict(rows)} if console and READY in printed and rows else {}
+    table = [re.split(r"  +", line) for line in printed.splitlines() if re.search(r"^\S.*  http\S+$", line)]
+    rows = [(customer, expected, actual, link) for customer, _, expected, actual, _, link in table]
+    if console is None or READY not in printed or any(expected != actual.split()[0] for _, expected, actual, _ in rows):
+        return {}
+    return {"": console[1]} | {customer: link for customer, _, _, link in rows}
 
 
 def take(picture: Picture, browser: Browser, links: dict[str, str]) -> bytes:
