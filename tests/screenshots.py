@@ -35,10 +35,10 @@ class Picture:
 
 
 PICTURES = (
-    Picture("home.png", "/admin/", 900),
-    Picture("queue.png", "/admin/exceptions_queue/ticket/", 640),
-    Picture("ticket.png", "Cobalt Freight", 1020, login="sales"),
-    Picture("run.png", "Acme Logistics", 900),
+    Picture("home.png", "/admin/", 780),
+    Picture("queue.png", "/admin/exceptions_queue/ticket/", 760),
+    Picture("ticket.png", "Cobalt Freight", 1240, login="sales"),
+    Picture("run.png", "Acme Logistics", 772),
 )
 
 
@@ -63,6 +63,7 @@ def main() -> int:
                         print(f"docs/{picture.file}")
             finally:
                 demo.terminate()
+                demo.communicate()  # it says that it stopped
         return 0 if links else 1
 
 
