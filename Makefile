@@ -12,7 +12,7 @@ PYTEST := $(BIN)/python -m pytest $(ARGS)
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup demo run test test-fast test-chaos bench lint format lock clean
+.PHONY: help setup demo run test test-fast test-chaos screenshots bench lint format lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -26,19 +26,26 @@ demo: $(RUNTIME) ## Show the whole thing running (ONCE=1: check each row's outco
 run: $(RUNTIME) ## Migrate, then keep web (PORT), worker and scheduler running
 	@exec $(BIN)/python -m config.run
 
-# At once, one core each: what SQLite's part says is kept back and shown at the end.
+# At once: two that compute, and one that mostly waits for worker processes. What runs behind is kept back and shown at the end.
 test: $(DEV) ## All tests, on SQLite and on a real PostgreSQL and Redis
-	@log=$$(mktemp); trap 'rm -f "$$log"' EXIT; trap 'kill "$$embedded"; exit 130' INT TERM; status=0; \
-	FIRSTVALUE_TEST_BACKEND=sqlite $(PYTEST) > "$$log" 2>&1 & embedded=$$!; \
-	FIRSTVALUE_TEST_BACKEND=postgres $(PYTEST) || status=1; \
-	wait "$$embedded" || status=1; \
-	cat "$$log"; exit $$status
+	@logs=$$(mktemp -d); trap 'rm -rf "$$logs"' EXIT; trap 'kill $$embedded $$waiting; exit 130' INT TERM; status=0; \
+	FIRSTVALUE_TEST_BACKEND=sqlite $(PYTEST) --share=rest > "$$logs/sqlite" 2>&1 & embedded=$$!; \
+	( trap 'kill "$$one"; exit 143' TERM; \
+	for backend in sqlite postgres; do \
+	  FIRSTVALUE_TEST_BACKEND=$$backend $(PYTEST) --share=processes & one=$$!; wait "$$one" || failed=1; \
+	done; exit $${failed:-0} ) > "$$logs/processes" 2>&1 & waiting=$$!; \
+	FIRSTVALUE_TEST_BACKEND=postgres $(PYTEST) --share=rest || status=1; \
+	wait "$$embedded" || status=1; cat "$$logs/sqlite"; \
+	wait "$$waiting" || status=1; cat "$$logs/processes"; exit $$status
 
 test-fast: $(DEV) ## The tests on SQLite, without browser and worker processes
 	@FIRSTVALUE_TEST_BACKEND=sqlite $(PYTEST) -m "not browser and not processes"
 
 test-chaos: $(DEV) ## The whole chaos matrix on both databases, with its table (CHAOS_SEED=, CHAOS_ROWS=crash,vendor/*)
 	@exec $(BIN)/python -m tests.chaos $(ARGS)
+
+screenshots: $(DEV) ## Take the pictures of README.md and docs/ anew, from the demo in Chromium (PORT)
+	@exec $(BIN)/python -m tests.screenshots
 
 bench: $(DEV) ## The benchmarks, beside Celery and DBOS, in one table (BENCH_ONLY=, BENCH_OUT=path; see docs/performance.md)
 	@exec $(BIN)/python -m tests.bench

@@ -14,6 +14,7 @@ from django.db import connection
 from django.test import TransactionTestCase
 
 from exceptions_queue import roles, scheduling
+from exceptions_queue.models import Queue
 from integrations import clock, kept, pace
 from integrations.connections import set_connection
 from integrations.connectors.declaration import load, vendors
@@ -82,13 +83,16 @@ Drain = Callable[..., int]
 
 
 KEPT = frozenset({"django_migrations", "django_content_type", "auth_permission"})
+ROLES = ("auth_group", "auth_group_permissions", Queue._meta.db_table)
+"""What ``roles.establish`` makes: every test needs it, and hardly one changes it."""
 AUDIT = (AuditEntry._meta.db_table, AuditAnchor._meta.db_table)
 
 
 @cache
 def _emptying() -> list[str]:
     """Statements that empty every table but those that no test changes; the audit trail's triggers are off meanwhile."""
-    names = [name for name in connection.introspection.django_table_names(only_existing=True) if name not in KEPT]
+    names = connection.introspection.django_table_names(only_existing=True)
+    names = [name for name in names if name not in KEPT and name not in ROLES]
     deletes = [f'DELETE FROM "{name}"' for name in names if name not in AUDIT]  # noqa: S608 (our own tables)
     trail = [f'DELETE FROM "{name}"' for name in AUDIT]  # noqa: S608
     if connection.vendor == "postgresql":
@@ -100,11 +104,27 @@ def _emptying() -> list[str]:
     return [*(f"DROP TRIGGER {name}" for name, _ in triggers), *trail, *deletes, *(sql for _, sql in triggers)]
 
 
+def _role_rows() -> list[tuple[Any, ...]]:
+    found = []
+    with connection.cursor() as cursor:
+        for name in ROLES:
+            cursor.execute(f'SELECT * FROM "{name}" ORDER BY 1')  # noqa: S608 (our own tables)
+            found += cursor.fetchall()
+    return found
+
+
+_established: list[tuple[Any, ...]] = []
+
+
 def _empty_database(_: TransactionTestCase) -> None:
     """In place of Django's flush, which truncates table by table and makes all permissions again: 0.5 s a test."""
+    global _established  # noqa: PLW0603 (of this process' database)
     connection.ops.execute_sql_flush(_emptying())
     kept.forget_all()  # what was kept of these rows goes with them
-    roles.establish()
+    if not _established or _role_rows() != _established:
+        connection.ops.execute_sql_flush([f'DELETE FROM "{name}"' for name in reversed(ROLES)])  # noqa: S608
+        roles.establish()
+        _established = _role_rows()
 
 
 TransactionTestCase._fixture_teardown = _empty_database
@@ -237,8 +257,8 @@ def drain_engine(max_passes: int = 60, *, probes: bool = False) -> int:
     idle = 0
     for passes in range(1, max_passes + 1):
         scheduling.one_pass(publish=False)
-        due = next_due(probes=probes)
-        turn = next_due(turns=True, probes=probes)
+        times, turns = due_times(probes=probes)
+        due, turn = min(times, default=None), min([*times, *turns], default=None)
         # Who waits for another run's turn asks again and again: at rest once nothing else moves.
         idle = idle + 1 if due is None else 0
         if turn is None or idle > 1:
@@ -275,6 +295,13 @@ def next_due(*, turns: bool = False, probes: bool = False) -> datetime | None:
 
     ``turns``: waits for another run count. ``probes``: so do breakers that will be tried again.
     """
+    times, waits = due_times(probes=probes)
+    return min([*times, *(waits if turns else ())], default=None)
+
+
+def due_times(*, probes: bool = False) -> tuple[list[datetime], list[datetime]]:
+    """When the engine would do something by itself, and when it would only ask again whether another run is through."""
+    waits: list[datetime] = []
     events = InboundEvent.objects.exclude(due_at=None)
     full = full_until()
     times = [max(event.due_at, event.hinted_until or event.due_at) for event in events]
@@ -285,12 +312,13 @@ def next_due(*, turns: bool = False, probes: bool = False) -> datetime | None:
             continue  # people have the next word
         elif step.connection_id in full and step.due_at:
             times.append(max(step.due_at, full[step.connection_id]))
-        elif step.due_at and (turns or step.waits_for != WaitsFor.RESERVATION or turn_is_over(step)):
+        elif step.due_at:
             paused_until = step.connection.paused_until if step.connection else None
-            times.append(max(filter(None, (step.due_at, step.hinted_until, paused_until))))
+            asks_again = step.waits_for == WaitsFor.RESERVATION and not turn_is_over(step)
+            (waits if asks_again else times).append(max(filter(None, (step.due_at, step.hinted_until, paused_until))))
     if probes:
         times += [each.probe_at for each in Connection.objects.exclude(probe_at=None)]
-    return min(times, default=None)
+    return times, waits
 
 
 # --- People ---------------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from integrations.providers import connector
 from integrations.providers.base import Connector, Created, CreateSafety, JobAccepted, MatchKey
 from integrations.sandbox.asana import TEAM_GID
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.one_database("sqlite")]
 KEY = MatchKey("reference", "pay_1")
 PARAMS = {"name": "Acme onboarding", "start_date": "2026-12-01"}
 TASK = {"name": "Kickoff call", "notes": "Brief: see the CRM", "due_on": "2026-12-01", "assignee": "u_456"}

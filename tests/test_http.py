@@ -19,7 +19,7 @@ from integrations.http import MAX_ANSWER_BYTES, VendorHttp, retry_after, segment
 from integrations.models import ApiCall, Connection
 from integrations.transport import is_public
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.one_database("sqlite")]
 PATH = "/crm/v3/objects/companies"
 COMPANY = {"properties": {"name": "Acme", "domain": "acme.com"}, "associations": []}
 Made = Callable[..., VendorHttp]

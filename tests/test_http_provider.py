@@ -24,6 +24,7 @@ from onboarding.engine.playbook import load as load_playbook
 from onboarding.steps import http
 from onboarding.steps.registry import HANDLERS
 
+pytestmark = pytest.mark.one_database("sqlite")
 EXAMPLE = Path(__file__).parents[1] / "docs" / "provider-example.toml"
 MINE = """
 name = "mine"

@@ -13,7 +13,7 @@ from integrations.providers import connector
 from integrations.providers.base import CreateSafety, CrmConnector, Found, MatchKey
 from tests.sandbox.conftest import Vendor
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.one_database("sqlite")]
 REFERENCE = "firstvalue:domain:acme.com"
 ACME = {"name": "Acme", "domain": "acme.com", "country": "DE"}
 

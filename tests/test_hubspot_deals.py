@@ -10,7 +10,7 @@ from tests.sandbox.conftest import Vendor
 from tests.sandbox.test_hubspot import PROPERTY
 from tests.test_hubspot import ACME, REFERENCE, crm, ids, refused
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.one_database("sqlite")]
 CUSTOM = ("firstvalue_onboarding_status", "firstvalue_transaction_id", "firstvalue_implementation_owner")
 DEAL = {
     "name": "Acme: pro, annual", "amount": 12000, "currency": "EUR", "owner_id": "u_789", "onboarding_status": "queued",

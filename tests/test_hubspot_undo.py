@@ -10,7 +10,7 @@ from integrations.objects import CrmAccount, CrmContact, CrmNote, Deal
 from tests.sandbox.conftest import Vendor
 from tests.test_hubspot import ACME, REFERENCE, crm, refused
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.one_database("sqlite")]
 KINDS = {"company": "companies", "contact": "contacts", "deal": "deals", "note": "notes"}
 CHANGES = {
     "company": {"city": "Bonn"}, "contact": {"jobtitle": "CFO"}, "deal": {"amount": "1"}, "note": {"hs_note_body": "x"},

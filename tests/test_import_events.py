@@ -165,6 +165,7 @@ def test_a_terminal_gets_a_bar_and_a_log_gets_counts(
     assert terminal.getvalue().endswith("\r\x1b[K")
 
 
+@pytest.mark.one_database("sqlite")
 def test_memory_does_not_grow_with_the_file(tmp_path: Path, payload: Payload) -> None:
     def peak(lines: Iterable[bytes]) -> int:
         file = tmp_path / "large.jsonl"

@@ -21,6 +21,7 @@ from integrations.providers.smtp import Smtp
 from integrations.sandbox.control import SandboxControl
 from integrations.words import Breaker
 
+pytestmark = pytest.mark.one_database("sqlite")
 LETTER = {
     "to": "jordan@acme-logistics.com",
     "to_name": "Jordan Lee",

@@ -17,6 +17,7 @@ from onboarding.intake import events
 from onboarding.models import CorrelationKey, OnboardingTransaction, Step
 from onboarding.payload.schema import get
 from onboarding.words import Category, Status
+from tests.one_database import sized
 from tests.stripe_events import COMPLETE, bought, connect, deliver, only_run, reread, settle, store, wait
 from tests.threads import together
 
@@ -84,7 +85,7 @@ def started(payment: Payment) -> OnboardingTransaction:
 class TestOneInvoice:
     @LINKS
     def test_paid_by_several_intents_in_any_order_is_one_run(self, link: str) -> None:
-        for order in permutations(range(len(Shared(link).events))):
+        for order in list(permutations(range(len(Shared(link).events))))[:: sized(1, 7)]:
             told = Shared(link).events
             before = len(open_runs())
             for number in order:

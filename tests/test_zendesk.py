@@ -13,7 +13,7 @@ from integrations.providers.base import Connector, CreateSafety, MatchKey
 from integrations.providers.zendesk import Zendesk
 from tests.sandbox.conftest import Vendor
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.one_database("sqlite")]
 ACME = {"name": "Acme", "domains": ["acme.com"]}
 REFERENCE = "firstvalue:domain:acme.com"
 JORDAN = {"name": "Jordan Lee", "email": "jordan@acme.com"}

@@ -25,10 +25,11 @@ from onboarding.models import ChangeRequest, OnboardingTransaction
 from onboarding.words import Category, Scope
 from tests.api.conftest import Blocked
 from tests.machines.budget import budget
+from tests.one_database import sized
 
 BLOCKED = ("pay_server", "pay_match", "pay_field", "pay_unknown")
 GAP, CHANGED, OVER = "pay_gap", "pay_changed", "pay_over"
-EXAMPLES, EXAMPLES_REFUSED = 12, 3
+EXAMPLES, EXAMPLES_REFUSED = sized(12, 3), sized(3, 1)
 """For each call and each kind of data: with a key that may make the call, and with one that may not."""
 NO_KEYS = ("none", "unknown")
 DONE_OR_TOLD_WHY = {200, 201, 202, 409}

@@ -10,6 +10,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from tests.chaos.vendors import BUILT_IN, KEYED, MAPPED, NEITHER, UPDATES, VENDORS
+from tests.one_database import ON_POSTGRES
 
 SEED = int(os.environ.get("CHAOS_SEED") or int.from_bytes(os.urandom(3)))
 WHOLE = bool(os.environ.get("CHAOS"))
@@ -128,7 +129,7 @@ def _crashes() -> list[Row]:
     rows = []
     for vendor, kind in VENDORS.items():
         names = [name for name, point in CRASH_POINTS.items() if kind.every_hit or kind.steps & point.steps]
-        quick = frozenset(CRASH_POINTS) if kind.every_hit else frozenset({"after-intent", "after-send"})
+        quick = frozenset(CRASH_POINTS) if kind.every_hit and ON_POSTGRES else frozenset({"after-intent", "after-send"})
         rows += [Row("crash", name, vendor, quick=name in quick) for name in names]
     quick_others = ("crash-lookup/after-intent", "crash-rollback/after-undo", "crash-services/person-acted")
     return rows + [

@@ -18,7 +18,9 @@ from onboarding.intake import service
 from onboarding.models import OnboardingTransaction
 from onboarding.payload.schema import OnboardingPayload
 from tests.conftest import Drain, Payload
+from tests.console.chromium import chromium, shared_browser
 
+__all__ = ["chromium", "shared_browser"]
 As = Callable[[str], Client]
 Pay = Callable[..., OnboardingTransaction]
 

@@ -14,9 +14,9 @@ from integrations.models import Connection
 from onboarding.models import OnboardingTransaction
 from tests.conftest import Drain
 from tests.console.conftest import CONNECTIONS, QUEUE, RUNS, As, Pay, page, text
-from tests.console.test_browser import chromium, logged_in, sales
+from tests.console.test_browser import logged_in, sales
 
-__all__ = ["chromium", "sales"]
+__all__ = ["sales"]
 TEMPLATES = Path(__file__).resolve().parents[2] / "templates"
 CONTRAST = """(element) => {
   const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });

@@ -231,6 +231,7 @@ def test_the_table_names_every_action() -> None:
     assert set(MAY) == set(DATA) == set(ACTIONS)
 
 
+@pytest.mark.one_database("postgres")
 @pytest.mark.parametrize("who", sorted(QUEUE_OF))
 @pytest.mark.parametrize("name", sorted(MAY))
 def test_each_role_does_to_its_own_tickets_what_it_may_and_nothing_else(

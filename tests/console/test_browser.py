@@ -1,14 +1,9 @@
-"""The console in a real Chromium. Without one these tests are skipped, visibly; CI brings one and fails instead."""
+"""The console in a real Chromium."""
 
-import os
-import shutil
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from django.contrib.auth.models import User
-from django.db import connections
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 from pytest_django.live_server_helper import LiveServer
 
 from exceptions_queue.models import Ticket
@@ -19,35 +14,6 @@ from tests.conftest import Drain
 from tests.console.conftest import QUEUE, RUNS, page
 
 pytestmark = pytest.mark.browser
-
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-ARGS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-]  # fmt: skip
-
-
-def executable(bundled: str) -> str | None:
-    """Playwright's own Chromium where it is installed, else the system's."""
-    if Path(bundled).exists():
-        return bundled
-    return next((found for name in NAMES if (found := shutil.which(name))), None)
-
-
-@pytest.fixture
-def chromium(people: dict[str, User], monkeypatch: pytest.MonkeyPatch) -> Iterator[Browser]:
-    # Playwright's synchronous interface runs an event loop in this thread, and the test asks the database in it.
-    monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
-    with sync_playwright() as playwright:
-        path = executable(playwright.chromium.executable_path)
-        if path is None:
-            if os.environ.get("CI") == "true":
-                pytest.fail("CI must bring a Chromium.")
-            pytest.skip("no Chromium on this machine")
-        browser = playwright.chromium.launch(executable_path=path, args=ARGS)
-        yield browser
-        browser.close()
-        connections.close_all()  # those of the event loop: others than this thread has without one
 
 
 @pytest.fixture

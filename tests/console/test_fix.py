@@ -1,5 +1,6 @@
 """Missing data: the form shows just what is missing, and saving it starts the onboarding."""
 
+import pytest
 from django.test import Client
 
 from exceptions_queue.models import Ticket
@@ -8,6 +9,8 @@ from onboarding.models import ObjectMapping, OnboardingTransaction
 from onboarding.words import Status
 from tests.conftest import Drain
 from tests.console.conftest import As, Pay, act, open_ticket, page, text
+
+pytestmark = pytest.mark.one_database("postgres")
 
 
 def test_the_form_asks_just_for_what_is_missing(missing: Ticket, as_: As) -> None:

@@ -12,9 +12,9 @@ from exceptions_queue.models import Ticket, TicketNote
 from integrations.models import Connection
 from onboarding import services
 from tests.console.conftest import CONNECTIONS, QUEUE, RUNS, Pay, page
-from tests.console.test_browser import chromium, engineer, sales
+from tests.console.test_browser import engineer, sales
 
-__all__ = ["chromium", "engineer", "sales"]
+__all__ = ["engineer", "sales"]
 
 pytestmark = pytest.mark.browser
 SOON = 15_000

@@ -11,9 +11,9 @@ from pytest_django.live_server_helper import LiveServer
 from exceptions_queue.models import Ticket
 from onboarding.models import AuditEntry
 from tests.console.conftest import CONNECTIONS, QUEUE, RUNS, As, Pay, open_ticket, page
-from tests.console.test_browser import chromium, sales
+from tests.console.test_browser import sales
 
-__all__ = ["chromium", "sales"]
+__all__ = ["sales"]
 pytestmark = pytest.mark.browser
 
 

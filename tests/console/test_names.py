@@ -17,6 +17,8 @@ from onboarding.models import ImplementationOwner, OnboardingTransaction, Paymen
 from tests.conftest import Drain
 from tests.console.conftest import QUEUE, RUNS, As, Pay, act, open_ticket, page, text
 
+pytestmark = pytest.mark.one_database("postgres")
+
 
 def beside(client: Any, ticket: Ticket) -> tuple[str, str]:
     """The facts that a ticket's page shows, and those that it folds away."""

@@ -16,6 +16,7 @@ from onboarding.words import Category, StepState
 from tests.conftest import Drain
 from tests.console.conftest import As, Pay, text
 
+pytestmark = pytest.mark.one_database("postgres")
 WRONG, RIGHT = "u_999", "u_456"
 
 

@@ -15,6 +15,8 @@ from onboarding.payload.schema import OnboardingPayload
 from tests.conftest import Drain, Payload
 from tests.console.conftest import QUEUE, RUNS, As, Pay, page, text
 
+pytestmark = pytest.mark.one_database("postgres")
+
 
 @pytest.fixture
 def changed(pay: Pay, payload: Payload, connections: dict[str, Connection], drain: Drain) -> ChangeRequest:

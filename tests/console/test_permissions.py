@@ -16,6 +16,7 @@ from onboarding.words import RunEventType
 from tests.conftest import GROUPS, Drain
 from tests.console.conftest import QUEUE, RUNS, As, Pay, act, open_ticket, page, text
 
+pytestmark = pytest.mark.one_database("postgres")
 REASON = {"reason": "The customer asked for it"}
 DOORS = {
     # what is done: at the ticket, on the run's page (of a step, or of the run as a whole)

@@ -23,6 +23,7 @@ from onboarding.words import Status, StepState, WaitsFor
 from tests.conftest import GROUPS, Drain
 from tests.console.conftest import RUNS, As, Pay, text
 
+pytestmark = pytest.mark.one_database("postgres")
 ROOT = Path(__file__).resolve().parents[2]
 MAY = {
     "hold": {"sales", "support", "engineer", "finance", "lead"},

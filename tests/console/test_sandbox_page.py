@@ -21,9 +21,9 @@ from onboarding.models import AuditEntry, ObjectMapping, OnboardingTransaction
 from onboarding.words import Status
 from tests.conftest import Drain
 from tests.console.conftest import CONNECTIONS, QUEUE, As, Pay, text
-from tests.console.test_browser import chromium  # noqa: F401  (a fixture)
 from tests.stripe_events import HOLD
 
+pytestmark = pytest.mark.one_database("postgres")
 SANDBOX = "/admin/sandbox/"
 POSTS = {
     "switch": {"vendor": "hubspot", "switch": "error-after"},
@@ -318,7 +318,7 @@ def test_nonsense_is_refused_in_words(as_: As, sandbox: SandboxControl) -> None:
 
 @pytest.mark.browser
 def test_the_open_page_follows_the_faults_and_leaves_alone_what_was_unfolded(
-    chromium: Browser,  # noqa: F811
+    chromium: Browser,
     live_server: LiveServer,
     as_: As,
     sandbox: SandboxControl,

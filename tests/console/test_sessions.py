@@ -12,6 +12,7 @@ from exceptions_queue.models import Ticket
 from onboarding import services
 from tests.console.conftest import CONNECTIONS, QUEUE, RUNS, As, act, page, text
 
+pytestmark = pytest.mark.one_database("postgres")
 MARK = "#fv-restored"
 
 

@@ -17,6 +17,7 @@ from onboarding.words import OriginKind, Status
 from tests.conftest import Drain
 from tests.console.conftest import RUNS, As, text
 
+pytestmark = pytest.mark.one_database("postgres")
 START = f"{RUNS}start/"
 ENTERED = {
     "onboarding_transaction_id": "RE-2026-113",

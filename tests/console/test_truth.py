@@ -15,6 +15,7 @@ from tests.conftest import Drain
 from tests.console.conftest import QUEUE, RUNS, As, Pay, act, page, text
 from tests.engine.test_kickoff_clock import FRIDAY_NOON, go_to, to_be_scheduled
 
+pytestmark = pytest.mark.one_database("postgres")
 REASON = "The customer withdrew"
 
 

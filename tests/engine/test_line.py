@@ -27,6 +27,7 @@ from onboarding.models import OnboardingTransaction, Step
 from onboarding.words import StepState, WaitsFor
 from tests.engine.conftest import Accept, customer, shown, step_of
 from tests.machines.budget import budget
+from tests.one_database import sized
 
 pytestmark = pytest.mark.usefixtures("connections")
 HOUR = timedelta(hours=1)
@@ -257,7 +258,7 @@ def test_the_next_in_line_are_those_that_the_sweep_would_tell(
         state=st.sampled_from([Breaker.CLOSED, Breaker.HALF_OPEN, Breaker.OPEN]),
         paused=AT,
     )
-    @budget(80)
+    @budget(sized(80, 20))
     def same(steps: Any, limits: Any, held: Any, state: Breaker, paused: int | None) -> None:
         now = clock.now()
 
@@ -297,7 +298,7 @@ def test_a_success_counts_alike_on_both_databases(hubspot: Connection) -> None:
         lowered=st.sampled_from([None, then]),
         since=st.sampled_from(["nothing", "lowered", "opened", "other credentials", "other breaker time"]),
     )
-    @budget(80)
+    @budget(sized(80, 20))
     def same(limits: Any, counted: Any, lowered: Any, since: str) -> None:
         failures, refusals, ramping = counted
         state = {"breaker": Breaker.CLOSED, "breaker_changed_at": None, "credentials_version": 1}

@@ -3,11 +3,10 @@
 ``FIRSTVALUE_EXAMPLES=20`` tries that many times as much, and other examples in every run.
 """
 
-import os
-
 from hypothesis import HealthCheck, Phase, settings
 
-TIMES = int(os.environ.get("FIRSTVALUE_EXAMPLES", "0"))
+from tests.one_database import EXAMPLES as TIMES
+
 SLOW = [HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large]
 
 

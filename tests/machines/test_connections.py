@@ -23,6 +23,7 @@ from integrations.models import Connection, ConnectionSlot
 from integrations.words import Breaker, BreakerCause
 from tests.machines.budget import budget
 from tests.machines.conftest import Afresh
+from tests.one_database import sized
 
 SLUG = "crm"
 IN_A_ROW = 5
@@ -343,8 +344,8 @@ def standing_clock(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_breaker_does_what_its_table_says(afresh: Afresh) -> None:
-    run_state_machine_as_test(partial(TheBreaker, afresh), settings=budget(40, steps=25))
+    run_state_machine_as_test(partial(TheBreaker, afresh), settings=budget(sized(40, 10), steps=25))
 
 
 def test_no_more_calls_at_once_than_the_pace_allows(afresh: Afresh) -> None:
-    run_state_machine_as_test(partial(ThePace, afresh), settings=budget(25, steps=25))
+    run_state_machine_as_test(partial(ThePace, afresh), settings=budget(sized(25, 6), steps=25))

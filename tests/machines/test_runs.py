@@ -37,6 +37,7 @@ from tests.machines.budget import budget
 from tests.machines.conftest import Afresh, payment
 from tests.machines.promises import BACK, GATE, OVER, PASSED, UNDER_WAY, Held, Promises, has_runs
 from tests.machines.vendor import FAULTS, Fault
+from tests.one_database import sized
 
 MOST_RUNS = 3
 CUSTOMER = st.sampled_from("aab")
@@ -475,4 +476,4 @@ def _kind(step: Step) -> str:
 
 
 def test_runs_keep_their_promises_in_whatever_order_things_come(afresh: Afresh, quiet: None) -> None:
-    run_state_machine_as_test(partial(Runs, afresh), settings=budget(20, steps=40))
+    run_state_machine_as_test(partial(Runs, afresh), settings=budget(sized(20, 5), steps=40))

@@ -28,6 +28,7 @@ from onboarding.words import Category, StepState
 from tests.machines.budget import budget
 from tests.machines.conftest import Afresh, payment
 from tests.machines.vendor import Fault
+from tests.one_database import sized
 
 ENGINEERS, SALES = "revenue-operations", "sales-ops"
 READ = frozenset({"find"})
@@ -191,4 +192,4 @@ class Tickets(RuleBasedStateMachine):
 
 
 def test_a_ticket_follows_its_step_and_keeps_what_people_did(afresh: Afresh, quiet: None) -> None:
-    run_state_machine_as_test(partial(Tickets, afresh), settings=budget(15, steps=15))
+    run_state_machine_as_test(partial(Tickets, afresh), settings=budget(sized(15, 4), steps=15))

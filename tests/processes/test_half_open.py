@@ -17,7 +17,7 @@ from config import run
 from config.buffered_worker import MOST_WAITING
 from tests.processes.installation import ROOT, free_port, wait_for
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.processes, pytest.mark.one_database("sqlite")]
 MANY = 4 * run.WEB_THREADS
 PATIENCE = 20
 """Seconds for one answer; only a web that is stopped needs so long."""

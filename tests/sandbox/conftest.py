@@ -1,4 +1,4 @@
-"""One sandbox process a module, emptied before each test, and a client for each vendor."""
+"""The sandbox process, emptied before each test, and a client for each vendor."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import requests
 
-from integrations.sandbox.control import SandboxControl, SandboxProcess, start_sandbox
+from integrations.sandbox.control import SandboxControl, SandboxProcess
 
 PREFIXES = {"hubspot": "/hubspot", "asana": "/asana/api/1.0", "zendesk": "/zendesk/api/v2", "widgets": "/widgets/v1"}
 
@@ -33,10 +33,9 @@ class Vendor:
         return self("POST", path, body, headers=headers)
 
 
-@pytest.fixture(scope="module")
-def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxProcess]:
-    with start_sandbox(tmp_path_factory.mktemp("sandbox") / "sandbox.sqlite3") as running:
-        yield running
+@pytest.fixture
+def process(sandbox_process: SandboxProcess) -> SandboxProcess:
+    return sandbox_process
 
 
 @pytest.fixture
