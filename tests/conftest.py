@@ -13,7 +13,8 @@ from django.contrib.auth.models import Group, User
 from django.db import connection
 from django.test import TransactionTestCase
 
-from exceptions_queue import roles, scheduling
+from exceptions_queue import scheduling
+from exceptions_queue.tickets import permissions
 from integrations import clock, kept, pace
 from integrations.connections import set_connection
 from integrations.models import Connection, ConnectionSlot, InboundEvent
@@ -105,7 +106,7 @@ def _empty_database(_: TransactionTestCase) -> None:
     """In place of Django's flush, which truncates table by table and makes all permissions again: 0.5 s a test."""
     connection.ops.execute_sql_flush(_emptying())
     kept.forget_all()  # what was kept of these rows goes with them
-    roles.establish()
+    permissions.establish()
 
 
 TransactionTestCase._fixture_teardown = _empty_database

@@ -18,9 +18,10 @@ from exceptions_queue import roles
 from exceptions_queue.admin import changes, health, live, looks, words
 from exceptions_queue.admin.names import Names
 from exceptions_queue.admin.ticket_filters import of_my_queues
-from exceptions_queue.admin.ticket_page import SEE_PERSONAL
 from exceptions_queue.api.sla_state import SlaState, clocks_in
 from exceptions_queue.models import UNRESOLVED, Ticket, TicketStatus, is_blocked, waits_for_nobody
+from exceptions_queue.roles import SEE_PERSONAL
+from exceptions_queue.tickets import naming
 from integrations import clock
 from integrations.models import Connection
 from onboarding.models import OnboardingTransaction, Step
@@ -168,7 +169,7 @@ def _ticket_line(ticket: Ticket, user: User, behind: dict[int, Behind]) -> Ticke
     todo = story.todo
     if ticket.is_snoozed:
         todo = f"Put aside by {ticket.snoozed_by} until {ticket.snoozed_until:%H:%M} UTC: {ticket.snooze_reason}"
-    elif ticket.is_open and (held_up := words.held_up(ticket)):
+    elif ticket.is_open and (held_up := naming.held_up(ticket)):
         todo = held_up
     elif ticket.status == TicketStatus.RETRYING:
         todo = "It is being tried again now."
@@ -294,7 +295,7 @@ def _connections(behind: dict[int, Behind]) -> list[ConnectionLine]:
     return [
         ConnectionLine(
             connection.slug,
-            f"{connection.get_system_display()} · {words.vendor(connection)}",
+            f"{connection.get_system_display()} · {naming.vendor(connection)}",
             how.badge,
             " · ".join(filter(None, (_waits(behind.get(connection.pk, Behind()).steps), how.more))),
             reverse("admin:integrations_connection_change", args=[connection.pk]),

@@ -10,8 +10,9 @@ from django.db.models import Q, QuerySet
 from exceptions_queue.admin import looks
 from exceptions_queue.admin.names import Names
 from exceptions_queue.admin.safe_rows import CANNOT, each_shown
-from exceptions_queue.admin.words import field_label, lowered
+from exceptions_queue.admin.words import field_label
 from exceptions_queue.models import Ticket
+from exceptions_queue.tickets.naming import lowered
 from integrations import clock
 from integrations.models import Connection
 from integrations.redact import redact_text

@@ -8,7 +8,6 @@ import pytest
 from django.core.mail import EmailMessage
 
 from exceptions_queue import actions, scheduling
-from exceptions_queue.actions import Actor
 from exceptions_queue.models import (
     UNRESOLVED,
     ClockState,
@@ -19,20 +18,21 @@ from exceptions_queue.models import (
     covering,
     open_tickets,
 )
+from exceptions_queue.roles import Actor
 from integrations import clock
 from onboarding import services
 from onboarding.intake import service
 from onboarding.models import ChangeRequest, OnboardingTransaction
 from onboarding.payload.schema import OnboardingPayload
 from onboarding.services import Refused
-from onboarding.words import Category, SafeAction
+from onboarding.words import Category, SafeAction, Scope
 from tests.conftest import Drain
 from tests.engine.test_changes import writes
 from tests.engine.test_changes_mapped import complete
 from tests.engine.test_http_steps import begin, vendors
 
 __all__ = ["begin", "complete", "vendors", "writes"]  # fixtures
-KIM = Actor("kim")
+KIM = Actor("kim", Scope.OPERATE)
 
 
 @pytest.fixture

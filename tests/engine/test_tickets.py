@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 from django.db import transaction
 
-from exceptions_queue import actions, routing, scheduling, tickets
-from exceptions_queue.actions import Actor
+from exceptions_queue import actions, routing, scheduling
 from exceptions_queue.models import CrmOwner, Ticket, TicketStatus, tries_counted
+from exceptions_queue.roles import Actor
+from exceptions_queue.tickets import lifecycle
 from integrations import clock
 from integrations.sandbox.control import SandboxControl
 from integrations.words import System
@@ -18,11 +19,11 @@ from onboarding.engine import run as engine
 from onboarding.engine.record import record
 from onboarding.models import AuditEntry, Step
 from onboarding.payload import catalogue
-from onboarding.words import Category, SafeAction, Status, StepState
+from onboarding.words import Category, SafeAction, Scope, Status, StepState
 from tests.conftest import Drain
 from tests.engine.conftest import Accept, Settled, customer, shown, status_of, step_of, ticket_of
 
-KIM = Actor("kim")
+KIM = Actor("kim", Scope.OPERATE)
 REFUSED = {"kind": "error_before", "method": "POST", "path": "*create_or_update", "status": 400}
 
 
@@ -180,7 +181,7 @@ def test_the_same_trouble_stays_where_a_person_sent_it(
     actions.perform(ticket.pk, "assign", KIM, queue="finance", owner=None)
     services.retry_step(ticket.step_id or 0, actor="kim")
     drain()
-    tickets.for_step(step_of(run, "support.organization"))
+    lifecycle.for_step(step_of(run, "support.organization"))
     assert (ticket_of(run, "support.organization").queue, Ticket.objects.get().owner) == ("finance", None)
     settled()
 
@@ -229,8 +230,8 @@ def test_a_new_ticket_of_the_same_subject_names_the_one_before(
 ) -> None:
     run = accept(commercial__term=None)
     before = ticket_of(run)
-    tickets.resolve(Ticket.objects.all(), resolution="by hand")
-    again = tickets.for_run(run, category=Category.MISSING_DATA, message="still", problems=[])
+    lifecycle.resolve(Ticket.objects.all(), resolution="by hand")
+    again = lifecycle.for_run(run, category=Category.MISSING_DATA, message="still", problems=[])
     assert again.retry_of == before
 
 
