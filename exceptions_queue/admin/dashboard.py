@@ -143,7 +143,7 @@ def _changes(user: User) -> dict[str, Any]:
 
 def urgent(user: User) -> QuerySet[Ticket]:
     """This person's open tickets, the most urgent first. What waits for nobody comes last."""
-    related = ("transaction__sla_clock", "step__connection", "connection", "owner")
+    related = ("transaction__sla_clock", "step__connection", "connection", "owner", "mapping__connection")
     mine = of_my_queues(Ticket.objects.filter(status__in=UNRESOLVED), user).select_related(*related)
     # A condition on what a ticket may not have (a step, a snooze) is neither true nor false: it would sort as it likes.
     later = Case(When(waits_for_nobody(), then=1), default=0, output_field=IntegerField())

@@ -13,7 +13,7 @@ from django.utils.safestring import SafeString
 from exceptions_queue.api.sla_state import SlaState, clock_state
 from exceptions_queue.models import Milestone, SlaClock, Ticket
 from exceptions_queue.tickets import catalogue
-from exceptions_queue.tickets.entry import BAD, INFO, MUTED, OK, RISK
+from exceptions_queue.tickets.entry import TONES
 from integrations import clock
 from integrations.models import ApiCall
 from integrations.words import System
@@ -21,6 +21,7 @@ from onboarding.models import OnboardingTransaction
 from onboarding.sla import P1_AT_RISK
 from onboarding.words import Status, StepState
 
+OK, RISK, BAD, MUTED, INFO = TONES
 STATUS_TONES = {
     Status.COMPLETE: OK,
     Status.READY_FOR_KICKOFF: OK,

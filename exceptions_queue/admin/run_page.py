@@ -17,8 +17,9 @@ from exceptions_queue.admin.names import Names
 from exceptions_queue.admin.payloads import HIDDEN, versions
 from exceptions_queue.admin.run_actions import Button
 from exceptions_queue.admin.safe_rows import CANNOT, each_shown
-from exceptions_queue.admin.ticket_page import SEE_PERSONAL, Row
+from exceptions_queue.admin.ticket_page import Row
 from exceptions_queue.models import Ticket, covering
+from exceptions_queue.roles import SEE_PERSONAL
 from exceptions_queue.tickets import naming
 from integrations import clock
 from integrations.models import ApiCall
@@ -281,7 +282,7 @@ def _tickets(run: OnboardingTransaction) -> list[dict[str, Any]]:
     """Its own, and those that hold it up from elsewhere: a connection's, or another run's whose turn it waits for."""
     elsewhere = list(covering(run).values_list("pk", flat=True))  # as a sub-query it would be asked for every ticket
     about = Ticket.objects.filter(Q(transaction=run) | Q(pk__in=elsewhere))
-    found = about.select_related("owner", "step", "transaction", "connection").order_by("-pk")[:50]
+    found = about.select_related("owner", "step", "transaction", "connection", "mapping__step").order_by("-pk")[:50]
     return [
         {
             "ticket": ticket,

@@ -9,7 +9,7 @@ from onboarding.payload import catalogue as fields
 from onboarding.queues import QUEUES
 from onboarding.words import Category, SafeAction, Topic
 
-OK, RISK, BAD, MUTED, INFO = "ok", "risk", "bad", "muted", "info"
+TONES = OK, RISK, BAD, MUTED, INFO = "ok", "risk", "bad", "muted", "info"
 """Tones. Text always stands beside them."""
 ENGINEERING, FINANCE, SALES, SUPPORT = "revenue-operations", "finance", "sales-ops", "support-ops"
 

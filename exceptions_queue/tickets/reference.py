@@ -22,7 +22,14 @@ def page() -> str:
 
 
 def _categories() -> str:
-    heads = ("Category", "Topic", "What it means", "Queue", "Safe action", "Actions besides assigning, snoozing and notes")
+    heads = (
+        "Category",
+        "Topic",
+        "What it means",
+        "Queue",
+        "Safe action",
+        "Actions besides assigning, snoozing and notes",
+    )
     return _table(
         heads,
         (

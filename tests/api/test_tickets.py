@@ -78,6 +78,7 @@ def test_an_exception_carries_all_that_somebody_needs(operate: APIClient, blocke
         "customer": "Acme Logistics",
         "domain": "acme-logistics.com",
         "category": "server-error",
+        "topic": None,
         "system": "crm",
         "step": "crm.account",
         "connection": None,
@@ -102,6 +103,7 @@ def test_an_exception_carries_all_that_somebody_needs(operate: APIClient, blocke
         "resolved_at": None,
         "resolution": "",
         "snoozed_until": None,
+        "what_to_do": "Look at HubSpot's status page. Retry once it is well again.",
         "available_actions": ["retry", "link-object", "replay", "skip", "rollback", "assign", "snooze", "note"],
     }
 

@@ -19,6 +19,7 @@ from exceptions_queue.models import (
     open_tickets,
 )
 from exceptions_queue.roles import Actor
+from exceptions_queue.tickets.catalogue import safe_action
 from integrations import clock
 from onboarding import services
 from onboarding.intake import service
@@ -102,7 +103,7 @@ def test_an_applied_change_that_no_step_writes_is_a_task_for_a_person(
     services.apply_change(asked.pk, actor="lee")
     drain()
     ticket = ticket_about(asked)
-    assert (ticket.category, ticket.safe_action, ticket.is_by_hand) == (
+    assert (ticket.category, safe_action(ticket), ticket.is_by_hand) == (
         Category.VALIDATION_ERROR,
         SafeAction.MANUAL_FIX,
         True,

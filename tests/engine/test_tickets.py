@@ -10,6 +10,7 @@ from exceptions_queue import actions, routing, scheduling
 from exceptions_queue.models import CrmOwner, Ticket, TicketStatus, tries_counted
 from exceptions_queue.roles import Actor
 from exceptions_queue.tickets import lifecycle
+from exceptions_queue.tickets.catalogue import safe_action
 from integrations import clock
 from integrations.sandbox.control import SandboxControl
 from integrations.words import System
@@ -19,6 +20,7 @@ from onboarding.engine import run as engine
 from onboarding.engine.record import record
 from onboarding.models import AuditEntry, Step
 from onboarding.payload import catalogue
+from onboarding.queues import QUEUES
 from onboarding.words import Category, SafeAction, Scope, Status, StepState
 from tests.conftest import Drain
 from tests.engine.conftest import Accept, Settled, customer, shown, status_of, step_of, ticket_of
@@ -272,8 +274,8 @@ def test_what_the_ticket_says_to_do(accept: Accept, drain: Drain, sandbox: Sandb
     sandbox.add_fault("zendesk", **REFUSED)
     waiting, failing = accept(**customer("beta"), commercial__term=None), accept()
     drain()
-    assert ticket_of(waiting).safe_action == SafeAction.MANUAL_FIX
-    assert ticket_of(failing, "support.organization").safe_action == SafeAction.RETRY
+    assert safe_action(ticket_of(waiting)) == SafeAction.MANUAL_FIX
+    assert safe_action(ticket_of(failing, "support.organization")) == SafeAction.RETRY
 
 
 # --- Routing ------------------------------------------------------------------------------------------------------------
@@ -311,7 +313,7 @@ def test_routing(
 @pytest.mark.parametrize("category", Category)
 @pytest.mark.parametrize("system", System)
 def test_everything_has_a_queue(category: Category, system: System) -> None:
-    assert routing.queue_for(category, system, []) in routing.QUEUES
+    assert routing.queue_for(category, system, []) in QUEUES
 
 
 @pytest.mark.parametrize("path", [field.path for field in catalogue.FIELDS])

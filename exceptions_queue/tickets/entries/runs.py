@@ -183,6 +183,7 @@ ENTRIES = (
         _by_hand,
         ("Make the change at the vendor that is named.", "Say here what you did; that closes the ticket."),
         topic=Topic.CHANGE,
+        remedies=frozenset({"done"}),
         safe_action=SafeAction.MANUAL_FIX,
     ),
     Entry(
@@ -196,6 +197,7 @@ ENTRIES = (
             "Mend it there, or unlink it on the run's page and let the step look for the right one.",
         ),
         topic=Topic.OBJECT,
+        remedies=frozenset({"done"}),
         safe_action=SafeAction.MANUAL_FIX,
     ),
     Entry(
@@ -210,6 +212,7 @@ ENTRIES = (
             "Restore the trail, or keep the finding on record.",
         ),
         topic=Topic.AUDIT,
+        remedies=frozenset({"done"}),
         safe_action=SafeAction.MANUAL_FIX,
     ),
 )

@@ -10,7 +10,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from onboarding.audit.verification import Verification
 from onboarding.models import AuditAnchor
-from onboarding.services.findings import keep_finding
+from onboarding.services import keep_finding
 
 
 def _hash(text: str) -> str:
