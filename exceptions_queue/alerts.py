@@ -12,6 +12,7 @@ from django.db.models import Q
 
 from exceptions_queue import business_calendar
 from exceptions_queue.models import Alert, AlertState, Milestone, Queue, SlaClock, Ticket, steps_towards
+from exceptions_queue.tickets import catalogue
 from integrations import clock
 from integrations.domains import ascii_address
 from integrations.redact import redact_text
@@ -84,7 +85,7 @@ def _deliver(pk: int) -> bool:
     before = Alert.objects.get(pk=pk)
     if not claimable.update(state=AlertState.SENDING, due_at=now + SENDING_TAKES, attempts=before.attempts + 1):
         return False
-    alert = Alert.objects.select_related("clock__transaction", "ticket").get(pk=pk)
+    alert = Alert.objects.select_related("clock__transaction", "ticket__step__connection").get(pk=pk)
     if not _still_needed(alert):
         _end(alert, AlertState.NOT_NEEDED)
         return False
@@ -121,6 +122,7 @@ def _message(alert: Alert, *, perhaps_again: bool) -> EmailMessage:
         first,
         "",
         f"What holds it up: {ticket.message if ticket else 'unknown'}",
+        *([f"What to do: {catalogue.story(ticket).todo}"] if ticket else []),
         f"Owned by: {_owned_by(ticket)}",
         "",
         ticket.url if ticket else settings.PUBLIC_URL,

@@ -7,6 +7,7 @@ class ExceptionsQueueConfig(AppConfig):
     verbose_name = "Exceptions"
 
     def ready(self) -> None:
-        from exceptions_queue import checks, receivers, roles  # noqa: F401  (registers and connects them)
+        from exceptions_queue import checks, receivers  # noqa: F401  (registers and connects them)
+        from exceptions_queue.tickets import permissions
 
-        post_migrate.connect(roles.establish, sender=self)
+        post_migrate.connect(permissions.establish, sender=self)

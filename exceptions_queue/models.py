@@ -1,7 +1,8 @@
 """What people must decide: tickets, the SLA clocks of each run, and the alerts that were sent."""
 
 from datetime import datetime
-from typing import Any
+from itertools import combinations
+from typing import Any, Self
 
 from django.conf import settings
 from django.db import models
@@ -13,10 +14,10 @@ from django_fsm import FSMField, transition
 from integrations import clock as clocks
 from integrations.models import Connection
 from integrations.words import STOPPED, Breaker, System
-from onboarding.models import Attempt, ChangeRequest, OnboardingTransaction, Step
+from onboarding.models import Attempt, AuditFinding, ChangeRequest, ObjectMapping, OnboardingTransaction, Step
 from onboarding.queues import QUEUES
 from onboarding.sla import KICKOFF
-from onboarding.words import Category, ChangeStatus, SafeAction, StepState, WaitsFor
+from onboarding.words import Category, ChangeStatus, StepState, Topic, WaitsFor
 
 
 class TicketStatus(models.TextChoices):
@@ -25,8 +26,6 @@ class TicketStatus(models.TextChoices):
     RESOLVED = "resolved", "Resolved"
 
 
-NEEDS_MENDING = (Category.MISSING_DATA, Category.AMBIGUOUS_MATCH, Category.AUTH_ERROR, Category.NOT_CONFIGURED)
-"""Without a person's change a retry fails in the same way."""
 UNRESOLVED = (TicketStatus.OPEN, TicketStatus.RETRYING)
 
 
@@ -56,8 +55,40 @@ class CrmOwner(models.Model):
         return f"{self.crm_owner_id}: {self.user}"
 
 
+PARTS = ("step", "change_request", "mapping", "finding")
+"""What of a run a ticket may be about, at most one of them."""
+HOLD_NOTHING_UP = ("change_request", "mapping", "finding")
+
+
+def _none_of(*names: str) -> Q:
+    return Q(**{f"{name}__isnull": True for name in names})
+
+
+def _at_most_one_of(*names: str) -> Q:
+    pairs = Q()
+    for one, other in combinations(names, 2):
+        pairs &= Q(**{f"{one}__isnull": True}) | Q(**{f"{other}__isnull": True})
+    return pairs
+
+
+class TicketQuerySet(models.QuerySet["Ticket"]):
+    def unresolved(self) -> Self:
+        return self.filter(status__in=UNRESOLVED)
+
+    def of_run_itself(self) -> Self:
+        """About a run as a whole, and not about one of its parts."""
+        return self.filter(_none_of("connection", *PARTS))
+
+    def holding_up(self) -> Self:
+        """Those without which something would go on."""
+        return self.filter(_none_of(*HOLD_NOTHING_UP))
+
+
 class Ticket(models.Model):
-    """One exception that a person owns. Its subject is exactly one run (or a change request of it), one step or one connection.
+    """One exception that a person owns.
+
+    Its subject is exactly one run or one part of it (a step, a change request, an object's mapping), one connection, or one finding
+    of an audit (which may be about a run). A subject has at most one open ticket a topic.
 
     What changes while it is open (attempts, next retry, the vendor's last message) is read from its subject; what it said when it
     was opened or last renewed stands here.
@@ -69,8 +100,12 @@ class Ticket(models.Model):
     change_request = models.ForeignKey(ChangeRequest, on_delete=models.CASCADE, null=True, related_name="tickets")
     """To be decided on, or applied and still to be written by hand. It holds nothing of the run up."""
 
+    mapping = models.ForeignKey(ObjectMapping, on_delete=models.SET_NULL, null=True, related_name="tickets")
+    finding = models.ForeignKey(AuditFinding, on_delete=models.CASCADE, null=True, related_name="tickets")
+
     status = FSMField(default=TicketStatus.OPEN, choices=TicketStatus.choices, protected=True)
     category = models.CharField(max_length=32, choices=Category)
+    topic = models.CharField(max_length=32, choices=Topic, default=Topic.NONE, blank=True)
     system = models.CharField(max_length=16, choices=System)
     queue = models.CharField(max_length=32, choices=list(QUEUES.items()))
     owner = models.ForeignKey(
@@ -90,36 +125,35 @@ class Ticket(models.Model):
     snoozed_by = models.CharField(max_length=150, blank=True)
     snooze_reason = models.CharField(max_length=500, blank=True)
 
+    objects = TicketQuerySet.as_manager()
+
     class Meta:
         ordering = ["sla_due", "pk"]
-        permissions = [
-            ("retry_ticket", "Can retry"),
-            ("fix_ticket", "Can fix missing data, then retry"),
-            ("choose_match_ticket", "Can choose among matches"),
-            ("link_object_ticket", "Can link an object by its id"),
-            ("assign_ticket", "Can assign"),
-            ("note_ticket", "Can write notes"),
-            ("snooze_ticket", "Can put aside"),
-        ]
         constraints = [
             models.CheckConstraint(
                 name="ticket_one_subject",
-                condition=Q(transaction__isnull=False, connection__isnull=True)
-                | Q(transaction__isnull=True, step__isnull=True, connection__isnull=False),
+                condition=(Q(transaction__isnull=False, connection__isnull=True) & _at_most_one_of(*PARTS))
+                | (Q(transaction__isnull=True, connection__isnull=False) & _none_of(*PARTS))
+                | (Q(transaction__isnull=True, connection__isnull=True, finding__isnull=False) & _none_of(*PARTS[:-1])),
             ),
             models.UniqueConstraint(
                 name="ticket_open_once_per_run",
-                fields=["transaction"],
-                condition=Q(step__isnull=True, change_request__isnull=True, status__in=UNRESOLVED),
+                fields=["transaction", "topic"],
+                condition=_none_of(*PARTS) & Q(status__in=UNRESOLVED),
             ),
-            models.UniqueConstraint(
-                name="ticket_open_once_per_change", fields=["change_request"], condition=Q(status__in=UNRESOLVED)
-            ),
-            models.UniqueConstraint(
-                name="ticket_open_once_per_step", fields=["step"], condition=Q(status__in=UNRESOLVED)
-            ),
-            models.UniqueConstraint(
-                name="ticket_open_once_per_connection", fields=["connection"], condition=Q(status__in=UNRESOLVED)
+            *(
+                models.UniqueConstraint(
+                    name=f"ticket_open_once_per_{name}",
+                    fields=[subject, "topic"],
+                    condition=Q(status__in=UNRESOLVED),
+                )
+                for subject, name in (
+                    ("change_request", "change"),
+                    ("step", "step"),
+                    ("connection", "connection"),
+                    ("mapping", "mapping"),
+                    ("finding", "finding"),
+                )
             ),
             models.CheckConstraint(name="ticket_has_a_queue", condition=~Q(queue="")),
         ]
@@ -136,7 +170,11 @@ class Ticket(models.Model):
     def subject_name(self) -> str:
         if self.connection:
             return self.connection.slug
-        name = self.transaction.customer_name or self.transaction.onboarding_transaction_id if self.transaction else ""
+        if self.mapping:
+            return f"{self.mapping.transaction.customer_name}, {self.mapping}"
+        if self.transaction is None:
+            return "the audit trail"
+        name = self.transaction.customer_name or self.transaction.onboarding_transaction_id
         return f"{name}, {self.step.key}" if self.step else name
 
     @property
@@ -166,18 +204,19 @@ class Ticket(models.Model):
 
     @property
     def is_by_hand(self) -> bool:
-        """A person does it at the vendor, and says so."""
+        """A person does what is to be done, at a vendor say, and says so: nothing here notices it."""
+        if self.mapping_id or self.finding_id:
+            return True
         return self.change_request is not None and self.change_request.status == ChangeStatus.APPLIED
 
     @property
-    def safe_action(self) -> SafeAction:
-        if self.change_request_id:
-            return SafeAction.MANUAL_FIX
-        if self.category == Category.APPROVAL_OVERDUE:
-            return SafeAction.ROLLBACK
-        if self.category in NEEDS_MENDING or self.problems:
-            return SafeAction.MANUAL_FIX
-        return SafeAction.RETRY
+    def shown_topic(self) -> str | None:
+        return self.topic or None
+
+    @property
+    def holds_up(self) -> bool:
+        """Something would go on without it."""
+        return not any(getattr(self, f"{name}_id") for name in HOLD_NOTHING_UP)
 
     @property
     def failed_step(self) -> str:
@@ -185,6 +224,10 @@ class Ticket(models.Model):
             return "connection"
         if self.change_request_id:
             return "change request"
+        if self.finding_id:
+            return "audit trail"
+        if self.mapping:
+            return self.mapping.step.key
         return self.step.key if self.step else "gate" if self.transaction else "credentials"
 
     @property
@@ -338,24 +381,24 @@ class Alert(models.Model):
         return f"{self.rung} to {self.recipient}: {self.state}"
 
 
-def open_tickets(run: OnboardingTransaction) -> models.QuerySet[Ticket]:
-    """Those that cover the run, and those of its change requests, which hold nothing up."""
+def open_tickets(run: OnboardingTransaction) -> TicketQuerySet:
+    """Those that cover the run, and those that hold nothing up."""
     return _open_tickets(run, None)
 
 
-def covering(run: OnboardingTransaction, steps: models.QuerySet[Step] | None = None) -> models.QuerySet[Ticket]:
+def covering(run: OnboardingTransaction, steps: models.QuerySet[Step] | None = None) -> TicketQuerySet:
     """The open tickets that cover a run: its own, its steps', those of connections that it is parked behind, and those of the
     steps of other runs whose turn it waits for. ``steps``: only those of the run's steps count.
     """
-    return _open_tickets(run, steps).filter(change_request=None)
+    return _open_tickets(run, steps).holding_up()
 
 
-def _open_tickets(run: OnboardingTransaction, steps: models.QuerySet[Step] | None) -> models.QuerySet[Ticket]:
+def _open_tickets(run: OnboardingTransaction, steps: models.QuerySet[Step] | None) -> TicketQuerySet:
     own = Q(transaction=run) if steps is None else Q(transaction=run, step=None) | Q(step__in=steps)
     steps = run.steps.all() if steps is None else steps
     parked = steps.filter(connection__breaker__in=STOPPED, finished_at=None).values("connection")
     ahead = steps.filter(waits_for=WaitsFor.RESERVATION).values("waits_on")
-    return Ticket.objects.filter(own | Q(connection__in=parked) | Q(step__in=ahead), status__in=UNRESOLVED)
+    return Ticket.objects.filter(own | Q(connection__in=parked) | Q(step__in=ahead)).unresolved()
 
 
 def steps_towards(clock: SlaClock) -> models.QuerySet[Step]:
@@ -376,7 +419,7 @@ def steps_towards(clock: SlaClock) -> models.QuerySet[Step]:
 
 def is_blocked() -> Q:
     """The same as a condition on runs: an open ticket covers them."""
-    own = Ticket.objects.filter(transaction=OuterRef("pk"), change_request=None, status__in=UNRESOLVED)
+    own = Ticket.objects.filter(transaction=OuterRef("pk")).holding_up().unresolved()
     steps = Step.objects.filter(transaction=OuterRef("pk"), finished_at=None)
     parked = steps.filter(connection__breaker__in=STOPPED, connection__tickets__status__in=UNRESOLVED)
     ahead = steps.filter(waits_for=WaitsFor.RESERVATION, waits_on__tickets__status__in=UNRESOLVED)
@@ -385,9 +428,9 @@ def is_blocked() -> Q:
 
 def blocked_runs() -> models.QuerySet[Any]:
     """The same as primary keys of runs, found from the open tickets: without a look at every run."""
-    tickets = Ticket.objects.filter(status__in=UNRESOLVED)
+    tickets = Ticket.objects.unresolved()
     steps = Step.objects.filter(finished_at=None)
-    own = tickets.filter(change_request=None, transaction__isnull=False).values("transaction")
+    own = tickets.holding_up().filter(transaction__isnull=False).values("transaction")
     parked = steps.filter(
         connection__breaker__in=STOPPED, connection__in=tickets.filter(connection__isnull=False).values("connection")
     ).values("transaction")

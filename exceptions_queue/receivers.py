@@ -3,19 +3,21 @@
 from datetime import datetime
 from typing import Any
 
+from django.db.models.signals import pre_delete
 from django.dispatch import receiver
 from django_fsm.signals import post_transition
 
-from exceptions_queue import sla, tickets
-from exceptions_queue.models import UNRESOLVED, Milestone, Ticket
+from exceptions_queue import sla
+from exceptions_queue.models import Milestone, Ticket
+from exceptions_queue.tickets import lifecycle
 from integrations import clock
 from integrations.models import Connection, InboundEvent
 from integrations.signals import breaker_closed, breaker_opened, connection_set, event_failed, event_recovered
 from integrations.words import BreakerCause, EventState
 from onboarding import audit, signals, working_set
-from onboarding.models import ChangeRequest, OnboardingTransaction, Step
+from onboarding.models import AuditFinding, ChangeRequest, ObjectMapping, OnboardingTransaction, Step
 from onboarding.sla import KICKOFF
-from onboarding.words import Category, Status, StepState
+from onboarding.words import Category, Status, StepState, Topic
 
 
 @receiver(signals.run_accepted)
@@ -53,15 +55,15 @@ def end_with_the_run(instance: OnboardingTransaction, target: str, **_: Any) -> 
         _went_on(instance, "The run is complete.")
     elif target == Status.ROLLED_BACK:
         about_changes = Ticket.objects.filter(transaction=instance, change_request__isnull=False)
-        tickets.resolve(about_changes, resolution="The run was rolled back.")
+        lifecycle.resolve(about_changes, resolution="The run was rolled back.")
         sla.cancel(instance, at=clock.now(), milestones=[Milestone.CHANGE])
 
 
 @receiver(signals.run_cancelled)
-def close_all_of_the_run(run: OnboardingTransaction, at: datetime, **_: Any) -> None:
+def close_all_of_the_run(run: OnboardingTransaction, at: datetime, resolution: str, **_: Any) -> None:
+    """What an audit found stays open: the trail is to be looked into whatever becomes of the run."""
     sla.cancel(run, at=at)
-    said = "The run is rolled back." if run.rollback_at else "The run was cancelled."
-    tickets.resolve(Ticket.objects.filter(transaction=run), resolution=said)
+    lifecycle.resolve(Ticket.objects.filter(transaction=run, finding=None), resolution=resolution)
 
 
 NOT_STALLED = (
@@ -75,32 +77,27 @@ def _went_on(run: OnboardingTransaction, said: str) -> None:
         rows.require(NOT_STALLED, [run.pk])
         return
     stalled = Ticket.objects.filter(transaction=run, step=None, category=Category.STALLED)
-    tickets.resolve(stalled, resolution=said)
+    lifecycle.resolve(stalled, resolution=said)
 
 
 @receiver(signals.run_blocked)
 def open_run_ticket(
-    run: OnboardingTransaction, category: str, message: str, problems: list[dict[str, str]], **_: Any
+    run: OnboardingTransaction, category: str, topic: Topic, message: str, problems: list[dict[str, str]], **_: Any
 ) -> None:
-    tickets.for_run(run, category=category, message=message, problems=problems)
+    lifecycle.for_run(run, category=category, topic=topic, message=message, problems=problems)
 
 
 @receiver(signals.run_unblocked)
 def resolve_run_ticket(run: OnboardingTransaction, **_: Any) -> None:
-    own = Ticket.objects.filter(transaction=run, step=None, change_request=None)
-    said: dict[str, str] = {
-        Category.NOT_CONFIGURED: "A playbook serves this customer now.",
-        Category.STALLED: "The run went on by itself.",
-    }
-    tickets.resolve(
-        own.exclude(category=Category.APPROVAL_OVERDUE), resolution="The data is complete.", of_category=said
-    )
+    """What is still to be decided about it stays open."""
+    own = Ticket.objects.of_run_itself().filter(transaction=run)
+    lifecycle.resolve(own.exclude(category=Category.APPROVAL_OVERDUE))
 
 
 @receiver(signals.run_decided)
-def resolve_decision(run: OnboardingTransaction, resolution: str = "A person has decided.", **_: Any) -> None:
-    asked = Ticket.objects.filter(transaction=run, step=None, change_request=None)
-    tickets.resolve(asked.filter(category=Category.APPROVAL_OVERDUE), resolution=resolution)
+def resolve_decision(run: OnboardingTransaction, resolution: str, **_: Any) -> None:
+    asked = Ticket.objects.of_run_itself().filter(transaction=run)
+    lifecycle.resolve(asked.filter(category=Category.APPROVAL_OVERDUE), resolution=resolution)
 
 
 @receiver(signals.change_requested)
@@ -115,43 +112,34 @@ def follow_change(request: ChangeRequest, by_hand: list[str], **_: Any) -> None:
         sla.start_change(request, by_hand=by_hand)
         return
     said = f"The change was {request.get_status_display().lower()}."
-    tickets.resolve(Ticket.objects.filter(change_request=request), resolution=said)
+    lifecycle.resolve(Ticket.objects.filter(change_request=request), resolution=said)
     sla.meet_change(request, at=clock.now())
 
 
 @receiver(signals.step_blocked)
 def open_step_ticket(step: Step, *, fallback: bool, **_: Any) -> None:
-    tickets.for_step(step, fallback=fallback)
+    lifecycle.for_step(step, fallback=fallback)
     if fallback:
         return  # nothing more may fail
     stalled = Ticket.objects.filter(transaction=step.transaction_id, step=None, category=Category.STALLED)
-    tickets.resolve(stalled, resolution="What holds the run up has a ticket of its own.")
+    lifecycle.resolve(stalled, resolution="What holds the run up has a ticket of its own.")
 
 
 @receiver(signals.step_unblocked)
-def resolve_step_ticket(step: Step, **_: Any) -> None:
-    match step.state:
-        case StepState.SKIPPED:
-            said = "The step was skipped."
-        case StepState.WAITING:
-            said = "What failed works again."
-        case StepState.COMPENSATING | StepState.COMPENSATED:
-            said = "The run is rolled back."
-        case _:
-            said = "The step has passed."
-    tickets.resolve(Ticket.objects.filter(step=step), resolution=said)
+def resolve_step_ticket(step: Step, resolution: str, **_: Any) -> None:
+    lifecycle.resolve(Ticket.objects.filter(step=step), resolution=resolution)
 
 
 @receiver(signals.step_retrying)
 def follow_step(step: Step, *, requested: bool, **_: Any) -> None:
     """A ticket whose step is tried again says so; one whose step failed in the same way once more is open again."""
-    for ticket in Ticket.objects.filter(step=step, status__in=UNRESOLVED).select_related("transaction"):
-        tickets.follow(ticket, step, requested=requested)
+    for ticket in Ticket.objects.filter(step=step).unresolved().select_related("transaction"):
+        lifecycle.follow(ticket, step, requested=requested)
 
 
 @receiver(breaker_opened)
 def open_connection_ticket(connection: Connection, status: int | None, **_: Any) -> None:
-    tickets.for_connection(
+    lifecycle.for_connection(
         connection, category=connection.breaker_cause, message=connection.breaker_reason, http_status=status
     )
     facts = {"connection": connection.slug, "category": connection.breaker_cause, "status": status}
@@ -160,8 +148,8 @@ def open_connection_ticket(connection: Connection, status: int | None, **_: Any)
 
 @receiver(breaker_closed)
 def resolve_connection_ticket(connection: Connection, actor: str, **_: Any) -> None:
-    open_ones = Ticket.objects.filter(connection=connection, category__in=BreakerCause.values)
-    tickets.resolve(open_ones, resolution=_closed_by(connection, actor))
+    open_ones = Ticket.objects.filter(connection=connection, topic=Topic.CONNECTION)
+    lifecycle.resolve(open_ones, resolution=_closed_by(connection, actor))
     audit.record_elsewhere("integrations.breaker.closed", actor=actor, data={"connection": connection.slug})
 
 
@@ -179,9 +167,10 @@ def record_connection(connection: Connection, actor: str, secrets: list[str], vo
 
 @receiver(event_failed)
 def open_event_ticket(event: InboundEvent, message: str, **_: Any) -> None:
-    tickets.for_connection(
+    lifecycle.for_connection(
         event.connection,
         category=Category.INTERNAL_ERROR,
+        topic=Topic.EVENT,
         message=f"The event {event.external_id} ({event.type}) is stored but could not be understood: {message}",
     )
 
@@ -191,5 +180,16 @@ def resolve_event_ticket(event: InboundEvent, **_: Any) -> None:
     """The ticket closes with the last failed event of its connection."""
     others = InboundEvent.objects.filter(connection=event.connection, state=EventState.FAILED).exclude(pk=event.pk)
     if not others.exists():
-        about_events = Ticket.objects.filter(connection=event.connection, category=Category.INTERNAL_ERROR)
-        tickets.resolve(about_events, resolution="Every stored event has been processed.")
+        about_events = Ticket.objects.filter(connection=event.connection, topic=Topic.EVENT)
+        lifecycle.resolve(about_events, resolution="Every stored event has been processed.")
+
+
+@receiver(signals.audit_finding_kept)
+def open_finding_ticket(finding: AuditFinding, **_: Any) -> None:
+    lifecycle.for_finding(finding)
+
+
+@receiver(pre_delete, sender=ObjectMapping)
+def resolve_mapping_tickets(instance: ObjectMapping, **_: Any) -> None:
+    """The run has nothing to do with the object any more; the tickets about it stay, as the run's."""
+    lifecycle.resolve(Ticket.objects.filter(mapping=instance), resolution="The run is no longer linked to it.")

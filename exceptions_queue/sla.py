@@ -12,9 +12,8 @@ from typing import Any
 from django.db import transaction as db
 from django.db.models import Exists, OuterRef, QuerySet
 
-from exceptions_queue import alerts, business_calendar, tickets
+from exceptions_queue import alerts, business_calendar
 from exceptions_queue.models import (
-    UNRESOLVED,
     ClockState,
     Milestone,
     SlaClock,
@@ -23,6 +22,7 @@ from exceptions_queue.models import (
     is_blocked,
     steps_towards,
 )
+from exceptions_queue.tickets import lifecycle
 from integrations import clock
 from integrations.words import STOPPED
 from onboarding import audit, services, working_set
@@ -89,7 +89,7 @@ def start_p2(run: OnboardingTransaction, *, at: datetime) -> None:
         return
     SlaClock.objects.filter(current_of=run).update(current_of=None)
     due = _start_business(run, Milestone.P2, at=at, current_of=run).due_at
-    Ticket.objects.filter(transaction=run, change_request=None, status__in=UNRESOLVED).update(sla_due=due)
+    Ticket.objects.filter(transaction=run).holding_up().unresolved().update(sla_due=due)
 
 
 def start_change(request: ChangeRequest, *, by_hand: list[str] | None = None) -> None:
@@ -97,7 +97,7 @@ def start_change(request: ChangeRequest, *, by_hand: list[str] | None = None) ->
     running = SlaClock.objects.filter(change_request=request).first()
     if running is None:
         running = _start_business(request.transaction, Milestone.CHANGE, at=clock.now(), change_request=request)
-    tickets.for_change(request, by_hand=by_hand or [], due=running.due_at)
+    lifecycle.for_change(request, by_hand=by_hand or [], due=running.due_at)
 
 
 def meet_change(request: ChangeRequest, *, at: datetime) -> None:
@@ -195,7 +195,7 @@ def tick() -> int:
 
 def _unowned() -> list[int]:
     """Open change requests without a ticket, such as those from before there were any."""
-    told = Ticket.objects.filter(change_request=OuterRef("pk"), status__in=UNRESOLVED)
+    told = Ticket.objects.filter(change_request=OuterRef("pk")).unresolved()
     waiting = ChangeRequest.objects.decidable().filter(~Exists(told))
     return list(waiting.values_list("pk", flat=True)[:BATCH])
 
@@ -221,9 +221,7 @@ def _silent(now: datetime) -> list[int]:
 
     # Vendors' failures have their tickets by then, after five attempts; what may begin late and in silence is the kickoff itself.
     kickoff = steps.filter(uses=KICKOFF, waits_for=EVENT, category="").exclude(connection__breaker__in=STOPPED)
-    told = Ticket.objects.filter(
-        transaction=OuterRef("transaction"), step=None, change_request=None, status__in=UNRESOLVED
-    )
+    told = Ticket.objects.of_run_itself().unresolved().filter(transaction=OuterRef("transaction"))
     p2 = late.filter(Exists(kickoff), ~Exists(told), milestone=Milestone.P2)
     return [pk for found in (p1, p2) for pk in found.values_list("pk", flat=True)[:BATCH]]
 
@@ -275,9 +273,9 @@ def _take_rung(pk: int) -> None:
 def _held_up_by(run: OnboardingTransaction, sla_clock: SlaClock) -> list[Ticket]:
     """The open tickets that keep the clock going; where there is none, a new one of the run."""
     if sla_clock.change_request_id:
-        return list(Ticket.objects.filter(change_request=sla_clock.change_request_id, status__in=UNRESOLVED))
+        return list(Ticket.objects.filter(change_request=sla_clock.change_request_id).unresolved())
     found = list(covering(run, steps_towards(sla_clock)))
     if found:
         return found
     message = f"{GONE[Milestone(sla_clock.milestone)]}; the run is still under way, with no failure known."
-    return [tickets.for_run(run, category=Category.STALLED, message=message, problems=[])]
+    return [lifecycle.for_run(run, category=Category.STALLED, message=message, problems=[])]

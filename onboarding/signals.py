@@ -1,4 +1,7 @@
-"""News that travels up from the engine, sent inside the atomic block that made it true."""
+"""News that travels up from the engine, sent inside the atomic block that made it true.
+
+``resolution``: in a sentence, what became of what people were asked; whoever sends it knows that, and no receiver guesses.
+"""
 
 from django.dispatch import Signal
 
@@ -6,16 +9,16 @@ run_accepted = Signal()
 """``run``: a new transaction; its clocks start."""
 
 run_blocked = Signal()
-"""``run``, ``category``, ``message``, ``problems``: people must mend the payload (or the run stalled)."""
+"""``run``, ``category``, ``topic``, ``message``, ``problems``: people must mend the payload, or decide (or the run stalled)."""
 
 run_unblocked = Signal()
-"""``run``: what blocked the run itself is gone."""
+"""``run``: it is provisioned from now on; what blocked the run itself is gone."""
 
 run_provisioned = Signal()
 """``run``: every provisioning step succeeded or was skipped."""
 
 run_decided = Signal()
-"""``run``: what was asked about the run as a whole is decided; ``resolution`` where that was no person's doing."""
+"""``run``, ``resolution``: what was asked about the run as a whole is decided."""
 
 change_requested = Signal()
 """``request``: other data, or what a person wants changed, waits for a decision."""
@@ -27,7 +30,7 @@ step_blocked = Signal()
 """``step``: a person must act; the step's row says why. ``fallback`` (bool): open the catch-all ticket, routing just failed."""
 
 step_unblocked = Signal()
-"""``step``: it passed, or runs again without needing anybody."""
+"""``step``, ``resolution``: it passed, is left out or taken back, or runs again without needing anybody."""
 
 step_retrying = Signal()
 """``step``, ``requested`` (bool): a blocked step is about to be tried again, or was and failed in the same way."""
@@ -36,4 +39,7 @@ kickoff_scheduled = Signal()
 """``run``, ``at``: the kickoff has its date; ``at`` is when that was fixed."""
 
 run_cancelled = Signal()
-"""``run``, ``at``: people gave it up; nothing of it needs anybody any more."""
+"""``run``, ``at``, ``resolution``: it was cancelled or is rolled back; nothing of it needs anybody any more."""
+
+audit_finding_kept = Signal()
+"""``finding``: a verification found the audit trail changed."""

@@ -60,6 +60,19 @@ class Category(TextChoices):
     INTERNAL_ERROR = "internal-error", "Internal error"
 
 
+class Topic(TextChoices):
+    """What a ticket of a category asks in particular. One subject may have an open ticket for each."""
+
+    NONE = "", "The failure itself"
+    REFUND = "refund", "Refund"
+    PAYMENT = "payment", "Which payment"
+    CHANGE = "change", "Change of the data"
+    CONNECTION = "connection", "Connection"
+    EVENT = "event", "Event"
+    OBJECT = "object", "Object at the vendor"
+    AUDIT = "audit", "Audit trail"
+
+
 class SafeAction(TextChoices):
     RETRY = "retry", "Retry"
     REPLAY_FROM_STEP = "replay-from-step", "Replay from step"

@@ -13,8 +13,9 @@ from django.contrib.auth.models import Group, User
 from django.db import connection
 from django.test import TransactionTestCase
 
-from exceptions_queue import roles, scheduling
+from exceptions_queue import scheduling
 from exceptions_queue.models import Queue
+from exceptions_queue.tickets import permissions
 from integrations import clock, kept, pace
 from integrations.connections import set_connection
 from integrations.connectors.declaration import load, vendors
@@ -123,7 +124,7 @@ def _empty_database(_: TransactionTestCase) -> None:
     kept.forget_all()  # what was kept of these rows goes with them
     if not _established or _role_rows() != _established:
         connection.ops.execute_sql_flush([f'DELETE FROM "{name}"' for name in reversed(ROLES)])  # noqa: S608
-        roles.establish()
+        permissions.establish()
         _established = _role_rows()
 
 

@@ -332,6 +332,7 @@ def _make(begin: int, end: int, runs: int, newest: int, connections: Connections
         step_id="step",
         status="'resolved'",
         category="'ambiguous-match'",
+        topic="''",
         system="system",
         queue="(ARRAY['sales-ops', 'support-ops', 'finance'])[1 + n % 3]",
         message="'Two companies have the domain.'",

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from exceptions_queue import actions
-from exceptions_queue.actions import Actor
 from exceptions_queue.models import Ticket
+from exceptions_queue.roles import Actor
 from integrations import clock
 from integrations.inbound.events import PaymentSucceeded, Role, Settlement, SubscriptionFacts
 from integrations.models import Connection, InboundEvent
@@ -19,7 +19,7 @@ from onboarding.intake import events
 from onboarding.intake.subscriptions import Kind, Known, judge
 from onboarding.models import OnboardingTransaction
 from onboarding.payload.schema import get
-from onboarding.words import Category, Status
+from onboarding.words import Category, Scope, Status, Topic
 from tests.stripe_events import COMPLETE, bought, connect, deliver, only_run, reread, settle, store, wait
 from tests.threads import together
 
@@ -194,7 +194,7 @@ class TestOldCustomers:
         deliver(unseen.invoice())
         run = OnboardingTransaction.objects.get(onboarding_transaction_id=unseen.intent_id)
         assert run.held_at
-        assert "beginning was not seen" in Ticket.objects.get(transaction=run).message
+        assert "beginning was not seen" in Ticket.objects.get(transaction=run, topic=Topic.PAYMENT).message
         assert not run.steps.filter(token__gt=0).exists()
 
     @pytest.mark.parametrize("answer", ["keep", "roll back"])
@@ -205,7 +205,10 @@ class TestOldCustomers:
         deliver(unseen.invoice())
         ticket = Ticket.objects.get(transaction__onboarding_transaction_id=unseen.intent_id)
         actions.perform(
-            ticket.pk, "skip" if answer == "keep" else "rollback", Actor("finance"), reason="It is a new customer."
+            ticket.pk,
+            "skip" if answer == "keep" else "rollback",
+            Actor("finance", Scope.OPERATE),
+            reason="It is a new customer.",
         )
         run = OnboardingTransaction.objects.get(onboarding_transaction_id=unseen.intent_id)
         assert run.held_at is None

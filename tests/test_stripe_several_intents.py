@@ -16,7 +16,7 @@ from onboarding.engine.entry import LOOKUP
 from onboarding.intake import events
 from onboarding.models import CorrelationKey, OnboardingTransaction, Step
 from onboarding.payload.schema import get
-from onboarding.words import Category, Status
+from onboarding.words import Category, Status, Topic
 from tests.one_database import sized
 from tests.stripe_events import COMPLETE, bought, connect, deliver, only_run, reread, settle, store, wait
 from tests.threads import together
@@ -150,7 +150,7 @@ class TestOneInvoice:
         wait()
         other = OnboardingTransaction.objects.exclude(onboarding_transaction_id=shared.whole.invoice_id).get()
         assert other.held_at
-        assert "paid before" in Ticket.objects.get(transaction=other).message
+        assert "paid before" in Ticket.objects.get(transaction=other, topic=Topic.PAYMENT).message
 
     def test_what_was_asked_is_answered_by_the_payments_own_checkout(self) -> None:
         known = bought()

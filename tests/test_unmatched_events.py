@@ -12,7 +12,7 @@ from integrations.words import EventState
 from onboarding.intake import events, service, unmatched
 from onboarding.models import OnboardingTransaction, RunEvent, UnmatchedEvent
 from onboarding.payload.schema import OnboardingPayload
-from onboarding.words import Category, RunEventType, UnmatchedState
+from onboarding.words import Category, RunEventType, Topic, UnmatchedState
 from tests.conftest import Payload
 from tests.stripe_events import COMPLETE, SHAPES, bought, connect, deliver, only_run, reread, settle, store, wait
 from tests.threads import together
@@ -30,7 +30,10 @@ def assert_held_and_asked() -> None:
     run = only_run()
     assert run.held_at
     assert run.hold_reason == "The payment was refunded."
-    assert Ticket.objects.get(transaction=run, status__in=UNRESOLVED).category == Category.APPROVAL_OVERDUE
+    assert (
+        Ticket.objects.get(transaction=run, status__in=UNRESOLVED, topic=Topic.REFUND).category
+        == Category.APPROVAL_OVERDUE
+    )
     assert not run.steps.filter(token__gt=0).exists()
     assert RunEvent.objects.get().type == RunEventType.PAYMENT_REFUNDED
 

@@ -22,8 +22,8 @@ from exceptions_queue.admin.payloads import differences
 from exceptions_queue.admin.run_actions import Button
 from exceptions_queue.admin.safe_rows import CANNOT, each_shown
 from exceptions_queue.admin.ticket_forms import ReasonForm
-from exceptions_queue.admin.ticket_page import SEE_PERSONAL
 from exceptions_queue.models import Ticket
+from exceptions_queue.roles import SEE_PERSONAL
 from integrations.redact import redact_text
 from onboarding import services
 from onboarding.models import ChangeRequest, OnboardingTransaction
@@ -52,7 +52,7 @@ def waiting_for(user: User) -> QuerySet[ChangeRequest]:
     if not (theirs := roles.of(user)):
         return waiting()
     asked = Ticket.objects.filter(roles.decisions(roles.APPLY_CHANGE), transaction=OuterRef("transaction"))
-    return waiting().exclude(Exists(asked.exclude(theirs)))
+    return waiting().filter(~Exists(asked) | Exists(asked.filter(theirs)))
 
 
 def buttons(run: OnboardingTransaction, user: User) -> list[Button]:

@@ -17,10 +17,11 @@ from django.utils.decorators import method_decorator
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_GET, require_POST
 
-from exceptions_queue.admin import health, live, looks, timeline, words
+from exceptions_queue.admin import health, live, looks, timeline
 from exceptions_queue.admin.connection_forms import AddForm, CredentialsForm, SettingsForm, info
 from exceptions_queue.admin.ticket_page import waiting_runs
 from exceptions_queue.models import UNRESOLVED, Ticket
+from exceptions_queue.tickets import naming
 from integrations import connections
 from integrations.admin import ReadOnlyAdmin
 from integrations.connections import ProbeResult
@@ -50,7 +51,7 @@ class ConnectionAdmin(ReadOnlyAdmin):
 
     @admin.display(description="Connection", ordering="slug")
     def name(self, connection: Connection) -> SafeString:
-        return looks.two_lines(connection.slug, f"{connection.get_system_display()} · {words.vendor(connection)}")
+        return looks.two_lines(connection.slug, f"{connection.get_system_display()} · {naming.vendor(connection)}")
 
     @admin.display(description="State", ordering="breaker")
     def state(self, connection: Connection) -> SafeString:
@@ -201,7 +202,7 @@ class ConnectionAdmin(ReadOnlyAdmin):
             title=connection.slug,
             connection=connection,
             version=live.connection_version(connection),
-            vendor=words.vendor(connection),
+            vendor=naming.vendor(connection),
             state=state_badge(connection),
             stopped=_stopped(connection),
             left=health.left(connection),
@@ -232,7 +233,7 @@ def _stopped(connection: Connection) -> str:
     """What a person does about it, and what happens by itself; empty while calls go through."""
     if not connection.is_stopped:
         return ""
-    name = words.vendor(connection)
+    name = naming.vendor(connection)
     if connection.breaker == Breaker.OPEN and connection.breaker_cause == BreakerCause.AUTH:
         return f"Enter new credentials, or test again if they were mended at {name}."
     return f"{health.last_try(connection)} Nobody need do anything unless {name} moved or our network is down."

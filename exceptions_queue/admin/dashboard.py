@@ -18,9 +18,10 @@ from exceptions_queue import roles
 from exceptions_queue.admin import changes, health, live, looks, words
 from exceptions_queue.admin.names import Names
 from exceptions_queue.admin.ticket_filters import of_my_queues
-from exceptions_queue.admin.ticket_page import SEE_PERSONAL
 from exceptions_queue.api.sla_state import SlaState, clocks_in
 from exceptions_queue.models import UNRESOLVED, Ticket, TicketStatus, is_blocked, waits_for_nobody
+from exceptions_queue.roles import SEE_PERSONAL
+from exceptions_queue.tickets import naming
 from integrations import clock
 from integrations.models import Connection
 from onboarding.models import OnboardingTransaction, Step
@@ -139,7 +140,7 @@ def _changes(user: User) -> dict[str, Any]:
 
 def urgent(user: User) -> QuerySet[Ticket]:
     """This person's open tickets, the most urgent first. What waits for nobody comes last."""
-    related = ("transaction__sla_clock", "step__connection", "connection", "owner")
+    related = ("transaction__sla_clock", "step__connection", "connection", "owner", "mapping__connection")
     mine = of_my_queues(Ticket.objects.filter(status__in=UNRESOLVED), user).select_related(*related)
     # A condition on what a ticket may not have (a step, a snooze) is neither true nor false: it would sort as it likes.
     later = Case(When(waits_for_nobody(), then=1), default=0, output_field=IntegerField())
@@ -165,7 +166,7 @@ def _ticket_line(ticket: Ticket, user: User, behind: dict[int, Behind]) -> Ticke
     todo = story.todo
     if ticket.is_snoozed:
         todo = f"Put aside by {ticket.snoozed_by} until {ticket.snoozed_until:%H:%M} UTC: {ticket.snooze_reason}"
-    elif ticket.is_open and (held_up := words.held_up(ticket)):
+    elif ticket.is_open and (held_up := naming.held_up(ticket)):
         todo = held_up
     elif ticket.status == TicketStatus.RETRYING:
         todo = "It is being tried again now."
@@ -291,7 +292,7 @@ def _connections(behind: dict[int, Behind]) -> list[ConnectionLine]:
     return [
         ConnectionLine(
             connection.slug,
-            f"{connection.get_system_display()} · {words.vendor(connection)}",
+            f"{connection.get_system_display()} · {naming.vendor(connection)}",
             how.badge,
             " · ".join(filter(None, (_waits(behind.get(connection.pk, Behind()).steps), how.more))),
             reverse("admin:integrations_connection_change", args=[connection.pk]),

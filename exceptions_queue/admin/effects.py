@@ -4,7 +4,8 @@ from collections.abc import Iterable
 from itertools import groupby
 from typing import Any
 
-from exceptions_queue.admin import looks, words
+from exceptions_queue.admin import looks
+from exceptions_queue.tickets import naming
 from onboarding.services import Effect
 
 VERDICTS = {
@@ -39,5 +40,5 @@ def shown_effects(effects: Iterable[Effect]) -> list[dict[str, Any]]:
 
 def _named(objects: list[Effect]) -> str:
     if len(objects) > 1:
-        return f"{len(objects)} {words.plural(objects[0].kind)}"
+        return f"{len(objects)} {naming.plural(objects[0].kind)}"
     return f"{objects[0].kind} {objects[0].external_id}" if objects else ""

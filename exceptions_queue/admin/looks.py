@@ -12,24 +12,16 @@ from django.utils.safestring import SafeString
 
 from exceptions_queue.api.sla_state import SlaState, clock_state
 from exceptions_queue.models import Milestone, SlaClock, Ticket
+from exceptions_queue.tickets import catalogue
+from exceptions_queue.tickets.entry import TONES
 from integrations import clock
 from integrations.models import ApiCall
 from integrations.words import System
 from onboarding.models import OnboardingTransaction
 from onboarding.sla import P1_AT_RISK
-from onboarding.words import WITHDRAWN, Category, SafeAction, Status, StepState
+from onboarding.words import WITHDRAWN, Status, StepState
 
-OK, RISK, BAD, MUTED, INFO = "ok", "risk", "bad", "muted", "info"
-CATEGORY_TONES = {
-    Category.MISSING_DATA: RISK,
-    Category.AMBIGUOUS_MATCH: RISK,
-    Category.RATE_LIMIT: INFO,
-    Category.AUTH_ERROR: BAD,
-    Category.SERVER_ERROR: BAD,
-    Category.VALIDATION_ERROR: RISK,
-    Category.APPROVAL_OVERDUE: RISK,
-    Category.ROLLBACK_FAILED: BAD,
-}
+OK, RISK, BAD, MUTED, INFO = TONES
 STATUS_TONES = {
     Status.COMPLETE: OK,
     Status.READY_FOR_KICKOFF: OK,
@@ -177,11 +169,12 @@ def _left(at_risk: datetime, due: datetime, now: datetime) -> Sla:
 
 
 def category(ticket: Ticket) -> SafeString:
-    return badge(ticket.get_category_display(), CATEGORY_TONES.get(Category(ticket.category), MUTED))
+    entry = catalogue.of(ticket)
+    return badge(entry.label, entry.tone)
 
 
 def safe_action(ticket: Ticket) -> str:
-    return SafeAction(ticket.safe_action).label
+    return catalogue.safe_action(ticket).label
 
 
 def system(name: str) -> str:

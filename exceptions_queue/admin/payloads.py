@@ -8,7 +8,8 @@ from typing import Any
 from exceptions_queue.admin import timeline
 from exceptions_queue.admin.names import Names
 from exceptions_queue.admin.safe_rows import CANNOT, each_shown
-from exceptions_queue.admin.words import field_label, lowered
+from exceptions_queue.admin.words import field_label
+from exceptions_queue.tickets.naming import lowered
 from onboarding.models import OnboardingTransaction, PayloadSnapshot
 from onboarding.origins import Origin
 from onboarding.payload import catalogue

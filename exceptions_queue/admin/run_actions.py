@@ -22,6 +22,7 @@ from exceptions_queue import roles
 from exceptions_queue.admin import timeline, words
 from exceptions_queue.admin.effects import shown_effects
 from exceptions_queue.admin.ticket_forms import ReasonForm
+from exceptions_queue.tickets import naming
 from onboarding import services
 from onboarding.models import ObjectMapping, OnboardingTransaction, Step
 from onboarding.services import Effect, Refused, confirmation
@@ -44,7 +45,7 @@ class Target:
 
     @property
     def title(self) -> str:
-        return words.title(self.step.uses) if self.step else ""
+        return naming.title(self.step.uses) if self.step else ""
 
     @property
     def the_step(self) -> Step:

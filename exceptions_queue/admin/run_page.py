@@ -17,8 +17,10 @@ from exceptions_queue.admin.names import Names
 from exceptions_queue.admin.payloads import HIDDEN, versions
 from exceptions_queue.admin.run_actions import Button
 from exceptions_queue.admin.safe_rows import CANNOT, each_shown
-from exceptions_queue.admin.ticket_page import SEE_PERSONAL, Row
+from exceptions_queue.admin.ticket_page import Row
 from exceptions_queue.models import Ticket, covering
+from exceptions_queue.roles import SEE_PERSONAL
+from exceptions_queue.tickets import naming
 from integrations import clock
 from integrations.models import ApiCall
 from integrations.redact import redact_text
@@ -175,7 +177,7 @@ def _sections(
                 state=state(row),
                 took=took(step),
                 after=[(key, titles[key]) for key in _after(step, rows) if key in titles],
-                said_by=words.vendor(step.connection) if step.http_status else "",
+                said_by=naming.vendor(step.connection) if step.http_status else "",
                 message=step.message if may_see else redact_text(step.message),
                 attempts=[(attempt, words.outcome(attempt)) for attempt in attempts.get(step.pk, [])],
                 polled=ticket_page.polled(step),
@@ -219,7 +221,7 @@ def _objects(run: OnboardingTransaction, mappings: list[ObjectMapping], *, may_s
 
 
 def _unreadable(mapping: ObjectMapping) -> dict[str, Any]:
-    return {"mapping": mapping, "item": CANNOT, "link": "", "vendor": words.vendor(mapping.connection), "how": ""}
+    return {"mapping": mapping, "item": CANNOT, "link": "", "vendor": naming.vendor(mapping.connection), "how": ""}
 
 
 def _object(mapping: ObjectMapping, content: dict[str, Any], *, may_see: bool) -> dict[str, Any]:
@@ -227,7 +229,7 @@ def _object(mapping: ObjectMapping, content: dict[str, Any], *, may_see: bool) -
         "mapping": mapping,
         "item": words.item_name(mapping.step, mapping.item, content, may_see=may_see),
         "link": ticket_page.safe_link(mapping.url),
-        "vendor": words.vendor(mapping.connection),
+        "vendor": naming.vendor(mapping.connection),
         "how": "created by this run" if mapping.created_by_us else f"found by {mapping.how}",
     }
 
@@ -239,7 +241,7 @@ def _grouped(objects: list[dict[str, Any]]) -> list[dict[str, Any]]:
         several = list(group)
         hows = Counter(shown["how"] for shown in several)
         how = ", ".join(f"{count} {text}" if len(hows) > 1 else text for text, count in hows.items())
-        what = f"{len(several)} {words.plural(several[0]['mapping'].kind)}"
+        what = f"{len(several)} {naming.plural(several[0]['mapping'].kind)}"
         found.append({**several[0], "several": several, "what": what, "how": how} if several[1:] else several[0])
     return found
 
@@ -279,7 +281,7 @@ def _tickets(run: OnboardingTransaction) -> list[dict[str, Any]]:
     """Its own, and those that hold it up from elsewhere: a connection's, or another run's whose turn it waits for."""
     elsewhere = list(covering(run).values_list("pk", flat=True))  # as a sub-query it would be asked for every ticket
     about = Ticket.objects.filter(Q(transaction=run) | Q(pk__in=elsewhere))
-    found = about.select_related("owner", "step", "transaction", "connection").order_by("-pk")[:50]
+    found = about.select_related("owner", "step", "transaction", "connection", "mapping__step").order_by("-pk")[:50]
     return [
         {
             "ticket": ticket,

@@ -19,9 +19,9 @@ from exceptions_queue.admin import changes, live, looks, run_actions, run_page
 from exceptions_queue.admin.names import full_name
 from exceptions_queue.admin.safe_rows import cell
 from exceptions_queue.admin.start import StartByHand
-from exceptions_queue.admin.ticket_page import SEE_PERSONAL
 from exceptions_queue.api.sla_state import SlaState, clocks_in
 from exceptions_queue.models import CrmOwner, blocked_runs, is_blocked
+from exceptions_queue.roles import SEE_PERSONAL
 from exceptions_queue.search import runs_matching
 from integrations import clock
 from onboarding.models import OnboardingTransaction

@@ -6,10 +6,11 @@ from typing import Any
 from django.conf import settings
 from django.urls import reverse
 
-from exceptions_queue.admin import looks, words
+from exceptions_queue.admin import looks
 from exceptions_queue.admin.names import CRM_OWNER, Names
 from exceptions_queue.admin.payloads import HIDDEN
 from exceptions_queue.models import NO_TRY, Ticket
+from exceptions_queue.tickets import naming
 from integrations import providers
 from integrations.connections import default_connection
 from integrations.errors import ProviderError
@@ -79,7 +80,7 @@ def links(ticket: Ticket) -> list[tuple[str, str]]:
 
 
 def next_retry(ticket: Ticket) -> str:
-    if ticket.is_open and (held_up := words.held_up(ticket)):
+    if ticket.is_open and (held_up := naming.held_up(ticket)):
         return held_up
     return looks.soon(ticket.next_retry) or "none by itself"
 
@@ -129,7 +130,7 @@ def _crm_page(run: OnboardingTransaction) -> tuple[str, str]:
     """Of the customer's record, or of the deal that the payment named."""
     made = run.mappings.filter(connection__system=System.CRM, url__startswith="http").select_related("connection")
     if there := made.order_by("step__position", "pk").first():
-        return f"Look at the {there.kind} in {words.vendor(there.connection)}", there.url
+        return f"Look at the {there.kind} in {naming.vendor(there.connection)}", there.url
     connection, deal = default_connection(System.CRM), str(get(run.payload, "commercial.deal_id"))
     if connection is None or not deal:
         return "", ""
@@ -137,7 +138,7 @@ def _crm_page(run: OnboardingTransaction) -> tuple[str, str]:
         connector = providers.connector(connection, subject="page", deadline=time.monotonic())
     except ProviderError:
         return "", ""  # not set up: there is nowhere to look
-    return f"Look at the deal in {words.vendor(connection)}", connector.page("deal", deal)
+    return f"Look at the deal in {naming.vendor(connection)}", connector.page("deal", deal)
 
 
 def _reference(step: Step | None) -> str:

@@ -17,7 +17,7 @@ from integrations.models import Connection
 from integrations.words import System
 from onboarding.models import Step
 from onboarding.queues import QUEUES
-from onboarding.words import Category
+from onboarding.words import Category, Topic
 
 ALL = "all"
 MINE = "mine"
@@ -133,7 +133,7 @@ class StepFilter(DropdownFilter):
             case None | "":
                 return queryset
             case "gate":
-                return queryset.filter(step=None, connection=None)
+                return queryset.filter(step=None, connection=None, mapping=None, finding=None)
             case key:
                 return queryset.filter(step__key=key)
 
@@ -159,6 +159,17 @@ class CategoryFilter(DropdownFilter):
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Ticket]) -> QuerySet[Ticket]:  # noqa: ARG002
         return queryset.filter(category=self.value()) if self.value() else queryset
+
+
+class TopicFilter(DropdownFilter):
+    title = "topic"
+    parameter_name = "topic"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:  # noqa: ARG002
+        return [(topic.value, topic.label) for topic in Topic if topic]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Ticket]) -> QuerySet[Ticket]:  # noqa: ARG002
+        return queryset.filter(topic=self.value()) if self.value() else queryset
 
 
 class SystemFilter(DropdownFilter):

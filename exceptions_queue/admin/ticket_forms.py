@@ -1,6 +1,6 @@
-"""The forms of a ticket: just the missing fields, as the field catalogue describes them."""
+"""The forms of a ticket: what an action declares, and just those fields of the data that are missing or wrong."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from django import forms
@@ -18,13 +18,12 @@ from unfold.widgets import (
 from exceptions_queue.admin.confirming import PREFIX, ConfirmingForm
 from exceptions_queue.admin.names import CRM_OWNER, IMPLEMENTER, Names
 from exceptions_queue.models import Ticket
+from exceptions_queue.tickets.forms import QUEUE_CHOICES, REASON, Field, Form, Kind
 from onboarding.payload import catalogue
 from onboarding.payload.catalogue import Type
 from onboarding.payload.gate import Problem
 from onboarding.payload.plausibility import implausible
 from onboarding.payload.schema import get
-from onboarding.queues import QUEUES
-from onboarding.services.base import LONGEST_REASON
 
 DOMAIN, NO_DOMAIN, BILLING_EMAIL = "customer.domain", "customer.no_domain", "commercial.billing_email"
 START_DATE, URGENCY = "kickoff.start_date", "kickoff.urgency"
@@ -105,7 +104,7 @@ class FixForm(ConfirmingForm):
         fresh = FixForm(ticket, see_personal=not self.hides)
         return FixForm(ticket, merged(fresh, self.data, self.answers), see_personal=not self.hides)
 
-    def take(self, message: str, problems: list[Problem]) -> None:
+    def take(self, message: str, problems: list[Problem]) -> bool:
         """Show what the service refused, beside the fields where it names them."""
         for problem in problems:
             if problem.path in self.fields:
@@ -114,6 +113,7 @@ class FixForm(ConfirmingForm):
                 self.add_error(None, f"{catalogue.label(problem.path)}: {problem.reason}")
         if not problems:
             self.add_error(None, message)
+        return True
 
 
 def merged(fresh: forms.Form, sent: Mapping[str, Any], altered: Iterable[str]) -> dict[str, Any]:
@@ -207,62 +207,86 @@ class PlainDate(UnfoldAdminTextInputWidget):
     input_type = "date"
 
 
-class AssignForm(forms.Form):
-    queue = forms.ChoiceField(choices=list(QUEUES.items()), widget=UnfoldAdminSelectWidget())
-    owner = forms.ChoiceField(required=False, widget=UnfoldAdminSelectWidget())
+class DeclaredForm(forms.Form):
+    """The form that an action declares, as far as the console asks for it."""
 
-    def __init__(self, ticket: Ticket, data: Any = None) -> None:
-        super().__init__(data, auto_id="assign-%s", label_suffix="")
-        people = User.objects.filter(is_active=True, is_staff=True).order_by("username")[:500]
-        names = [(person.username, person.get_full_name() or person.username) for person in people]
-        self.fields["owner"].choices = [("", "Nobody in particular"), *names]  # type: ignore[attr-defined]
-        self.initial = {"queue": ticket.queue, "owner": ticket.owner.username if ticket.owner else ""}
+    def __init__(
+        self,
+        declared: Form,
+        data: Any = None,
+        *,
+        name: str,
+        initial: Mapping[str, Any] | None = None,
+        values: Mapping[str, str] | None = None,
+    ) -> None:
+        """``name``: the fields' ids begin with it. ``values``: what labels may name."""
+        super().__init__(data, auto_id=f"{name}-%s", label_suffix="", initial=dict(initial or {}))
+        for field in declared.fields:
+            if field.label:
+                self.fields[field.name] = WIDGETS[field.kind](field, label=field.label.format(**(values or {})))
+
+    def take(self, message: str, problems: list[Problem]) -> bool:
+        """Show what the service refused beside its field; False where none of the problems is about a field of the form."""
+        named = [problem.path for problem in problems if problem.path in self.fields]
+        for path in named:
+            self.add_error(path, message)
+        return bool(named)
 
 
-class LinkForm(forms.Form):
-    external_id = forms.CharField(max_length=255, strip=True, widget=UnfoldAdminTextInputWidget())
-
-    def __init__(self, data: Any = None) -> None:
-        super().__init__(data, auto_id="link-%s", label_suffix="")
-
-
-class ReasonForm(forms.Form):
+class ReasonForm(DeclaredForm):
     """Why something is done to a run or a step."""
 
-    reason = forms.CharField(
-        max_length=LONGEST_REASON,
-        help_text="Shown to everybody who opens the run, and kept. No personal data, please.",
-        widget=UnfoldAdminTextareaWidget(attrs={"rows": 2}),
-        error_messages={"required": "Say why, in a few words."},
-    )
-
     def __init__(self, data: Any = None) -> None:
-        super().__init__(data, auto_id="reason-%s", label_suffix="")
+        super().__init__(REASON, data, name="reason")
 
 
-class SnoozeForm(forms.Form):
-    """Until when a ticket is put aside, and why."""
-
-    minutes = forms.TypedChoiceField(
-        label="For",
-        coerce=int,
-        choices=[(15, "15 minutes"), (60, "1 hour"), (240, "4 hours"), (1440, "1 day")],
-        initial=60,
-        widget=UnfoldAdminSelectWidget(),
-        help_text="At the longest until its clock is due.",
-    )
-    reason = forms.CharField(
-        max_length=LONGEST_REASON,
-        widget=UnfoldAdminTextareaWidget(attrs={"rows": 2}),
-        error_messages={"required": "Say why, in a few words."},
-    )
-
-    def __init__(self, data: Any = None) -> None:
-        super().__init__(data, auto_id="snooze-%s", label_suffix="")
+def _common(field: Field, label: str) -> dict[str, Any]:
+    return {
+        "label": label,
+        "required": field.is_required_of_people,
+        "initial": field.initial,
+        "help_text": field.hint,
+        "error_messages": {"required": field.missing} if field.missing else None,
+    }
 
 
-class NoteForm(forms.Form):
-    text = forms.CharField(max_length=4000, widget=UnfoldAdminTextareaWidget(attrs={"rows": 2}))
+def _text(field: Field, label: str) -> forms.Field:
+    return forms.CharField(max_length=field.max_length, widget=UnfoldAdminTextInputWidget(), **_common(field, label))
 
-    def __init__(self, name: str = "note", data: Any = None) -> None:
-        super().__init__(data, auto_id=f"{name}-%s", label_suffix="")
+
+def _long_text(field: Field, label: str) -> forms.Field:
+    widget = UnfoldAdminTextareaWidget(attrs={"rows": 2})
+    return forms.CharField(max_length=field.max_length, widget=widget, **_common(field, label))
+
+
+def _flag(field: Field, label: str) -> forms.Field:
+    return forms.BooleanField(widget=UnfoldBooleanWidget(), **_common(field, label))
+
+
+def _whole(field: Field, label: str) -> forms.Field:
+    if field.presets:
+        widget = UnfoldAdminSelectWidget()
+        return forms.TypedChoiceField(coerce=int, choices=field.presets, widget=widget, **_common(field, label))
+    number = UnfoldAdminTextInputWidget(attrs={"inputmode": "numeric"})
+    return forms.IntegerField(min_value=field.minimum, max_value=field.maximum, widget=number, **_common(field, label))
+
+
+def _queue(field: Field, label: str) -> forms.Field:
+    return forms.ChoiceField(choices=QUEUE_CHOICES, widget=UnfoldAdminSelectWidget(), **_common(field, label))
+
+
+def _person(field: Field, label: str) -> forms.Field:
+    people = User.objects.filter(is_active=True, is_staff=True).order_by("username")[:500]
+    names = [(person.username, person.get_full_name() or person.username) for person in people]
+    choices = [("", "Nobody in particular"), *names]
+    return forms.ChoiceField(choices=choices, widget=UnfoldAdminSelectWidget(), **_common(field, label))
+
+
+WIDGETS: dict[Kind, Callable[..., forms.Field]] = {
+    Kind.TEXT: _text,
+    Kind.LONG_TEXT: _long_text,
+    Kind.FLAG: _flag,
+    Kind.WHOLE: _whole,
+    Kind.QUEUE: _queue,
+    Kind.PERSON: _person,
+}

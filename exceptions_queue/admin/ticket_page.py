@@ -2,7 +2,6 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -11,27 +10,25 @@ from django.contrib.auth.models import User
 from django.db.models import QuerySet
 from django.urls import reverse
 
-from exceptions_queue import actions
-from exceptions_queue.admin import looks, ticket_facts, words
-from exceptions_queue.admin.effects import shown_effects
+from exceptions_queue.admin import looks, ticket_cards, ticket_facts, words
 from exceptions_queue.admin.health import left
 from exceptions_queue.admin.names import Names
-from exceptions_queue.admin.ticket_forms import AssignForm, FixForm, LinkForm, NoteForm, ReasonForm, SnoozeForm
 from exceptions_queue.admin.timeline import entries, of_connection_ticket
 from exceptions_queue.models import Ticket, TicketNote, TicketStatus
+from exceptions_queue.roles import SEE_PERSONAL
+from exceptions_queue.tickets import catalogue, naming
+from exceptions_queue.tickets.declaration import Place
 from integrations import clock
 from integrations.models import ApiCall, Connection
 from integrations.redact import redact, redact_text
 from integrations.words import Breaker
 from onboarding.archive.story import archived_story, attempts_of, calls_of, entries_of, named
 from onboarding.models import Attempt, ObjectMapping, OnboardingTransaction, Step, StepPoll
-from onboarding.payload import catalogue
-from onboarding.services import Effect, Refused, confirmation
+from onboarding.payload import catalogue as fields
 from onboarding.steps.base import Facts
 from onboarding.steps.registry import HANDLERS
 from onboarding.words import Category, ChangeStatus, Status, StepState
 
-SEE_PERSONAL = "onboarding.see_personal_data"
 SOON = timedelta(seconds=15)
 TAKEN_BACK, KEPT = "onboarding.object.taken-back", "onboarding.object.kept"
 
@@ -79,7 +76,7 @@ class Row:
 
     @property
     def vendor(self) -> str:
-        return words.vendor(self.step.connection)
+        return naming.vendor(self.step.connection)
 
     @property
     def parked(self) -> bool:
@@ -89,50 +86,36 @@ class Row:
 
 def load(pk: int) -> Ticket:
     """Raises ``Ticket.DoesNotExist``."""
-    related = ("transaction__sla_clock", "step__connection", "connection", "change_request", "owner", "retry_of")
+    related = (
+        *("transaction__sla_clock", "step__connection", "connection", "change_request", "owner", "retry_of"),
+        *("mapping__connection", "mapping__step", "finding"),
+    )
     return Ticket.objects.select_related(*related).get(pk=pk)
 
 
 def context(ticket: Ticket, user: User, *, forms: dict[str, Any] | None = None) -> dict[str, Any]:
     """``forms``: bound forms to show again with what was entered."""
-    given, run = forms or {}, ticket.transaction
-    replay_effects, skip_effects = _effects(ticket, "replay"), _effects(ticket, "skip") if ticket.step else []
+    run = ticket.transaction
     may_see, names = user.has_perm(SEE_PERSONAL), Names()
-    offered = {action.name: action for action in actions.available(ticket, actions.Actor.of(user))}
     told = timeline(run, may_see=may_see) if run else _connection_timeline(ticket, may_see=may_see)
+    message = ticket.message if may_see else redact_text(ticket.message)
+    cards = ticket_cards.cards(ticket, user, message=message, bound=forms)
     return {
         **live(ticket, user),
-        "offered": offered,
-        "fix_form": (given.get("fix") or FixForm(ticket, see_personal=may_see)) if "fix" in offered else None,
-        "assign_form": (given.get("assign") or AssignForm(ticket)) if "assign" in offered else None,
-        "skip_form": (given.get("skip") or ReasonForm()) if "skip" in offered else None,
-        "skip_effects": skip_effects[1:] if "skip" in offered else [],
-        "replay_effects": shown_effects(replay_effects) if "replay" in offered else [],
-        "seen": {
-            "replay": confirmation.of_preview(replay_effects),
-            "skip": confirmation.of_preview(skip_effects) if ticket.step else actions.question_of(ticket),
-            "rollback": actions.question_of(ticket),
-            "version": ticket.transaction.snapshot_version if ticket.transaction else "",
-            "assigned": actions.assigned_as(ticket),
-        },
-        "snooze_form": (given.get("snooze") or SnoozeForm()) if "snooze" in offered else None,
-        "link_form": (given.get("link-object") or LinkForm()) if "link-object" in offered else None,
-        "note_form": (given.get("note") or NoteForm()) if "note" in offered else None,
-        "done_form": (given.get("done") or NoteForm("done")) if "done" in offered else None,
+        "cards": cards,
+        "main_cards": ticket_cards.placed(cards, Place.MAIN),
+        "other_cards": ticket_cards.placed(cards, Place.OTHER),
+        "side_cards": ticket_cards.placed(cards, Place.SIDE),
+        "decides": ticket.category == Category.APPROVAL_OVERDUE and "skip" in cards,
+        "runbook": catalogue.runbook(ticket) if ticket.is_open else [],
         "decide_url": _decide_url(ticket, user),
-        "urls": {
-            name: _act_url(ticket, name)
-            for name in ("fix", "done", "retry", "replay", "skip", "rollback", "assign", "note", "snooze")
-        },
-        "rollback_url": _rollback_url(ticket) if "rollback" in offered else "",
-        "choose_url": _act_url(ticket, "choose-match"),
-        "link_url": _act_url(ticket, "link-object"),
-        "message": ticket.message if may_see else redact_text(ticket.message),
+        "rollback_url": _rollback_url(ticket) if "rollback" in cards else "",
+        "message": message,
         "candidates": [_candidate(candidate, may_see=may_see) for candidate in ticket.candidates],
-        "name_if_taken": _name_if_taken(ticket, may_see=may_see) if "choose-match" in offered else "",
-        "kind": words.kind(ticket),
-        "kinds": words.plural(words.kind(ticket)),
-        "vendor": words.vendor(ticket.step.connection if ticket.step else ticket.connection),
+        "name_if_taken": _name_if_taken(ticket, may_see=may_see) if "choose-match" in cards else "",
+        "kind": naming.kind(ticket),
+        "kinds": naming.plural(naming.kind(ticket)),
+        "vendor": naming.vendor_of(ticket),
         "other_problems": _other_problems(ticket, may_see=may_see),
         "connection_url": _connection_url(ticket, user),
         "mend_connection": ticket.is_open and ticket.category in (Category.AUTH_ERROR, Category.NOT_CONFIGURED),
@@ -157,32 +140,32 @@ def _decide_url(ticket: Ticket, user: User) -> str:
     return reverse("admin:onboarding_run_decide", args=[change.transaction_id, change.pk])
 
 
-def _effects(ticket: Ticket, name: str) -> Sequence[Effect]:
-    """What the action would do; nothing where it cannot be done now (a worker is at the step, the run was cancelled)."""
-    try:
-        return actions.preview(ticket, name)
-    except Refused:
-        return []
-
-
 def live(ticket: Ticket, user: User) -> dict[str, Any]:
     """What changes while people look: the headline, the state and the steps."""
     rows = progress(ticket.transaction, ticket.step) if ticket.transaction else []
     waiting = waiting_runs(ticket.connection) if ticket.connection else 0
-    version = [ticket.status, ticket.category, ticket.problems, ticket.candidates, ticket.queue, ticket.owner_id]
+    version = [
+        ticket.status,
+        ticket.category,
+        ticket.topic,
+        ticket.problems,
+        ticket.candidates,
+        ticket.queue,
+        ticket.owner_id,
+    ]
     version += [ticket.snoozed_until, ticket.message, ticket.notes.count()]
     if run := ticket.transaction:
         version += [run.status, run.held_at, run.snapshot_version]
     return {
         "ticket": ticket,
         "story": words.story(ticket, waiting_runs=waiting, may_see=user.has_perm(SEE_PERSONAL)),
-        "customer": words.customer(ticket),
+        "customer": naming.customer(ticket),
         "sla": looks.ticket_sla(ticket),
         "category_badge": looks.category(ticket),
         "rows": rows,
         "now": state_of(ticket, rows),
         "moving": is_moving(ticket, rows),
-        "said_by": words.vendor(ticket.step.connection) if ticket.step and ticket.http_status else "",
+        "said_by": naming.vendor(ticket.step.connection) if ticket.step and ticket.http_status else "",
         "version": hashlib.sha256(repr([*version, user.pk]).encode()).hexdigest()[:16],
     }
 
@@ -191,7 +174,7 @@ def state_of(ticket: Ticket, rows: list[Row]) -> dict[str, str]:
     """Where it stands, as a banner: tone, icon and sentence."""
     run = ticket.transaction
     if ticket.is_open:
-        if text := words.held_up(ticket):
+        if text := naming.held_up(ticket):
             return {"tone": looks.RISK, "icon": "pause_circle", "text": text}
         if ticket.is_snoozed and ticket.snoozed_until:
             until = f"{ticket.snoozed_until:%H:%M} UTC ({looks.when(ticket.snoozed_until)})"
@@ -200,7 +183,7 @@ def state_of(ticket: Ticket, rows: list[Row]) -> dict[str, str]:
         if ticket.status == TicketStatus.RETRYING:
             return {"tone": looks.INFO, "icon": "sync", "text": "It is being tried again now. This page follows it."}
         if ticket.connection and ticket.connection.breaker == Breaker.HALF_OPEN:
-            text = f"{words.vendor(ticket.connection)} answers again; one step tries it. This page follows it."
+            text = f"{naming.vendor(ticket.connection)} answers again; one step tries it. This page follows it."
             return {"tone": looks.INFO, "icon": "sync", "text": text}
         if ticket.next_retry:
             text = f"Firstvalue tries again by itself {looks.soon(ticket.next_retry)}."
@@ -248,7 +231,7 @@ def progress(run: OnboardingTransaction, here: Step | None = None) -> list[Row]:
     """The run's steps in playbook order."""
     steps = list(run.steps.select_related("connection", "poll").order_by("position"))
     done = {step.key for step in steps if step.is_done}
-    names = {step.key: words.title(step.uses) for step in steps}
+    names = {step.key: naming.title(step.uses) for step in steps}
     mappings: dict[int, list[ObjectMapping]] = {}
     for mapping in run.mappings.exclude(item__startswith=ObjectMapping.FORMER).order_by("pk"):
         mappings.setdefault(mapping.step_id, []).append(mapping)
@@ -306,7 +289,7 @@ def _note(step: Step, before: list[str], mappings: list[ObjectMapping]) -> str:
         case StepState.COMPENSATING:
             return "being taken back" if step.lease_until else "is taken back in its turn"
         case _ if is_parked(step) and not before:
-            return f"parked: {words.why_stopped(step.connection)}"
+            return f"parked: {naming.why_stopped(step.connection)}"
         case StepState.BLOCKED if is_held_back(step):
             return f"stuck ({step.get_category_display().lower()}); waits for the connection {step.connection}"
         case StepState.BLOCKED if step.due_at:
@@ -316,7 +299,7 @@ def _note(step: Step, before: list[str], mappings: list[ObjectMapping]) -> str:
         case StepState.WAITING:
             what = step.get_waits_for_display().lower() if step.waits_for else "its turn"
             return "; ".join(part for part in (f"waits for {what}", polled(step)) if part)
-    return f"then, after: {words.lowered(before[0])}" if before else "about to begin"
+    return f"then, after: {naming.lowered(before[0])}" if before else "about to begin"
 
 
 def polled(step: Step) -> str:
@@ -361,7 +344,7 @@ def safe_link(url: str) -> str:
 
 def _other_problems(ticket: Ticket, *, may_see: bool) -> list[dict[str, str]]:
     """What the vendor refused and no field of ours stands for."""
-    found = [problem for problem in ticket.problems if problem.get("path", "") not in catalogue.BY_PATH]
+    found = [problem for problem in ticket.problems if problem.get("path", "") not in fields.BY_PATH]
     return found if may_see else [{**each, "reason": redact_text(each["reason"])} for each in found]
 
 
@@ -395,10 +378,6 @@ def _name_if_taken(ticket: Ticket, *, may_see: bool) -> str:
         Facts(run.payload, run.onboarding_transaction_id, item=ticket.step.item)
     )
     return name if may_see else redact_text(name)
-
-
-def _act_url(ticket: Ticket, name: str) -> str:
-    return reverse("admin:exceptions_queue_ticket_act", args=[ticket.pk, name])
 
 
 def _rollback_url(ticket: Ticket) -> str:

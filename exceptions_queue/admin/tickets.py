@@ -15,12 +15,14 @@ from django.utils.decorators import method_decorator
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_GET, require_POST
 
+from exceptions_queue.actions import ACTIONS
 from exceptions_queue.admin import bulk, dashboard, live, looks, ticket_actions, ticket_filters, ticket_page, words
 from exceptions_queue.admin.runs import SEARCHED
 from exceptions_queue.admin.safe_rows import cell
-from exceptions_queue.admin.ticket_page import SEE_PERSONAL
 from exceptions_queue.models import Ticket, tries_counted, waits_for_nobody
+from exceptions_queue.roles import SEE_PERSONAL
 from exceptions_queue.search import runs_matching, ticket_number
+from exceptions_queue.tickets import naming
 from integrations.admin import ReadOnlyAdmin
 
 
@@ -29,13 +31,17 @@ class TicketAdmin(ReadOnlyAdmin):
     list_name = "Queue"
     list_display = ("sla", "customer", "wrong", "where", "owned_by", "tries", "action", "opened")
     list_display_links = ("customer",)
-    list_select_related = ("transaction__sla_clock", "step__connection", "connection", "owner")
+    list_select_related = (
+        *("transaction__sla_clock", "step__connection", "connection", "owner"),
+        *("change_request__sla_clock", "mapping__connection", "mapping__step"),
+    )
     list_filter = (
         ticket_filters.StatusFilter,
         ticket_filters.QueueFilter,
         ticket_filters.OwnerFilter,
         ticket_filters.SlaFilter,
         ticket_filters.CategoryFilter,
+        ticket_filters.TopicFilter,
         ticket_filters.SystemFilter,
         ticket_filters.StepFilter,
         ticket_filters.ConnectionFilter,
@@ -44,7 +50,6 @@ class TicketAdmin(ReadOnlyAdmin):
     search_fields = ("pk",)  # what is searched: get_search_results
     search_help_text = SEARCHED
     list_before_template = "admin/exceptions_queue/ticket/views.html"
-    actions = ("retry_selected",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Ticket]:
         tickets: QuerySet[Ticket] = super().get_queryset(request)
@@ -75,9 +80,9 @@ class TicketAdmin(ReadOnlyAdmin):
     @cell
     def customer(self, ticket: Ticket) -> SafeString:
         if ticket.connection:
-            return looks.two_lines(words.vendor(ticket.connection), f"connection {ticket.connection.slug}")
+            return looks.two_lines(naming.vendor(ticket.connection), f"connection {ticket.connection.slug}")
         run = ticket.transaction
-        return looks.two_lines(words.customer(ticket), run.domain if run else "")
+        return looks.two_lines(naming.customer(ticket) or ticket.subject_name, run.domain if run else "")
 
     @admin.display(description="What is wrong", ordering="category")
     @cell
@@ -100,7 +105,7 @@ class TicketAdmin(ReadOnlyAdmin):
     @admin.display(description="Attempts", ordering="attempts_made")
     @cell
     def tries(self, ticket: Ticket) -> SafeString:
-        held_up = words.held_up(ticket) if ticket.is_open else ""
+        held_up = naming.held_up(ticket) if ticket.is_open else ""
         following = f"next {looks.soon(ticket.next_retry)}" if ticket.next_retry and not held_up else ""
         return looks.two_lines(getattr(ticket, "attempts_made", 0), following)
 
@@ -110,7 +115,7 @@ class TicketAdmin(ReadOnlyAdmin):
         if ticket.is_snoozed:
             until = f"until {ticket.snoozed_until:%H:%M} UTC" if ticket.snoozed_until else ""
             return looks.two_lines(looks.badge("Put aside", looks.MUTED, "snooze"), until)
-        if ticket.is_open and words.held_up(ticket):
+        if ticket.is_open and naming.held_up(ticket):
             return looks.badge("Held up", looks.RISK, "pause_circle")
         if ticket.is_open and ticket.status == "retrying":
             return looks.badge("Retrying", looks.INFO, "sync")
@@ -129,20 +134,24 @@ class TicketAdmin(ReadOnlyAdmin):
         answer: HttpResponse = super().changelist_view(request, more)
         return answer
 
-    # --- Retry many
+    # --- Many at once
 
-    def has_retry_permission(self, request: HttpRequest) -> bool:
-        return bool(request.user.has_perm("exceptions_queue.retry_ticket"))
-
-    @admin.action(description="Retry selected", permissions=["retry"])
-    def retry_selected(self, request: HttpRequest, queryset: QuerySet[Ticket]) -> HttpResponse:
-        return bulk.confirm(self, request, queryset)
+    def get_actions(self, request: HttpRequest) -> dict[str, tuple[Any, str, str]]:
+        """One for each action that may be done to many, for those who may do it to any."""
+        return {
+            f"{name}_selected": (bulk.chosen(action), f"{name}_selected", f"{action.label} selected")
+            for name, action in ACTIONS.items()
+            if action.bulk and bulk.may(request.user, action)
+        }
 
     @method_decorator(require_POST)
-    def bulk_view(self, request: HttpRequest) -> HttpResponse:
-        if not self.has_retry_permission(request):
+    def bulk_view(self, request: HttpRequest, name: str) -> HttpResponse:
+        action = ACTIONS.get(name)
+        if action is None or action.bulk is None:
+            raise Http404
+        if not bulk.may(request.user, action):
             raise PermissionDenied
-        return bulk.retry(self, request)
+        return bulk.perform(self, request, action)
 
     # --- The page
 
@@ -152,7 +161,7 @@ class TicketAdmin(ReadOnlyAdmin):
             path("<int:pk>/act/<slug:name>/", wrap(self.act_view), name="exceptions_queue_ticket_act"),
             path("<int:pk>/live/", wrap(self.live_view), name="exceptions_queue_ticket_live"),
             path("live/", wrap(self.home_live_view), name="exceptions_queue_home_live"),
-            path("retry/", wrap(self.bulk_view), name="exceptions_queue_ticket_retry"),
+            path("bulk/<slug:name>/", wrap(self.bulk_view), name="exceptions_queue_ticket_bulk"),
             path("next/", wrap(self.next_view), name="exceptions_queue_ticket_next"),
         ]
         return [*own, *super().get_urls()]
@@ -197,9 +206,10 @@ class TicketAdmin(ReadOnlyAdmin):
     @method_decorator(require_POST)
     def act_view(self, request: HttpRequest, pk: int, name: str) -> HttpResponse:
         ticket = self._ticket(request, pk)
-        if not ticket_actions.knows(name):
+        action = ACTIONS.get(name)
+        if action is None:
             raise Http404
-        done = ticket_actions.act(request, _user(request), ticket, name)
+        done = ticket_actions.act(request, _user(request), ticket, action)
         if done.status == 302:  # noqa: PLR2004
             to_next = name == "snooze" and request.POST.get("minutes") != "0"
             return HttpResponseRedirect(

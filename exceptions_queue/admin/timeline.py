@@ -5,13 +5,14 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import Q, QuerySet
+from django.db.models import Q, QuerySet, TextChoices
 
 from exceptions_queue.admin import looks
 from exceptions_queue.admin.names import Names
 from exceptions_queue.admin.safe_rows import CANNOT, each_shown
-from exceptions_queue.admin.words import field_label, lowered
+from exceptions_queue.admin.words import field_label
 from exceptions_queue.models import Ticket
+from exceptions_queue.tickets.naming import lowered
 from integrations import clock
 from integrations.models import Connection
 from integrations.redact import redact_text
@@ -21,7 +22,7 @@ from onboarding.archive.story import entries_of
 from onboarding.audited_admin import VERBS
 from onboarding.models import ApiKey, AuditEntry, OnboardingTransaction, StepPoll
 from onboarding.origins import Origin
-from onboarding.words import Category, OriginKind, WaitsFor
+from onboarding.words import Category, OriginKind, Topic, WaitsFor
 
 LATEST = 300
 SHORT = 30
@@ -305,6 +306,9 @@ def _is_person(actor: str) -> bool:
     return actor != audit.SYSTEM and ":" not in actor
 
 
+CHOICES: dict[str, type[TextChoices]] = {"category": Category, "topic": Topic}
+
+
 def _heading(entry: AuditEntry, titles: dict[str, str]) -> str:
     if key := entry.data.get("step"):
         return titles.get(str(key), str(key))
@@ -347,8 +351,8 @@ def _fact(key: str, value: Any, facts: dict[str, Any], names: Names) -> str:
             return f"playbook {value} {facts.get('version', '')}".strip()
         case "status", int():
             return f"HTTP {value}"
-        case "category", str() if value in Category.values:
-            return str(Category(value).label).lower()
+        case "category" | "topic", str() if value in CHOICES[key].values:
+            return str(CHOICES[key](value).label).lower()
         case "for", str() if value in WaitsFor.values:
             return f"for {lowered(str(WaitsFor(value).label))}"
         case "due", str():

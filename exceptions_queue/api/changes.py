@@ -10,11 +10,11 @@ from rest_framework.exceptions import PermissionDenied
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from exceptions_queue.actions import Actor
 from exceptions_queue.api import requests
 from exceptions_queue.api.onboardings import LOCATION, TAGS
 from exceptions_queue.api.tickets import EffectSerializer
-from exceptions_queue.roles import APPLY_CHANGE
+from exceptions_queue.roles import APPLY_CHANGE, Actor
+from exceptions_queue.tickets import forms
 from onboarding import services
 from onboarding.api.authentication import OPERATORS, READERS, caller
 from onboarding.api.openapi import responses
@@ -93,7 +93,7 @@ class ChangeView(ApiView):
 
 class ChangeRequestList(ChangeView):
     queryset = ChangeRequest.objects.none()  # for the schema: each run has its own
-    serializer_class = requests.FixSerializer
+    serializer_class = requests.body_of(forms.FIX)
     scopes = {"GET": READERS, "POST": OPERATORS}
 
     def known_parameters(self) -> frozenset[str]:
@@ -117,7 +117,7 @@ class ChangeRequestList(ChangeView):
     @extend_schema(
         tags=TAGS,
         summary="Ask for a change of the run's data",
-        request=requests.FixSerializer,
+        request=requests.body_of(forms.FIX),
         parameters=[LOCATION],
         responses=responses({201: ChangeRequestDetailSerializer}, 404, 409, 413, 415, 503),
         examples=[
@@ -149,13 +149,13 @@ class ChangeRequestDetail(ChangeView):
 
 
 class ApplyChange(ChangeView):
-    serializer_class = requests.NothingSerializer
+    serializer_class = requests.body_of(forms.NOTHING)
     scopes = {"POST": OPERATORS}
 
     @extend_schema(
         tags=TAGS,
         summary="Apply a change request",
-        request=requests.NothingSerializer,
+        request=requests.body_of(forms.NOTHING),
         responses=responses({200: ChangeRequestDetailSerializer}, 404, 409, 413, 415, 503),
     )
     def post(self, request: Request, onboarding_transaction_id: str, pk: int) -> Response:

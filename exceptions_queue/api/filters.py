@@ -19,7 +19,7 @@ from onboarding.api.authentication import caller
 from onboarding.ids import comparable
 from onboarding.models import CorrelationKey, ObjectMapping, OnboardingTransaction
 from onboarding.queues import QUEUES
-from onboarding.words import Category, Status
+from onboarding.words import Category, Status, Topic
 
 MAX_TEXT = 255
 
@@ -83,6 +83,7 @@ class OnboardingFilter(filters.FilterSet):  # type: ignore[misc]
 class TicketFilter(filters.FilterSet):  # type: ignore[misc]
     status = _some(TicketStatus.choices)
     category = _some(Category.choices)
+    topic = _some([(topic.value, topic.label) for topic in Topic if topic])
     system = _some(System.choices)
     queue = _some(list(QUEUES.items()))
     step = _text(method="by_step", label="A step's key, or `gate`, or `credentials`.")
@@ -100,7 +101,7 @@ class TicketFilter(filters.FilterSet):  # type: ignore[misc]
     def by_step(self, tickets: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:  # noqa: ARG002
         match value:
             case "gate":
-                return tickets.filter(step=None, connection=None)
+                return tickets.filter(step=None, connection=None, mapping=None, finding=None)
             case "credentials":
                 return tickets.exclude(connection=None)
         return tickets.filter(step__key=value)

@@ -1,16 +1,17 @@
-"""The bodies of the operator's actions."""
+"""The bodies of the operator's actions, made from the forms that the actions declare."""
 
+from collections.abc import Callable
 from typing import Any
 
 from rest_framework import serializers
 
-from exceptions_queue.actions import LONGEST_SNOOZE
+from exceptions_queue.tickets import forms
+from exceptions_queue.tickets.forms import MAX_ID, Field, Form, Kind
 from onboarding.api.serializers import RequestSerializer, StrictText
-from onboarding.queues import QUEUES
+from onboarding.services.base import LONGEST_REASON
 from onboarding.words import RunEventType
 
-MAX_NOTE = 4000
-MAX_ID = 255
+MAX_PATHS = 100
 
 
 class StrictFlag(serializers.BooleanField):
@@ -20,58 +21,8 @@ class StrictFlag(serializers.BooleanField):
         return data
 
 
-class NothingSerializer(RequestSerializer):
-    """No body, or an empty object."""
-
-
-class FixSerializer(RequestSerializer):
-    fields = serializers.DictField(  # type: ignore[assignment]  # the contract's name; DRF's metaclass takes it away
-        child=serializers.JSONField(allow_null=True),
-        allow_empty=False,
-        help_text="Payload path: value, such as customer.domain.",
-    )
-    confirmed = serializers.ListField(
-        child=StrictText(max_length=255),
-        required=False,
-        max_length=100,
-        help_text="Paths among them whose value is right though it looks like a placeholder.",
-    )
-
-
-class ChooseMatchSerializer(RequestSerializer):
-    """One of the candidates, or a new object."""
-
-    external_id = StrictText(max_length=MAX_ID, required=False)
-    create = StrictFlag(required=False)  # type: ignore[assignment]  # likewise
-    openapi_rules = {"oneOf": [{"required": ["external_id"]}, {"required": ["create"]}]}
-
-    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        if ("external_id" in attrs) == (attrs.get("create") is True):
-            raise serializers.ValidationError("Give either external_id or create: true.")
-        return attrs
-
-
-class LinkObjectSerializer(RequestSerializer):
-    external_id = StrictText(max_length=MAX_ID, help_text="The object's id at the vendor.")
-
-
-class ReplaySerializer(RequestSerializer):
-    from_step = StrictText(
-        max_length=64, required=False, help_text="A step's key; without it, the exception's own step."
-    )
-
-
-class SkipSerializer(RequestSerializer):
-    reason = StrictText(max_length=500)
-    with_dependents = StrictFlag(required=False, help_text="Leave out those that need what it would make, too.")
-
-
 class ReasonSerializer(RequestSerializer):
-    reason = StrictText(max_length=500)
-
-
-class OptionalReasonSerializer(RequestSerializer):
-    reason = StrictText(max_length=500, required=False)
+    reason = StrictText(max_length=LONGEST_REASON)
 
 
 class RunEventSerializer(RequestSerializer):
@@ -80,29 +31,57 @@ class RunEventSerializer(RequestSerializer):
     type = serializers.ChoiceField(RunEventType.choices)
     event_id = StrictText(max_length=255)
     occurred_at = serializers.DateTimeField(required=False, help_text="Without it, now.")
-    data = serializers.DictField(required=False)  # type: ignore[assignment]  # likewise
+    data = serializers.DictField(required=False)  # type: ignore[assignment]  # DRF's metaclass takes it away
 
 
-class AssignSerializer(RequestSerializer):
-    """What is left out stays as it is."""
+def _text(field: Field, **common: Any) -> serializers.Field[Any, Any, Any, Any]:
+    return StrictText(max_length=field.max_length, **common)
 
-    queue = serializers.ChoiceField(list(QUEUES.items()), required=False)
-    owner = StrictText(max_length=150, required=False, allow_null=True, help_text="A username; null for nobody.")
 
-    openapi_rules = {"minProperties": 1}
+FIELDS: dict[Kind, Callable[..., serializers.Field[Any, Any, Any, Any]]] = {
+    Kind.TEXT: _text,
+    Kind.LONG_TEXT: _text,
+    Kind.FLAG: lambda _, **common: StrictFlag(**common),
+    Kind.WHOLE: lambda field, **common: serializers.IntegerField(
+        min_value=field.minimum, max_value=field.maximum, **common
+    ),
+    Kind.QUEUE: lambda _, **common: serializers.ChoiceField(forms.QUEUE_CHOICES, **common),
+    Kind.PERSON: lambda field, **common: _text(field, allow_null=True, **common),
+    Kind.PAYLOAD: lambda _, **common: serializers.DictField(
+        child=serializers.JSONField(allow_null=True), allow_empty=False, **common
+    ),
+    Kind.PATHS: lambda _, **common: serializers.ListField(
+        child=StrictText(max_length=MAX_ID), max_length=MAX_PATHS, **common
+    ),
+}
 
-    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        if not attrs:
-            raise serializers.ValidationError("Give a queue, an owner or both.")
+
+_made: dict[str, type[RequestSerializer]] = {}
+
+
+def body_of(form: Form) -> type[RequestSerializer]:
+    """The serializer of the body in which the form is sent; forms of one name have one."""
+    if form.name not in _made:
+        _made[form.name] = _serializer(form)
+    return _made[form.name]
+
+
+def _serializer(form: Form) -> type[RequestSerializer]:
+    def validate(_self: RequestSerializer, attrs: dict[str, Any]) -> dict[str, Any]:
+        if wrong := form.wrong(attrs):
+            raise serializers.ValidationError(wrong)
         return attrs
 
+    members = {each.name: _field(each) for each in form.fields} | {
+        "validate": validate,
+        "openapi_rules": dict(form.rules),
+        "__doc__": form.description or None,
+    }
+    return type(f"{form.name}Serializer", (RequestSerializer,), members)
 
-class SnoozeSerializer(RequestSerializer):
-    """Put aside; at the longest until its clock is due."""
 
-    minutes = serializers.IntegerField(min_value=0, max_value=LONGEST_SNOOZE, help_text="0 takes it up again.")
-    reason = StrictText(max_length=500, required=False, help_text="Needed, but for 0 minutes.")
-
-
-class NoteSerializer(RequestSerializer):
-    text = StrictText(max_length=MAX_NOTE)
+def _field(field: Field) -> serializers.Field[Any, Any, Any, Any]:
+    common: dict[str, Any] = {"help_text": field.help} if field.help else {}
+    return (
+        FIELDS[field.kind](field, **common) if field.required else FIELDS[field.kind](field, required=False, **common)
+    )

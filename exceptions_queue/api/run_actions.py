@@ -10,10 +10,11 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import Serializer
 
-from exceptions_queue.actions import Actor
 from exceptions_queue.api import requests
 from exceptions_queue.api.onboardings import TAGS, Representation
 from exceptions_queue.api.serializers import RUN_ANSWER, OnboardingDetailSerializer
+from exceptions_queue.roles import Actor
+from exceptions_queue.tickets import forms
 from integrations import clock
 from onboarding import services
 from onboarding.api.authentication import OPERATORS, SENDERS, caller
@@ -103,22 +104,22 @@ _CALLS: dict[str, tuple[Do, type[Serializer[Any]], str, str, dict[str, Any]]] = 
     ),
     "hold": (
         _hold,
-        requests.OptionalReasonSerializer,
+        requests.body_of(forms.OPTIONAL_REASON),
         "onboarding.hold_run",
         "Begin nothing more until it is resumed",
         {"reason": "The customer asked us to wait."},
     ),
-    "resume": (_resume, requests.NothingSerializer, "onboarding.hold_run", "Let a run on hold go on", {}),
+    "resume": (_resume, requests.body_of(forms.NOTHING), "onboarding.hold_run", "Let a run on hold go on", {}),
     "rollback": (
         _roll_back,
-        requests.OptionalReasonSerializer,
+        requests.body_of(forms.OPTIONAL_REASON),
         "onboarding.rollback_run",
         "Take back what the run created and nobody else uses",
         {"reason": "The payment was refunded."},
     ),
     "cancel": (
         _cancel,
-        requests.OptionalReasonSerializer,
+        requests.body_of(forms.OPTIONAL_REASON),
         "onboarding.cancel_run",
         "Do nothing more for this run, for good",
         {"reason": "The order was withdrawn."},

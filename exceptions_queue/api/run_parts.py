@@ -38,7 +38,7 @@ def _archived(run_pk: int) -> QuerySet[ArchivedRun]:
 
 def _tickets(run_pk: int) -> QuerySet[Ticket]:
     tickets = open_tickets(OnboardingTransaction(pk=run_pk))
-    return tickets.select_related("transaction", "step", "connection", "owner")
+    return tickets.select_related("transaction", "step", "connection", "owner", "mapping__step")
 
 
 RUN = Compiled(_run)

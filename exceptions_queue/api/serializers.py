@@ -7,16 +7,18 @@ from django.urls import reverse
 from drf_spectacular.utils import PolymorphicProxySerializer, extend_schema_field
 from rest_framework import serializers
 
-from exceptions_queue.actions import ACTIONS, Actor, available
+from exceptions_queue.actions import ACTIONS, available
 from exceptions_queue.api.sla_state import SlaState, clock_state, ticket_state
 from exceptions_queue.models import SlaClock, Ticket, TicketNote
+from exceptions_queue.roles import Actor
+from exceptions_queue.tickets import catalogue
 from integrations import clock
 from onboarding.api.authentication import caller
 from onboarding.api.personal import MaskedJson, MaskedText
 from onboarding.api.serializers import ChangeRequestSerializer, RowSerializer, RunDetailSerializer, RunSerializer
 from onboarding.models import OnboardingTransaction
 from onboarding.payload.gate import problems_of
-from onboarding.words import Status
+from onboarding.words import Status, Topic
 
 sla_choice = serializers.ChoiceField(SlaState.choices, allow_null=True)
 
@@ -45,13 +47,26 @@ class CandidateSerializer(serializers.Serializer[Any]):
     )
 
 
+class SafeActionField(serializers.CharField):
+    """As the catalogue says for the whole ticket."""
+
+    def to_representation(self, value: Any) -> str:
+        return str(catalogue.safe_action(value))
+
+
 class TicketBaseSerializer(RowSerializer[Ticket]):
     """An exception as a run lists it."""
 
     step = serializers.CharField(source="failed_step", help_text="The step's key, or `gate`, or `credentials`.")
     message = MaskedText()
     owner = serializers.SerializerMethodField(help_text="A username.")
-    safe_action = serializers.CharField()
+    safe_action = SafeActionField(source="*")
+    topic = serializers.ChoiceField(
+        [(topic.value, topic.label) for topic in Topic if topic],
+        source="shown_topic",
+        allow_null=True,
+        help_text="What it asks in particular; null for the failure itself. One subject may have an exception for each.",
+    )
     console_url = serializers.CharField(source="url")
     url = serializers.HyperlinkedIdentityField(view_name="exception", read_only=True)
 
@@ -61,6 +76,7 @@ class TicketBaseSerializer(RowSerializer[Ticket]):
             "id",
             "status",
             "category",
+            "topic",
             "system",
             "step",
             "message",
@@ -97,6 +113,7 @@ class TicketSerializer(TicketBaseSerializer):
     problems = FieldToMendSerializer(many=True)
     candidates = CandidateSerializer(many=True)
     notes = NoteSerializer(many=True)
+    what_to_do = serializers.SerializerMethodField(help_text="In a sentence or two; empty for a resolved one.")
     available_actions = serializers.SerializerMethodField(help_text="What this key may do to it now.")
 
     class Meta(TicketBaseSerializer.Meta):
@@ -108,6 +125,7 @@ class TicketSerializer(TicketBaseSerializer):
             "customer",
             "domain",
             "category",
+            "topic",
             "system",
             "step",
             "connection",
@@ -132,6 +150,7 @@ class TicketSerializer(TicketBaseSerializer):
             "opened_at",
             "resolved_at",
             "resolution",
+            "what_to_do",
             "available_actions",
         ]
 
@@ -161,6 +180,9 @@ class TicketSerializer(TicketBaseSerializer):
     @extend_schema_field(sla_choice)
     def get_sla_state(self, ticket: Ticket) -> str | None:
         return ticket_state(ticket, clock.now())
+
+    def get_what_to_do(self, ticket: Ticket) -> str:
+        return catalogue.story(ticket).todo if ticket.is_open else ""
 
     @extend_schema_field(serializers.ListField(child=serializers.ChoiceField(list(ACTIONS))))
     def get_available_actions(self, ticket: Ticket) -> list[str]:
@@ -219,7 +241,7 @@ class OnboardingDetailSerializer(OnboardingSerializer, RunDetailSerializer):
         fields = [*RunDetailSerializer.Meta.fields, "console_url", "blocked", "sla", "clocks", "exceptions"]
 
     def get_blocked(self, run: OnboardingTransaction) -> bool:  # noqa: ARG002
-        return any(ticket.change_request_id is None for ticket in self.context["exceptions"])
+        return any(ticket.holds_up for ticket in self.context["exceptions"])
 
     @extend_schema_field(TicketBaseSerializer(many=True))
     def get_exceptions(self, run: OnboardingTransaction) -> Any:  # noqa: ARG002

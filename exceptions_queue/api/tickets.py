@@ -12,11 +12,12 @@ from rest_framework.response import Response
 from rest_framework.serializers import Serializer
 
 from exceptions_queue import actions
-from exceptions_queue.actions import Actor
 from exceptions_queue.api import requests
 from exceptions_queue.api.filters import TicketFilter
 from exceptions_queue.api.serializers import TicketSerializer
 from exceptions_queue.models import Ticket, tries_counted
+from exceptions_queue.roles import Actor
+from exceptions_queue.tickets.declaration import Action
 from onboarding.api.authentication import OPERATORS, READERS, caller
 from onboarding.api.openapi import responses
 from onboarding.api.problems import Invalid
@@ -32,7 +33,8 @@ class TicketView(ApiView):
         """Most urgent first; joined and counted so that a page costs as many queries as a row."""
         return (
             Ticket.objects.select_related(
-                "transaction__sla_clock", "step", "connection", "change_request__sla_clock", "owner"
+                *("transaction__sla_clock", "change_request__sla_clock", "connection", "owner"),
+                *("step__connection", "mapping__connection", "mapping__step", "finding"),
             )
             .prefetch_related("notes")
             .annotate(attempt_count=tries_counted())
@@ -64,7 +66,7 @@ class TicketDetail(TicketView):
         return self.shown(pk)
 
 
-PREVIEWED = ("retry", "fix", "replay", "skip", "rollback")
+PREVIEWED = tuple(name for name, action in actions.ACTIONS.items() if action.preview)
 
 
 VERDICTS = [
@@ -111,97 +113,30 @@ class TicketPreview(TicketView):
 
 
 class TicketAction(TicketView):
-    """One action. ``serializer_class`` is its body."""
+    """One action, with the body that its declaration asks for."""
 
-    action: str
+    action: Action
     scopes = {"POST": OPERATORS}
 
     def post(self, request: Request, pk: int) -> Response:
-        body = self.prepared(pk, self.body(request))
         try:
-            actions.perform(pk, self.action, Actor.of(caller(request)), **body)
+            actions.perform(pk, self.action.name, Actor.of(caller(request)), **self.body(request))
         except actions.NotAllowed as refusal:
             raise PermissionDenied(str(refusal)) from None
         return self.shown(pk)
 
-    def prepared(self, pk: int, data: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002
-        return data
 
-
-class Assign(TicketAction):
-    """The action takes no owner for nobody; the call leaves what it does not name."""
-
-    def prepared(self, pk: int, data: dict[str, Any]) -> dict[str, Any]:
-        if "owner" in data:
-            return data
-        owner = Ticket.objects.filter(pk=pk, owner__is_active=True).values_list("owner__username", flat=True).first()
-        return {**data, "owner": owner}
-
-
-_CALLS: dict[str, tuple[type[TicketAction], type[Serializer[Any]], str, dict[str, Any]]] = {
-    "retry": (TicketAction, requests.NothingSerializer, "Try again now", {}),
-    "fix": (
-        TicketAction,
-        requests.FixSerializer,
-        "Give missing or wrong data, then try again",
-        {"fields": {"customer.domain": "acme-logistics.com", "commercial.term": "annual"}},
-    ),
-    "done": (
-        TicketAction,
-        requests.NoteSerializer,
-        "Say that a change was made by hand",
-        {"text": "Changed the name in the CRM."},
-    ),
-    "choose-match": (
-        TicketAction,
-        requests.ChooseMatchSerializer,
-        "Choose among several matches",
-        {"external_id": "5501"},
-    ),
-    "link-object": (TicketAction, requests.LinkObjectSerializer, "Name the vendor's object", {"external_id": "5501"}),
-    "replay": (
-        TicketAction,
-        requests.ReplaySerializer,
-        "Do a step and all that comes after it again",
-        {"from_step": "crm.account"},
-    ),
-    "skip": (TicketAction, requests.SkipSerializer, "Go on without the step", {"reason": "Done by hand."}),
-    "rollback": (
-        TicketAction,
-        requests.OptionalReasonSerializer,
-        "Roll the run back",
-        {"reason": "The customer withdrew."},
-    ),
-    "assign": (
-        Assign,
-        requests.AssignSerializer,
-        "Give to a queue or a person",
-        {"queue": "sales-ops", "owner": "kim"},
-    ),
-    "snooze": (
-        TicketAction,
-        requests.SnoozeSerializer,
-        "Put aside, or take up again",
-        {"minutes": 60, "reason": "The customer answers after lunch."},
-    ),
-    "note": (TicketAction, requests.NoteSerializer, "Write a note", {"text": "Asked the customer for their domain."}),
-}
-
-
-def _view(name: str) -> type[TicketAction]:
-    base, body, summary, example = _CALLS[name]
-    title = "".join(part.capitalize() for part in name.split("-"))
-    made = type(f"{title}Action", (base,), {"action": name, "serializer_class": body})
+def endpoint(action: Action) -> type[TicketAction]:
+    """The view that follows from an action's declaration."""
+    title, body = "".join(part.capitalize() for part in action.name.split("-")), requests.body_of(action.form)
+    made = type(f"{title}Action", (TicketAction,), {"action": action, "serializer_class": body})
     described = extend_schema(
-        summary=summary,
+        summary=action.summary,
         description="Answers with the exception as it is then; it closes only when its subject has passed. Scope: operate.",
         tags=TAGS,
         request=body,
         responses=responses({200: TicketSerializer}, 404, 409, 413, 415, 503),
-        examples=[OpenApiExample(summary, value=example, request_only=True)],
+        examples=[OpenApiExample(action.summary, value=action.example, request_only=True)],
     )
     view: type[TicketAction] = extend_schema_view(post=described)(made)
     return view
-
-
-ACTION_VIEWS = {name: _view(name) for name in _CALLS}

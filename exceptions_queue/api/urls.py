@@ -1,11 +1,12 @@
 """The calls under ``/api/v1/`` that need a key."""
 
-from django.urls import path, register_converter
+from django.urls import URLPattern, path, register_converter
 
+from exceptions_queue.actions import ACTIONS
 from exceptions_queue.api.changes import ApplyChange, ChangeRequestDetail, ChangeRequestList, RejectChange
 from exceptions_queue.api.onboardings import OnboardingDetail, OnboardingList
 from exceptions_queue.api.run_actions import RUN_VIEWS
-from exceptions_queue.api.tickets import ACTION_VIEWS, TicketDetail, TicketList, TicketPreview
+from exceptions_queue.api.tickets import TicketDetail, TicketList, TicketPreview, endpoint
 
 
 class TransactionId:
@@ -36,6 +37,15 @@ register_converter(RowId, "change")
 
 CHANGES = "onboardings/<transaction:onboarding_transaction_id>/change-requests"
 
+
+def action_patterns() -> list[URLPattern]:
+    """An endpoint for each action on tickets."""
+    return [
+        path(f"exceptions/<ticket:pk>/{name}/", endpoint(action).as_view(), name=f"exception-{name}")
+        for name, action in ACTIONS.items()
+    ]
+
+
 urlpatterns = [
     path("onboardings/", OnboardingList.as_view(), name="onboardings"),
     path("onboardings/<transaction:onboarding_transaction_id>/", OnboardingDetail.as_view(), name="onboarding"),
@@ -50,8 +60,5 @@ urlpatterns = [
     path("exceptions/", TicketList.as_view(), name="exceptions"),
     path("exceptions/<ticket:pk>/", TicketDetail.as_view(), name="exception"),
     path("exceptions/<ticket:pk>/preview/", TicketPreview.as_view(), name="exception-preview"),
-    *(
-        path(f"exceptions/<ticket:pk>/{name}/", view.as_view(), name=f"exception-{name}")
-        for name, view in ACTION_VIEWS.items()
-    ),
+    *action_patterns(),
 ]

@@ -7,7 +7,7 @@ from onboarding.engine.advance import advance, follow, tell_end
 from onboarding.engine.dispatch import hint_step
 from onboarding.models import OnboardingTransaction, Step
 from onboarding.signals import run_blocked, run_cancelled, run_decided, step_unblocked
-from onboarding.words import Category, Status
+from onboarding.words import Category, Status, Topic
 
 
 def cancel(run: OnboardingTransaction, *, actor: str, reason: str) -> None:
@@ -21,12 +21,12 @@ def cancel(run: OnboardingTransaction, *, actor: str, reason: str) -> None:
             step.skip(at=now, reason="The run was cancelled.")
             step.category, step.problems, step.candidates = "", [], []
             step.save()
-            step_unblocked.send(Step, step=step)
-    run_cancelled.send(OnboardingTransaction, run=run, at=now)
+            step_unblocked.send(Step, step=step, resolution="The step was skipped.")
+    run_cancelled.send(OnboardingTransaction, run=run, at=now, resolution="The run was cancelled.")
     follow(run)
 
 
-def hold_and_ask(run: OnboardingTransaction, *, actor: str, hold_reason: str, question: str) -> None:
+def hold_and_ask(run: OnboardingTransaction, *, actor: str, hold_reason: str, question: str, topic: Topic) -> None:
     """Begin nothing more until a person has decided what the ticket asks. The caller holds the run locked and saves it.
 
     A run that is cancelled or rolled back is left alone; of one that is complete it is asked without a hold.
@@ -37,11 +37,18 @@ def hold_and_ask(run: OnboardingTransaction, *, actor: str, hold_reason: str, qu
         run.held_at, run.held_by, run.hold_reason = clock.now(), actor[:150], hold_reason[:500]
         audit.record(run, "onboarding.run.held", actor=actor)
         follow(run)
-    run_blocked.send(OnboardingTransaction, run=run, category=Category.APPROVAL_OVERDUE, message=question, problems=[])
+    run_blocked.send(
+        OnboardingTransaction,
+        run=run,
+        category=Category.APPROVAL_OVERDUE,
+        topic=topic,
+        message=question,
+        problems=[],
+    )
 
 
-def resume(run: OnboardingTransaction, *, actor: str, resolution: str = "A person has decided.") -> None:
-    """Let a run on hold go on; ``resolution`` closes the ticket that asked. The caller holds the run locked."""
+def resume(run: OnboardingTransaction, *, actor: str, resolution: str) -> None:
+    """Let a run on hold go on; ``resolution`` closes the tickets that asked. The caller holds the run locked."""
     run.held_at, run.held_by, run.hold_reason = None, "", ""
     audit.record(run, "onboarding.run.resumed", actor=actor)
     run_decided.send(OnboardingTransaction, run=run, resolution=resolution)

@@ -17,7 +17,7 @@ from onboarding.payload.gate import Problem, problems_of
 from onboarding.payload.schema import with_values
 from onboarding.payload.snapshots import write_snapshot
 from onboarding.signals import run_blocked, run_unblocked, step_unblocked
-from onboarding.words import Category, OriginKind, Status
+from onboarding.words import Category, OriginKind, Status, Topic
 
 LOOKUP = "crm.lookup"
 
@@ -65,6 +65,7 @@ def _ask_people(run: OnboardingTransaction, missing: list[Problem]) -> None:
         OnboardingTransaction,
         run=run,
         category=Category.MISSING_DATA,
+        topic=Topic.NONE,
         message=f"{message} {asked.message}" if asked else message,
         problems=[problem.as_dict() for problem in missing],
     )
@@ -99,6 +100,7 @@ def _start(run: OnboardingTransaction, *, actor: str) -> None:
             OnboardingTransaction,
             run=run,
             category=Category.NOT_CONFIGURED,
+            topic=Topic.NONE,
             message=f"No playbook serves the plan “{run.plan_sku}” and the segment “{run.segment}”.",
             problems=[Problem("commercial.plan_sku", "no playbook serves it").as_dict()],
         )
@@ -123,7 +125,7 @@ def _start(run: OnboardingTransaction, *, actor: str) -> None:
             step.skip(at=clock.now())
             step.save()
             audit.record(run, "onboarding.step.skipped", data={"step": step.key})
-            step_unblocked.send(Step, step=step)
+            step_unblocked.send(Step, step=step, resolution="The step was skipped.")
     steps = playbook.steps_for(run)
     working_set.of(run).insert(*steps)
     run.note_made("steps", *steps)

@@ -334,7 +334,7 @@ def _await_event(run: OnboardingTransaction, step: Step, now: datetime) -> None:
     await_people(step, now)
     audit.record(run, "onboarding.step.waiting", data={"step": step.key, "for": WaitsFor.EVENT})
     if mended:
-        step_unblocked.send(Step, step=step)
+        step_unblocked.send(Step, step=step, resolution="What failed works again.")
 
 
 def _has_moved(run: OnboardingTransaction, claim: Claim) -> bool:
@@ -372,7 +372,7 @@ def succeed(run: OnboardingTransaction, step: Step, now: datetime, *, fixed_at: 
     working_set.of(run).save(step)
     audit.record(run, "onboarding.step.succeeded", data={"step": step.key})
     if had_ticket:
-        step_unblocked.send(Step, step=step)
+        step_unblocked.send(Step, step=step, resolution="The step has passed.")
     if HANDLERS[step.uses].finished_by == RunEventType.KICKOFF_SCHEDULED:
         kickoff_scheduled.send(OnboardingTransaction, run=run, at=min(fixed_at or now, now))
 

@@ -10,7 +10,7 @@ from onboarding.engine.record import succeed
 from onboarding.engine.rollback import go_on
 from onboarding.models import OnboardingTransaction, RunEvent, Step
 from onboarding.steps.registry import HANDLERS
-from onboarding.words import RunEventType, StepState
+from onboarding.words import RunEventType, StepState, Topic
 
 REFUNDED = "The payment was refunded."
 AFTER_REFUND = "Roll the run back, cancel it, or keep it as it is?"
@@ -48,7 +48,7 @@ def report(
     audit.record(run, "onboarding.event.received", actor=actor, data={"type": kind, "event": event_id})
     if kind == RunEventType.PAYMENT_REFUNDED:
         # Nothing more is begun until a person has decided what becomes of the customer.
-        hold_and_ask(run, actor=actor, hold_reason=REFUNDED, question=f"{REFUNDED} {AFTER_REFUND}")
+        hold_and_ask(run, actor=actor, hold_reason=REFUNDED, question=f"{REFUNDED} {AFTER_REFUND}", topic=Topic.REFUND)
     for step in run.steps.all():
         if not run.is_rolling_back and _ends_with(step, kind):
             succeed(run, step, clock.now(), fixed_at=event.occurred_at)

@@ -34,6 +34,7 @@ from onboarding.steps.handler import Facts, StepHandler
 from onboarding.steps.registry import HANDLERS
 from onboarding.words import OVER, IntentState, StepState, WaitsFor
 
+ROLLED_BACK = "The run is rolled back."
 SKEW = timedelta(seconds=10)
 """Between the vendor's clock and ours, before a change counts as somebody else's."""
 TURN_WAIT = timedelta(seconds=3)
@@ -94,8 +95,8 @@ def begin(run: OnboardingTransaction, *, actor: str, reason: str, changed: Itera
             step.settle(at=now)
         step.category, step.problems, step.candidates, step.message = "", [], [], ""
         step.save()
-        step_unblocked.send(Step, step=step)
-    run_cancelled.send(OnboardingTransaction, run=run, at=now)
+        step_unblocked.send(Step, step=step, resolution=ROLLED_BACK)
+    run_cancelled.send(OnboardingTransaction, run=run, at=now, resolution=ROLLED_BACK)
     retreat(run)
 
 
@@ -342,4 +343,4 @@ def record_compensated(run: OnboardingTransaction, step: Step, outcome: Compensa
     step.settle(at=now)
     step.save()
     audit.record(run, "onboarding.step.compensated", data={"step": step.key})
-    step_unblocked.send(Step, step=step)
+    step_unblocked.send(Step, step=step, resolution=ROLLED_BACK)

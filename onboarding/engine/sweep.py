@@ -19,7 +19,7 @@ from onboarding.engine.locks import lock_run, retried
 from onboarding.engine.rollback import go_on
 from onboarding.models import OnboardingTransaction, Step, StepPoll
 from onboarding.signals import run_blocked
-from onboarding.words import ADVANCED_BY_ENGINE, Category, Status, StepState, WaitsFor
+from onboarding.words import ADVANCED_BY_ENGINE, Category, Status, StepState, Topic, WaitsFor
 
 OUTSTANDING_HINTS = 300
 MOST_DOUBLINGS = 3  # 80 s: what a wiped broker costs at most
@@ -190,4 +190,6 @@ def _tell(run_pk: int, why: str) -> None:
 def _block(run: OnboardingTransaction, why: str) -> None:
     last = run.steps.exclude(finished_at=None).order_by("-finished_at").first()
     message = f"{why}; its last finished step is {last.key if last else 'none'}."
-    run_blocked.send(OnboardingTransaction, run=run, category=Category.STALLED, message=message, problems=[])
+    run_blocked.send(
+        OnboardingTransaction, run=run, category=Category.STALLED, topic=Topic.NONE, message=message, problems=[]
+    )

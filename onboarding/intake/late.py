@@ -12,7 +12,7 @@ from onboarding.engine.cancellation import cancel, hold_and_ask, resume
 from onboarding.engine.entry import LOOKUP
 from onboarding.engine.locks import lock_run
 from onboarding.models import CorrelationKey, OnboardingTransaction, PaymentTrace
-from onboarding.words import Status
+from onboarding.words import Status, Topic
 
 DECIDE = "Roll the run back, cancel it, or keep it as it is?"
 ASK = "Is it a new onboarding? Keep the run if it is; else cancel it or roll it back."
@@ -32,13 +32,13 @@ def withdraw(run: OnboardingTransaction, *, reason: str, actor: str) -> None:
     if is_untouched(run):
         cancel(run, actor=actor, reason=reason)
     else:
-        hold_and_ask(run, actor=actor, hold_reason=reason, question=f"{reason} {DECIDE}")
+        hold_and_ask(run, actor=actor, hold_reason=reason, question=f"{reason} {DECIDE}", topic=Topic.PAYMENT)
     run.save()
 
 
 def ask(run: OnboardingTransaction, *, question: str, actor: str) -> None:
     """As ``withdraw``, for what is only likely: a person decides."""
-    hold_and_ask(run, actor=actor, hold_reason=question, question=f"{question} {DECIDE}")
+    hold_and_ask(run, actor=actor, hold_reason=question, question=f"{question} {DECIDE}", topic=Topic.PAYMENT)
     run.save()
 
 

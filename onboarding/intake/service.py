@@ -29,7 +29,7 @@ from onboarding.payload.gate import problems_of
 from onboarding.payload.schema import digest, free_paths, get, paths, with_values
 from onboarding.payload.snapshots import write_snapshot
 from onboarding.signals import run_accepted
-from onboarding.words import OriginKind, Status
+from onboarding.words import OriginKind, Status, Topic
 
 
 class Verdict(Enum):
@@ -196,7 +196,7 @@ def _create(
         run_accepted.send(OnboardingTransaction, run=run)
         if question:
             run.end_made()
-            hold_and_ask(run, actor=actor, hold_reason=question, question=question)
+            hold_and_ask(run, actor=actor, hold_reason=question, question=question, topic=Topic.PAYMENT)
         # Before anything is begun: a refund that came first holds the run.
         known_by = [(OUR_ID, run.onboarding_transaction_id), *keys, *also_known_by]
         unmatched.apply_to(run, known_by)

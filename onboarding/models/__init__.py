@@ -2,7 +2,7 @@
 
 from onboarding.models.access import ApiKey
 from onboarding.models.archive import ArchiveBatch, ArchivedRun
-from onboarding.models.audit import AuditAnchor, AuditEntry, AuditHead
+from onboarding.models.audit import AuditAnchor, AuditEntry, AuditFinding, AuditHead
 from onboarding.models.correlation import (
     BillingSubscription,
     CorrelationKey,
@@ -25,6 +25,7 @@ __all__ = [
     "Attempt",
     "AuditAnchor",
     "AuditEntry",
+    "AuditFinding",
     "AuditHead",
     "BillingSubscription",
     "ChangeRequest",

@@ -76,3 +76,20 @@ class AuditAnchor(models.Model):
 
     def __str__(self) -> str:
         return f"anchor {self.sequence}"
+
+
+class AuditFinding(models.Model):
+    """Something that a verification found wrong with the trail, kept for people to look into. Once for each text."""
+
+    transaction = models.ForeignKey(
+        OnboardingTransaction, on_delete=models.CASCADE, null=True, related_name="audit_findings"
+    )
+    text = models.CharField(max_length=1000)
+    digest = models.CharField(max_length=64, unique=True)
+    found_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ["pk"]
+
+    def __str__(self) -> str:
+        return self.text

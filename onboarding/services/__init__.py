@@ -12,6 +12,7 @@ from onboarding.services.changes import (
 )
 from onboarding.services.confirmation import Outdated
 from onboarding.services.data import fix
+from onboarding.services.findings import keep_finding
 from onboarding.services.matches import also_linked, choose_match, unlink
 from onboarding.services.owners import correct_owner
 from onboarding.services.replaying import (
@@ -53,6 +54,7 @@ __all__ = [
     "given_reason",
     "hold",
     "keep",
+    "keep_finding",
     "readmit",
     "receive_event",
     "reject_change",

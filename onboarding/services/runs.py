@@ -58,7 +58,7 @@ def resume(run_pk: int, *, actor: str) -> None:
         run = lock_run(run_pk)
         if not run.held_at:
             raise Refused("The run is not on hold.")
-        cancellation.resume(run, actor=actor)
+        cancellation.resume(run, actor=actor, resolution="A person has decided: the run goes on.")
         failpoint("person-acted")
 
 
@@ -94,7 +94,7 @@ def rollback(run_pk: int, *, actor: str, reason: str, seen: str | None = None) -
         if seen is not None and looked_at != _objects(run_pk):  # a worker made something while vendors were asked
             raise confirmation.Outdated("what would be done has changed since you looked.")
         begin(run, actor=actor, reason=text, changed=changed)
-        run_decided.send(OnboardingTransaction, run=run)
+        run_decided.send(OnboardingTransaction, run=run, resolution="A person has decided: it is rolled back.")
         run.save()
         failpoint("person-acted")
 
@@ -112,7 +112,7 @@ def keep(run_pk: int, *, actor: str, reason: str) -> None:
         run = lock_run(run_pk)
         audit.record(run, "onboarding.run.kept", actor=actor)
         run.held_at, run.held_by, run.hold_reason = None, "", ""
-        run_decided.send(OnboardingTransaction, run=run)
+        run_decided.send(OnboardingTransaction, run=run, resolution="A person has decided: the run stays.")
         entry.admit(run, actor=actor)
         go_on(run)
         run.save()

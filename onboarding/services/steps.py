@@ -103,7 +103,7 @@ def _skip(run: OnboardingTransaction, step: Step, *, actor: str, reason: str) ->
     step.category, step.problems, step.candidates = "", [], []
     step.save()
     audit.record(run, "onboarding.step.skipped", actor=actor, data={"step": step.key})
-    step_unblocked.send(Step, step=step)
+    step_unblocked.send(Step, step=step, resolution="The step was skipped.")
 
 
 def dependents(run: OnboardingTransaction, step: Step) -> list[Step]:

@@ -180,7 +180,7 @@ def test_a_run_with_a_kickoff_to_schedule_goes_by_its_second_clock(read: APIClie
         assert shown["other"]["milestone"] == "P1"
 
     run = OnboardingTransaction.objects.get(onboarding_transaction_id="kickoff")
-    signals.run_cancelled.send(OnboardingTransaction, run=run, at=clock.now())
+    signals.run_cancelled.send(OnboardingTransaction, run=run, at=clock.now(), resolution="The run was cancelled.")
     assert ids(read.get(RUNS, {"sla_state": "cancelled"})) == ["kickoff"]
 
     first, second = read.get(f"{RUNS}kickoff/").json()["clocks"]
@@ -298,12 +298,12 @@ def test_the_detail_shows_the_runs_parts(read: APIClient, blocked: Blocked, crm:
 
 
 def test_a_run_parked_behind_its_connection_is_blocked(read: APIClient, post: Post, crm: Connection) -> None:
-    from exceptions_queue import tickets
+    from exceptions_queue.tickets import lifecycle
 
     start(post, "parked")
     crm.open_breaker(reason="401", at=clock.now())
     crm.save()
-    ticket = tickets.for_connection(crm, category="auth-error", message="refused")
+    ticket = lifecycle.for_connection(crm, category="auth-error", message="refused")
 
     assert ids(read.get(RUNS, {"blocked": "true"})) == ["parked"]
     assert [shown["id"] for shown in read.get(f"{RUNS}parked/").json()["exceptions"]] == [ticket.pk]

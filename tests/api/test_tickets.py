@@ -8,8 +8,9 @@ import pytest
 from django.contrib.auth.models import User
 from rest_framework.test import APIClient
 
-from exceptions_queue import sla, tickets
+from exceptions_queue import sla
 from exceptions_queue.models import Ticket
+from exceptions_queue.tickets import lifecycle
 from integrations import clock
 from integrations.models import Connection
 from onboarding.models import AuditEntry, MatchChoice, OnboardingTransaction, PayloadSnapshot, Step
@@ -57,7 +58,7 @@ def ambiguous(blocked: Blocked) -> Ticket:
 @pytest.fixture
 def refused(crm: Connection) -> Ticket:
     """A connection's ticket."""
-    return tickets.for_connection(crm, category="auth-error", message="HubSpot answered 401.", http_status=401)
+    return lifecycle.for_connection(crm, category="auth-error", message="HubSpot answered 401.", http_status=401)
 
 
 # --- Reading ----------------------------------------------------------------------------------------------------------
@@ -77,6 +78,7 @@ def test_an_exception_carries_all_that_somebody_needs(operate: APIClient, blocke
         "customer": "Acme Logistics",
         "domain": "acme-logistics.com",
         "category": "server-error",
+        "topic": None,
         "system": "crm",
         "step": "crm.account",
         "connection": None,
@@ -101,6 +103,7 @@ def test_an_exception_carries_all_that_somebody_needs(operate: APIClient, blocke
         "resolved_at": None,
         "resolution": "",
         "snoozed_until": None,
+        "what_to_do": "Look at HubSpot's status page. Retry once it is well again.",
         "available_actions": ["retry", "link-object", "replay", "skip", "rollback", "assign", "snooze", "note"],
     }
 
@@ -138,7 +141,7 @@ def test_exceptions_are_filtered(
     read: APIClient, people: dict[str, User], missing: Ticket, blocked: Blocked, crm: Connection
 ) -> None:
     step = blocked("pay_step")
-    connection = tickets.for_connection(crm, category="auth-error", message="refused")
+    connection = lifecycle.for_connection(crm, category="auth-error", message="refused")
     Ticket.objects.filter(pk=missing.pk).update(owner=people["sales"])
     Ticket.objects.filter(pk=connection.pk).update(status="resolved", resolved_at=clock.now())
 

@@ -7,11 +7,11 @@ import pytest
 from django.db import connection
 
 from exceptions_queue import actions
-from exceptions_queue.actions import Actor
 from exceptions_queue.models import Ticket
+from exceptions_queue.roles import Actor
 from onboarding.models import AuditEntry, OnboardingTransaction, Step
 from onboarding.services import Refused
-from onboarding.words import Status, StepState
+from onboarding.words import Scope, Status, StepState
 from tests.chaos import matrix
 from tests.chaos.conftest import payload_of
 from tests.chaos.matrix import Row
@@ -21,7 +21,7 @@ from tests.chaos.worker import catch_up
 from tests.threads import together
 
 pytestmark = pytest.mark.processes
-KIM = Actor("kim")
+KIM = Actor("kim", Scope.OPERATE)
 
 
 def retry(ticket_pk: int) -> bool:

@@ -249,7 +249,7 @@ def test_each_role_does_to_its_own_tickets_what_it_may_and_nothing_else(
             status=ChangeStatus.APPLIED,
             created_at=clock.now(),
         )
-        Ticket.objects.filter(pk=support_ticket.pk).update(change_request=change)
+        Ticket.objects.filter(pk=support_ticket.pk).update(change_request=change, step=None)
     before = AuditEntry.objects.filter(actor=who).count()
 
     client, url = as_(who), act(support_ticket, name)

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from exceptions_queue import tickets
 from exceptions_queue.models import Ticket
+from exceptions_queue.tickets import lifecycle
 from integrations import clock
 from integrations.models import Connection
 from integrations.sandbox.control import SandboxControl
@@ -204,7 +204,7 @@ def test_what_is_made_by_hand_is_closed_with_a_note_from_the_ticket(
     run: OnboardingTransaction, as_: As, drain: Drain
 ) -> None:
     change = services.request_change(run.pk, {"customer.domain": "beta-freight.com"}, actor="kim")
-    tickets.for_change(change, by_hand=["Change “Domain” in Asana: project 12."], due=clock.now())
+    lifecycle.for_change(change, by_hand=["Change “Domain” in Asana: project 12."], due=clock.now())
     change.apply(by="kim", at=clock.now())
     change.save()
     ticket = Ticket.objects.get(change_request=change)

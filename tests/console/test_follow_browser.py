@@ -7,10 +7,11 @@ from django.contrib.sessions.models import Session
 from playwright.sync_api import Page, expect
 
 from exceptions_queue import actions
-from exceptions_queue.actions import Actor
 from exceptions_queue.models import Ticket, TicketNote
+from exceptions_queue.roles import Actor
 from integrations.models import Connection
 from onboarding import services
+from onboarding.words import Scope
 from tests.console.conftest import CONNECTIONS, QUEUE, RUNS, Pay, page
 from tests.console.test_browser import engineer, sales
 
@@ -43,7 +44,7 @@ def test_the_focus_and_what_was_unfolded_stay_where_they_are(missing: Ticket, sa
     sales.goto(page(missing))
     fold = sales.locator("summary").filter(has_text="Timeline")
     fold.click()
-    actions.perform(missing.pk, "note", Actor("kim"), text="Called them")
+    actions.perform(missing.pk, "note", Actor("kim", Scope.OPERATE), text="Called them")
     expect(sales.get_by_text("Called them")).to_be_visible(timeout=SOON)
     expect(fold).to_be_focused()
     expect(sales.get_by_text("A note was written on the ticket").first).to_be_visible()

@@ -58,7 +58,7 @@ def test_runs_and_tickets_show_the_clock_that_runs_now(pay: Pay, as_: As) -> Non
     go_to(DUE + timedelta(hours=3, minutes=1))
     assert "kickoff 3 h late" in text(lead.get(f"{RUNS}?sla=breached"))
     with transaction.atomic():
-        signals.kickoff_scheduled.send(type(run), run=run, at=clock.now())
+        signals.kickoff_scheduled.send(type(run), run=run, at=clock.now(), resolution="The run was cancelled.")
     assert "kickoff late, after 3 days" in text(lead.get(f"{RUNS}?sla=met_late"))
     details = text(lead.get(f"{RUNS}{run.pk}/change/"))
     assert "Paid to set up check met after 0 s" in details
@@ -68,7 +68,7 @@ def test_runs_and_tickets_show_the_clock_that_runs_now(pay: Pay, as_: As) -> Non
 def test_a_cancelled_runs_clock_says_so(pay: Pay, as_: As) -> None:
     run = pay("beta", commercial__term=None)
     with transaction.atomic():
-        signals.run_cancelled.send(type(run), run=run, at=clock.now())
+        signals.run_cancelled.send(type(run), run=run, at=clock.now(), resolution="The run was cancelled.")
     assert "cancelled" in text(as_("lead").get(f"{RUNS}?sla=cancelled"))
     assert "Beta Works" not in text(as_("lead").get(f"{RUNS}?sla=on-track"))
 
@@ -175,21 +175,21 @@ def test_a_bulk_retry_is_confirmed_with_frozen_ids(
     assert "Retry 2 tickets?" in text(confirmation)
     assert "Left out: 1" in text(confirmation)
     assert set(Ticket.objects.values_list("status", flat=True)) == {"open"}
-    results = lead.post(f"{QUEUE}retry/", {"ticket": [*(ticket.pk for ticket in tickets), asked.pk, 999]})
+    results = lead.post(f"{QUEUE}bulk/retry/", {"ticket": [*(ticket.pk for ticket in tickets), asked.pk, 999]})
     assert "2 of 4 are tried again" in text(results)
     assert "is not possible for this ticket" in text(results)
     assert "is gone" in text(results)
-    assert lead.get(f"{QUEUE}retry/").status_code == 405
+    assert lead.get(f"{QUEUE}bulk/retry/").status_code == 405
 
 
 def test_a_bulk_retry_of_none_or_too_many_leads_back_to_the_queue(missing: Ticket, as_: As) -> None:
     for chosen in ([], range(1, 502)):
-        answer = as_("engineer").post(f"{QUEUE}retry/", {"ticket": list(chosen)}, follow=True)
+        answer = as_("engineer").post(f"{QUEUE}bulk/retry/", {"ticket": list(chosen)}, follow=True)
         assert (answer.status_code, "Not done: choose 1 to 500 tickets." in text(answer)) == (200, True)
 
 
 def test_a_bulk_retry_asks_for_permission_ticket_by_ticket(support_ticket: Ticket, as_: As) -> None:
-    answer = as_("sales").post(f"{QUEUE}retry/", {"ticket": [support_ticket.pk]})
+    answer = as_("sales").post(f"{QUEUE}bulk/retry/", {"ticket": [support_ticket.pk]})
     assert "0 of 1 are tried again" in text(answer)
     assert "sales may not retry on this ticket" in text(answer)
 

@@ -5,8 +5,8 @@ from datetime import timedelta
 import pytest
 from django.test import Client
 
-from exceptions_queue import tickets
 from exceptions_queue.models import Ticket
+from exceptions_queue.tickets import lifecycle
 from integrations import clock
 from integrations.models import Connection
 from integrations.words import Breaker
@@ -81,7 +81,7 @@ def test_another_trouble_brings_it_back(two: tuple[Ticket, Ticket], as_: As) -> 
     sales.post(act(two[0], "snooze"), ASIDE)
     run = two[0].transaction
     assert run
-    tickets.for_run(run, category=Category.STALLED, message="It stands still.", problems=[])
+    lifecycle.for_run(run, category=Category.STALLED, message="It stands still.", problems=[])
     assert Ticket.objects.get(pk=two[0].pk).snoozed_until is None
 
 

@@ -91,7 +91,7 @@ def test_a_step_is_replayed_at_every_door_or_at_none(
     client, refused = as_(who), who not in STUCK["replay"]
 
     at_the_run_page = client.get(at_the_run(ticket, "replay")).status_code == 403
-    bulk = text(client.post(f"{QUEUE}retry/", {"ticket": [ticket.pk]}))
+    bulk = text(client.post(f"{QUEUE}bulk/retry/", {"ticket": [ticket.pk]}))
     at_the_ticket = client.post(act(ticket, "replay")).status_code == 403
 
     assert (at_the_run_page, at_the_ticket) == (refused, refused)

@@ -110,7 +110,7 @@ def test_what_keeps_a_retry_back_is_said_wherever_the_ticket_is_shown(
         type(step).objects.filter(pk=step.pk).update(state=StepState.WAITING, waits_for="reservation")
         answer = text(support.get(page(support_ticket)))
 
-    bulk = text(support.post(f"{QUEUE}retry/", {"ticket": [support_ticket.pk]}))
+    bulk = text(support.post(f"{QUEUE}bulk/retry/", {"ticket": [support_ticket.pk]}))
 
     for shown in (answer, text(support.get("/admin/")), *([bulk] if why != "another run" else [])):
         assert HELD_UP[why] in shown

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from exceptions_queue import actions
-from exceptions_queue.actions import Actor
+from exceptions_queue.roles import Actor
 from integrations import clock
 from integrations.connections import set_connection
 from integrations.sandbox.control import SandboxControl
@@ -14,7 +14,7 @@ from onboarding import audit, services
 from onboarding.intake import service
 from onboarding.models import AuditEntry, OnboardingTransaction
 from onboarding.payload.schema import OnboardingPayload, declared
-from onboarding.words import RunEventType, Status
+from onboarding.words import RunEventType, Scope, Status
 from tests.conftest import Drain, Payload
 from tests.engine.conftest import Accept, shown, status_of, step_of, ticket_of
 
@@ -50,7 +50,7 @@ def test_nobodys_name_or_address_stands_in_the_trail(
 ) -> None:
     sandbox.add_fault("zendesk", "error_before", method="POST", path="*create_or_update", status=422, count=1)
     content = PERSONAL | {"customer__domain": "gmail.com"}
-    run, kim = accept(**content), Actor("kim")
+    run, kim = accept(**content), Actor("kim", Scope.OPERATE)
     drain()
     gate = ticket_of(run)
     actions.perform(gate.pk, "note", kim, text=REASON)

@@ -8,7 +8,6 @@ import pytest
 from django.core.mail import EmailMessage
 
 from exceptions_queue import actions, scheduling
-from exceptions_queue.actions import Actor
 from exceptions_queue.models import (
     UNRESOLVED,
     ClockState,
@@ -19,20 +18,22 @@ from exceptions_queue.models import (
     covering,
     open_tickets,
 )
+from exceptions_queue.roles import Actor
+from exceptions_queue.tickets.catalogue import safe_action
 from integrations import clock
 from onboarding import services
 from onboarding.intake import service
 from onboarding.models import ChangeRequest, OnboardingTransaction
 from onboarding.payload.schema import OnboardingPayload
 from onboarding.services import Refused
-from onboarding.words import Category, SafeAction
+from onboarding.words import Category, SafeAction, Scope
 from tests.conftest import Drain
 from tests.engine.test_changes import writes
 from tests.engine.test_changes_mapped import complete
 from tests.engine.test_http_steps import begin, vendors
 
 __all__ = ["begin", "complete", "vendors", "writes"]  # fixtures
-KIM = Actor("kim")
+KIM = Actor("kim", Scope.OPERATE)
 
 
 @pytest.fixture
@@ -102,7 +103,7 @@ def test_an_applied_change_that_no_step_writes_is_a_task_for_a_person(
     services.apply_change(asked.pk, actor="lee")
     drain()
     ticket = ticket_about(asked)
-    assert (ticket.category, ticket.safe_action, ticket.is_by_hand) == (
+    assert (ticket.category, safe_action(ticket), ticket.is_by_hand) == (
         Category.VALIDATION_ERROR,
         SafeAction.MANUAL_FIX,
         True,

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from exceptions_queue import actions
-from exceptions_queue.actions import Actor
+from exceptions_queue.roles import Actor
 from integrations import clock
 from integrations.sandbox.control import SandboxControl
 from onboarding import services
@@ -15,7 +15,7 @@ from onboarding.engine import run as engine
 from onboarding.engine.health import standstill
 from onboarding.engine.record import record
 from onboarding.models import OnboardingTransaction
-from onboarding.words import Status
+from onboarding.words import Scope, Status
 from tests.conftest import Drain
 from tests.engine.conftest import Accept, shown, status_of, step_of, ticket_of
 from tests.engine.test_run_edges import in_hand, open_tickets
@@ -90,7 +90,7 @@ def test_a_ticket_about_a_run_that_is_over_can_be_closed(
     drain()
     assert status_of(run) == ending
     ticket = ticket_of(run, "crm.deal-status")
-    actions.perform(ticket.pk, "skip", Actor("kim"), reason="The deal is gone.")
+    actions.perform(ticket.pk, "skip", Actor("kim", Scope.OPERATE), reason="The deal is gone.")
     drain()
     assert open_tickets(run) == []
 

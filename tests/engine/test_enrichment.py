@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from exceptions_queue import actions, scheduling
-from exceptions_queue.actions import Actor
 from exceptions_queue.models import CrmOwner, Ticket
+from exceptions_queue.roles import Actor
 from integrations import clock
 from integrations import connections as connection_service
 from integrations.models import Connection
@@ -22,11 +22,11 @@ from onboarding.models import OnboardingTransaction
 from onboarding.origins import Origin, Sender
 from onboarding.payload.schema import get
 from onboarding.services import Refused
-from onboarding.words import Category, OriginKind, Status, StepState
+from onboarding.words import Category, OriginKind, Scope, Status, StepState
 from tests.conftest import Drain
 from tests.engine.conftest import Accept, Settled, shown, status_of, step_of, ticket_of
 
-KIM = Actor("kim")
+KIM = Actor("kim", Scope.OPERATE)
 BY_KIM = Origin(OriginKind.PERSON, "kim")
 NO_OWNER: dict[str, Any] = {"ownership": {}}
 COMPANY = {"name": "Acme", "domain": "acme-logistics.com", "hubspot_owner_id": "7001"}

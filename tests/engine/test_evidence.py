@@ -7,14 +7,14 @@ import pytest
 from django.db import transaction
 
 from exceptions_queue import actions
-from exceptions_queue.actions import Actor
+from exceptions_queue.roles import Actor
 from integrations.connections import set_connection
 from integrations.sandbox.control import SandboxControl
 from onboarding import audit
 from onboarding.models import AuditEntry, OnboardingTransaction, PayloadSnapshot
 from onboarding.origins import Origin
 from onboarding.payload.snapshots import write_snapshot
-from onboarding.words import OriginKind, Status
+from onboarding.words import OriginKind, Scope, Status
 from tests.conftest import Drain
 from tests.engine.conftest import Accept, status_of, ticket_of
 
@@ -61,7 +61,7 @@ def test_waits_renewals_retries_and_a_met_clock_leave_evidence(
     drain()
     ticket = ticket_of(run, "support.organization")
     for _ in range(2):
-        actions.perform(ticket.pk, "retry", Actor("kim"))
+        actions.perform(ticket.pk, "retry", Actor("kim", Scope.OPERATE))
         drain()
     assert status_of(run) == Status.COMPLETE
     trail = Counter(run.audit.values_list("name", flat=True))

@@ -10,20 +10,20 @@ import pytest
 import requests
 
 from exceptions_queue import actions, scheduling
-from exceptions_queue.actions import Actor
 from exceptions_queue.models import Ticket
+from exceptions_queue.roles import Actor
 from integrations import clock, providers
 from integrations.connections import set_connection
 from integrations.models import Connection
 from integrations.sandbox.control import SandboxControl
 from onboarding import services
 from onboarding.models import Intent, ObjectMapping, OnboardingTransaction
-from onboarding.words import Category, IntentState, Status, StepState, WaitsFor
+from onboarding.words import Category, IntentState, Scope, Status, StepState, WaitsFor
 from tests.conftest import Drain
 from tests.engine.conftest import Accept, Settled, customer, shown, status_of, step_of, ticket_of
 from tests.engine.test_faults import resume
 
-KIM = Actor("kim")
+KIM = Actor("kim", Scope.OPERATE)
 USERS = [
     {"name": "Sam Roe", "email": "sam@acme-logistics.com", "role": "admin"},
     {"name": "Lou Poe", "email": "lou@acme-logistics.com", "role": ""},

@@ -6,17 +6,17 @@ import pytest
 import requests
 
 from exceptions_queue import actions
-from exceptions_queue.actions import Actor
 from exceptions_queue.admin import words
+from exceptions_queue.roles import Actor
 from integrations.sandbox.asana import TEAM_GID
 from integrations.sandbox.control import SandboxControl
 from onboarding import services
 from onboarding.models import OnboardingTransaction
-from onboarding.words import Category, Status, StepState
+from onboarding.words import Category, Scope, Status, StepState
 from tests.conftest import Drain
 from tests.engine.conftest import Accept, Settled, shown, status_of, step_of, ticket_of
 
-KIM = Actor("kim")
+KIM = Actor("kim", Scope.OPERATE)
 EMAIL = "jordan@acme-logistics.com"
 
 pytestmark = pytest.mark.usefixtures("connections")

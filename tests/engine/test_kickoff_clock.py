@@ -8,9 +8,10 @@ import pytest
 from django.core.mail import EmailMessage
 from django.db import transaction
 
-from exceptions_queue import alerts, business_calendar, sla, tickets
+from exceptions_queue import alerts, business_calendar, sla
 from exceptions_queue.admin import looks
 from exceptions_queue.models import Alert, AlertState, ClockState, Milestone, SlaClock, Ticket, TicketStatus
+from exceptions_queue.tickets import lifecycle
 from integrations import clock
 from integrations.models import Connection
 from onboarding import services, signals
@@ -256,7 +257,7 @@ def test_a_kickoff_that_begins_to_wait_when_it_is_late_already_is_shown_too(acce
         locked, step = lock_run(run.pk), step_of(run, "plan")
         step.succeed(at=clock.now())
         step.save()
-        signals.step_unblocked.send(Step, step=step)
+        signals.step_unblocked.send(Step, step=step, resolution="The step has passed.")
         kickoff = step_of(run, "kickoff")
         kickoff.wait(waits_for="event", due_at=None)
         kickoff.save()
@@ -294,10 +295,10 @@ def test_a_cancelled_run_has_no_clock_no_ticket_and_no_mail_left(
 ) -> None:
     blocked_step(ready, "kickoff")
     go_to(AT_RISK + MOMENT)
-    tickets.for_run(fresh(ready), category=Category.STALLED, message="Slow.", problems=[])
+    lifecycle.for_run(fresh(ready), category=Category.STALLED, message="Slow.", problems=[])
     sla.tick()
     assert Alert.objects.exists()
-    send(signals.run_cancelled, ready, at=clock.now())
+    send(signals.run_cancelled, ready, at=clock.now(), resolution="The run was cancelled.")
     assert {(t.status, t.resolution) for t in Ticket.objects.all()} == {("resolved", "The run was cancelled.")}
     assert (p2(ready).state, p2(ready).breached_at) == (ClockState.CANCELLED, None)
     pass_of(DUE + timedelta(days=1))
@@ -311,13 +312,13 @@ def test_a_cancelled_runs_breach_stays_on_record(accepted: OnboardingTransaction
     go_to(FRIDAY_NOON + timedelta(minutes=45))
     if noticed:
         sla.tick()
-    send(signals.run_cancelled, accepted, at=clock.now())
+    send(signals.run_cancelled, accepted, at=clock.now(), resolution="The run was cancelled.")
     p1 = SlaClock.objects.get(transaction=accepted)
     assert (p1.state, p1.breached_at) == (ClockState.CANCELLED, p1.due_at)
 
 
 def test_a_cancelled_run_leaves_what_was_met_as_it_is(ready: OnboardingTransaction) -> None:
-    send(signals.run_cancelled, ready, at=clock.now())
+    send(signals.run_cancelled, ready, at=clock.now(), resolution="The run was cancelled.")
     assert [each.state for each in ready.clocks.all()] == [ClockState.MET, ClockState.CANCELLED]
 
 
@@ -330,11 +331,11 @@ def test_tickets_are_due_by_the_clock_that_runs_now(accepted: OnboardingTransact
     )
     due = p2(accepted).due_at
     assert blocked_step(accepted, "welcome").sla_due == due
-    assert tickets.for_connection(asana, category="auth-error", message="refused").sla_due == due
+    assert lifecycle.for_connection(asana, category="auth-error", message="refused").sla_due == due
 
 
 def test_open_tickets_become_due_by_the_next_clock(accepted: OnboardingTransaction) -> None:
-    ticket = tickets.for_run(fresh(accepted), category=Category.MISSING_DATA, message="Gap.", problems=[])
+    ticket = lifecycle.for_run(fresh(accepted), category=Category.MISSING_DATA, message="Gap.", problems=[])
     assert ticket.sla_due == accepted.occurred_at + timedelta(minutes=30)
     to_be_scheduled(accepted)
     assert Ticket.objects.get(pk=ticket.pk).sla_due == p2(accepted).due_at

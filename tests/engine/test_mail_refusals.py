@@ -6,12 +6,13 @@ import pytest
 
 from exceptions_queue import actions, scheduling
 from exceptions_queue.models import Ticket
+from exceptions_queue.roles import Actor
 from integrations import clock
 from integrations.models import Connection
 from integrations.sandbox.control import SandboxControl
 from integrations.words import Breaker
 from onboarding.models import OnboardingTransaction
-from onboarding.words import Category, StepState
+from onboarding.words import Category, Scope, StepState
 from tests.conftest import Drain
 from tests.engine.conftest import Accept, customer, step_of, ticket_of
 
@@ -70,7 +71,7 @@ def test_a_recipient_that_is_refused_for_good_is_an_address_to_mend(
     assert [each["path"] for each in ticket.problems] == ["customer.primary_contact.email"]
     assert mail_connection().breaker == Breaker.CLOSED
     fields = {"customer.primary_contact.email": "lee@acme-logistics.com"}
-    actions.perform(ticket.pk, "fix", actions.Actor("kim"), fields=fields)
+    actions.perform(ticket.pk, "fix", Actor("kim", Scope.OPERATE), fields=fields)
     drain()
     assert sent_to(sandbox) == ["lee@acme-logistics.com"]
 

@@ -5,20 +5,20 @@ from typing import Any
 import pytest
 
 from exceptions_queue import actions
-from exceptions_queue.actions import Actor
 from exceptions_queue.models import Ticket
+from exceptions_queue.roles import Actor
 from integrations.providers.zendesk import Zendesk
 from integrations.sandbox.control import SandboxControl
 from onboarding import services
 from onboarding.models import MatchChoice, OnboardingTransaction
 from onboarding.services import Refused
-from onboarding.words import Category, Status
+from onboarding.words import Category, Scope, Status
 from tests.conftest import Drain
 from tests.engine.conftest import Accept, Settled, shown, status_of, step_of, ticket_of
 from tests.engine.test_flow import created
 from tests.sandbox.conftest import Vendor
 
-KIM = Actor("kim")
+KIM = Actor("kim", Scope.OPERATE)
 
 pytestmark = pytest.mark.usefixtures("connections")
 

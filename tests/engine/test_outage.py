@@ -8,6 +8,7 @@ from cryptography.fernet import Fernet
 
 from exceptions_queue import actions, scheduling
 from exceptions_queue.models import Ticket, TicketStatus, covering
+from exceptions_queue.roles import Actor
 from integrations import breaker, clock
 from integrations import connections as service
 from integrations.models import Connection
@@ -17,14 +18,14 @@ from onboarding.engine import claims, line
 from onboarding.engine import run as engine
 from onboarding.engine.record import record
 from onboarding.models import OnboardingTransaction
-from onboarding.words import Category, Status, StepState, WaitsFor
+from onboarding.words import Category, Scope, Status, StepState, WaitsFor
 from tests.conftest import Drain
 from tests.engine.conftest import Accept, Settled, customer, shown, status_of, step_of, ticket_of
 
 pytestmark = pytest.mark.usefixtures("connections")
 DOWN = {"vendor": "hubspot", "kind": "error_before"}
 WRITES_FAIL = {**DOWN, "method": "POST", "path": "*/batch/upsert"}
-KIM = actions.Actor("kim")
+KIM = Actor("kim", Scope.OPERATE)
 
 
 def fresh(connection: Connection) -> Connection:

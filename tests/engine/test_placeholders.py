@@ -3,7 +3,7 @@
 import pytest
 
 from exceptions_queue import actions
-from exceptions_queue.actions import Actor
+from exceptions_queue.roles import Actor
 from onboarding import services
 from onboarding.intake import service
 from onboarding.models import AuditEntry, OnboardingTransaction
@@ -13,11 +13,11 @@ from onboarding.payload.gate import problems_of
 from onboarding.payload.plausibility import implausible
 from onboarding.payload.schema import OnboardingPayload
 from onboarding.services import Refused
-from onboarding.words import OriginKind, Status
+from onboarding.words import OriginKind, Scope, Status
 from tests.conftest import Payload
 from tests.engine.conftest import Accept, status_of, ticket_of
 
-KIM = Actor("kim")
+KIM = Actor("kim", Scope.OPERATE)
 
 
 @pytest.mark.parametrize("type_", [Type.TEXT, Type.NAME])

@@ -10,8 +10,7 @@ import pytest
 from django.core.mail import EmailMessage
 from django.db import InterfaceError
 
-from exceptions_queue import actions, alerts, scheduling, sla, tickets
-from exceptions_queue.actions import Actor
+from exceptions_queue import actions, alerts, scheduling, sla
 from exceptions_queue.models import (
     Alert,
     AlertState,
@@ -23,13 +22,15 @@ from exceptions_queue.models import (
     Ticket,
     covering,
 )
+from exceptions_queue.roles import Actor
+from exceptions_queue.tickets import lifecycle
 from integrations import clock
 from integrations.sandbox.control import SandboxControl
 from onboarding import services
 from onboarding.intake import service
 from onboarding.models import OnboardingTransaction
 from onboarding.payload.schema import OnboardingPayload
-from onboarding.words import Category, Status, StepState, WaitsFor
+from onboarding.words import Category, Scope, Status, StepState, WaitsFor
 from tests.conftest import Drain, Payload
 from tests.engine.conftest import Accept, Settled, customer, status_of, step_of, ticket_of
 from tests.threads import together
@@ -270,7 +271,7 @@ def test_a_ticket_that_opens_when_its_run_is_at_risk_already_mails_its_owner_onc
     ticket = ticket_of(run, "crm.account")
     assert (ticket.category, ticket.owner) == (Category.AMBIGUOUS_MATCH, people["sales"])
     services.flag_slow_step(step_of(run, "support.organization").pk, "slow")
-    tickets.for_step(step_of(run, "crm.account"))  # renewed
+    lifecycle.for_step(step_of(run, "crm.account"))  # renewed
     for _ in range(20):
         clock.shift(minutes(1))
         one_pass()
@@ -285,7 +286,7 @@ def test_whoever_gets_a_ticket_of_a_run_at_risk_is_mailed_once(
     one_pass()
     ticket = ticket_of(waiting)
     for owner in ("finance", "lead", "finance"):
-        actions.perform(ticket.pk, "assign", Actor("kim"), queue="finance", owner=owner)
+        actions.perform(ticket.pk, "assign", Actor("kim", Scope.OPERATE), queue="finance", owner=owner)
         one_pass()
     assert [mail.to[0].partition("@")[0] for mail in mailoutbox] == ["sales", "finance", "lead"]
 
@@ -293,7 +294,7 @@ def test_whoever_gets_a_ticket_of_a_run_at_risk_is_mailed_once(
 def test_a_ticket_given_on_before_half_time_mails_nobody(
     waiting: OnboardingTransaction, people: Any, mailoutbox: Mails
 ) -> None:
-    actions.perform(ticket_of(waiting).pk, "assign", Actor("kim"), owner="lead")
+    actions.perform(ticket_of(waiting).pk, "assign", Actor("kim", Scope.OPERATE), owner="lead")
     one_pass()
     assert mailoutbox == []
 

@@ -6,9 +6,11 @@ from typing import Any
 import pytest
 from django.db import transaction
 
-from exceptions_queue import actions, routing, scheduling, tickets
-from exceptions_queue.actions import Actor
+from exceptions_queue import actions, routing, scheduling
 from exceptions_queue.models import CrmOwner, Ticket, TicketStatus, tries_counted
+from exceptions_queue.roles import Actor
+from exceptions_queue.tickets import lifecycle
+from exceptions_queue.tickets.catalogue import safe_action
 from integrations import clock
 from integrations.sandbox.control import SandboxControl
 from integrations.words import System
@@ -18,11 +20,12 @@ from onboarding.engine import run as engine
 from onboarding.engine.record import record
 from onboarding.models import AuditEntry, Step
 from onboarding.payload import catalogue
-from onboarding.words import Category, SafeAction, Status, StepState
+from onboarding.queues import QUEUES
+from onboarding.words import Category, SafeAction, Scope, Status, StepState
 from tests.conftest import Drain
 from tests.engine.conftest import Accept, Settled, customer, shown, status_of, step_of, ticket_of
 
-KIM = Actor("kim")
+KIM = Actor("kim", Scope.OPERATE)
 REFUSED = {"kind": "error_before", "method": "POST", "path": "*create_or_update", "status": 400}
 
 
@@ -180,7 +183,7 @@ def test_the_same_trouble_stays_where_a_person_sent_it(
     actions.perform(ticket.pk, "assign", KIM, queue="finance", owner=None)
     services.retry_step(ticket.step_id or 0, actor="kim")
     drain()
-    tickets.for_step(step_of(run, "support.organization"))
+    lifecycle.for_step(step_of(run, "support.organization"))
     assert (ticket_of(run, "support.organization").queue, Ticket.objects.get().owner) == ("finance", None)
     settled()
 
@@ -229,8 +232,8 @@ def test_a_new_ticket_of_the_same_subject_names_the_one_before(
 ) -> None:
     run = accept(commercial__term=None)
     before = ticket_of(run)
-    tickets.resolve(Ticket.objects.all(), resolution="by hand")
-    again = tickets.for_run(run, category=Category.MISSING_DATA, message="still", problems=[])
+    lifecycle.resolve(Ticket.objects.all(), resolution="by hand")
+    again = lifecycle.for_run(run, category=Category.MISSING_DATA, message="still", problems=[])
     assert again.retry_of == before
 
 
@@ -271,8 +274,8 @@ def test_what_the_ticket_says_to_do(accept: Accept, drain: Drain, sandbox: Sandb
     sandbox.add_fault("zendesk", **REFUSED)
     waiting, failing = accept(**customer("beta"), commercial__term=None), accept()
     drain()
-    assert ticket_of(waiting).safe_action == SafeAction.MANUAL_FIX
-    assert ticket_of(failing, "support.organization").safe_action == SafeAction.RETRY
+    assert safe_action(ticket_of(waiting)) == SafeAction.MANUAL_FIX
+    assert safe_action(ticket_of(failing, "support.organization")) == SafeAction.RETRY
 
 
 # --- Routing ------------------------------------------------------------------------------------------------------------
@@ -310,7 +313,7 @@ def test_routing(
 @pytest.mark.parametrize("category", Category)
 @pytest.mark.parametrize("system", System)
 def test_everything_has_a_queue(category: Category, system: System) -> None:
-    assert routing.queue_for(category, system, []) in routing.QUEUES
+    assert routing.queue_for(category, system, []) in QUEUES
 
 
 @pytest.mark.parametrize("path", [field.path for field in catalogue.FIELDS])

@@ -6,21 +6,21 @@ from typing import Any
 import pytest
 
 from exceptions_queue import actions, scheduling
-from exceptions_queue.actions import Actor
 from exceptions_queue.models import Ticket
+from exceptions_queue.roles import Actor
 from integrations import clock
 from integrations.connections import set_connection
 from integrations.models import Connection
 from integrations.sandbox.control import SandboxControl
 from onboarding import services
 from onboarding.models import Intent, OnboardingTransaction, Reservation
-from onboarding.words import Category, IntentState, Status, StepState, WaitsFor
+from onboarding.words import Category, IntentState, Scope, Status, StepState, WaitsFor
 from tests.conftest import Drain
 from tests.engine.conftest import Accept, Settled, customer, shown, status_of, step_of, ticket_of
 from tests.engine.test_faults import resume
 from tests.engine.test_flow import CREATED, created
 
-KIM = Actor("kim")
+KIM = Actor("kim", Scope.OPERATE)
 CREATE = {"method": "POST", "path": "*/objects/companies"}
 
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from exceptions_queue import actions
-from exceptions_queue.actions import Actor
 from exceptions_queue.models import UNRESOLVED, Ticket, TicketNote, TicketStatus
+from exceptions_queue.roles import Actor
 from integrations import clock
 from integrations.errors import Kind
 from integrations.models import Connection
@@ -24,7 +24,7 @@ from onboarding.intake import service
 from onboarding.models import Intent, MatchChoice, Step
 from onboarding.queues import QUEUES
 from onboarding.services import Refused
-from onboarding.words import Category, StepState
+from onboarding.words import Category, Scope, StepState
 from tests.machines.budget import budget
 from tests.machines.conftest import Afresh, payment
 from tests.machines.vendor import Fault
@@ -123,7 +123,7 @@ class Tickets(RuleBasedStateMachine):
     # --- People ---------------------------------------------------------------------------------------------------------
 
     def act(self, name: str, **data: object) -> None:
-        actions.perform(self.open_ticket.pk, name, Actor("kim"), **data)
+        actions.perform(self.open_ticket.pk, name, Actor("kim", Scope.OPERATE), **data)
 
     @precondition(lambda self: self.ticket is not None)
     @rule()

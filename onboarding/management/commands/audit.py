@@ -2,6 +2,7 @@
 
 import argparse
 import re
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from django.conf import settings
@@ -9,6 +10,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from onboarding.audit.verification import Verification
 from onboarding.models import AuditAnchor
+from onboarding.services import keep_finding
 
 
 def _hash(text: str) -> str:
@@ -31,17 +33,20 @@ class Command(BaseCommand):
             help="The hash of an anchor, as printed here before and kept elsewhere: it must still be in the chain.",
         )
 
-    def handle(self, *_: Any, expect: list[str], **__: Any) -> None:
-        verification, findings = Verification(), 0
-        for text in verification.findings():
+        parser.add_argument(
+            "--open-tickets", action="store_true", help="Keep each finding, and open a ticket for those that are new."
+        )
+
+    def handle(self, *_: Any, expect: list[str], open_tickets: bool = False, **__: Any) -> None:
+        verification = Verification()
+        findings = []
+        for text in self._findings(verification, expect):
             self.stderr.write(text)
-            findings += 1
-        for digest in expect:
-            if not AuditAnchor.objects.filter(hash=digest).exists():
-                self.stderr.write(f"anchors: none has the hash {digest}; the trail was rewritten, or is another one")
-                findings += 1
+            findings.append(text)
         if findings:
-            raise CommandError(f"The audit trail was tampered with; findings: {findings}.")
+            opened = sum(keep_finding(text) for text in findings) if open_tickets else 0
+            more = f" Tickets opened: {opened}." if open_tickets else ""
+            raise CommandError(f"The audit trail was tampered with; findings: {len(findings)}.{more}")
         self.stdout.write(
             f"The audit trail is whole: {verification.entries} entries of {verification.runs} runs, "
             f"{verification.elsewhere} outside runs, {verification.anchors} anchors."
@@ -54,3 +59,10 @@ class Command(BaseCommand):
         if last := verification.last:
             self.stdout.write(f"Last anchor, of {last.at:%Y-%m-%d %H:%M:%S} UTC; keep it elsewhere for --expect:")
             self.stdout.write(last.hash)
+
+    @staticmethod
+    def _findings(verification: Verification, expect: Sequence[str]) -> Iterator[str]:
+        yield from verification.findings()
+        for digest in expect:
+            if not AuditAnchor.objects.filter(hash=digest).exists():
+                yield f"anchors: none has the hash {digest}; the trail was rewritten, or is another one"

@@ -33,7 +33,7 @@ def columns_from_keys(apps: Any, schema_editor: Any) -> None:
 
 
 class Migration(migrations.Migration):
-    dependencies = [("onboarding", "0013_archive")]
+    dependencies = [("onboarding", "0014_audit_finding")]
 
     operations = [
         migrations.CreateModel(

@@ -1,37 +1,34 @@
 """Opening, renewing and resolving tickets, inside the database transaction of what they are about."""
 
-from collections.abc import Mapping
 from datetime import datetime
-from types import MappingProxyType
 from typing import Any
 
 from django.db import transaction as db
 
 from exceptions_queue import alerts, routing
-from exceptions_queue.models import UNRESOLVED, SlaClock, Ticket, TicketStatus
+from exceptions_queue.models import PARTS, SlaClock, Ticket, TicketQuerySet, TicketStatus
 from exceptions_queue.roles import LEADS
+from exceptions_queue.tickets import catalogue
+from exceptions_queue.tickets.entry import ENGINEERING
 from integrations import clock
 from integrations.models import Connection
 from integrations.words import System
 from onboarding import audit
-from onboarding.models import ChangeRequest, OnboardingTransaction, Step
-from onboarding.payload import catalogue
+from onboarding.models import AuditFinding, ChangeRequest, ObjectMapping, OnboardingTransaction, Step
+from onboarding.payload import catalogue as fields_of
 from onboarding.payload.schema import declared
 from onboarding.sla import KICKOFF, p1_due
-from onboarding.words import Category
+from onboarding.words import Category, Topic
 
 
 def for_step(step: Step, *, fallback: bool = False) -> Ticket:
     """Open or renew the step's ticket. ``fallback``: routing failed before, so only what cannot fail is used."""
     run = step.transaction
-    queue = (
-        routing.ENGINEERING
-        if fallback
-        else routing.queue_for(step.category, step.system, step.problems, _queue_of(step))
-    )
+    queue = ENGINEERING if fallback else routing.queue_for(step.category, step.system, step.problems, _queue_of(step))
     return _open(
         {"step": step},
         run=run,
+        topic=Topic.NONE,
         fields={
             "transaction": run,
             "category": step.category,
@@ -48,22 +45,24 @@ def for_step(step: Step, *, fallback: bool = False) -> Ticket:
     )
 
 
-def for_run(run: OnboardingTransaction, *, category: str, message: str, problems: list[dict[str, str]]) -> Ticket:
-    """Open or renew the run's own ticket. Said again in the same words, as the watchdog does each minute, it is no news.
-
-    While a person is to decide about the run nothing else takes its place: whatever else is lacking is asked for again
-    once they have.
-    """
-    there = Ticket.objects.filter(transaction=run, step=None, change_request=None, status__in=UNRESOLVED).first()
-    if there and there.category == Category.APPROVAL_OVERDUE != category:
-        return there
+def for_run(
+    run: OnboardingTransaction,
+    *,
+    category: str,
+    message: str,
+    problems: list[dict[str, str]],
+    topic: Topic = Topic.NONE,
+) -> Ticket:
+    """Open or renew the run's own ticket of this topic. Said again in the same words, by the watchdog say, it is no news."""
+    there = Ticket.objects.of_run_itself().unresolved().filter(transaction=run, topic=topic).first()
     told = (category, message, problems, TicketStatus.OPEN)
     if there and (there.category, there.message, there.problems, there.status) == told:
         return there
-    queue = routing.queue_for(category, System.WORKFLOW, problems)
+    queue = routing.queue_for(category, System.WORKFLOW, problems, topic=topic)
     return _open(
-        {"transaction": run, "step": None, "change_request": None},
+        {"transaction": run, **dict.fromkeys(PARTS)},
         run=run,
+        topic=topic,
         fields={
             "category": category,
             "system": System.WORKFLOW,
@@ -81,13 +80,14 @@ def for_change(request: ChangeRequest, *, by_hand: list[str], due: datetime) -> 
     """Open the ticket of a change request that waits for a decision; or, with ``by_hand``, for somebody at the vendor."""
     run = request.transaction
     category = Category.VALIDATION_ERROR if by_hand else Category.APPROVAL_OVERDUE
-    owners = [catalogue.BY_PATH[path].queue for path in request.paths if path in catalogue.BY_PATH]
-    queue = owners[0] if owners else "sales-ops"
-    fields = catalogue.labels(declared(request.paths))
+    changed = [{"path": path} for path in request.paths]
+    queue = routing.queue_for(category, System.WORKFLOW, changed, topic=Topic.CHANGE)
+    fields = fields_of.labels(declared(request.paths))
     message = " ".join(by_hand) if by_hand else f"Apply or reject the change of: {fields}."
     return _open(
         {"change_request": request},
         run=run,
+        topic=Topic.CHANGE,
         fields={
             "transaction": run,
             "category": category,
@@ -101,14 +101,59 @@ def for_change(request: ChangeRequest, *, by_hand: list[str], due: datetime) -> 
     )
 
 
-def for_connection(connection: Connection, *, category: str, message: str, http_status: int | None = None) -> Ticket:
+def for_mapping(mapping: ObjectMapping, *, message: str) -> Ticket:
+    """An object at a vendor is not what the run has on record; a person looks at it. It holds nothing up."""
+    run, system = mapping.transaction, mapping.connection.system
+    queue = routing.queue_for(Category.VALIDATION_ERROR, system, [], topic=Topic.OBJECT)
+    return _open(
+        {"mapping": mapping},
+        run=run,
+        topic=Topic.OBJECT,
+        fields={
+            "transaction": run,
+            "category": Category.VALIDATION_ERROR,
+            "system": system,
+            "queue": queue,
+            "message": message,
+            "fingerprint": routing.fingerprint(system, mapping.step.key, Category.VALIDATION_ERROR, None, message),
+        },
+    )
+
+
+def for_finding(finding: AuditFinding) -> Ticket:
+    """The audit trail is not as it was written; a person looks into it. It holds nothing up."""
+    queue = routing.queue_for(Category.INTERNAL_ERROR, System.WORKFLOW, [], topic=Topic.AUDIT)
+    return _open(
+        {"finding": finding},
+        run=finding.transaction,
+        topic=Topic.AUDIT,
+        fields={
+            "transaction": finding.transaction,
+            "category": Category.INTERNAL_ERROR,
+            "system": System.WORKFLOW,
+            "queue": queue,
+            "message": finding.text,
+            "fingerprint": routing.fingerprint(System.WORKFLOW, "audit", Category.INTERNAL_ERROR, None, finding.text),
+        },
+    )
+
+
+def for_connection(
+    connection: Connection,
+    *,
+    category: str,
+    message: str,
+    http_status: int | None = None,
+    topic: Topic = Topic.CONNECTION,
+) -> Ticket:
     return _open(
         {"connection": connection},
         run=None,
+        topic=topic,
         fields={
             "category": category,
             "system": connection.system,
-            "queue": routing.ENGINEERING,
+            "queue": routing.queue_for(category, connection.system, [], topic=topic),
             "message": message,
             "http_status": http_status,
             "sla_due": earliest_due(connection),
@@ -135,26 +180,29 @@ def earliest_due(connection: Connection) -> datetime | None:
     return first.due_at if first else None
 
 
-def resolve(tickets: Any, *, resolution: str, of_category: Mapping[str, str] = MappingProxyType({})) -> None:
-    """Close open tickets; their subject has passed. ``of_category``: another resolution for some."""
-    found = list(tickets.filter(status__in=UNRESOLVED).select_related("transaction"))
+def resolve(tickets: TicketQuerySet, *, resolution: str = "") -> None:
+    """Close open tickets; their subject has passed. Without a ``resolution`` each says what its catalogue entry calls that."""
+    found = list(tickets.unresolved().select_related("transaction"))
     for ticket in found:
-        ticket.resolve(at=clock.now(), resolution=of_category.get(ticket.category, resolution))
+        ticket.resolve(at=clock.now(), resolution=resolution or catalogue.of(ticket).passed)
         ticket.save()
     for ticket in found:  # after all of them: no ticket is locked once the audit trail's own chain is
         _audit(ticket, ticket.transaction, "exceptions.ticket.resolved")
 
 
-def _open(subject: dict[str, Any], *, run: OnboardingTransaction | None, fields: dict[str, Any]) -> Ticket:
+def _open(
+    subject: dict[str, Any], *, run: OnboardingTransaction | None, topic: Topic, fields: dict[str, Any]
+) -> Ticket:
     with db.atomic():
-        ticket = Ticket.objects.filter(**subject, status__in=UNRESOLVED).first()
+        about = Ticket.objects.filter(**subject, topic=topic)
+        ticket = about.unresolved().first()
         if ticket:
             name = "exceptions.ticket.renewed"
             _renew(ticket, fields)
         else:
             name = "exceptions.ticket.opened"
-            before = Ticket.objects.filter(**subject).order_by("-pk").first()
-            ticket = Ticket(**{**subject, **fields}, retry_of=before, opened_at=clock.now())
+            before = about.order_by("-pk").first()
+            ticket = Ticket(**{**subject, **fields}, topic=topic, retry_of=before, opened_at=clock.now())
             ticket.save(force_insert=True)
         _audit(ticket, run, name)
         alerts.queue_late(ticket)
@@ -194,4 +242,11 @@ def _audit(ticket: Ticket, run: OnboardingTransaction | None, name: str) -> None
 
 
 def _facts(ticket: Ticket) -> dict[str, Any]:
-    return {"ticket": ticket.pk, "category": ticket.category, "queue": ticket.queue, "owner": str(ticket.owner or "")}
+    about = {"topic": ticket.topic} if ticket.topic else {}
+    return {
+        **about,
+        "ticket": ticket.pk,
+        "category": ticket.category,
+        "queue": ticket.queue,
+        "owner": str(ticket.owner or ""),
+    }

@@ -1,0 +1,218 @@
+"""What is asked about a run as a whole: its data, and what becomes of it."""
+
+from exceptions_queue.models import Ticket
+from exceptions_queue.tickets.entry import (
+    BAD,
+    BY_FIELDS,
+    RISK,
+    TO_ENGINEERING,
+    TO_FINANCE,
+    Circumstances,
+    Entry,
+    Story,
+)
+from exceptions_queue.tickets.naming import customer, kind, lowered, vendor
+from onboarding.payload import catalogue as fields
+from onboarding.words import Category, SafeAction, Topic
+
+DECIDE = frozenset({"skip", "rollback"})
+"""Keep the run (a skip of the question), or roll it back."""
+
+
+def missing_fields(ticket: Ticket) -> str:
+    return fields.labels(problem["path"] for problem in ticket.problems if problem.get("path")) or "data"
+
+
+def _missing_data(ticket: Ticket, _: Circumstances) -> Story:
+    names = [lowered(name) for name in missing_fields(ticket).split(", ")]
+    listed = names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+    verb = "is" if len(names) == 1 else "are"
+    absent = all(problem.get("reason", "").startswith("is missing") for problem in ticket.problems)
+    return Story(
+        f"{customer(ticket)} paid, but the {listed} {verb} {'missing' if absent else 'missing or unusable'}",
+        [
+            "The onboarding has not started, so that nothing is set up from wrong data.",
+            "Checked the available sources; none has it.",
+        ],
+        "Fill in what is missing. The onboarding starts as soon as you save.",
+    )
+
+
+def _refund(ticket: Ticket, _: Circumstances) -> Story:
+    return Story(
+        f"{customer(ticket)} got the money back: what becomes of the onboarding?",
+        [
+            "The payment was refunded, so nothing more is begun for this customer.",
+            "What was set up already is still there at the vendors.",
+        ],
+        "Roll it back (you see first what would be taken back), or keep it and let it go on.",
+    )
+
+
+def _payment(ticket: Ticket, _: Circumstances) -> Story:
+    return Story(
+        f"Is the payment of {customer(ticket)} a new order?",
+        [
+            "It may be a renewal, or a part of another payment, so nothing more is begun for this customer.",
+            "What was set up already is still there at the vendors.",
+        ],
+        "Look at the payment. Keep the run if it is a new order; else roll it back.",
+    )
+
+
+def _decision(ticket: Ticket, _: Circumstances) -> Story:
+    return Story(
+        f"What becomes of the onboarding of {customer(ticket)}?",
+        ["Somebody has to decide, and nothing more is begun until then."],
+        "Roll it back (you see first what would be taken back), or keep it and let it go on.",
+    )
+
+
+def _change(ticket: Ticket, _: Circumstances) -> Story:
+    return Story(
+        f"A change of {customer(ticket)}'s data waits for a decision",
+        ["The onboarding goes on with the data as it was until somebody decides."],
+        "Look at what would change, then apply or reject it.",
+    )
+
+
+def _by_hand(ticket: Ticket, _: Circumstances) -> Story:
+    return Story(
+        f"A change for {customer(ticket)} is to be made by hand",
+        ["The change was applied, and no step of the playbook writes this part of it."],
+        "Make the change there, then say here what you did.",
+    )
+
+
+def _object(ticket: Ticket, _: Circumstances) -> Story:
+    name = vendor(ticket.mapping.connection if ticket.mapping else None)
+    external_id = ticket.mapping.external_id if ticket.mapping else ""
+    return Story(
+        f"Is the {kind(ticket)} {external_id} at {name} still {customer(ticket)}'s?",
+        [f"What {name} says of it is not what the run has on record."],
+        f"Look at it in {name}. Mend it there, or unlink it on the run's page.",
+    )
+
+
+def _audit(ticket: Ticket, _: Circumstances) -> Story:
+    return Story(
+        f"The audit trail of {customer(ticket)} is not as it was written"
+        if ticket.transaction
+        else "The audit trail is not as it was written",
+        ["An entry is missing, was added or was changed after it was written, or an anchor does not fit."],
+        "Keep the database as it is, compare it with a backup, and find out who had access.",
+    )
+
+
+ENTRIES = (
+    Entry(
+        Category.MISSING_DATA,
+        RISK,
+        BY_FIELDS,
+        "A required field is missing or implausible; the run waits at the gate.",
+        _missing_data,
+        (
+            "Look for the value in the CRM and in the order.",
+            "Ask the deal's owner, then {customer}.",
+            "Fill it in: the run starts as soon as everything is there.",
+        ),
+        remedies=frozenset({"fix", "rollback"}),
+        safe_action=SafeAction.MANUAL_FIX,
+        short=lambda ticket: f"Missing: {missing_fields(ticket)}",
+        passed="The data is complete.",
+    ),
+    Entry(
+        Category.APPROVAL_OVERDUE,
+        RISK,
+        TO_FINANCE,
+        "A person has to decide about the run, which is on hold.",
+        _decision,
+        ("Read what is asked.", "Keep the run, or roll it back."),
+        remedies=DECIDE,
+        safe_action=SafeAction.ROLLBACK,
+    ),
+    Entry(
+        Category.APPROVAL_OVERDUE,
+        RISK,
+        TO_FINANCE,
+        "The payment was refunded; the run is on hold.",
+        _refund,
+        (
+            "Find out from billing why {customer} was refunded, and whether in full.",
+            "Where the order stands, keep the run.",
+            "Else roll it back: the preview says what would be taken back.",
+        ),
+        topic=Topic.REFUND,
+        remedies=DECIDE,
+        safe_action=SafeAction.ROLLBACK,
+    ),
+    Entry(
+        Category.APPROVAL_OVERDUE,
+        RISK,
+        TO_FINANCE,
+        "It cannot be told whether the payment is a new order; the run is on hold.",
+        _payment,
+        (
+            "Look at the payment, its invoice and {customer}'s earlier ones at the billing vendor.",
+            "Where it is a new order, keep the run.",
+            "Where it is a renewal or a part of another payment, cancel the run or roll it back.",
+        ),
+        topic=Topic.PAYMENT,
+        remedies=DECIDE,
+        safe_action=SafeAction.ROLLBACK,
+    ),
+    Entry(
+        Category.APPROVAL_OVERDUE,
+        RISK,
+        BY_FIELDS,
+        "Other data, or a change that a person wants, waits for a decision. It holds nothing up.",
+        _change,
+        (
+            "Look at what would change, and at what each step would do.",
+            "Ask the field's owner where it is not clear.",
+            "Apply or reject it.",
+        ),
+        topic=Topic.CHANGE,
+        safe_action=SafeAction.MANUAL_FIX,
+    ),
+    Entry(
+        Category.VALIDATION_ERROR,
+        RISK,
+        BY_FIELDS,
+        "A change was applied of which no step writes a part. It holds nothing up.",
+        _by_hand,
+        ("Make the change at the vendor that is named.", "Say here what you did; that closes the ticket."),
+        topic=Topic.CHANGE,
+        remedies=frozenset({"done"}),
+        safe_action=SafeAction.MANUAL_FIX,
+    ),
+    Entry(
+        Category.VALIDATION_ERROR,
+        RISK,
+        TO_ENGINEERING,
+        "An object at a vendor is not what the run has on record. It holds nothing up.",
+        _object,
+        (
+            "Open the {object} in {vendor}: is it there, is it {customer}'s?",
+            "Mend it there, or unlink it on the run's page and let the step look for the right one.",
+        ),
+        topic=Topic.OBJECT,
+        remedies=frozenset({"done"}),
+        safe_action=SafeAction.MANUAL_FIX,
+    ),
+    Entry(
+        Category.INTERNAL_ERROR,
+        BAD,
+        TO_ENGINEERING,
+        "`manage.py audit verify` found the audit trail changed. It holds nothing up.",
+        _audit,
+        (
+            "Run `manage.py audit verify` again and keep what it prints.",
+            "Compare the database with the last backup, and find out who had access to it since.",
+            "Restore the trail, or keep the finding on record.",
+        ),
+        topic=Topic.AUDIT,
+        remedies=frozenset({"done"}),
+        safe_action=SafeAction.MANUAL_FIX,
+    ),
+)

@@ -1,0 +1,329 @@
+"""Failures of one step."""
+
+from exceptions_queue.models import Milestone, Ticket
+from exceptions_queue.tickets.entry import (
+    BAD,
+    BY_FIELDS_OR_STEP,
+    BY_MATCH,
+    BY_STEP,
+    INFO,
+    MUTED,
+    RISK,
+    TO_ENGINEERING,
+    Circumstances,
+    Entry,
+    Story,
+)
+from exceptions_queue.tickets.naming import article, customer, doing, held_up, kind, lowered, plural, task, vendor_of
+from onboarding.queues import QUEUES
+from onboarding.words import Category, SafeAction
+
+NUMBERS = {2: "two", 3: "three", 4: "four", 5: "five", 6: "six"}
+ENGINEERS = QUEUES["revenue-operations"]
+AGAIN = frozenset({"fix", "retry", "link-object", "replay", "skip", "rollback"})
+"""What may help after most failures."""
+WITHOUT_LINK = AGAIN - {"link-object"}
+WAIT = "Usually nothing: {vendor} is tried again by itself."
+
+
+def goes_on(ticket: Ticket) -> str:
+    return "" if not ticket.next_retry else held_up(ticket) or "Firstvalue keeps trying by itself."
+
+
+def _ambiguous(ticket: Ticket, _: Circumstances) -> Story:
+    name, step = vendor_of(ticket), ticket.step
+    run = ticket.transaction
+    on = f" on {run.domain}" if run and run.domain and kind(ticket) == "company" else ""
+    count = len(ticket.candidates)
+    if count == 1 and (state := ticket.candidates[0].get("inactive")):
+        return _inactive(ticket, name, state)
+    if count == 1:
+        label = ticket.candidates[0].get("label", "")
+        headline = f"{name} has {article(kind(ticket))} called {label}: is it {customer(ticket)}?"
+        found, todo = "one that may be another customer's", "Look at it and decide"
+    else:
+        many = NUMBERS.get(count, str(count))
+        headline = f"{name} has {many} {plural(kind(ticket))}{on}: which one is {customer(ticket)}?"
+        found, todo = "more than it can decide", "Look at the candidates and choose"
+    return Story(
+        headline,
+        [
+            f"Firstvalue was to {doing(step.uses) if step else 'go on'} and found {found}.",
+            "It does not guess: a wrong choice would mix up two customers.",
+        ],
+        f"{todo}. The choice is kept and used for this customer from now on.",
+    )
+
+
+def _inactive(ticket: Ticket, name: str, state: str) -> Story:
+    """The one match is out of use at the vendor: suspended, archived or deleted."""
+    label = ticket.candidates[0].get("label", "")
+    return Story(
+        f"{name} has {state} the {kind(ticket)} {label}; {customer(ticket)} waits",
+        [
+            f"Firstvalue was to {task(ticket)} and found one that is {state}.",
+            "Nobody can use it like that, and whoever did it may have had a reason.",
+        ],
+        f"Restore it in {name} and then use it here, or have a new one created.",
+    )
+
+
+def _candidates(ticket: Ticket) -> str:
+    count = len(ticket.candidates)
+    return f"{count} {plural(kind(ticket)) if count > 1 else kind(ticket)} could be this customer"
+
+
+def _rate_limit(ticket: Ticket, _: Circumstances) -> Story:
+    name = vendor_of(ticket)
+    return Story(
+        f"{name} asks us to slow down; {customer(ticket)} waits",
+        [
+            f"{name} took too many calls and refuses more for a while. Nothing is lost and nothing was made twice.",
+            goes_on(ticket),
+        ],
+        "Usually you need not do anything. Retry if the customer cannot wait.",
+    )
+
+
+def _server_error(ticket: Ticket, _: Circumstances) -> Story:
+    name = vendor_of(ticket)
+    return Story(
+        f"{name} has trouble of its own; {customer(ticket)} waits",
+        [
+            f"{name} did not answer properly when Firstvalue was to {task(ticket)}.",
+            "Retrying is safe: what may have been done already is looked up first.",
+            goes_on(ticket),
+        ],
+        f"Look at {name}'s status page. Retry once it is well again.",
+    )
+
+
+def _auth(ticket: Ticket, _: Circumstances) -> Story:
+    name = vendor_of(ticket)
+    return Story(
+        f"{name} does not let us {task(ticket)} for {customer(ticket)}",
+        [f"Our credentials at {name} are valid, but they may not do this."],
+        f"Somebody with access to {name} must give our account this right. Then retry.",
+    )
+
+
+def _validation(ticket: Ticket, _: Circumstances) -> Story:
+    name = vendor_of(ticket)
+    has_fields = any(problem.get("path") for problem in ticket.problems)
+    return Story(
+        f"{name} refuses the data of {customer(ticket)}",
+        [
+            f"Firstvalue was to {task(ticket)}. {name} read the data and said no.",
+            "Trying again unchanged would fail in the same way.",
+        ],
+        "Mend the fields that it names, then save." if has_fields else f"Mend the cause at {name}, then retry.",
+    )
+
+
+def _not_configured(ticket: Ticket, _: Circumstances) -> Story:
+    if ticket.step is None:
+        return Story(
+            f"No playbook serves {customer(ticket)}",
+            ["The plan and segment of this customer fit no playbook, so Firstvalue does not know what to set up."],
+            "Correct the plan here, or have a playbook added and retry.",
+        )
+    connection = ticket.step.connection
+    what = (
+        f"The connection {connection} is not set up rightly"
+        if connection
+        else f"{ticket.get_system_display()} is not set up"
+    )
+    return Story(
+        f"{what}; {customer(ticket)} waits",
+        [f"Firstvalue was to {task(ticket)} and has no working connection for that."],
+        f"{ENGINEERS} sets up the connection. What waits for it goes on by itself when its test has passed.",
+    )
+
+
+def _indeterminate(ticket: Ticket, _: Circumstances) -> Story:
+    name = vendor_of(ticket)
+    return Story(
+        f"Did {name} make the {kind(ticket)} for {customer(ticket)}?",
+        [
+            "The call was sent, and it is not known whether it was carried out.",
+            f"The {kind(ticket)} cannot be found at {name}, which would let us make a second one, so Firstvalue stopped.",
+        ],
+        f"Look for it at {name}. If it is there, link it by its id; if not, have it created.",
+    )
+
+
+def _stalled(ticket: Ticket, _: Circumstances) -> Story:
+    current = getattr(ticket.transaction, "sla_clock", None)
+    if current and current.milestone == Milestone.P2:
+        return Story(
+            f"The kickoff of {customer(ticket)} is not scheduled yet",
+            [
+                "Everything is set up. The business day for scheduling the kickoff is running out, or over.",
+                "The ticket closes by itself as soon as the kickoff is scheduled.",
+            ],
+            "Find out whose it is to agree on a date with the customer, and what keeps them.",
+        )
+    return Story(
+        f"{customer(ticket)} is not moving",
+        [
+            "The 30 minutes from payment to a set-up customer are running out or over, and this is what holds it up.",
+            goes_on(ticket),
+        ],
+        "See the steps below; retry what waits, or find out who can help.",
+    )
+
+
+def _internal(ticket: Ticket, _: Circumstances) -> Story:
+    return Story(
+        f"Firstvalue itself failed for {customer(ticket)}",
+        ["This is a fault of ours and not of the customer's data. What was done at vendors is recorded."],
+        f"{ENGINEERS} finds the details in the log. Retrying is safe.",
+    )
+
+
+def _rollback_failed(ticket: Ticket, _: Circumstances) -> Story:
+    name = vendor_of(ticket)
+    return Story(
+        f"What was made at {name} for {customer(ticket)} could not be taken back",
+        [
+            f"The rollback is under way and stopped here: {lowered(kind(ticket))} at {name}.",
+            "What comes before it in the playbook waits, so that nothing is left half tied.",
+        ],
+        "Look at it there. Retry, take it back all the same, or skip it and leave it where it is.",
+    )
+
+
+ENTRIES = (
+    Entry(
+        Category.AMBIGUOUS_MATCH,
+        RISK,
+        BY_MATCH,
+        "Several objects at the vendor could be this customer's, or one that is out of use.",
+        _ambiguous,
+        (
+            "Open each candidate in {vendor} and compare domain, billing email and history with {customer}.",
+            "Choose the one that is {customer}'s.",
+            "Where none is, create a new {object}; where two are the same customer, merge them in {vendor} first.",
+        ),
+        remedies=frozenset({"fix", "choose-match", "link-object", "skip", "rollback"}),
+        safe_action=SafeAction.MANUAL_FIX,
+        short=_candidates,
+    ),
+    Entry(
+        Category.RATE_LIMIT,
+        INFO,
+        BY_STEP,
+        "The vendor refuses calls for a while, and went on doing so.",
+        _rate_limit,
+        (
+            WAIT,
+            "Where it lasts, find out what else uses the account at {vendor}, or have its limit raised.",
+            "Retry if {customer} cannot wait.",
+        ),
+        remedies=AGAIN,
+    ),
+    Entry(
+        Category.SERVER_ERROR,
+        BAD,
+        BY_STEP,
+        "The vendor did not answer properly, several times.",
+        _server_error,
+        (
+            "Look at the status page of {vendor}.",
+            WAIT,
+            "Retry once it works again: what was done already is looked up.",
+        ),
+        remedies=AGAIN,
+    ),
+    Entry(
+        Category.AUTH_ERROR,
+        BAD,
+        TO_ENGINEERING,
+        "The vendor takes our credentials, but not for this call.",
+        _auth,
+        (
+            "See under the calls which right {vendor} names.",
+            "Have somebody with access to {vendor} give our account this right.",
+            "Test the connection, then retry.",
+        ),
+        remedies=WITHOUT_LINK,
+        safe_action=SafeAction.MANUAL_FIX,
+    ),
+    Entry(
+        Category.VALIDATION_ERROR,
+        RISK,
+        BY_FIELDS_OR_STEP,
+        "The vendor read the data and refused it.",
+        _validation,
+        (
+            "Read what {vendor} said of which field.",
+            "Where it is a field of ours, correct it here.",
+            "Else mend the cause at {vendor} (a required property, a closed pipeline, say), then retry.",
+        ),
+        remedies=AGAIN,
+    ),
+    Entry(
+        Category.NOT_CONFIGURED,
+        MUTED,
+        TO_ENGINEERING,
+        "No connection for the step's system, or no playbook for the customer's plan and segment.",
+        _not_configured,
+        (
+            "Where the step has no connection, set it up and test it: what waits goes on by itself.",
+            "Where no playbook serves {customer}, check plan and segment, and correct them here if they are wrong.",
+            "Else add the plan to a playbook, then retry.",
+        ),
+        remedies=WITHOUT_LINK,
+        safe_action=SafeAction.MANUAL_FIX,
+        passed="A playbook serves this customer now.",
+    ),
+    Entry(
+        Category.UNKNOWN_OUTCOME,
+        MUTED,
+        BY_STEP,
+        "A create was sent, and it cannot be told whether it was carried out.",
+        _indeterminate,
+        (
+            "Search {vendor} for the {object} by name, domain and our reference.",
+            "Where it is there, link it by its id.",
+            "Where it is not, have it created. A mail has no place to look: ask the recipient.",
+        ),
+        remedies=AGAIN | {"choose-match"},
+    ),
+    Entry(
+        Category.STALLED,
+        MUTED,
+        BY_STEP,
+        "A clock runs out and no failure explains it, or nothing is under way in the run.",
+        _stalled,
+        (
+            "Look at the run's steps: what is waited for, and since when?",
+            "Ask whoever has to do it; a kickoff is agreed on with {customer}.",
+            "Retry what waits for nobody.",
+        ),
+        remedies=AGAIN,
+        passed="The run went on by itself.",
+    ),
+    Entry(
+        Category.ROLLBACK_FAILED,
+        BAD,
+        BY_STEP,
+        "An object of a run that is rolled back could not be taken back, or was changed since.",
+        _rollback_failed,
+        (
+            "Look at the {object} in {vendor}: what is tied to it, who changed it?",
+            "Retry where the cause is gone.",
+            "Force it where the change may be lost; else skip the step, and the object stays.",
+        ),
+        remedies=AGAIN,
+    ),
+    Entry(
+        Category.INTERNAL_ERROR,
+        MUTED,
+        TO_ENGINEERING,
+        "A defect of Firstvalue itself.",
+        _internal,
+        ("Find the error in the log by the run's id.", "Retry: it is safe.", "Report the defect with the log's lines."),
+        remedies=AGAIN,
+    ),
+)

@@ -1,0 +1,416 @@
+"""Actions that lead on: data, a choice, another try, another way, or the end of the run.
+
+None of them closes the ticket, but "done" of what a person does at a vendor by hand: it closes when its subject has passed.
+"""
+
+import re
+from collections.abc import Sequence
+
+from django.db import transaction as db
+
+from exceptions_queue import roles, sla
+from exceptions_queue.models import Ticket, TicketStatus
+from exceptions_queue.roles import Actor
+from exceptions_queue.tickets import forms, lifecycle, naming
+from exceptions_queue.tickets.declaration import Action, Bulk, Card, Data, Permission, Place, Preview, Shown, Told
+from exceptions_queue.tickets.handling import ALL_GROUPS, NOTE_TICKET, add_note, given_text
+from integrations import breaker, clock
+from onboarding import audit, services
+from onboarding.engine.locks import lock_run, retried
+from onboarding.intake import events
+from onboarding.payload import catalogue as fields
+from onboarding.payload.gate import Problem
+from onboarding.services import Effect, Outdated, Refused, confirmation
+from onboarding.words import Category, Status
+
+_ID = re.compile(r"[^\s/\\?#%,]{1,255}")
+"""One segment of a vendor's path, which no vendor's ids are more than."""
+ID_SHAPE = "give the id alone, without blanks, slashes or the rest of an address."
+DATA_GROUPS = frozenset({"sales-ops", "support-ops", "revenue-operations", "leads"})
+CHOICE_KEPT = "Your choice is kept for this customer. The step goes on with it."
+ON_HOLD = "The run is on hold until somebody resumes it."
+
+
+# --- The data ---------------------------------------------------------------------------------------------------------
+
+
+def fix(ticket: Ticket, actor: Actor, data: Data) -> None:
+    given = data.get("fields")
+    if not isinstance(given, dict):
+        raise Refused("Give the fields as {path: value}.")
+    assert ticket.transaction_id  # noqa: S101  (offered only then)
+    services.fix(
+        ticket.transaction_id,
+        given,
+        actor=actor.name,
+        step_pk=ticket.step_id,
+        confirmed=frozenset(data.get("confirmed", ())),
+        version=data.get("version"),
+    )
+
+
+def names_fields(ticket: Ticket) -> bool:
+    return ticket.transaction_id is not None and any(problem.get("path") for problem in ticket.problems)
+
+
+def _fixed(ticket: Ticket) -> Told:
+    if held_up := naming.held_up(ticket):
+        return Told(f"Saved. {held_up}", finished=False)
+    if ticket.step is not None:
+        return Told("Saved. The step is tried again with the new data.")
+    if ticket.is_open and ticket.problems:
+        missing = fields.labels(problem["path"] for problem in ticket.problems if problem.get("path"))
+        return Told(f"Saved. Still missing: {missing}.", finished=False)
+    if not ticket.is_open and _is_on_hold(ticket):
+        return Told(f"Saved. The data is complete; {naming.lowered(ON_HOLD)}", finished=False)
+    return Told("Saved. The data is complete, and the onboarding goes on by itself; watch its steps below.")
+
+
+def _is_on_hold(ticket: Ticket) -> bool:
+    return ticket.transaction is not None and ticket.transaction.held_at is not None
+
+
+# --- Which object -----------------------------------------------------------------------------------------------------
+
+
+def _check_undecided(ticket: Ticket, data: Data) -> None:
+    """A choice is refused where somebody else made one since this person was shown the ticket waiting for it."""
+    if data.get("shown_status") == TicketStatus.OPEN and ticket.status == TicketStatus.RETRYING:
+        raise Outdated("this ticket was decided since you looked; it is being tried again.")
+
+
+def choose_match(ticket: Ticket, actor: Actor, data: Data) -> None:
+    _check_undecided(ticket, data)
+    external_id, create = data.get("external_id") or "", data.get("create") is True
+    if bool(external_id) == create:
+        raise Refused("Give either external_id or create: true.")
+    offered = {candidate["external_id"] for candidate in ticket.candidates}
+    if external_id and external_id not in offered:
+        raise Refused(
+            f"{external_id} is not among the candidates.", [Problem("external_id", "is not among the candidates")]
+        )
+    assert ticket.step_id  # noqa: S101  (offered only then)
+    services.choose_match(ticket.step_id, external_id=external_id, actor=actor.name, seen=data.get("candidate"))
+
+
+def link_object(ticket: Ticket, actor: Actor, data: Data) -> None:
+    _check_undecided(ticket, data)
+    external_id = data.get("external_id")
+    if not isinstance(external_id, str) or not external_id.strip():
+        raise Refused("Give the object's id at the vendor.", [Problem("external_id", "is missing")])
+    # A batch is linked by several ids with commas between.
+    external_id = ",".join(part.strip() for part in external_id.split(","))
+    if not all(_ID.fullmatch(part) and part.isprintable() and part.strip(".") for part in external_id.split(",")):
+        raise Refused(f"This is no id of an object: {ID_SHAPE}", [Problem("external_id", ID_SHAPE)])
+    assert ticket.step_id  # noqa: S101  (offered only then)
+    services.choose_match(ticket.step_id, external_id=external_id, actor=actor.name)
+
+
+def has_step(ticket: Ticket) -> bool:
+    return ticket.step_id is not None
+
+
+def _chosen(ticket: Ticket) -> Told:
+    if held_up := naming.held_up(ticket):
+        return Told(f"Saved. {held_up}", finished=False)
+    return Told(CHOICE_KEPT)
+
+
+# --- Again ------------------------------------------------------------------------------------------------------------
+
+
+def retry(ticket: Ticket, actor: Actor, _data: Data) -> None:
+    if ticket.step_id:
+        services.retry_step(ticket.step_id, actor=actor.name)
+    elif ticket.connection_id and ticket.category == Category.SERVER_ERROR:
+        if not breaker.probe_soon(ticket.connection_id):
+            raise Refused("The connection is being tried already.")
+        facts = {"connection": str(ticket.connection)}
+        audit.record_elsewhere("integrations.breaker.probe-requested", actor=actor.name, data=facts)
+    elif ticket.connection_id:
+        events.retry_failed(ticket.connection_id, actor=actor.name)
+    elif ticket.transaction_id:
+        services.readmit(ticket.transaction_id, actor=actor.name)
+
+
+def may_retry(ticket: Ticket) -> bool:
+    """A connection whose credentials are refused is tried by entering new ones."""
+    return ticket.change_request_id is None and not (ticket.connection_id and ticket.category == Category.AUTH_ERROR)
+
+
+def _retry_preview(ticket: Ticket, _data: Data) -> Sequence[Effect]:
+    return [services.retry_preview(_own_step_pk(ticket))]
+
+
+def _retried(ticket: Ticket) -> Told:
+    if held_up := naming.held_up(ticket):
+        return Told(held_up, finished=False)
+    return Told("It is tried again now. The ticket closes by itself when the step has passed.")
+
+
+def replay(ticket: Ticket, actor: Actor, data: Data) -> None:
+    assert ticket.transaction_id  # noqa: S101  (offered only then)
+    from_step = data.get("from_step") or _own_step(ticket)
+    services.replay(ticket.transaction_id, from_step, actor=actor.name, seen=data.get("seen"))
+
+
+def may_replay(ticket: Ticket) -> bool:
+    rolling_back = ticket.transaction is not None and ticket.transaction.is_rolling_back
+    return has_step(ticket) and may_retry(ticket) and not rolling_back
+
+
+def _replay_preview(ticket: Ticket, data: Data) -> Sequence[Effect]:
+    assert ticket.transaction_id  # noqa: S101  (a run's tickets alone are previewed)
+    return services.replay_preview(ticket.transaction_id, data.get("from_step") or _own_step(ticket))
+
+
+def _own_step(ticket: Ticket) -> str:
+    if ticket.step is None:
+        raise Refused("Name the step to replay from.", [Problem("from_step", "is missing")])
+    return ticket.step.key
+
+
+def _own_step_pk(ticket: Ticket) -> int:
+    if ticket.step_id is None:
+        raise Refused("The run has not begun; it starts with its first step once it may.")
+    return ticket.step_id
+
+
+def _replayed(ticket: Ticket, data: Data) -> Sequence[roles.Subject]:
+    """The step to replay from may have a ticket of its own."""
+    key = data.get("from_step")
+    if ticket.transaction is None or not key or (ticket.step and ticket.step.key == key):
+        return [ticket]
+    return [ticket, *ticket.transaction.steps.filter(key=str(key))]
+
+
+# --- Another way ------------------------------------------------------------------------------------------------------
+
+
+def question_of(ticket: Ticket) -> str:
+    """The fingerprint of what a person is asked to decide on the ticket's own page, where no preview stands beside it."""
+    return confirmation.fingerprint(ticket.pk, ticket.category, ticket.message)
+
+
+def skip_or_keep(ticket: Ticket, actor: Actor, data: Data) -> None:
+    """Go on without the step; where the run as a whole is asked about, keep it."""
+    reason, seen = str(data.get("reason") or ""), data.get("seen")
+    if ticket.step_id and seen is not None:
+        services.skip_as_shown(ticket.step_id, actor=actor.name, reason=reason, seen=seen)
+    elif ticket.step_id:
+        dependents = data.get("with_dependents") is True
+        services.skip_step(ticket.step_id, actor=actor.name, reason=reason, with_dependents=dependents)
+    elif ticket.transaction_id:
+        confirmation.check(seen, question_of(ticket))
+        services.keep(ticket.transaction_id, actor=actor.name, reason=reason)
+
+
+def may_skip(ticket: Ticket) -> bool:
+    return not ticket.change_request_id and (has_step(ticket) or ticket.category == Category.APPROVAL_OVERDUE)
+
+
+def _skip_preview(ticket: Ticket, _data: Data) -> Sequence[Effect]:
+    return services.skip_preview(_own_step_pk(ticket))
+
+
+def _skip_seen(ticket: Ticket, preview: Preview) -> str:
+    return confirmation.of_preview(preview) if ticket.step else question_of(ticket)
+
+
+def _left_out(ticket: Ticket, data: Data) -> Sequence[roles.Subject]:
+    if ticket.step is None or ticket.transaction is None or data.get("with_dependents") is not True:
+        return [ticket]
+    return [ticket, *services.dependents(ticket.transaction, ticket.step)]
+
+
+def _skipped(ticket: Ticket) -> Told:
+    if ticket.step is None:
+        return Told("The run stays as it is.")
+    if _is_on_hold(ticket):
+        return Told(f"The step is skipped. {ON_HOLD}", finished=False)
+    return Told("The step is skipped. What comes after it goes on.")
+
+
+def roll_back(ticket: Ticket, actor: Actor, data: Data) -> None:
+    """The whole run; or where its rollback is stuck at an object that was changed since, that one all the same."""
+    assert ticket.transaction_id  # noqa: S101  (offered only then)
+    if is_forced(ticket):
+        assert ticket.step_id  # noqa: S101  (as is_forced says)
+        confirmation.check(data.get("seen"), question_of(ticket))
+        services.force_rollback(ticket.step_id, actor=actor.name)
+    else:
+        reason = str(data.get("reason") or f"Decided on ticket {ticket.pk}.")
+        services.rollback(ticket.transaction_id, actor=actor.name, reason=reason)
+
+
+def is_forced(ticket: Ticket) -> bool:
+    """The rollback is under way already, and it is this step's object that is taken back all the same."""
+    return ticket.category == Category.ROLLBACK_FAILED and has_step(ticket)
+
+
+def may_roll_back(ticket: Ticket) -> bool:
+    run = ticket.transaction
+    if run is None or ticket.change_request_id:
+        return False
+    return ticket.category == Category.ROLLBACK_FAILED or run.status not in (Status.ROLLING_BACK, Status.ROLLED_BACK)
+
+
+def _rollback_preview(ticket: Ticket, _data: Data) -> Sequence[Effect]:
+    assert ticket.transaction_id  # noqa: S101  (a run's tickets alone are previewed)
+    return services.rollback_preview(ticket.transaction_id)
+
+
+def _whole_run(ticket: Ticket, _data: Data) -> Sequence[roles.Subject]:
+    """Rolling back is done to the run, whichever ticket it is asked for on; forcing it is done to the one step."""
+    return [ticket if ticket.category == Category.ROLLBACK_FAILED else ticket.transaction or ticket]
+
+
+@retried
+def done_by_hand(ticket: Ticket, actor: Actor, data: Data) -> None:
+    """What nothing here does or notices was done, at a vendor say: the note says what, and the ticket closes."""
+    text = given_text(data, "Say what was done, in")
+    with db.atomic():
+        run = lock_run(ticket.transaction_id) if ticket.transaction_id else None
+        add_note(ticket, actor, run, text)
+        lifecycle.resolve(Ticket.objects.filter(pk=ticket.pk), resolution=f"{actor.name} did it by hand.")
+        if ticket.change_request:
+            sla.meet_change(ticket.change_request, at=clock.now())
+        if run:
+            run.save()
+
+
+SHOWN_STATUS = Shown("shown_status", lambda ticket, _: ticket.status)
+
+FIX = Action(
+    "fix",
+    "Save and retry",
+    Permission("fix_ticket", "Can fix missing data, then retry", DATA_GROUPS),
+    fix,
+    names_fields,
+    forms.FIX,
+    is_remedy=True,
+    summary="Give missing or wrong data, then try again",
+    example={"fields": {"customer.domain": "acme-logistics.com", "commercial.term": "annual"}},
+    card=Card("Fill in what is missing", button="Save and retry", is_primary=True),
+    preview=_retry_preview,
+    shown=(Shown("version", lambda ticket, _: ticket.transaction.snapshot_version if ticket.transaction else ""),),
+    told=_fixed,
+)
+DONE = Action(
+    "done",
+    "Done by hand",
+    NOTE_TICKET,
+    done_by_hand,
+    lambda ticket: ticket.is_by_hand,
+    forms.DONE,
+    summary="Say that a change was made by hand",
+    example={"text": "Changed the name in the CRM."},
+    card=Card("Done by hand", "{message}", "It is done: close the ticket", is_primary=True),
+    told=lambda _: Told("The note is kept, the ticket closed."),
+)
+CHOOSE_MATCH = Action(
+    "choose-match",
+    "Choose",
+    Permission("choose_match_ticket", "Can choose among matches", DATA_GROUPS),
+    choose_match,
+    has_step,
+    forms.CHOOSE_MATCH,
+    is_remedy=True,
+    summary="Choose among several matches",
+    example={"external_id": "5501"},
+    shown=(
+        SHOWN_STATUS,
+        Shown("candidate", lambda ticket, _: [each["external_id"] for each in ticket.candidates], many=True),
+    ),
+    told=_chosen,
+)
+RETRY = Action(
+    "retry",
+    "Retry",
+    Permission("retry_ticket", "Can retry", ALL_GROUPS),
+    retry,
+    may_retry,
+    is_remedy=True,
+    summary="Try again now",
+    preview=_retry_preview,
+    card=Card(
+        "Retry",
+        "What was done already is recognised and not done twice. The ticket closes by itself once {subject} has passed.",
+        "Retry now",
+        is_primary=True,
+        is_last=True,
+    ),
+    bulk=Bulk(
+        "tried again",
+        "is tried again now",
+        "A ticket closes by itself when its step has passed.",
+        "They need an answer before a retry can help, are another queue's, or are resolved.",
+    ),
+    told=_retried,
+)
+LINK_OBJECT = Action(
+    "link-object",
+    "Link an object",
+    Permission("link_object_ticket", "Can link an object by its id", frozenset({"support-ops", "revenue-operations"})),
+    link_object,
+    has_step,
+    forms.LINK_OBJECT,
+    is_remedy=True,
+    summary="Name the vendor's object",
+    example={"external_id": "5501"},
+    card=Card("Link another {object}", button="Link it"),
+    shown=(SHOWN_STATUS,),
+    told=_chosen,
+)
+REPLAY = Action(
+    "replay",
+    "Replay from a step",
+    Permission("onboarding.replay_run", granted=frozenset({"support-ops", "revenue-operations", "leads"})),
+    replay,
+    may_replay,
+    forms.REPLAY,
+    is_remedy=True,
+    summary="Do a step and all that comes after it again",
+    example={"from_step": "crm.account"},
+    subjects=_replayed,
+    preview=_replay_preview,
+    place=Place.OTHER,
+    card=Card("Replay from this step", shows_preview=True),
+    shown=(Shown("seen", lambda _, preview: confirmation.of_preview(preview), absent=""),),
+    told=lambda _: Told("This step and those after it are done again; what exists is not made twice."),
+)
+SKIP = Action(
+    "skip",
+    "Skip the step",
+    Permission("onboarding.skip_step", granted=frozenset({"support-ops", "revenue-operations", "finance", "leads"})),
+    skip_or_keep,
+    may_skip,
+    forms.SKIP,
+    is_remedy=True,
+    summary="Go on without the step",
+    example={"reason": "Done by hand."},
+    subjects=_left_out,
+    preview=_skip_preview,
+    place=Place.OTHER,
+    card=Card("Skip this step", shows_preview=True),
+    shown=(Shown("seen", _skip_seen, absent=""),),
+    told=_skipped,
+)
+ROLLBACK = Action(
+    "rollback",
+    "Roll back",
+    Permission("onboarding.rollback_run", granted=frozenset({"revenue-operations", "finance", "leads"})),
+    roll_back,
+    may_roll_back,
+    forms.OPTIONAL_REASON,
+    is_remedy=True,
+    summary="Roll the run back",
+    example={"reason": "The customer withdrew."},
+    subjects=_whole_run,
+    preview=_rollback_preview,
+    place=Place.OTHER,
+    shown=(Shown("seen", lambda ticket, _: question_of(ticket), absent=""),),
+    asks=lambda ticket: not is_forced(ticket),
+    told=lambda _: Told("It is being taken back now."),
+)
+RESOLVING = (FIX, DONE, CHOOSE_MATCH, RETRY, LINK_OBJECT, REPLAY, SKIP, ROLLBACK)
