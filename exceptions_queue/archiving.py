@@ -2,12 +2,12 @@
 
 from django.db.models import Exists, OuterRef, Q
 
-from exceptions_queue.models import UNRESOLVED, Alert, SlaClock, Ticket, is_blocked
+from exceptions_queue.models import Alert, SlaClock, Ticket, is_blocked
 
 
 def reasons() -> list[tuple[str, Q]]:
     """Each as people read it after "with", and as a condition on runs."""
-    tickets = Ticket.objects.filter(transaction=OuterRef("pk"), status__in=UNRESOLVED)
+    tickets = Ticket.objects.filter(transaction=OuterRef("pk")).unresolved()
     clocks = SlaClock.objects.filter(transaction=OuterRef("pk"), ended_at=None)
     alerts = Alert.objects.filter(clock__transaction=OuterRef("pk"), due_at__isnull=False)
     return [

@@ -117,7 +117,7 @@ def queues_of(user: User) -> set[str]:
 
 def with_tickets() -> "Prefetch[str, Any, str]":
     """For a list of steps, so that ``may`` asks nothing more for each of them."""
-    return Prefetch("tickets", queryset=Ticket.objects.filter(status__in=UNRESOLVED), to_attr="open_tickets")
+    return Prefetch("tickets", queryset=Ticket.objects.unresolved(), to_attr="open_tickets")
 
 
 def decisions(permission: str = "") -> Q:
@@ -137,9 +137,9 @@ def _holding(permission: str, subject: Subject) -> Sequence[Ticket]:
             return [subject]
         case Step():
             known: list[Ticket] | None = getattr(subject, "open_tickets", None)
-            return list(subject.tickets.filter(status__in=UNRESOLVED)) if known is None else known
+            return list(subject.tickets.unresolved()) if known is None else known
         case Connection():
-            return list(subject.tickets.filter(status__in=UNRESOLVED))
+            return list(subject.tickets.unresolved())
         case OnboardingTransaction():
             return list(subject.tickets.filter(decisions(permission)))
     return []

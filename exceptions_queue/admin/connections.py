@@ -20,7 +20,7 @@ from django.views.decorators.http import require_GET, require_POST
 from exceptions_queue.admin import health, live, looks, timeline
 from exceptions_queue.admin.connection_forms import AddForm, CredentialsForm, SettingsForm, info
 from exceptions_queue.admin.ticket_page import waiting_runs
-from exceptions_queue.models import UNRESOLVED, Ticket
+from exceptions_queue.models import Ticket
 from exceptions_queue.tickets import naming
 from integrations import connections
 from integrations.admin import ReadOnlyAdmin
@@ -216,7 +216,7 @@ class ConnectionAdmin(ReadOnlyAdmin):
             settings_form=(forms.get("settings") or SettingsForm(connection))
             if user.has_perm("integrations.change_connection")
             else None,
-            tickets=list(Ticket.objects.filter(connection=connection, status__in=UNRESOLVED)),
+            tickets=list(Ticket.objects.filter(connection=connection).unresolved()),
             calls=looks.calls(ApiCall.objects.filter(connection=connection)[:15])
             if user.has_perm("integrations.view_apicall")
             else [],

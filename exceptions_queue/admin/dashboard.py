@@ -19,7 +19,7 @@ from exceptions_queue.admin import changes, health, live, looks, words
 from exceptions_queue.admin.names import Names
 from exceptions_queue.admin.ticket_filters import of_my_queues
 from exceptions_queue.api.sla_state import SlaState, clocks_in
-from exceptions_queue.models import UNRESOLVED, Ticket, TicketStatus, is_blocked, waits_for_nobody
+from exceptions_queue.models import Ticket, TicketStatus, is_blocked, waits_for_nobody
 from exceptions_queue.roles import SEE_PERSONAL
 from exceptions_queue.tickets import naming
 from integrations import clock
@@ -141,7 +141,7 @@ def _changes(user: User) -> dict[str, Any]:
 def urgent(user: User) -> QuerySet[Ticket]:
     """This person's open tickets, the most urgent first. What waits for nobody comes last."""
     related = ("transaction__sla_clock", "step__connection", "connection", "owner", "mapping__connection")
-    mine = of_my_queues(Ticket.objects.filter(status__in=UNRESOLVED), user).select_related(*related)
+    mine = of_my_queues(Ticket.objects.unresolved(), user).select_related(*related)
     # A condition on what a ticket may not have (a step, a snooze) is neither true nor false: it would sort as it likes.
     later = Case(When(waits_for_nobody(), then=1), default=0, output_field=IntegerField())
     return mine.alias(later=later).order_by("later", F("sla_due").asc(nulls_last=True), "pk")
@@ -183,7 +183,7 @@ def _ticket_line(ticket: Ticket, user: User, behind: dict[int, Behind]) -> Ticke
 
 def _queues(now: datetime) -> list[QueueLine]:
     late = Count("pk", filter=Q(sla_due__lte=now, transaction__provisioned_at=None))
-    rows = Ticket.objects.filter(status__in=UNRESOLVED).order_by().values("queue").annotate(n=Count("pk"), late=late)
+    rows = Ticket.objects.unresolved().order_by().values("queue").annotate(n=Count("pk"), late=late)
     counted = {row["queue"]: (row["n"], row["late"]) for row in rows}
     base = reverse("admin:exceptions_queue_ticket_changelist")
     return [QueueLine(name, *counted.get(slug, (0, 0)), f"{base}?queue={slug}") for slug, name in QUEUES.items()]
@@ -192,7 +192,7 @@ def _queues(now: datetime) -> list[QueueLine]:
 def _late(now: datetime) -> dict[str, Any]:
     """Runs whose present clock is at risk or breached and still runs, the one due first first."""
     runs = OnboardingTransaction.objects.filter(clocks_in([SlaState.AT_RISK, SlaState.BREACHED], now))
-    asked = Ticket.objects.filter(transaction=OuterRef("pk"), status__in=UNRESOLVED).order_by("pk").values("queue")
+    asked = Ticket.objects.filter(transaction=OuterRef("pk")).unresolved().order_by("pk").values("queue")
     told = runs.annotate(blocked=is_blocked(), asked=Subquery(asked[:1]))
     shown = list(told.select_related("sla_clock").order_by("sla_clock__due_at", "pk")[:SHOWN])
     base = reverse("admin:onboarding_onboardingtransaction_changelist")

@@ -9,7 +9,7 @@ from django.utils.crypto import salted_hmac
 
 from exceptions_queue.admin import changes, timeline
 from exceptions_queue.admin.ticket_filters import of_my_queues
-from exceptions_queue.models import UNRESOLVED, SlaClock, Ticket, covering
+from exceptions_queue.models import SlaClock, Ticket, covering
 from integrations import clock
 from integrations.models import Connection
 from onboarding.models import OnboardingTransaction
@@ -54,7 +54,7 @@ def run_version(run: OnboardingTransaction) -> str:
 
 def home_version(user: User) -> str:
     """Of the home page and of the queue."""
-    mine = of_my_queues(Ticket.objects.filter(status__in=UNRESOLVED), user)
+    mine = of_my_queues(Ticket.objects.unresolved(), user)
     runs = OnboardingTransaction.objects
     sees_connections = user.has_perm("integrations.view_connection")
     return version_of(
@@ -70,5 +70,5 @@ def home_version(user: User) -> str:
 def connection_version(connection: Connection) -> str:
     return version_of(
         [getattr(connection, name) for name in (*CONNECTION, "release_total", "runs_here")],
-        list(Ticket.objects.filter(connection=connection, status__in=UNRESOLVED).values_list(*TICKET)),
+        list(Ticket.objects.filter(connection=connection).unresolved().values_list(*TICKET)),
     )

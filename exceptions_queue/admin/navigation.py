@@ -9,7 +9,7 @@ from django.urls import reverse
 
 from exceptions_queue.admin.sandbox import USE, is_here
 from exceptions_queue.admin.ticket_filters import of_my_queues
-from exceptions_queue.models import UNRESOLVED, Ticket
+from exceptions_queue.models import Ticket
 
 Item = dict[str, Any]
 SANDBOX = "sandbox"
@@ -74,7 +74,7 @@ def _item(label: str, icon: str, name: str, request: HttpRequest) -> Item:
     link = reverse(SANDBOX if name == SANDBOX else f"admin:{name}_changelist")
     item: Item = {"title": label, "icon": icon, "link": link}
     if name == "exceptions_queue_ticket" and isinstance(request.user, User):
-        waiting = of_my_queues(Ticket.objects.filter(status__in=UNRESOLVED), request.user).count()
+        waiting = of_my_queues(Ticket.objects.unresolved(), request.user).count()
         # Unfold takes a badge for an import path first, so a plain number goes in as text.
         item |= {"badge": str(waiting) if waiting else "", "badge_variant": "primary"}
     return item
