@@ -45,7 +45,7 @@ test-chaos: $(DEV) ## The whole chaos matrix on both databases, with its table (
 	@exec $(BIN)/python -m tests.chaos $(ARGS)
 
 screenshots: $(DEV) ## Take the pictures of README.md and docs/ anew, from the demo in Chromium (PORT)
-	@exec $(BIN)/python -m tests.screenshots
+	@exec $(BIN)/python -m tests.support.screenshots
 
 bench: $(DEV) ## The benchmarks, beside Celery and DBOS, in one table (BENCH_ONLY=, BENCH_OUT=path; see docs/performance.md)
 	@exec $(BIN)/python -m tests.bench

@@ -21,7 +21,7 @@ from django.conf import settings
 from gunicorn import http
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
-from integrations.problems import CONTENT_TYPE, document
+from integrations.http.problem_details import CONTENT_TYPE, document
 
 ANSWER_SECONDS = 60.0
 LINGER_SECONDS = 2.0

@@ -15,6 +15,6 @@ app.autodiscover_tasks(["onboarding"])
 
 @worker_shutting_down.connect
 def finish_what_runs(**_: Any) -> None:
-    from onboarding.engine import run
+    from onboarding.engine import execution
 
-    run.stopping.set()
+    execution.stopping.set()

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from integrations.sandbox.control import SandboxControl
-from integrations.sandbox.stripe import Payment
+from integrations.vendors.stripe.sample_events import Payment
 
 COMPLETE = "complete"
 PASSWORD = "firstvalue-demo"  # noqa: S105  (sample logins on loopback)

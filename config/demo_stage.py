@@ -20,11 +20,11 @@ from config import demo_cast as cast
 from config.demo_cast import COMPLETE, Customer
 from config.run import sandbox_port
 from exceptions_queue.models import CrmOwner, covering
-from integrations.connections import set_connection
+from integrations.connections.services import set_connection
 from integrations.sandbox.control import SandboxControl
-from integrations.sandbox.stripe import encode, sign
+from integrations.vendors.stripe.sample_events import encode, sign
+from onboarding.enums import Status, WaitsFor
 from onboarding.models import ImplementationOwner, OnboardingTransaction
-from onboarding.words import Status, WaitsFor
 
 QUEUE = "/admin/exceptions_queue/ticket/"
 PATIENCE = 100.0

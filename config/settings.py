@@ -68,16 +68,16 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
-    "onboarding.request_id.RequestIdMiddleware",
+    "onboarding.middleware.request_id.RequestIdMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
-    "exceptions_queue.admin.middleware.ConsoleMiddleware",
+    "exceptions_queue.admin.ui.middleware.ConsoleMiddleware",
     "axes.middleware.AxesMiddleware",
-    "onboarding.unavailable.DatabaseUnavailableMiddleware",
+    "onboarding.middleware.database_unavailable.DatabaseUnavailableMiddleware",
 ]
 
 ROOT_URLCONF = "config.urls"
@@ -93,7 +93,7 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
-                "exceptions_queue.admin.navigation.demo_logins",
+                "exceptions_queue.admin.home.navigation.demo_logins",
             ]
         },
     }
@@ -109,8 +109,8 @@ DATABASE_POOLER = env.bool("DATABASE_POOLER", False)
 ``pool_mode = transaction``): nothing is asked for that lives in a session, such as a cursor beyond its transaction.
 """
 PREPARED_STATEMENTS = env.bool("PREPARED_STATEMENTS", not DATABASE_POOLER)
-"""PostgreSQL plans each statement of the hot path (``integrations.statements``, ``integrations.compiled``) once a session, and
-for whatever values come.
+"""PostgreSQL plans each statement of the hot path (``integrations.database.statements``,
+``integrations.database.compiled_queries``) once a session, and for whatever values come.
 All others are planned with their values, as partial indexes want it. Behind a pooler only where it knows of prepared statements
 (PgBouncer since 1.21, with ``max_prepared_statements``).
 """
@@ -286,7 +286,7 @@ SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
 SESSION_COOKIE_NAME = f"firstvalue_session_{PORT}"
 CSRF_COOKIE_NAME = f"firstvalue_csrf_{PORT}"
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", [PUBLIC_URL] if HTTPS else [])
-CSRF_FAILURE_VIEW = "exceptions_queue.admin.middleware.csrf_failure"
+CSRF_FAILURE_VIEW = "exceptions_queue.admin.ui.middleware.csrf_failure"
 X_FRAME_OPTIONS = "DENY"
 SECURE_REFERRER_POLICY = "same-origin"
 CONTENT_SECURITY_POLICY = {
@@ -327,11 +327,11 @@ SPECTACULAR_SETTINGS = {
     "REDOC_DIST": "SIDECAR",
     "COMPONENT_SPLIT_REQUEST": True,
     "ENUM_NAME_OVERRIDES": {  # several fields are called status or state
-        "RunStatus": "onboarding.words.Status",
-        "StepState": "onboarding.words.StepState",
+        "RunStatus": "onboarding.enums.Status",
+        "StepState": "onboarding.enums.StepState",
         "TicketStatus": "exceptions_queue.models.TicketStatus",
-        "ChangeRequestStatus": "onboarding.words.ChangeStatus",
-        "SlaState": "exceptions_queue.api.sla_state.SlaState",
+        "ChangeRequestStatus": "onboarding.enums.ChangeStatus",
+        "SlaState": "exceptions_queue.sla.state.SlaState",
     },
 }
 CACHES = {
@@ -347,7 +347,7 @@ UNFOLD = {
     "SHOW_HISTORY": False,
     "SHOW_VIEW_ON_SITE": False,
     "BORDER_RADIUS": "6px",
-    "DASHBOARD_CALLBACK": "exceptions_queue.admin.dashboard.callback",
+    "DASHBOARD_CALLBACK": "exceptions_queue.admin.home.dashboard.callback",
     "SIDEBAR": {"show_search": False, "show_all_applications": False, "navigation": "exceptions_queue.admin.sidebar"},
 }
 
@@ -361,6 +361,6 @@ LOGGING = {
     "loggers": {
         "axes": {"level": "WARNING"},
         "celery": {"level": env.str("CELERY_LOG_LEVEL", "INFO")},
-        "integrations.outbound": {"level": "DEBUG" if env.bool("LOG_CALLS", False) else "INFO"},
+        "integrations.http.recording": {"level": "DEBUG" if env.bool("LOG_CALLS", False) else "INFO"},
     },
 }

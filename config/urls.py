@@ -19,11 +19,11 @@ urlpatterns = [
     # Short enough for a chat, a mail or a terminal.
     path("t/<int:pk>/", to_page("admin:exceptions_queue_ticket_change"), name="ticket"),
     path("r/<int:pk>/", to_page("admin:onboarding_onboardingtransaction_change"), name="run"),
-    path("admin/sandbox/", include("exceptions_queue.admin.sandbox")),
+    path("admin/sandbox/", include("exceptions_queue.admin.sandbox.views")),
     path("admin/", admin.site.urls),
     path("", include("onboarding.api.urls")),
     path("api/v1/", include("exceptions_queue.api.urls")),
-    path("webhooks/", include("integrations.webhooks.urls")),
+    path("webhooks/", include("integrations.inbound.urls")),
     # Whatever else is asked of the machine-readable doors is a problem document, not a page.
     re_path(r"^(?:api|webhooks)(?:/|$)", not_found),
 ]

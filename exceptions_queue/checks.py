@@ -5,10 +5,10 @@ from typing import Any
 
 from django.core.checks import CheckMessage, Error, register
 
-from exceptions_queue import business_calendar
 from exceptions_queue.models import CrmOwner
-from integrations.people import Listed, lists_people
-from integrations.words import System
+from exceptions_queue.sla import business_calendar
+from integrations.connections.people import Listed, lists_people
+from integrations.enums import System
 
 
 @register

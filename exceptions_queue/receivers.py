@@ -7,17 +7,17 @@ from django.db.models.signals import pre_delete
 from django.dispatch import receiver
 from django_fsm.signals import post_transition
 
-from exceptions_queue import sla
 from exceptions_queue.models import Milestone, Ticket
+from exceptions_queue.sla import clocks as sla
 from exceptions_queue.tickets import lifecycle
 from integrations import clock
+from integrations.enums import BreakerCause, EventState
 from integrations.models import Connection, InboundEvent
 from integrations.signals import breaker_closed, breaker_opened, connection_set, event_failed, event_recovered
-from integrations.words import BreakerCause, EventState
 from onboarding import audit, signals, working_set
+from onboarding.enums import Category, Status, StepState, Topic
 from onboarding.models import AuditFinding, ChangeRequest, ObjectMapping, OnboardingTransaction, Step
-from onboarding.sla import KICKOFF
-from onboarding.words import Category, Status, StepState, Topic
+from onboarding.sla_targets import KICKOFF
 
 
 @receiver(signals.run_accepted)

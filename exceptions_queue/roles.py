@@ -11,9 +11,9 @@ from exceptions_queue.models import UNRESOLVED, Ticket
 from integrations.models import Connection
 from onboarding import audit
 from onboarding.api.authentication import Caller
+from onboarding.enums import Category, Scope
 from onboarding.models import OnboardingTransaction, Step
 from onboarding.queues import QUEUES
-from onboarding.words import Category, Scope
 
 LEADS = "leads"
 

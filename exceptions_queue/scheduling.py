@@ -14,9 +14,12 @@ from functools import partial
 from django.conf import settings
 from django.db import close_old_connections, connection
 
-from exceptions_queue import alerts, sla
-from integrations import clock, retention
-from onboarding.engine import line, polling, run, sweep
+from exceptions_queue.notifications import alerts
+from exceptions_queue.sla import clocks as sla
+from integrations import clock
+from integrations.http import retention
+from onboarding.engine import connection_queue, execution
+from onboarding.engine.periodic import polling, sweep
 from onboarding.intake import events, unmatched
 
 RETENTION_SECONDS = 600.0
@@ -57,9 +60,9 @@ def one_pass(*, publish: bool = True, mail: bool = True, most: int | None = None
     done.events, done.steps = len(due.events), len(due.steps)
     if due:
         with ThreadPoolExecutor(OWN_THREADS, thread_name_prefix="sweep") as pool:
-            list(pool.map(_each_of("The probe of connection", line.probe), due.probes))
+            list(pool.map(_each_of("The probe of connection", connection_queue.probe), due.probes))
             list(pool.map(_each_of("Event", events.process_event), due.events))
-            list(pool.map(_each_of("Step", run.run_step), due.steps))
+            list(pool.map(_each_of("Step", execution.run_step), due.steps))
             list(pool.map(_each_of("The poll of step", polling.poll), due.polls))
     return done
 
@@ -75,7 +78,7 @@ def run_forever(stop: threading.Event, *, every: float) -> None:
     beside = ("retention", delete, stop, RETENTION_SECONDS)
     threading.Thread(target=_beside, args=beside, name="retention", daemon=True).start()
     _repeat("sweep", lambda: one_pass(publish=settings.BROKER_PUBLISH, mail=False, most=OWN_BATCH), stop, every)
-    run.stopping.set()
+    execution.stopping.set()
     mail.join(settings.EMAIL_TIMEOUT)
 
 

@@ -8,7 +8,8 @@ class IntegrationsConfig(AppConfig):
     def ready(self) -> None:
         from contextlib import suppress
 
-        from integrations import checks, providers  # noqa: F401  (registers both)
+        from integrations import checks  # noqa: F401  (registers both)
+        from integrations.connectors import registry
 
-        with suppress(providers.MappingError):  # the start-up check says what is wrong
-            providers.load_mappings()
+        with suppress(registry.MappingError):  # the start-up check says what is wrong
+            registry.load_mappings()

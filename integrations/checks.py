@@ -8,7 +8,7 @@ from django.conf import settings
 from django.core import checks
 from django.db import connection
 
-from integrations import providers
+from integrations.connectors import registry
 
 
 @checks.register(checks.Tags.security)
@@ -28,8 +28,8 @@ def field_encryption_keys(app_configs: Any, **kwargs: Any) -> list[checks.CheckM
 def mappings_are_sound(app_configs: Any, **kwargs: Any) -> list[checks.CheckMessage]:  # noqa: ARG001
     """Reads the files again: what was wrong when the app was made ready must be said, once, and in words."""
     try:
-        providers.load_mappings()
-    except providers.MappingError as error:
+        registry.load_mappings()
+    except registry.MappingError as error:
         return [checks.Error(message, id="integrations.E002") for message in error.each]
     return []
 

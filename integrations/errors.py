@@ -28,7 +28,8 @@ class FieldProblem:
     name: str
     reason: str
     field: str = ""
-    """The field of ours that was sent in it (``integrations.objects``); empty where that is not known or not to be mended."""
+    """The field of ours that was sent in it (``integrations.connectors.objects``); empty where that is not known or
+    not to be mended."""
     path: str = ""
     """The payload path that it came from, where a mapping says so; else the step's handler tells it by ``field``."""
 

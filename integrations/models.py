@@ -12,8 +12,8 @@ from django.db import models
 from django_fsm import FSMField, transition
 
 from integrations import crypto
-from integrations.kept import Kept
-from integrations.words import STOPPED, Breaker, BreakerCause, Environment, EventState, System
+from integrations.database.process_cache import Kept
+from integrations.enums import STOPPED, Breaker, BreakerCause, Environment, EventState, System
 
 SLUG = RegexValidator(
     r"^[a-z0-9][a-z0-9-]{0,62}$", "Lower-case letters, digits and hyphens, starting with a letter or digit."

@@ -8,8 +8,8 @@ class OnboardingConfig(AppConfig):
     def ready(self) -> None:
         from contextlib import suppress
 
-        from integrations.providers import MappingError
+        from integrations.connectors.registry import MappingError
         from onboarding import checks, receivers, steps  # noqa: F401  (registers them)
 
         with suppress(MappingError):  # the start-up check says what is wrong
-            steps.http.load()
+            steps.declarative.load()

@@ -6,13 +6,13 @@ from typing import Any
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register  # noqa: A004
 
-from integrations.people import Listed, lists_people
-from integrations.providers.http_mapping import MappingError, mappings
-from integrations.words import System
-from onboarding.engine.playbook import PlaybookError, playbooks
+from integrations.connections.people import Listed, lists_people
+from integrations.declarative.mapping import MappingError, mappings
+from integrations.enums import System
 from onboarding.intake import prices
 from onboarding.models import ImplementationOwner
-from onboarding.steps import http, kickoff
+from onboarding.playbooks.playbook import PlaybookError, playbooks
+from onboarding.steps import declarative, kickoff
 from onboarding.steps.registry import HANDLERS
 
 
@@ -44,7 +44,7 @@ def mapped_steps_are_sound(**_: Any) -> list[CheckMessage]:
     except MappingError:
         return []
     try:
-        http.load()
+        declarative.load()
     except MappingError as error:
         return [Error(message, id="onboarding.E004") for message in error.each]
     return []
@@ -61,7 +61,7 @@ def mapped_objects_are_kept_up_to_date(**_: Any) -> list[CheckMessage]:
     for playbook in checked.values():
         handlers = {step.key: HANDLERS[step.uses] for step in playbook.steps}
         for key, handler in handlers.items():
-            if paths := http.never_updated(handler, handlers.values()):
+            if paths := declarative.never_updated(handler, handlers.values()):
                 message = (
                     f"The playbook {playbook.name}: the step {key} makes its object from {', '.join(paths)}, and no step writes "
                     "them there when they change."

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from onboarding.words import OriginKind
+from onboarding.enums import OriginKind
 
 
 class HasOrigin(Protocol):

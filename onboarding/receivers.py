@@ -6,11 +6,11 @@ from typing import Any
 from django.db import transaction as db
 from django.dispatch import receiver
 
+from integrations.enums import Breaker
 from integrations.models import Connection, InboundEvent
 from integrations.signals import breaker_closed, connection_set, inbound_event_received
-from integrations.words import Breaker
 from onboarding import services
-from onboarding.engine import line
+from onboarding.engine import connection_queue
 from onboarding.engine.dispatch import hint_event
 
 
@@ -22,7 +22,7 @@ def hint_at_event(event: InboundEvent, **_: Any) -> None:
 @receiver(breaker_closed, dispatch_uid="onboarding.resume_parked")
 def resume_parked(connection: Connection, **_: Any) -> None:
     """The steps that its breaker had parked go on; how many runs they are is noted for the release's progress."""
-    connection.release_total = line.runs_waiting(connection)
+    connection.release_total = connection_queue.runs_waiting(connection)
     connection.save(update_fields=["release_total"])
     _resume(connection)
 

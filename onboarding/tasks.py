@@ -2,14 +2,15 @@
 
 from celery import shared_task
 
-from onboarding.engine import dispatch, line, polling, run
+from onboarding.engine import connection_queue, dispatch, execution
+from onboarding.engine.periodic import polling
 from onboarding.intake import events
 
 
 @shared_task(name=dispatch.RUN_STEP, ignore_result=True)
 def run_step(step_pk: int) -> None:
     dispatch.work_here()
-    run.run_step(step_pk, with_branches=True)
+    execution.run_step(step_pk, with_branches=True)
 
 
 @shared_task(name=dispatch.PROCESS_EVENT, ignore_result=True)
@@ -24,4 +25,4 @@ def poll_step(step_pk: int) -> None:
 
 @shared_task(name=dispatch.PROBE, ignore_result=True)
 def probe_connection(connection_pk: int) -> None:
-    line.probe(connection_pk)
+    connection_queue.probe(connection_pk)

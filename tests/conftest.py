@@ -16,16 +16,19 @@ from django.test import TransactionTestCase
 from exceptions_queue import scheduling
 from exceptions_queue.models import Queue
 from exceptions_queue.tickets import permissions
-from integrations import clock, kept, pace
-from integrations.connections import set_connection
+from integrations import clock
+from integrations.connections import concurrency
+from integrations.connections.services import set_connection
 from integrations.connectors.declaration import load, vendors
+from integrations.database import process_cache
+from integrations.enums import Breaker
 from integrations.models import Connection, ConnectionSlot, InboundEvent
 from integrations.sandbox.control import SandboxControl, SandboxProcess, start_sandbox
-from integrations.words import Breaker
-from onboarding.engine import alarms, line
-from onboarding.engine.playbook import playbooks
+from onboarding.engine import connection_queue
+from onboarding.engine.threads import timers
+from onboarding.enums import LEASED, WaitsFor
 from onboarding.models import ApiKey, AuditAnchor, AuditEntry, Step
-from onboarding.words import LEASED, WaitsFor
+from onboarding.playbooks.playbook import playbooks
 
 GROUPS = {
     "sales": "sales-ops",
@@ -121,7 +124,7 @@ def _empty_database(_: TransactionTestCase) -> None:
     """In place of Django's flush, which truncates table by table and makes all permissions again: 0.5 s a test."""
     global _established  # noqa: PLW0603 (of this process' database)
     connection.ops.execute_sql_flush(_emptying())
-    kept.forget_all()  # what was kept of these rows goes with them
+    process_cache.forget_all()  # what was kept of these rows goes with them
     if not _established or _role_rows() != _established:
         connection.ops.execute_sql_flush([f'DELETE FROM "{name}"' for name in reversed(ROLES)])  # noqa: S608
         permissions.establish()
@@ -134,7 +137,7 @@ TransactionTestCase._fixture_teardown = _empty_database
 @pytest.fixture(autouse=True)
 def test_settings(settings: Any) -> None:
     """No broker (the sweep does the work), hashes that are quick to make, and nothing kept of another test's database."""
-    kept.forget_all()
+    process_cache.forget_all()
     settings.BROKER_PUBLISH = False
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
@@ -143,8 +146,8 @@ def test_settings(settings: Any) -> None:
 def unshifted_clock() -> Iterator[None]:
     yield
     clock.reset()
-    pace.forget_pauses()
-    alarms.forget()
+    concurrency.forget_pauses()
+    timers.forget()
 
 
 # --- Vendors --------------------------------------------------------------------------------------------------------
@@ -282,10 +285,10 @@ def full_until() -> dict[int, datetime]:
     """Connections without a free place -> when one is free again at the latest: nobody in their lines is told before."""
     now = clock.now()
     found = {}
-    for paced in line.paced():
+    for paced in connection_queue.paced():
         held = ConnectionSlot.objects.filter(connection=paced, leased_until__gte=now).exclude(holder="")
-        told = line.hinted().filter(connection=paced)
-        if not line.room(paced):
+        told = connection_queue.hinted().filter(connection=paced)
+        if not connection_queue.room(paced):
             ends = [*held.values_list("leased_until", flat=True), *told.values_list("hinted_until", flat=True)]
             found[paced.pk] = min(ends, default=now)
     return found
@@ -352,6 +355,8 @@ def api_key(transactional_db: None) -> Callable[[str], str]:
 @pytest.fixture
 def committed(transactional_db: None) -> None:
     """A Stripe connection that other database connections see."""
-    from tests import stripe_events  # only now: these fixtures serve tests of an installation without that vendor too
+    from tests.support import (
+        stripe_events,  # only now: these fixtures serve tests of an installation without that vendor too
+    )
 
     stripe_events.connect()

@@ -21,10 +21,10 @@ from onboarding.api.openapi import responses
 from onboarding.api.personal import MaskedText, masked
 from onboarding.api.serializers import ChangeRequestSerializer
 from onboarding.api.views import PAGING, ApiView
+from onboarding.enums import ChangeStatus
 from onboarding.models import ChangeRequest, OnboardingTransaction
 from onboarding.payload import catalogue
 from onboarding.payload.schema import get, with_value
-from onboarding.words import ChangeStatus
 
 
 class DifferenceSerializer(serializers.Serializer[Any]):

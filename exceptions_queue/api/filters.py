@@ -9,17 +9,17 @@ from django_filters import rest_framework as filters
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field
 
-from exceptions_queue.api.sla_state import SlaState, clocks_in, tickets_in
 from exceptions_queue.models import Ticket, TicketStatus, blocked_runs, is_blocked
 from exceptions_queue.search import person_matching
+from exceptions_queue.sla.state import SlaState, clocks_in, tickets_in
 from integrations import clock
 from integrations.domains import same_domain
-from integrations.words import System
+from integrations.enums import System
 from onboarding.api.authentication import caller
+from onboarding.enums import Category, Status, Topic
 from onboarding.ids import comparable
 from onboarding.models import CorrelationKey, ObjectMapping, OnboardingTransaction
 from onboarding.queues import QUEUES
-from onboarding.words import Category, Status, Topic
 
 MAX_TEXT = 255
 

@@ -8,8 +8,8 @@ from rest_framework import serializers
 from exceptions_queue.tickets import forms
 from exceptions_queue.tickets.forms import MAX_ID, Field, Form, Kind
 from onboarding.api.serializers import RequestSerializer, StrictText
+from onboarding.enums import RunEventType
 from onboarding.services.base import LONGEST_REASON
-from onboarding.words import RunEventType
 
 MAX_PATHS = 100
 

@@ -20,10 +20,10 @@ from onboarding import services
 from onboarding.api.authentication import OPERATORS, SENDERS, caller
 from onboarding.api.openapi import responses
 from onboarding.api.serializers import KeptEventSerializer
-from onboarding.engine.reports import AnotherEvent
+from onboarding.engine.reported_events import AnotherEvent
+from onboarding.enums import RunEventType, Scope
 from onboarding.intake import unmatched
 from onboarding.models import OnboardingTransaction
-from onboarding.words import RunEventType, Scope
 
 Do = Callable[[int, str, dict[str, Any]], None]
 

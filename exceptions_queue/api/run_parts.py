@@ -6,7 +6,7 @@ from typing import Any
 from django.db.models import Count, F, Model, QuerySet
 
 from exceptions_queue.models import SlaClock, Ticket, open_tickets
-from integrations.compiled import Compiled
+from integrations.database.compiled_queries import Compiled
 from onboarding.ids import comparable
 from onboarding.models import (
     ArchivedRun,

@@ -7,18 +7,18 @@ from django.urls import reverse
 from drf_spectacular.utils import PolymorphicProxySerializer, extend_schema_field
 from rest_framework import serializers
 
-from exceptions_queue.actions import ACTIONS, available
-from exceptions_queue.api.sla_state import SlaState, clock_state, ticket_state
 from exceptions_queue.models import SlaClock, Ticket, TicketNote
 from exceptions_queue.roles import Actor
+from exceptions_queue.sla.state import SlaState, clock_state, ticket_state
 from exceptions_queue.tickets import catalogue
+from exceptions_queue.tickets.actions import ACTIONS, available
 from integrations import clock
 from onboarding.api.authentication import caller
 from onboarding.api.personal import MaskedJson, MaskedText
 from onboarding.api.serializers import ChangeRequestSerializer, RowSerializer, RunDetailSerializer, RunSerializer
+from onboarding.enums import Status, Topic
 from onboarding.models import OnboardingTransaction
 from onboarding.payload.gate import problems_of
-from onboarding.words import Status, Topic
 
 sla_choice = serializers.ChoiceField(SlaState.choices, allow_null=True)
 

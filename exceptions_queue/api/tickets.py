@@ -11,12 +11,12 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import Serializer
 
-from exceptions_queue import actions
 from exceptions_queue.api import requests
 from exceptions_queue.api.filters import TicketFilter
 from exceptions_queue.api.serializers import TicketSerializer
 from exceptions_queue.models import Ticket, tries_counted
 from exceptions_queue.roles import Actor
+from exceptions_queue.tickets import actions
 from exceptions_queue.tickets.declaration import Action
 from onboarding.api.authentication import OPERATORS, READERS, caller
 from onboarding.api.openapi import responses

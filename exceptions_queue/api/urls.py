@@ -2,11 +2,11 @@
 
 from django.urls import URLPattern, path, register_converter
 
-from exceptions_queue.actions import ACTIONS
 from exceptions_queue.api.changes import ApplyChange, ChangeRequestDetail, ChangeRequestList, RejectChange
 from exceptions_queue.api.onboardings import OnboardingDetail, OnboardingList
 from exceptions_queue.api.run_actions import RUN_VIEWS
 from exceptions_queue.api.tickets import TicketDetail, TicketList, TicketPreview, endpoint
+from exceptions_queue.tickets.actions import ACTIONS
 
 
 class TransactionId:

@@ -5,9 +5,9 @@ Console, API, mails, routing and the documentation read it; what is said of a ca
 
 from exceptions_queue.models import Ticket
 from exceptions_queue.tickets import naming
+from exceptions_queue.tickets.catalogue_entry import Circumstances, Entry, Story
 from exceptions_queue.tickets.entries import connections, runs, steps
-from exceptions_queue.tickets.entry import Circumstances, Entry, Story
-from onboarding.words import Category, SafeAction, Topic
+from onboarding.enums import Category, SafeAction, Topic
 
 ENTRIES = {(entry.category, entry.topic): entry for entry in (*runs.ENTRIES, *steps.ENTRIES, *connections.ENTRIES)}
 

@@ -5,8 +5,8 @@ from datetime import timedelta
 from django.contrib.auth.models import User
 from django.db import transaction as db
 
-from exceptions_queue import alerts
 from exceptions_queue.models import Ticket, TicketNote
+from exceptions_queue.notifications import alerts
 from exceptions_queue.roles import Actor
 from exceptions_queue.tickets import forms
 from exceptions_queue.tickets.declaration import Action, Data, Permission, Place, Shown, Told

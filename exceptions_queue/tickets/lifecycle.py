@@ -5,20 +5,20 @@ from typing import Any
 
 from django.db import transaction as db
 
-from exceptions_queue import alerts, routing
 from exceptions_queue.models import PARTS, SlaClock, Ticket, TicketQuerySet, TicketStatus
+from exceptions_queue.notifications import alerts
 from exceptions_queue.roles import LEADS
-from exceptions_queue.tickets import catalogue
-from exceptions_queue.tickets.entry import ENGINEERING
+from exceptions_queue.tickets import catalogue, routing
+from exceptions_queue.tickets.catalogue_entry import ENGINEERING
 from integrations import clock
+from integrations.enums import System
 from integrations.models import Connection
-from integrations.words import System
 from onboarding import audit
+from onboarding.enums import Category, Topic
 from onboarding.models import AuditFinding, ChangeRequest, ObjectMapping, OnboardingTransaction, Step
 from onboarding.payload import catalogue as fields_of
 from onboarding.payload.schema import declared
-from onboarding.sla import KICKOFF, p1_due
-from onboarding.words import Category, Topic
+from onboarding.sla_targets import KICKOFF, p1_due
 
 
 def for_step(step: Step, *, fallback: bool = False) -> Ticket:

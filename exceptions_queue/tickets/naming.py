@@ -1,10 +1,10 @@
 """What a ticket is about, named for people: the customer, the vendor, the object, the step's task, and why nothing is tried now."""
 
 from exceptions_queue.models import Ticket
+from integrations.enums import Breaker, BreakerCause, vendor_name
 from integrations.models import Connection
-from integrations.words import Breaker, BreakerCause, vendor_name
+from onboarding.enums import StepState, WaitsFor
 from onboarding.steps.registry import HANDLERS
-from onboarding.words import StepState, WaitsFor
 
 PLURALS = {"company": "companies"}
 ELSEWHERE = (WaitsFor.RESERVATION, WaitsFor.SLOT, WaitsFor.HOLD_OFF, WaitsFor.JOB)

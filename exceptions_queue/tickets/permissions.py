@@ -10,8 +10,8 @@ from django.contrib.auth.models import Group
 from django.contrib.auth.models import Permission as Row
 from django.contrib.contenttypes.models import ContentType
 
-from exceptions_queue.actions import ACTIONS
 from exceptions_queue.models import Queue, Ticket
+from exceptions_queue.tickets.actions import ACTIONS
 from exceptions_queue.tickets.declaration import Permission
 from onboarding.queues import QUEUES
 

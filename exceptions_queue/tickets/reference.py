@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable, Sequence
 
-from exceptions_queue.actions import ACTIONS
+from exceptions_queue.tickets.actions import ACTIONS
 from exceptions_queue.tickets.catalogue import ENTRIES
-from exceptions_queue.tickets.entry import Entry
+from exceptions_queue.tickets.catalogue_entry import Entry
 from onboarding.queues import QUEUES
 
 HEAD = """# Exceptions: what each one means, and what may be done

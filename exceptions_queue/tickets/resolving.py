@@ -8,20 +8,22 @@ from collections.abc import Sequence
 
 from django.db import transaction as db
 
-from exceptions_queue import roles, sla
+from exceptions_queue import roles
 from exceptions_queue.models import Ticket, TicketStatus
 from exceptions_queue.roles import Actor
+from exceptions_queue.sla import clocks as sla
 from exceptions_queue.tickets import forms, lifecycle, naming
 from exceptions_queue.tickets.declaration import Action, Bulk, Card, Data, Permission, Place, Preview, Shown, Told
 from exceptions_queue.tickets.handling import ALL_GROUPS, NOTE_TICKET, add_note, given_text
-from integrations import breaker, clock
+from integrations import clock
+from integrations.connections import breaker
 from onboarding import audit, services
 from onboarding.engine.locks import lock_run, retried
+from onboarding.enums import Category, Status
 from onboarding.intake import events
 from onboarding.payload import catalogue as fields
 from onboarding.payload.gate import Problem
 from onboarding.services import Effect, Outdated, Refused, confirmation
-from onboarding.words import Category, Status
 
 _ID = re.compile(r"[^\s/\\?#%,]{1,255}")
 """One segment of a vendor's path, which no vendor's ids are more than."""

@@ -12,9 +12,9 @@ from typing import Any, ClassVar
 
 from django.http import HttpRequest
 
+from integrations.http.strict_json import BadJson, check_storable
 from integrations.inbound.events import Event
 from integrations.models import InboundEvent
-from integrations.strict_json import BadJson, check_storable
 
 MAX_ID, MAX_TYPE = 255, 100
 

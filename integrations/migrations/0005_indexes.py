@@ -1,7 +1,7 @@
 import django.db.models.deletion
 from django.db import migrations, models
 
-from integrations.index_migrations import GiveUpIndex
+from integrations.database.index_migrations import GiveUpIndex
 
 
 class Migration(migrations.Migration):

@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from .server import serve
+from integrations.sandbox.server import serve
 
 
 def main() -> int:

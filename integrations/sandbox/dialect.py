@@ -14,7 +14,7 @@ from http import HTTPStatus
 from typing import Any, ClassVar, TypeVar, cast
 from urllib.parse import unquote
 
-from .store import Json, Row, Tx, term
+from integrations.sandbox.store import Json, Row, Tx, term
 
 
 @dataclass

@@ -13,8 +13,8 @@ from fnmatch import fnmatchcase
 from http import HTTPStatus
 from typing import Any
 
-from .dialect import Answer, Dialect
-from .store import Json, Tx
+from integrations.sandbox.dialect import Answer, Dialect
+from integrations.sandbox.store import Json, Tx
 
 #: True: the request takes effect before the fault shows.
 KINDS = {

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from .dialect import Dialect
-    from .store import Tx
+    from integrations.sandbox.dialect import Dialect
+    from integrations.sandbox.store import Tx
 
 
 def guide(tx: Tx, dialects: Mapping[str, Dialect], web: str, catcher: str) -> str:

@@ -12,8 +12,8 @@ from html import escape
 from http import HTTPStatus
 from urllib.parse import unquote
 
-from .dialect import Answer, Dialect, iso
-from .store import Json, Row, Tx
+from integrations.sandbox.dialect import Answer, Dialect, iso
+from integrations.sandbox.store import Json, Row, Tx
 
 _TITLES = ("name", "dealname", "subject", "title", "email")
 _HEADERS = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'", "Cache-Control": "no-store"}

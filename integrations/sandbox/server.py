@@ -20,15 +20,14 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from integrations.connectors.declaration import load, vendors
-
-from . import admin, faults, pages
-from .dialect import Answer, Call, Dialect, Refused
-from .faults import Fault
-from .guide import guide
-from .mail import Mail, MailServer
-from .store import Json, Store, Tx
-from .traffic import Traffic
-from .widgets import Widgets
+from integrations.sandbox import control_api, faults, pages
+from integrations.sandbox.dialect import Answer, Call, Dialect, Refused
+from integrations.sandbox.faults import Fault
+from integrations.sandbox.guide import guide
+from integrations.sandbox.mail_catcher import Mail, MailServer
+from integrations.sandbox.store import Json, Store, Tx
+from integrations.sandbox.traffic import Traffic
+from integrations.sandbox.widgets import Widgets
 
 MAX_BODY = 5 * 1024 * 1024
 IDLE_SECONDS = 300
@@ -70,7 +69,7 @@ class SandboxServer(ThreadingHTTPServer):
         self.dialects: dict[str, Dialect] = {each.name: each for each in dialects}
         with self.store.transaction() as tx:
             if not tx.settings("*"):
-                admin.reset(tx, self.dialects)
+                control_api.reset(tx, self.dialects)
         self.store.close_thread()
         super().__init__(("127.0.0.1", port), Handler)
         for each in dialects:
@@ -106,8 +105,8 @@ class SandboxServer(ThreadingHTTPServer):
     def _control(self, asked: Asked) -> Answer:
         try:
             with self.store.transaction() as tx:
-                lever = admin.Lever(tx, self.dialects, asked.parameters, asked.parsed(), self.traffic)
-                return admin.handle(asked.method, asked.path, lever)
+                lever = control_api.Lever(tx, self.dialects, asked.parameters, asked.parsed(), self.traffic)
+                return control_api.handle(asked.method, asked.path, lever)
         except LookupError as error:
             return Answer(HTTPStatus.NOT_FOUND, {"error": str(error)})
         except (ValueError, TypeError, AttributeError, OverflowError) as error:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from .store import Json
+from integrations.sandbox.store import Json
 
 
 class Traffic:

@@ -12,8 +12,8 @@ import json
 from collections.abc import Callable
 from http import HTTPStatus
 
-from .dialect import Answer, Call, Dialect, Refused, iso, key_of, route
-from .store import Json, Row, Tx, matches, term
+from integrations.sandbox.dialect import Answer, Call, Dialect, Refused, iso, key_of, route
+from integrations.sandbox.store import Json, Row, Tx, matches, term
 
 _KINDS = ("accounts", "contacts", "workspaces", "tasks", "widgets", "seats")
 

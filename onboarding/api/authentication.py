@@ -11,10 +11,10 @@ from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
-from integrations.compiled import Compiled
+from integrations.database.compiled_queries import Compiled
+from onboarding.enums import OriginKind, Scope
 from onboarding.models import ApiKey, OnboardingTransaction
 from onboarding.origins import Sender
-from onboarding.words import OriginKind, Scope
 
 if TYPE_CHECKING:  # rest_framework.views itself imports what the settings name
     from rest_framework.views import APIView

@@ -10,10 +10,10 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
 
-from integrations.problems import problem
+from integrations.http.problem_details import problem
 from onboarding.engine import dispatch
-from onboarding.engine.health import standstill
-from onboarding.unavailable import RETRY_AFTER
+from onboarding.engine.periodic.health import standstill
+from onboarding.middleware.database_unavailable import RETRY_AFTER
 
 log = logging.getLogger(__name__)
 _migrated = False

@@ -9,7 +9,7 @@ from drf_spectacular.plumbing import ResolvedComponent
 from drf_spectacular.utils import OpenApiExample, OpenApiResponse
 from rest_framework import serializers
 
-from integrations.problems import CONTENT_TYPE, document
+from integrations.http.problem_details import CONTENT_TYPE, document
 from onboarding.api.payload_schema import payload_schema
 from onboarding.payload.schema import OnboardingPayload
 

@@ -9,7 +9,7 @@ from rest_framework.exceptions import APIException, ParseError
 from rest_framework.parsers import BaseParser
 from rest_framework.request import Request
 
-from integrations.strict_json import BadJson, check_storable, parse_object
+from integrations.http.strict_json import BadJson, check_storable, parse_object
 
 
 class TooLarge(APIException):

@@ -4,7 +4,7 @@ from typing import Any
 
 from rest_framework import serializers
 
-from integrations.redact import PERSONAL, redact, redact_text
+from integrations.http.redaction import PERSONAL, redact, redact_text
 from onboarding.payload.catalogue import BY_PATH, PERSONAL_PATHS
 
 FREE = frozenset(path for path in BY_PATH if path.startswith("handover."))

@@ -20,9 +20,9 @@ from pydantic import ValidationError as PydanticError
 from rest_framework.exceptions import APIException, MethodNotAllowed, Throttled, UnsupportedMediaType, ValidationError
 from rest_framework.response import Response
 
-from integrations.problems import CONTENT_TYPE, document, problem
+from integrations.http.problem_details import CONTENT_TYPE, document, problem
+from onboarding.middleware.database_unavailable import MACHINE_PATHS
 from onboarding.services import Refused
-from onboarding.unavailable import MACHINE_PATHS
 
 MOST_ERRORS = 100
 
@@ -54,7 +54,7 @@ class Conflict(APIException):
 
 
 def problem_handler(error: Exception, context: dict[str, Any]) -> Response | None:  # noqa: ARG001  (DRF's signature)
-    """DRF's exception handler. None for what nobody foresaw (a 500), and for the database's absence (``unavailable``)."""
+    """DRF's exception handler. None for what nobody foresaw (a 500), and for the database's absence (``database_unavailable``)."""
     match error:
         case Http404() | ObjectDoesNotExist():
             return _answer(404, "There is nothing here by that name.")

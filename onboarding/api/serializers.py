@@ -12,6 +12,7 @@ from rest_framework.fields import SkipField
 from rest_framework.relations import PKOnlyObject
 
 from onboarding.api.personal import MaskedText, masked
+from onboarding.enums import OriginKind, StepState
 from onboarding.models import (
     ArchivedRun,
     ChangeRequest,
@@ -23,7 +24,6 @@ from onboarding.models import (
     UnmatchedEvent,
 )
 from onboarding.origins import Origin
-from onboarding.words import OriginKind, StepState
 
 M = TypeVar("M", bound=Model)
 _made = threading.local()

@@ -11,7 +11,7 @@ from rest_framework.request import Request
 from onboarding.api.authentication import caller
 from onboarding.api.parsers import take_body
 from onboarding.api.problems import Invalid
-from onboarding.words import Scope
+from onboarding.enums import Scope
 
 PAGING = frozenset({"page", "page_size"})
 

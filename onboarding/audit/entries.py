@@ -15,9 +15,9 @@ from django.db import transaction as db
 from django.db.models import QuerySet
 
 from integrations import clock
-from integrations.redact import redact_text
-from integrations.rows import instance_of
-from onboarding import request_id
+from integrations.database.instances import instance_of
+from integrations.http.redaction import redact_text
+from onboarding.middleware import request_id
 from onboarding.models import AuditEntry, AuditHead, OnboardingTransaction
 
 SYSTEM = "system"

@@ -15,7 +15,7 @@ from django.conf import settings
 from django.db import transaction
 
 from integrations.failpoints import failpoint
-from onboarding.engine import branches
+from onboarding.engine.threads import branches
 from onboarding.models import Step
 
 RUN_STEP = "onboarding.run_step"

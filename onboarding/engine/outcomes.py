@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from integrations.connectors.base import Found
 from integrations.errors import Kind, ProviderError
-from integrations.providers.base import Found
-from onboarding.words import WaitsFor
+from onboarding.enums import WaitsFor
 
 LATER = (Kind.RATE_LIMIT, Kind.TEMPORARY)
 """Failures that say nothing but that it is to be tried later."""

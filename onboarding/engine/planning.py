@@ -8,19 +8,19 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from integrations import providers
-from integrations.connections import default_connection
+from integrations.connections.services import default_connection
+from integrations.connectors import registry
+from integrations.enums import System, vendor_name
 from integrations.errors import ProviderError
-from integrations.words import System, vendor_name
+from onboarding.engine.compensation import is_used_elsewhere
 from onboarding.engine.facts import facts_of
-from onboarding.engine.rollback import is_used_elsewhere
-from onboarding.engine.upkeep import is_unsettled, note_baseline
-from onboarding.engine.work import usable
+from onboarding.engine.objects.claimed_work import usable
+from onboarding.engine.reconcile import is_unsettled, note_baseline
+from onboarding.enums import UNSETTLED, StepState
 from onboarding.models import Intent, MatchChoice, ObjectMapping, OnboardingTransaction, Step
 from onboarding.steps.handler import Content, Preview, StepHandler, Verdict, View
 from onboarding.steps.previews import speaks_of_another
 from onboarding.steps.registry import HANDLERS
-from onboarding.words import UNSETTLED, StepState
 
 TO_DO: frozenset[Verdict] = frozenset({"update", "another", "look-up", "send-again"})
 """Verdicts of a change for which a step that has passed is done again."""
@@ -251,7 +251,7 @@ def _verdict_on_unsettled(handler: StepHandler) -> tuple[Verdict, str]:
 def _is_reversible(mapping: ObjectMapping) -> bool:
     """A vendor that cannot be asked now is one that can take back, until it says otherwise."""
     try:
-        connector = providers.connector(mapping.connection, subject="preview", deadline=time.monotonic())
+        connector = registry.connector(mapping.connection, subject="preview", deadline=time.monotonic())
         return connector.reversible(mapping.kind)
     except ProviderError:
         return True

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from integrations.errors import Kind, ProviderError
-from onboarding.words import Category
+from onboarding.enums import Category
 
 ATTEMPTS_BEFORE_TICKET = 5
 ATTEMPTS_IN_ALL = 20

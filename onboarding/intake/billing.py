@@ -8,7 +8,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from integrations.inbound.delivery import UnexpectedShape
 from integrations.inbound.events import OUR_ID, PaymentSucceeded
-from integrations.names import company_name
+from integrations.name_matching import company_name
 from onboarding.intake.prices import plan_for
 from onboarding.payload.schema import OnboardingPayload, TransactionId, plain_number, with_value
 

@@ -12,13 +12,13 @@ from django.conf import settings
 from django.db import transaction as db
 
 from integrations import clock
+from integrations.connectors.registry import PROVIDERS
+from integrations.enums import EventState
 from integrations.failpoints import failpoint
+from integrations.http.strict_json import BadJson
 from integrations.inbound.delivery import UnexpectedShape, Webhook
 from integrations.models import Connection, InboundEvent
-from integrations.providers import PROVIDERS
 from integrations.signals import event_failed, event_recovered
-from integrations.strict_json import BadJson
-from integrations.words import EventState
 from onboarding import audit
 from onboarding.engine.dispatch import hint_event
 from onboarding.engine.locks import retried

@@ -8,11 +8,11 @@ from collections.abc import Collection, Mapping
 from integrations.inbound.events import PAYMENT_ROLES, PaymentSucceeded, Role, kind_of
 from integrations.models import Connection
 from onboarding import audit
-from onboarding.engine.cancellation import cancel, hold_and_ask, resume
-from onboarding.engine.entry import LOOKUP
 from onboarding.engine.locks import lock_run
+from onboarding.engine.runs.cancellation import cancel, hold_and_ask, resume
+from onboarding.engine.runs.gate_evaluation import LOOKUP
+from onboarding.enums import Status, Topic
 from onboarding.models import CorrelationKey, OnboardingTransaction, PaymentTrace
-from onboarding.words import Status, Topic
 
 DECIDE = "Roll the run back, cancel it, or keep it as it is?"
 ASK = "Is it a new onboarding? Keep the run if it is; else cancel it or roll it back."

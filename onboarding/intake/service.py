@@ -10,14 +10,15 @@ from django.db import transaction as db
 from django.db.models import F, FilteredRelation, Model, Q, QuerySet
 
 from integrations import clock
-from integrations.compiled import Compiled
+from integrations.database.compiled_queries import Compiled
 from integrations.failpoints import failpoint
 from integrations.inbound.events import OUR_ID
-from integrations.names import is_same_name
+from integrations.name_matching import is_same_name
 from onboarding import audit, working_set
-from onboarding.engine import entry
-from onboarding.engine.cancellation import hold_and_ask
 from onboarding.engine.locks import lock_run, making, retried
+from onboarding.engine.runs import gate_evaluation
+from onboarding.engine.runs.cancellation import hold_and_ask
+from onboarding.enums import OriginKind, Status, Topic
 from onboarding.ids import comparable
 from onboarding.intake import unmatched
 from onboarding.log_context import set_run
@@ -29,7 +30,6 @@ from onboarding.payload.gate import problems_of
 from onboarding.payload.schema import digest, free_paths, get, paths, with_values
 from onboarding.payload.snapshots import write_snapshot
 from onboarding.signals import run_accepted
-from onboarding.words import OriginKind, Status, Topic
 
 
 class Verdict(Enum):
@@ -200,7 +200,7 @@ def _create(
         # Before anything is begun: a refund that came first holds the run.
         known_by = [(OUR_ID, run.onboarding_transaction_id), *keys, *also_known_by]
         unmatched.apply_to(run, known_by)
-        entry.admit(run, actor=actor)
+        gate_evaluation.admit(run, actor=actor)
         is_draft = working_set.draft_of(run) is not None
         failpoint("accepting")
     if is_draft:
@@ -258,7 +258,7 @@ def _payload_only(content: dict[str, Any]) -> dict[str, Any]:
 
 def _fill(run: OnboardingTransaction, fills: dict[str, Any], *, origin: Origin, actor: str) -> None:
     write_snapshot(run, with_values(run.payload, fills), origin=origin, actor=actor, changed=fills)
-    entry.admit(run, actor=actor)
+    gate_evaluation.admit(run, actor=actor)
     run.save()
 
 

@@ -8,18 +8,18 @@ from typing import Any
 from django.db import transaction as db
 
 from integrations import clock
-from integrations.compiled import Compiled
+from integrations.database.compiled_queries import Compiled
+from integrations.enums import EventState
 from integrations.inbound.events import OUR_ID, Key
 from integrations.models import InboundEvent
-from integrations.words import EventState
 from onboarding import working_set
 from onboarding.engine.locks import lock_run, retried
-from onboarding.engine.reports import AnotherEvent, report
+from onboarding.engine.reported_events import AnotherEvent, report
+from onboarding.enums import RunEventType, UnmatchedState
 from onboarding.ids import comparable
 from onboarding.intake.locks import lock_names, number_of
 from onboarding.intake.payments import run_with
 from onboarding.models import OnboardingTransaction, UnmatchedEvent
-from onboarding.words import RunEventType, UnmatchedState
 from onboarding.working_set import TryAgain
 
 WAIT = timedelta(days=30)

@@ -2,7 +2,7 @@
 
 from django.db import models
 
-from onboarding.words import Scope
+from onboarding.enums import Scope
 
 
 class ApiKey(models.Model):

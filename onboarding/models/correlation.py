@@ -8,8 +8,8 @@ from django.utils.functional import cached_property
 from django_fsm import FSMField, transition
 
 from integrations.models import Connection, InboundEvent
+from onboarding.enums import RunEventType, UnmatchedState
 from onboarding.models.transaction import OnboardingTransaction
-from onboarding.words import RunEventType, UnmatchedState
 
 
 class CorrelationKey(models.Model):

@@ -3,9 +3,9 @@
 from django.db import models
 
 from integrations.models import Connection
+from onboarding.enums import UNSETTLED, IntentState
 from onboarding.models.steps import Step
 from onboarding.models.transaction import OnboardingTransaction
-from onboarding.words import UNSETTLED, IntentState
 
 
 class Attempt(models.Model):

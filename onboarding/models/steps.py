@@ -5,10 +5,10 @@ from datetime import datetime
 from django.db import models
 from django_fsm import FSMField, transition
 
+from integrations.enums import System
 from integrations.models import Connection
-from integrations.words import System
+from onboarding.enums import Category, RunEventType, StepState, WaitsFor
 from onboarding.models.transaction import OnboardingTransaction
-from onboarding.words import Category, RunEventType, StepState, WaitsFor
 
 
 class Steps(models.QuerySet["Step"]):

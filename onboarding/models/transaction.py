@@ -6,17 +6,9 @@ from typing import Any
 from django.db import models
 from django_fsm import FSMField, transition
 
+from onboarding.enums import ADVANCED_BY_ENGINE, CHANGEABLE, FINAL, UNDER_WAY, ChangeStatus, OriginKind, Status
 from onboarding.ids import comparable
 from onboarding.models.playbook import PinnedPlaybook
-from onboarding.words import (
-    ADVANCED_BY_ENGINE,
-    CHANGEABLE,
-    FINAL,
-    UNDER_WAY,
-    ChangeStatus,
-    OriginKind,
-    Status,
-)
 
 
 class ComparableId(models.CharField):  # type: ignore[type-arg]

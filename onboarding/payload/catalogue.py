@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 
-from integrations.words import System
+from integrations.enums import System
 
 
 class Type(Enum):

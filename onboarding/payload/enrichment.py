@@ -2,11 +2,11 @@
 
 from typing import Any
 
+from onboarding.enums import OriginKind
 from onboarding.origins import Origin
 from onboarding.payload.gate import MISSING, Problem
 from onboarding.payload.plausibility import domain_of
 from onboarding.payload.schema import get
-from onboarding.words import OriginKind
 
 DEFAULT_URGENCY = "normal"
 CONTACT_EMAIL = "customer.primary_contact.email"

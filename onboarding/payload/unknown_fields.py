@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, get_args
 
-from integrations.providers.http_mapping import mappings
+from integrations.declarative.mapping import mappings
 from onboarding.payload.schema import OnboardingPayload, Part
 
 MOST = 20

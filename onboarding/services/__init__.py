@@ -15,13 +15,8 @@ from onboarding.services.data import fix
 from onboarding.services.findings import keep_finding
 from onboarding.services.matches import also_linked, choose_match, unlink
 from onboarding.services.owners import correct_owner
-from onboarding.services.replaying import (
-    replay,
-    replay_preview,
-    retry_preview,
-    skip_as_shown,
-    skip_preview,
-)
+from onboarding.services.replay import replay, replay_preview, retry_preview, skip_as_shown, skip_preview
+from onboarding.services.rollback_preview import rollback_preview
 from onboarding.services.runs import cancel, hold, keep, readmit, receive_event, resume, rollback
 from onboarding.services.steps import (
     connection_restored,
@@ -32,7 +27,6 @@ from onboarding.services.steps import (
     retry_step,
     skip_step,
 )
-from onboarding.services.undoing import rollback_preview
 
 __all__ = [
     "Effect",

@@ -1,17 +1,17 @@
 """What the services share: refusing, locking, and trying a step again."""
 
 from integrations import clock
-from integrations.connections import default_connection
-from integrations.words import System
+from integrations.connections.services import default_connection
+from integrations.enums import System
 from onboarding import audit
-from onboarding.engine.advance import make_due
+from onboarding.engine.advancing import make_due
 from onboarding.engine.dispatch import hint_step
 from onboarding.engine.locks import lock_run
+from onboarding.enums import Category
 from onboarding.models import OnboardingTransaction, Step
 from onboarding.payload.gate import Problem
 from onboarding.signals import step_retrying
 from onboarding.steps.registry import HANDLERS
-from onboarding.words import Category
 
 LONGEST_REASON = 500
 

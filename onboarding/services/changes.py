@@ -8,11 +8,12 @@ from django.db import transaction as db
 from integrations import clock
 from integrations.failpoints import failpoint
 from onboarding import audit
-from onboarding.engine import entry
-from onboarding.engine.advance import advance, make_due
+from onboarding.engine.advancing import advance, make_due
 from onboarding.engine.dispatch import hint_step
 from onboarding.engine.locks import lock_run, retried
 from onboarding.engine.planning import Effect, Planned, plan_change
+from onboarding.engine.runs import gate_evaluation
+from onboarding.enums import CHANGEABLE, NOT_BEGUN, Category, ChangeStatus, OriginKind, Status, StepState, WaitsFor
 from onboarding.models import ChangeRequest, OnboardingTransaction
 from onboarding.origins import Origin
 from onboarding.payload import catalogue, change_requests
@@ -25,7 +26,6 @@ from onboarding.services import confirmation
 from onboarding.services.base import Refused, given_reason, try_again
 from onboarding.services.data import check_confirmed, clean
 from onboarding.signals import change_decided
-from onboarding.words import CHANGEABLE, NOT_BEGUN, Category, ChangeStatus, OriginKind, Status, StepState, WaitsFor
 
 NOT_MENDED_BY_DATA = (Category.AUTH_ERROR, Category.NOT_CONFIGURED)
 
@@ -200,7 +200,7 @@ def _set_going(run: OnboardingTransaction, found: Planned, *, actor: str) -> Non
 
 def _go_on(run: OnboardingTransaction, *, reopened: bool, actor: str) -> None:
     if run.status in NOT_BEGUN:
-        entry.admit(run, actor=actor)
+        gate_evaluation.admit(run, actor=actor)
         return
     if reopened and run.status in (Status.READY_FOR_KICKOFF, Status.COMPLETE):
         run.reopen()

@@ -8,9 +8,10 @@ from pydantic import ValidationError
 
 from integrations.failpoints import failpoint
 from onboarding import audit
-from onboarding.engine import entry
-from onboarding.engine.advance import follow
+from onboarding.engine.advancing import follow
 from onboarding.engine.locks import lock_run, retried
+from onboarding.engine.runs import gate_evaluation
+from onboarding.enums import OriginKind, Status, StepState
 from onboarding.origins import Origin
 from onboarding.payload import catalogue
 from onboarding.payload.catalogue import Type
@@ -20,7 +21,6 @@ from onboarding.payload.schema import OnboardingPayload, declared, get, with_val
 from onboarding.payload.snapshots import write_snapshot
 from onboarding.services.base import Refused, try_again
 from onboarding.services.confirmation import check_unchanged
-from onboarding.words import OriginKind, Status, StepState
 
 LONGEST_TEXT = 2000
 
@@ -62,7 +62,7 @@ def fix(
         data = {"paths": declared(values), "confirmed": declared(confirmed)}
         audit.record(run, "onboarding.payload.fixed", actor=actor, data=data)
         if step is None:
-            entry.admit(run, actor=actor)
+            gate_evaluation.admit(run, actor=actor)
         elif not step.is_done and step.state != StepState.RUNNING:
             try_again(run, step, actor=actor, name="onboarding.step.retry-requested")
         follow(run)

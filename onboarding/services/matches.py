@@ -10,14 +10,14 @@ from integrations.failpoints import failpoint
 from onboarding import audit
 from onboarding.engine.facts import match_key_of
 from onboarding.engine.locks import retried
-from onboarding.engine.upkeep import match_key_in_hand
+from onboarding.engine.reconcile import match_key_in_hand
+from onboarding.enums import Category, IntentState, StepState
 from onboarding.models import Intent, MatchChoice, ObjectMapping, RejectedMatch, Reservation, Step
 from onboarding.services.base import Refused, given_reason, locked, try_again
 from onboarding.services.confirmation import Outdated
-from onboarding.services.replaying import reopen_from
+from onboarding.services.replay import reopen_from
 from onboarding.services.steps import retry_if_possible
 from onboarding.steps.registry import HANDLERS
-from onboarding.words import Category, IntentState, StepState
 
 MOST_LISTED = 20
 

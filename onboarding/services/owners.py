@@ -1,6 +1,6 @@
 """Correcting who implements: what waits for the right person goes on."""
 
-from onboarding.engine.assignment import PATH, occupying
+from onboarding.engine.runs.owner_assignment import PATH, occupying
 from onboarding.models import OnboardingTransaction, Step
 from onboarding.payload.schema import get
 from onboarding.services.base import Refused

@@ -8,18 +8,18 @@ from django.db import transaction as db
 from integrations import clock
 from integrations.failpoints import failpoint
 from onboarding import audit
-from onboarding.engine import cancellation, entry
-from onboarding.engine.advance import advance, follow
+from onboarding.engine.advancing import advance, follow
+from onboarding.engine.compensation import begin, go_on
 from onboarding.engine.dispatch import hint_step
 from onboarding.engine.locks import lock_run, retried
-from onboarding.engine.reports import AnotherEvent, report
-from onboarding.engine.rollback import begin, go_on
+from onboarding.engine.reported_events import AnotherEvent, report
+from onboarding.engine.runs import cancellation, gate_evaluation
+from onboarding.enums import RunEventType, Status
 from onboarding.models import ObjectMapping, OnboardingTransaction
 from onboarding.services import confirmation
 from onboarding.services.base import Refused, given_reason
-from onboarding.services.undoing import rollback_preview
+from onboarding.services.rollback_preview import rollback_preview
 from onboarding.signals import run_decided
-from onboarding.words import RunEventType, Status
 
 
 @retried
@@ -27,7 +27,7 @@ def readmit(run_pk: int, *, actor: str) -> None:
     """Let a run that waits at the gate try again, or one that stands still go on (a playbook or a plan was added, say)."""
     with db.atomic():
         run = lock_run(run_pk)
-        entry.admit(run, actor=actor)
+        gate_evaluation.admit(run, actor=actor)
         advance(run)
         audit.record(run, "onboarding.run.readmitted", actor=actor)
         run.save()
@@ -113,7 +113,7 @@ def keep(run_pk: int, *, actor: str, reason: str) -> None:
         audit.record(run, "onboarding.run.kept", actor=actor)
         run.held_at, run.held_by, run.hold_reason = None, "", ""
         run_decided.send(OnboardingTransaction, run=run, resolution="A person has decided: the run stays.")
-        entry.admit(run, actor=actor)
+        gate_evaluation.admit(run, actor=actor)
         go_on(run)
         run.save()
         for pk in run.steps.filter(due_at__lte=clock.now()).values_list("pk", flat=True):

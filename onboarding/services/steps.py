@@ -9,19 +9,20 @@ from integrations import clock
 from integrations.failpoints import failpoint
 from integrations.models import Connection
 from onboarding import audit
-from onboarding.engine import entry, line
-from onboarding.engine.advance import advance, follows_run
+from onboarding.engine import connection_queue
+from onboarding.engine.advancing import advance, follows_run
+from onboarding.engine.compensation import go_on
 from onboarding.engine.dispatch import hint_step
 from onboarding.engine.facts import match_key_of
 from onboarding.engine.locks import retried
-from onboarding.engine.record import block
-from onboarding.engine.rollback import go_on
+from onboarding.engine.recording import block
+from onboarding.engine.runs import gate_evaluation
+from onboarding.enums import OVER, Category, IntentState, Status, StepState
 from onboarding.models import Intent, MatchChoice, OnboardingTransaction, Step
 from onboarding.services.base import Refused, given_reason, locked, try_again
 from onboarding.services.confirmation import Outdated
 from onboarding.signals import step_unblocked
 from onboarding.steps.registry import HANDLERS
-from onboarding.words import OVER, Category, IntentState, Status, StepState
 
 
 @retried
@@ -54,9 +55,9 @@ def connection_restored(system: str, connection_pk: int) -> None:
     lacking = waiting.filter(category__in=(Category.NOT_CONFIGURED, Category.AUTH_ERROR))
     for pk in lacking.values_list("pk", flat=True):
         retry_if_possible(pk, actor=audit.SYSTEM)
-    line.begin(connection_pk)
+    connection_queue.begin(connection_pk)
     if Connection.objects.get(pk=connection_pk).limit is not None:
-        line.take_next(connection_pk, inline=False)
+        connection_queue.take_next(connection_pk, inline=False)
         return
     for pk in waiting.filter(connection_id=connection_pk, due_at__isnull=False).values_list("pk", flat=True)[:300]:
         hint_step(pk)
@@ -92,7 +93,9 @@ def skip_step(
         _skip(run, step, actor=actor, reason=text)
         for other in needing:
             _skip(run, other, actor=actor, reason=f"Needs {step.key}, which was skipped: {text}")
-        entry.admit(run, actor=actor)  # the look-up at the gate, say: whoever was to be asked after it is asked now
+        gate_evaluation.admit(
+            run, actor=actor
+        )  # the look-up at the gate, say: whoever was to be asked after it is asked now
         go_on(run)
         run.save()
         failpoint("person-acted")

@@ -2,10 +2,10 @@
 
 from abc import abstractmethod
 
+from integrations.connectors.base import MatchKey
+from integrations.connectors.objects import VendorObject
 from integrations.domains import same_address
 from integrations.failpoints import failpoint
-from integrations.objects import VendorObject
-from integrations.providers.base import MatchKey
 from onboarding.payload.plausibility import customer_domain, normal_name
 from onboarding.steps.handler import (
     LONGEST_ITEM,

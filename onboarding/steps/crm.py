@@ -1,13 +1,13 @@
 """CRM steps: the customer's account and contact, the deal, and the handover brief as a note."""
 
+from integrations.connectors.base import Connector, CrmConnector, MatchKey
+from integrations.connectors.objects import CrmAccount, CrmContact, CrmNote, Deal
 from integrations.domains import same_address, spellings
+from integrations.enums import System
 from integrations.errors import Kind, ProviderError
-from integrations.objects import CrmAccount, CrmContact, CrmNote, Deal
-from integrations.providers.base import Connector, CrmConnector, MatchKey
-from integrations.words import System
 from onboarding.payload.enrichment import CRM_PATHS
 from onboarding.payload.plausibility import customer_domain
-from onboarding.steps import brief
+from onboarding.steps import handover_brief
 from onboarding.steps.base import CustomerHandler, EnsureHandler, Facts, RunHandler, StepHandler, UpdateHandler, bounded
 from onboarding.steps.handler import Preview, R, View, Work
 from onboarding.steps.registry import register
@@ -191,14 +191,14 @@ class Note(RunHandler):
     paths = {"body": "handover"}
     needs = ("crm.account",)
     ties_to = ("crm.deal",)
-    reads = brief.READS
+    reads = handover_brief.READS
 
     def keys(self, facts: Facts, reference: str) -> list[MatchKey]:
         return [MatchKey("reference", reference, within=facts.related["crm.account"])]
 
     def wanted(self, facts: Facts) -> CrmNote:
         return CrmNote(
-            body=brief.html(facts),
+            body=handover_brief.html(facts),
             at=facts.occurred_at,
             company_id=facts.related["crm.account"],
             deal_id=facts.related.get("crm.deal", ""),

@@ -7,11 +7,11 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from integrations.objects import DeliveryProject, DeliveryTask
-from integrations.providers.base import MatchKey
-from integrations.words import System
+from integrations.connectors.base import MatchKey
+from integrations.connectors.objects import DeliveryProject, DeliveryTask
+from integrations.enums import System
 from onboarding.payload.schema import is_date
-from onboarding.steps import brief
+from onboarding.steps import handover_brief
 from onboarding.steps.base import LONGEST_ITEM, Facts, RunHandler, UpdateHandler
 from onboarding.steps.registry import register
 
@@ -102,7 +102,7 @@ class Handover(UpdateHandler):
     kind = DeliveryProject.KIND
     needs = ("delivery.project", "crm.note")
     ties_to = ("crm.account",)
-    reads = brief.READS
+    reads = handover_brief.READS
 
     def wanted(self, facts: Facts) -> DeliveryProject:
         where = [
@@ -110,4 +110,4 @@ class Handover(UpdateHandler):
             for label, name in (("CRM account", "crm.account"), ("Handover note in the CRM", "crm.note"))
             if name in facts.related
         ]
-        return DeliveryProject(notes="\n".join(["Handover brief", brief.text(facts), "", *where]))
+        return DeliveryProject(notes="\n".join(["Handover brief", handover_brief.text(facts), "", *where]))

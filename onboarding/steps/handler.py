@@ -7,12 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Protocol, TypeVar
 
-from integrations.objects import VendorObject
-from integrations.providers.base import Connector, MatchKey
-from integrations.words import System
+from integrations.connectors.base import Connector, MatchKey
+from integrations.connectors.objects import VendorObject
+from integrations.enums import System
+from onboarding.enums import RunEventType
 from onboarding.models import ObjectMapping
 from onboarding.payload.schema import get
-from onboarding.words import RunEventType
 
 Content = dict[str, Any]
 R = TypeVar("R")

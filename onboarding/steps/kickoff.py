@@ -7,15 +7,15 @@ from typing import Any
 
 from django.template.loader import render_to_string
 
-from integrations.objects import DeliveryTask, Mail
-from integrations.providers.base import MatchKey
-from integrations.words import System
+from integrations.connectors.base import MatchKey
+from integrations.connectors.objects import DeliveryTask, Mail
+from integrations.enums import System
+from onboarding.enums import RunEventType
 from onboarding.models import ImplementationOwner
 from onboarding.payload.schema import get, is_date
 from onboarding.steps import mail_texts
 from onboarding.steps.base import Content, Facts, RunHandler
 from onboarding.steps.registry import register
-from onboarding.words import RunEventType
 
 TEMPLATE = "onboarding/welcome.txt"
 SUBJECT = "Welcome, {customer}: your onboarding has begun"

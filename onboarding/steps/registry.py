@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from typing import TypeVar
 
+from integrations.enums import System
 from integrations.errors import Kind, ProviderError
-from integrations.words import System
 from onboarding.steps.handler import Preview, R, StepHandler, View, Work
 
 

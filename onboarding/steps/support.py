@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from integrations.connectors.base import Connector, MatchKey
+from integrations.connectors.objects import SupportOrganization, SupportUser
 from integrations.domains import same_address
-from integrations.objects import SupportOrganization, SupportUser
-from integrations.providers.base import Connector, MatchKey
-from integrations.words import System
+from integrations.enums import System
 from onboarding.models import MatchChoice
 from onboarding.payload.plausibility import customer_domain
 from onboarding.steps.base import CustomerHandler, EnsureHandler, Facts, bounded

@@ -6,10 +6,10 @@ from datetime import datetime
 from typing import Any
 
 from integrations import clock
-from integrations.kept import Kept
+from integrations.database.instances import copied
+from integrations.database.process_cache import Kept
+from integrations.database.statements import UNFLUSHED, Table, ask
 from integrations.models import Connection
-from integrations.rows import copied
-from integrations.statements import UNFLUSHED, Table, ask
 
 SECONDS = 1.0
 """How long the list counts, which tells what a system's default connection is."""

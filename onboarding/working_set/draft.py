@@ -11,9 +11,9 @@ from typing import Any
 from django.db import connection as database
 from django.db.models import Model
 
-from integrations.connections import default_connections
+from integrations.connections.services import default_connections
+from integrations.database.statements import Statement, Table
 from integrations.models import Connection
-from integrations.statements import Statement, Table
 from onboarding.models import AuditEntry, OnboardingTransaction, Step
 from onboarding.working_set import connections
 from onboarding.working_set.general import Rows

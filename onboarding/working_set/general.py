@@ -9,9 +9,10 @@ from django.db import DataError, IntegrityError
 from django.db import transaction as db
 from django.db.models import DateTimeField, Model, Value
 
-from integrations import pace
-from integrations.connections import default_connections
+from integrations.connections import concurrency
+from integrations.connections.services import default_connections
 from integrations.models import ApiCall, Connection
+from onboarding.enums import OVER, StepState, WaitsFor
 from onboarding.models import (
     Attempt,
     Intent,
@@ -23,7 +24,6 @@ from onboarding.models import (
     RunEvent,
     Step,
 )
-from onboarding.words import OVER, StepState, WaitsFor
 
 
 class TryAgain(Exception):
@@ -76,7 +76,7 @@ class Rows:
 
     def take_slot(self, connection: Connection, holder: str, until: datetime) -> bool:
         """As ``pace.acquire``."""
-        return pace.acquire(connection, holder, until)
+        return concurrency.acquire(connection, holder, until)
 
     def begin_attempt(self, step: Step, at: datetime) -> None:
         Attempt.objects.create(step=step, token=step.token, started_at=at)

@@ -20,12 +20,13 @@ from django.db import DatabaseError, IntegrityError, InterfaceError, Operational
 from django.db import connection as database
 from django.utils import timezone
 
-from integrations import clock, pace
-from integrations.connections import default_connections
+from integrations import clock
+from integrations.connections import concurrency
+from integrations.connections.services import default_connections
+from integrations.database.instances import instance_of
+from integrations.database.statements import Statement, Table, ask
+from integrations.enums import Breaker
 from integrations.models import ApiCall, Connection
-from integrations.rows import instance_of
-from integrations.statements import Statement, Table, ask
-from integrations.words import Breaker
 from onboarding.models import (
     Attempt,
     AuditEntry,
@@ -317,7 +318,7 @@ class LeanRows(Rows):
         if self._place is None:
             return
         try:
-            pace.release(*self._place)
+            concurrency.release(*self._place)
         except DatabaseError:
             log.exception("The place of %s could not be given back", self._place[1])
 

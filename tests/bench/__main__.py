@@ -17,11 +17,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from tests import servers
-from tests.bench import contenders, documentation, measures, table
-from tests.bench.keyless import without_keys
+from tests.bench import contenders, measures
 from tests.bench.options import Options
 from tests.bench.processes import ROOT, Unfinished, call, running
-from tests.bench.stub import Stub
+from tests.bench.report import documentation, table
+from tests.bench.stub_vendor.client import Stub
+from tests.bench.stub_vendor.keyless import without_keys
 from tests.processes.installation import free_port
 
 DURABLE = {"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on"}
@@ -66,7 +67,7 @@ class Bench:
         key = contenders.prepare(self.stub)
         if runs := self.options.history:
             _say(f"{runs:,} finished runs are made")
-            call([PYTHON, "-m", "tests.history", str(runs), str(min(runs, NEWEST))])
+            call([PYTHON, "-m", "tests.support.history", str(runs), str(min(runs, NEWEST))])
         return key
 
     def _compare(self, contender: contenders.Contender) -> None:
@@ -129,7 +130,7 @@ def main() -> int:
         servers.prepare("postgres", started)
         os.environ |= {"BENCH_VENDOR": stub.url, "CONFIG_DIR": str(contenders.COMPANY)}
         bench = Bench(options, started, stub)
-        with running(started, {"vendor": [PYTHON, "-m", "tests.bench.vendor", str(stub.port)]}):
+        with running(started, {"vendor": [PYTHON, "-m", "tests.bench.stub_vendor.server", str(stub.port)]}):
             stub.wait()
             bench.run()
     finally:

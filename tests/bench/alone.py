@@ -53,16 +53,17 @@ def _accept(name: str) -> None:
 
 def _work() -> None:
     """Whatever is due, in this thread; the sweep among it."""
-    from onboarding.engine import run, sweep
+    from onboarding.engine import execution
+    from onboarding.engine.periodic import sweep
+    from onboarding.enums import Status
     from onboarding.models import OnboardingTransaction
-    from onboarding.words import Status
 
     under_way = OnboardingTransaction.objects.filter(
         status__in=(Status.QUEUED, Status.PROVISIONING, Status.READY_FOR_KICKOFF)
     )
     while under_way.exists():
         for pk in sweep.sweep().steps:
-            run.run_step(pk)
+            execution.run_step(pk)
 
 
 if __name__ == "__main__":

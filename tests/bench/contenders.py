@@ -19,7 +19,7 @@ import psycopg
 
 from tests import servers
 from tests.bench.processes import Command, Unfinished, call, running, tree
-from tests.bench.stub import Stub
+from tests.bench.stub_vendor.client import Stub
 from tests.processes.installation import free_port, wait_for
 
 PYTHON = sys.executable
@@ -37,7 +37,7 @@ import json
 from config.run import build_children
 print(json.dumps({child.name: list(child.argv) for child in build_children(sandbox=False)}))
 """
-OURS, DOOR = "config.wsgi:application", "tests.bench.door:application"
+OURS, DOOR = "config.wsgi:application", "tests.bench.peers.web:application"
 Groups = dict[str, list[psutil.Process]]
 
 
@@ -248,7 +248,7 @@ def peer(started: servers.Servers, name: str, key: str) -> Iterator[Peer]:
     ours = children({"PORT": str(port)})
     numbers = range(1, sum(child.startswith("worker") for child in ours) + 1)
     if name in ("bare", "canvas"):
-        mine, worker = {"BENCH_PEER": name}, celery(f"tests.bench.{name}")
+        mine, worker = {"BENCH_PEER": name}, celery(f"tests.bench.peers.{name}")
         workers = {f"{name}-{number}": [*worker, "-n", f"{name}{number}@%h"] for number in numbers}
     else:
         mine, worker = _dbos(name)
@@ -261,13 +261,13 @@ def peer(started: servers.Servers, name: str, key: str) -> Iterator[Peer]:
 
 def _dbos(name: str) -> tuple[dict[str, str], Command]:
     """The environment of DBOS' processes and a worker's command, but for its name. Makes the tables."""
-    from tests.bench import durable
+    from tests.bench.peers import durable
 
     mine = {
         "BENCH_DBOS": _for_sqlalchemy(os.environ["DATABASE_URL"], _slug(name).replace("-", "_")),
         "BENCH_PEER": durable.IN_ORDER if name == DBOS_IN_ORDER else durable.BESIDE,
     }
-    worker = [PYTHON, "-m", "tests.bench.durable"]
+    worker = [PYTHON, "-m", "tests.bench.peers.durable"]
     call([*worker, durable.PREPARE], mine)
     return mine, worker
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from tests.bench.contenders import Contender, Engine, Groups, address, content
 from tests.bench.processes import Unfinished, cpu_seconds, resident_mb
-from tests.bench.stub import Stub
+from tests.bench.stub_vendor.client import Stub
 
 CLIENTS = 4
 """Onboardings that are being given at once."""

@@ -16,7 +16,7 @@ from tests.bench.contenders import Contender, Engine, limit
 from tests.bench.drivers import CALLS, Batch, batch, median, percentile
 from tests.bench.options import Options
 from tests.bench.processes import Unfinished, call, cpu_seconds, tree
-from tests.bench.stub import Stub
+from tests.bench.stub_vendor.client import Stub
 
 WARM_UP = 16
 SLOW = 0.05

@@ -12,7 +12,7 @@ SYSTEMS = ("crm", "erp", "delivery", "support", "product", "email")
 def prepare(vendor: str) -> None:
     from django.core.management import call_command
 
-    from integrations.connections import set_connection
+    from integrations.connections.services import set_connection
 
     call_command("migrate", verbosity=0)
     for system in SYSTEMS:
@@ -29,7 +29,7 @@ def prepare(vendor: str) -> None:
 
 
 def limit(system: str, number: int) -> None:
-    from integrations.connections import set_connection
+    from integrations.connections.services import set_connection
 
     set_connection(system, system=system, provider=f"bench-{system}", max_concurrency=number, actor="bench")
 

@@ -29,7 +29,7 @@ from tests import servers
 from tests.bench import contenders, drivers
 from tests.bench.__main__ import DURABLE
 from tests.bench.processes import Command, Unfinished, cpu_seconds, running, tree
-from tests.bench.stub import Stub
+from tests.bench.stub_vendor.client import Stub
 from tests.processes.installation import free_port
 
 OWN_WORKERS = 2
@@ -232,7 +232,7 @@ def main() -> int:
         os.environ |= {"BENCH_VENDOR": stub.url, "CONFIG_DIR": str(contenders.COMPANY)}
         with ExitStack() as stack:
             stack.enter_context(
-                running(started, {"vendor": [sys.executable, "-m", "tests.bench.vendor", str(stub.port)]})
+                running(started, {"vendor": [sys.executable, "-m", "tests.bench.stub_vendor.server", str(stub.port)]})
             )
             stub.wait()
             stub.behave(answer_seconds=answer)

@@ -10,7 +10,7 @@ import pytest
 
 from integrations.models import Connection
 from integrations.sandbox.control import SandboxProcess
-from onboarding.engine.playbook import playbooks
+from onboarding.playbooks.playbook import playbooks
 from tests.chaos import matrix
 from tests.chaos.matrix import Row
 from tests.chaos.runner import Workers
@@ -38,7 +38,7 @@ def own_playbooks(settings: Any) -> Iterator[None]:
 @pytest.fixture
 def workers(process: Workers, connections: dict[str, Connection], smtp: Connection, own_playbooks: None) -> Workers:
     """Worker processes on whole playbooks, with all the vendors of the built-in one and nothing done yet."""
-    from tests.stripe_events import connect
+    from tests.support.stripe_events import connect
 
     connect()
     process.log_file.truncate(0)

@@ -144,20 +144,24 @@ def _faults() -> list[Row]:
     return [Row("vendor", name, vendor, quick=name in QUICK_FAULTS) for vendor in VENDORS for name in names]
 
 
-WEBHOOK, INTAKE, ENGINE = "tests/test_stripe_webhook.py::", "tests/api/test_intake.py::", "tests/engine/"
-ROLLBACK, MACHINES = f"{ENGINE}test_rollback.py::", "tests/machines/"
+WEBHOOK, INTAKE, ENGINE = (
+    "tests/integrations/vendors/stripe/test_webhook.py::",
+    "tests/exceptions_queue/api/intake/test_intake.py::",
+    "tests/onboarding/",
+)
+ROLLBACK, MACHINES = f"{ENGINE}services/test_rollback.py::", "tests/machines/"
 PROCESSES = "tests/processes/test_installation.py::"
 ROWS = [
     *_crashes(),
     *_faults(),
     Row("vendor", "success after the lease expired",
-        test=f"{ENGINE}test_mutations.py::test_with_the_fencing_token_the_current_holders_result_stands"),
+        test=f"{ENGINE}engine/test_mutations.py::test_with_the_fencing_token_the_current_holders_result_stands"),
     Row("delivery", "duplicate", test=f"{WEBHOOK}test_a_second_delivery_changes_nothing"),
     Row("delivery", "duplicate over REST", test=f"{INTAKE}test_the_same_content_again_is_replayed"),
     Row("delivery", "concurrent duplicate", test=f"{WEBHOOK}test_simultaneous_deliveries_store_one_event"),
     Row("delivery", "concurrent duplicate over REST", test=f"{INTAKE}test_two_identical_posts_at_once_make_one_run"),
     Row("delivery", "out of order",
-        test="tests/test_stripe_correlation.py::TestOnePayment::test_in_any_order_and_shape_is_one_run"),
+        test="tests/onboarding/intake/test_stripe_correlation.py::TestOnePayment::test_in_any_order_and_shape_is_one_run"),
     Row("delivery", "same id with another body", test=f"{INTAKE}test_other_content_makes_a_change_request"),
     Row("delivery", "bad signature", test=f"{WEBHOOK}test_a_signature_by_another_secret_is_refused"),
     Row("delivery", "refund before provisioning", test=f"{ROLLBACK}test_a_refund_holds_the_run_and_asks_finance"),
@@ -187,7 +191,7 @@ ROWS = [
         test=f"{MACHINES}test_connections.py::test_the_breaker_does_what_its_table_says"),
     Row("model", "connections: pace",
         test=f"{MACHINES}test_connections.py::test_no_more_calls_at_once_than_the_pace_allows"),
-    Row("model", "api, from its own schema", test="tests/api/test_fuzz.py::test_nothing_that_is_asked_breaks_it"),
+    Row("model", "api, from its own schema", test="tests/exceptions_queue/api/test_fuzz.py::test_nothing_that_is_asked_breaks_it"),
 ]  # fmt: skip
 
 

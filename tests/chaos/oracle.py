@@ -10,11 +10,11 @@ from integrations.sandbox.control import SandboxControl
 from onboarding import audit
 from onboarding.engine.facts import facts_of
 from onboarding.engine.policy import ATTEMPTS_IN_ALL
+from onboarding.enums import UNSETTLED, Category, Status, WaitsFor
 from onboarding.models import Attempt, Intent, ObjectMapping, OnboardingTransaction, Step
 from onboarding.queues import QUEUES
 from onboarding.steps.base import EnsureHandler
 from onboarding.steps.registry import HANDLERS
-from onboarding.words import UNSETTLED, Category, Status, WaitsFor
 
 VENDOR_KINDS = {
     "company": "companies",

@@ -12,13 +12,13 @@ from typing import Any, Self
 from django.db import connection
 
 from exceptions_queue.models import Ticket
-from integrations import connections
+from integrations.connections import services as connections
 from integrations.failpoints import KILLED
 from integrations.models import Connection
 from integrations.sandbox.control import SandboxControl, SandboxProcess
 from onboarding import services
+from onboarding.enums import Category, Status, StepState
 from onboarding.models import Intent, OnboardingTransaction, Step
-from onboarding.words import Category, Status, StepState
 from tests.chaos import oracle
 from tests.chaos.vendors import SANDBOX_VENDORS
 from tests.chaos.worker import catch_up

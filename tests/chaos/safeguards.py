@@ -6,11 +6,11 @@ from typing import Any
 
 def without_intent() -> None:
     """Nothing is known of a create before its result is recorded."""
-    from onboarding.engine import claims
+    from onboarding.engine import claiming
+    from onboarding.enums import IntentState
     from onboarding.models import Intent
-    from onboarding.words import IntentState
 
-    claim_locked = claims.claim_locked
+    claim_locked = claiming.claim_locked
 
     def claim(*args: Any) -> Any:
         claimed = claim_locked(*args)
@@ -18,16 +18,17 @@ def without_intent() -> None:
             Intent.objects.filter(pk=claimed.intent.pk).update(state=IntentState.NO_EFFECT, unknown_since=None)
         return claimed
 
-    claims.claim_locked = claim  # type: ignore[assignment]
+    claiming.claim_locked = claim  # type: ignore[assignment]
 
 
 def without_lease() -> None:
     """Whoever comes may take a step out of another worker's hands."""
-    from onboarding.engine import claims, sweep
+    from onboarding.engine import claiming
+    from onboarding.engine.periodic import sweep
+    from onboarding.enums import StepState
     from onboarding.models import Step
-    from onboarding.words import StepState
 
-    is_claimable, due_steps = claims._is_claimable, sweep._due_steps
+    is_claimable, due_steps = claiming._is_claimable, sweep._due_steps
 
     def claimable(run: Any, step: Any, now: Any) -> bool:
         return True if step.state == StepState.RUNNING else is_claimable(run, step, now)
@@ -35,7 +36,7 @@ def without_lease() -> None:
     def due(now: Any) -> list[int]:
         return [*due_steps(now), *Step.objects.filter(state=StepState.RUNNING).values_list("pk", flat=True)]
 
-    claims._is_claimable = claimable  # type: ignore[assignment]
+    claiming._is_claimable = claimable  # type: ignore[assignment]
     sweep._due_steps = due  # type: ignore[assignment]
 
 
@@ -52,7 +53,7 @@ def without_reservation() -> None:
 
 def without_search() -> None:
     """A create whose outcome is unknown is simply sent again."""
-    from onboarding.engine import ensure
+    from onboarding.engine.objects import ensure
 
     ensure.find = lambda *_, **__: None  # type: ignore[assignment]
     ensure.settle_unknown = lambda *_: None  # type: ignore[assignment]

@@ -8,8 +8,8 @@ import pytest
 
 from integrations import failpoints
 from integrations.sandbox.control import SandboxControl
+from onboarding.enums import Status
 from onboarding.models import OnboardingTransaction
-from onboarding.words import Status
 from tests.chaos import matrix
 from tests.chaos.conftest import payload_of
 from tests.chaos.matrix import CRASH_POINTS, Row
@@ -106,7 +106,7 @@ def scenario_of(row: Row) -> str:
 
 
 def test_every_failpoint_is_a_row() -> None:
-    """Those of the archive are ``tests/archive/test_kills.py``'s."""
+    """Those of the archive are ``tests/onboarding/archive/test_kills.py``'s."""
     assert {name for name in failpoints.NAMES if not name.startswith("archive-")} == set(CRASH_POINTS)
 
 

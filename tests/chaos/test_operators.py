@@ -6,19 +6,19 @@ from contextlib import suppress
 import pytest
 from django.db import connection
 
-from exceptions_queue import actions
 from exceptions_queue.models import Ticket
 from exceptions_queue.roles import Actor
+from exceptions_queue.tickets import actions
+from onboarding.enums import Scope, Status, StepState
 from onboarding.models import AuditEntry, OnboardingTransaction, Step
 from onboarding.services import Refused
-from onboarding.words import Scope, Status, StepState
 from tests.chaos import matrix
 from tests.chaos.conftest import payload_of
 from tests.chaos.matrix import Row
 from tests.chaos.runner import Workers, people_finish
 from tests.chaos.vendors import VendorKind
 from tests.chaos.worker import catch_up
-from tests.threads import together
+from tests.support.threads import together
 
 pytestmark = pytest.mark.processes
 KIM = Actor("kim", Scope.OPERATE)

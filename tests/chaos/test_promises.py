@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from integrations.sandbox.control import SandboxControl, start_sandbox
+from onboarding.enums import Status
 from onboarding.models import OnboardingTransaction
-from onboarding.words import Status
 from tests.chaos import matrix
 from tests.chaos.conftest import payload_of
 from tests.chaos.matrix import Row

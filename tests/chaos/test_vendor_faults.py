@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from integrations.connections import set_connection
+from integrations.connections.services import set_connection
 from integrations.models import Connection
+from onboarding.enums import Status
 from onboarding.models import OnboardingTransaction
-from onboarding.words import Status
 from tests.chaos import matrix
 from tests.chaos.conftest import payload_of
 from tests.chaos.matrix import FAULTS, LAGS, Row

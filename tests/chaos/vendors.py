@@ -57,7 +57,7 @@ def with_reference_property(_: str) -> None:
 
 def without_reference_property(_: str) -> None:
     """Nothing keeps two accounts or deals apart, as with projects, tasks, notes and mails in any case."""
-    from integrations.connections import set_connection  # the table itself is read without Django
+    from integrations.connections.services import set_connection  # the table itself is read without Django
 
     options = {"reference_property": "", "search_lag": "20"}
     set_connection("hubspot", system="crm", provider="hubspot", options=options, actor="chaos")
@@ -65,7 +65,7 @@ def without_reference_property(_: str) -> None:
 
 def with_mapped_vendors(base_url: str) -> None:
     """Each of the sandbox's widgets vendors as the declarative providers of ``tests/company`` describe it."""
-    from integrations.connections import set_connection
+    from integrations.connections.services import set_connection
 
     for provider, system in (("keyed", "product"), ("upserting", "erp")):
         set_connection(

@@ -56,8 +56,8 @@ def accept(content: dict[str, Any]) -> None:
 def deliver(kind: str, name: str) -> None:
     """Stripe's event of that kind about the customer's payment is stored, as its webhook does; the sweep finds it."""
     from integrations.models import InboundEvent
-    from integrations.sandbox.stripe import Payment
-    from tests.stripe_events import COMPLETE, store
+    from integrations.vendors.stripe.sample_events import Payment
+    from tests.support.stripe_events import COMPLETE, store
 
     ids = {part: f"{part}_{name}" for part in ("customer", "session_id", "invoice_id", "intent_id", "subscription_id")}
     about = {**COMPLETE, "legal_name": f"{name} Works"}
@@ -106,8 +106,8 @@ def act_on_step(name: str, run_id: str, key: str, more: dict[str, Any]) -> None:
 def retry(run_id: str) -> None:
     """A person tries again what is blocked in a run."""
     from onboarding import services
+    from onboarding.enums import StepState
     from onboarding.models import Step
-    from onboarding.words import StepState
 
     for step in Step.objects.filter(transaction__onboarding_transaction_id=run_id, state=StepState.BLOCKED):
         services.retry_step(step.pk, actor="kim")
@@ -116,8 +116,8 @@ def retry(run_id: str) -> None:
 def kickoff(run_id: str) -> None:
     from integrations import clock
     from onboarding import services
+    from onboarding.enums import RunEventType
     from onboarding.models import OnboardingTransaction
-    from onboarding.words import RunEventType
 
     run = OnboardingTransaction.objects.get(onboarding_transaction_id=run_id)
     kind = RunEventType.KICKOFF_SCHEDULED

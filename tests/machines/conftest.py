@@ -10,8 +10,8 @@ import pytest
 from django.test import TransactionTestCase
 
 from integrations import clock
-from integrations.connections import set_connection
-from onboarding.engine.playbook import playbooks
+from integrations.connections.services import set_connection
+from onboarding.playbooks.playbook import playbooks
 from tests.conftest import _empty_database
 from tests.machines.vendor import World, new_world, registered
 

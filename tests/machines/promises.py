@@ -6,15 +6,15 @@ from datetime import datetime
 from hypothesis.stateful import RuleBasedStateMachine, invariant
 
 from exceptions_queue.models import UNRESOLVED, SlaClock, Ticket
-from integrations.words import Breaker
-from onboarding.engine.advance import is_rewritten
-from onboarding.engine.claims import Claim
+from integrations.enums import Breaker
+from onboarding.engine.advancing import is_rewritten
+from onboarding.engine.claiming import Claim
 from onboarding.engine.outcomes import Outcome
 from onboarding.engine.policy import ATTEMPTS_IN_ALL
+from onboarding.enums import LEASED, Status, StepState, WaitsFor
 from onboarding.models import ObjectMapping, OnboardingTransaction, Step, StepPoll
 from onboarding.queues import QUEUES
 from onboarding.steps.registry import HANDLERS
-from onboarding.words import LEASED, Status, StepState, WaitsFor
 from tests.machines.conftest import Afresh
 from tests.machines.vendor import Thing, World
 

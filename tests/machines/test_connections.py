@@ -16,11 +16,12 @@ from hypothesis.stateful import (
 )
 
 from exceptions_queue.models import UNRESOLVED, Ticket
-from integrations import breaker, clock, pace
-from integrations import connections as service
+from integrations import clock
+from integrations.connections import breaker, concurrency
+from integrations.connections import services as service
+from integrations.enums import Breaker, BreakerCause
 from integrations.errors import Kind, ProviderError
 from integrations.models import Connection, ConnectionSlot
-from integrations.words import Breaker, BreakerCause
 from tests.machines.budget import budget
 from tests.machines.conftest import Afresh
 from tests.one_database import sized
@@ -58,7 +59,7 @@ class ThePace(RuleBasedStateMachine):
         self.pace: int | None = None
         self.ramping = False
         self.changed = self.paused = self.lowered = clock.now()
-        self.lowered -= pace.WINDOW
+        self.lowered -= concurrency.WINDOW
         self.refusals = 0
         self.places: dict[str, tuple[int, datetime]] = {}
 
@@ -69,11 +70,11 @@ class ThePace(RuleBasedStateMachine):
     @property
     def top(self) -> int:
         """Where a pace that rises ends, and the limit itself rules again."""
-        return self.most or pace.UNLIMITED
+        return self.most or concurrency.UNLIMITED
 
     def may_recover(self) -> bool:
-        now, every = clock.now(), pace.RAMP_EVERY if self.ramping else pace.RAISE_EVERY
-        return self.pace is not None and self.changed <= now - every and self.paused <= now - pace.RAISE_EVERY
+        now, every = clock.now(), concurrency.RAMP_EVERY if self.ramping else concurrency.RAISE_EVERY
+        return self.pace is not None and self.changed <= now - every and self.paused <= now - concurrency.RAISE_EVERY
 
     def taken(self, now: datetime | None = None) -> dict[str, int]:
         """The numbers of the places that are taken now, by holder."""
@@ -89,7 +90,7 @@ class ThePace(RuleBasedStateMachine):
     def acquire(self, holder: str, seconds: int) -> None:
         until = clock.now() + timedelta(seconds=seconds)
         paused, before = self.paused > clock.now(), self.taken()
-        got = pace.acquire(fresh(), holder, until)
+        got = concurrency.acquire(fresh(), holder, until)
         if paused:
             assert not got, "a paused connection takes nobody"
         elif self.limit is None:
@@ -104,20 +105,20 @@ class ThePace(RuleBasedStateMachine):
 
     @rule(holder=st.sampled_from("abcdefg"))
     def release(self, holder: str) -> None:
-        pace.release(fresh().pk, holder)
+        concurrency.release(fresh().pk, holder)
         self.places.pop(holder, None)
 
     @rule(retry_after=st.sampled_from([None, 0.5, 20]))
     def too_many_requests(self, retry_after: float | None) -> None:
         now = clock.now()
-        pace.slow_down(fresh().pk, retry_after)
-        if self.pace is None or max(self.paused, self.lowered + pace.WINDOW) <= now:
-            limit = self.limit or pace.UNLIMITED
-            self.pace = max(min(pace.FLOOR, limit), limit // 2)
+        concurrency.slow_down(fresh().pk, retry_after)
+        if self.pace is None or max(self.paused, self.lowered + concurrency.WINDOW) <= now:
+            limit = self.limit or concurrency.UNLIMITED
+            self.pace = max(min(concurrency.FLOOR, limit), limit // 2)
             self.changed = self.lowered = now
-        seconds = pace.PAUSE_SECONDS if retry_after is None else retry_after
+        seconds = concurrency.PAUSE_SECONDS if retry_after is None else retry_after
         self.refusals, self.ramping = self.refusals + 1, False
-        if seconds > pace.OWN_SECONDS or self.refusals >= pace.IN_A_ROW:
+        if seconds > concurrency.OWN_SECONDS or self.refusals >= concurrency.IN_A_ROW:
             self.paused = max(self.paused, now + timedelta(seconds=seconds))
 
     @rule()
@@ -134,7 +135,7 @@ class ThePace(RuleBasedStateMachine):
 
     def recover(self) -> None:
         rises = self.may_recover()
-        pace.recover(clock.now())
+        concurrency.recover(clock.now())
         if rises:
             lower = self.pace or 0
             self.rise(lower + 1 if self.ramping else 2 * lower)

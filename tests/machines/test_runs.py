@@ -15,23 +15,24 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from exceptions_queue import sla
+from exceptions_queue.sla import clocks as sla
 from integrations import clock
-from integrations import connections as connection_services
+from integrations.connections import services as connection_services
+from integrations.enums import Breaker
 from integrations.models import Connection
-from integrations.words import Breaker
 from onboarding import audit, services
-from onboarding.engine import claims, sweep
-from onboarding.engine import run as engine
-from onboarding.engine.advance import follows_run, is_rewritten
-from onboarding.engine.claims import Claim
-from onboarding.engine.record import record
-from onboarding.engine.rollback import SKEW
+from onboarding.engine import claiming
+from onboarding.engine import execution as engine
+from onboarding.engine.advancing import follows_run, is_rewritten
+from onboarding.engine.claiming import Claim
+from onboarding.engine.compensation import SKEW
+from onboarding.engine.periodic import sweep
+from onboarding.engine.recording import record
+from onboarding.enums import LEASED, Category, RunEventType, Status, StepState, WaitsFor
 from onboarding.intake import service
 from onboarding.models import ObjectMapping, OnboardingTransaction, Reservation, Step
 from onboarding.services import Refused
 from onboarding.steps.registry import HANDLERS
-from onboarding.words import LEASED, Category, RunEventType, Status, StepState, WaitsFor
 from tests.conftest import next_due
 from tests.machines.budget import budget
 from tests.machines.conftest import Afresh, payment
@@ -145,7 +146,7 @@ class Runs(Promises):
 
     def _claim(self, step_pk: int) -> Held | None:
         due = Step.objects.values_list("due_at", flat=True).get(pk=step_pk)
-        claimed = claims.claim(step_pk)
+        claimed = claiming.claim(step_pk)
         step = Step.objects.select_related("waits_on").get(pk=step_pk)
         if step.waits_for == WaitsFor.RESERVATION and step.waits_on and step.due_at != due:  # it asked just now
             kept = Reservation.objects.filter(holder=step.waits_on, external_id="", kind=_kind(step)).exists()

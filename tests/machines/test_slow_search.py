@@ -5,14 +5,14 @@ from datetime import timedelta
 import pytest
 
 from integrations import clock
-from integrations.providers.base import Found, MatchKey
+from integrations.connectors.base import Found, MatchKey
 from onboarding import services
-from onboarding.engine import claims
-from onboarding.engine import run as engine
-from onboarding.engine.record import record
+from onboarding.engine import claiming
+from onboarding.engine import execution as engine
+from onboarding.engine.recording import record
+from onboarding.enums import Category, Status
 from onboarding.intake import service
 from onboarding.models import OnboardingTransaction
-from onboarding.words import Category, Status
 from tests.conftest import Drain
 from tests.machines.conftest import Afresh, payment
 from tests.machines.vendor import FAULTS, LAG, Vendor, World
@@ -25,7 +25,7 @@ def run_whose_answer_is_lost(world: World, key: str) -> OnboardingTransaction:
     run = service.accept(payment("pay_1", "a"), actor="tests").run
     while True:
         for step in run.steps.exclude(due_at=None).order_by("pk"):
-            claim = claims.claim(step.pk)
+            claim = claiming.claim(step.pk)
             assert claim
             world.fault = LOST if step.key == key else None
             record(claim, engine.perform(claim), inline=False)

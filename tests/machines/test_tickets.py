@@ -9,22 +9,22 @@ from django.contrib.auth.models import User
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from exceptions_queue import actions
 from exceptions_queue.models import UNRESOLVED, Ticket, TicketNote, TicketStatus
 from exceptions_queue.roles import Actor
+from exceptions_queue.tickets import actions
 from integrations import clock
 from integrations.errors import Kind
 from integrations.models import Connection
 from onboarding import audit, services
-from onboarding.engine import claims
-from onboarding.engine import run as engine
+from onboarding.engine import claiming
+from onboarding.engine import execution as engine
 from onboarding.engine.facts import match_key_of
-from onboarding.engine.record import record
+from onboarding.engine.recording import record
+from onboarding.enums import Category, Scope, StepState
 from onboarding.intake import service
 from onboarding.models import Intent, MatchChoice, Step
 from onboarding.queues import QUEUES
 from onboarding.services import Refused
-from onboarding.words import Category, Scope, StepState
 from tests.machines.budget import budget
 from tests.machines.conftest import Afresh, payment
 from tests.machines.vendor import Fault
@@ -84,7 +84,7 @@ class Tickets(RuleBasedStateMachine):
         """The step is tried once, whatever it waits for."""
         Connection.objects.update(paused_until=None)
         Step.objects.filter(pk=self.pk).update(due_at=clock.now())
-        claimed = claims.claim(self.pk)
+        claimed = claiming.claim(self.pk)
         assert claimed is not None
         self.world.fault = FAULTS[fault] if fault else None
         outcome = engine.perform(claimed)

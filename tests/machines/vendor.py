@@ -8,11 +8,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Self
 
-from integrations import clock, providers
-from integrations.errors import Kind, ProviderError
-from integrations.models import Connection
-from integrations.objects import VendorObject
-from integrations.providers.base import (
+from integrations import clock
+from integrations.connectors import registry
+from integrations.connectors.base import (
     Connector,
     Created,
     CreateSafety,
@@ -23,6 +21,9 @@ from integrations.providers.base import (
     ObjectKind,
     OwnerFacts,
 )
+from integrations.connectors.objects import VendorObject
+from integrations.errors import Kind, ProviderError
+from integrations.models import Connection
 
 LAG = 10.0
 """Seconds until a search finds what was created."""
@@ -292,8 +293,8 @@ class Vendor(CrmConnector):
 @contextmanager
 def registered() -> Iterator[None]:
     """The vendor among the providers."""
-    providers.register(Vendor)
+    registry.register(Vendor)
     try:
         yield
     finally:
-        providers._providers.pop(Vendor.provider)
+        registry._providers.pop(Vendor.provider)

@@ -15,8 +15,8 @@ from typing import Any, Self
 import psycopg
 import requests
 
-from integrations.sandbox.asana import TEAM_GID, TEMPLATE_GID
 from integrations.sandbox.control import SandboxControl
+from integrations.vendors.asana.sandbox.dialect import TEAM_GID, TEMPLATE_GID
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 QUICK = {

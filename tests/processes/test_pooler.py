@@ -107,7 +107,7 @@ def test_prepared_statements_need_a_pooler_that_knows_them(tmp_path: Path, poole
 
     def ask(table: str, prepared: str) -> subprocess.CompletedProcess[str]:
         query = f"ask('SELECT %s FROM {table} LIMIT 1', [number])"  # noqa: S608 (our own words)
-        code = f"from integrations.statements import ask\nfor number in range(3):\n    {query}"
+        code = f"from integrations.database.statements import ask\nfor number in range(3):\n    {query}"
         own = {"DATABASE_URL": url, "DATABASE_POOLER": "1", "PREPARED_STATEMENTS": prepared}
         return subprocess.run(
             [sys.executable, "manage.py", "shell", "--verbosity", "0", "-c", code],

@@ -9,10 +9,11 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import InterfaceError, OperationalError
 
-from exceptions_queue import archiving
+from exceptions_queue import archive_guard
 from integrations import clock
-from onboarding.archive import files, moving
-from onboarding.archive.moving import Archiving
+from onboarding.archive import archiving as moving
+from onboarding.archive import files
+from onboarding.archive.archiving import Archiving
 from onboarding.models import ArchiveBatch
 
 COUNTED = {"runs": "runs", "entries": "audit entries", "attempts": "attempts", "calls": "calls"}
@@ -61,7 +62,7 @@ class Command(BaseCommand):
         now = clock.now()
         if before and before > now:
             raise CommandError("That month has not begun.")
-        archiving_pass = Archiving(before or moving.due_before(now), archiving.reasons(), batch)
+        archiving_pass = Archiving(before or moving.due_before(now), archive_guard.reasons(), batch)
         self.stdout.write(f"Runs that ended before {archiving_pass.before:%Y-%m-%d}, into {settings.ARCHIVE_DIR}:")
         if dry_run:
             self._plan(archiving_pass)

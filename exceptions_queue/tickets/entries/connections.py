@@ -1,10 +1,10 @@
 """What is wrong with a connection, for all runs that need it."""
 
 from exceptions_queue.models import Ticket
-from exceptions_queue.tickets.entry import BAD, MUTED, TO_ENGINEERING, Circumstances, Entry, Story
+from exceptions_queue.tickets.catalogue_entry import BAD, MUTED, TO_ENGINEERING, Circumstances, Entry, Story
 from exceptions_queue.tickets.naming import vendor
+from onboarding.enums import Category, SafeAction, Topic
 from onboarding.queues import QUEUES
-from onboarding.words import Category, SafeAction, Topic
 
 ENGINEERS = QUEUES["revenue-operations"]
 

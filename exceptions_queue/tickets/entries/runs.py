@@ -1,7 +1,7 @@
 """What is asked about a run as a whole: its data, and what becomes of it."""
 
 from exceptions_queue.models import Ticket
-from exceptions_queue.tickets.entry import (
+from exceptions_queue.tickets.catalogue_entry import (
     BAD,
     BY_FIELDS,
     RISK,
@@ -12,8 +12,8 @@ from exceptions_queue.tickets.entry import (
     Story,
 )
 from exceptions_queue.tickets.naming import customer, kind, lowered, vendor
+from onboarding.enums import Category, SafeAction, Topic
 from onboarding.payload import catalogue as fields
-from onboarding.words import Category, SafeAction, Topic
 
 DECIDE = frozenset({"skip", "rollback"})
 """Keep the run (a skip of the question), or roll it back."""

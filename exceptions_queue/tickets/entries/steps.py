@@ -1,7 +1,7 @@
 """Failures of one step."""
 
 from exceptions_queue.models import Milestone, Ticket
-from exceptions_queue.tickets.entry import (
+from exceptions_queue.tickets.catalogue_entry import (
     BAD,
     BY_FIELDS_OR_STEP,
     BY_MATCH,
@@ -15,8 +15,8 @@ from exceptions_queue.tickets.entry import (
     Story,
 )
 from exceptions_queue.tickets.naming import article, customer, doing, held_up, kind, lowered, plural, task, vendor_of
+from onboarding.enums import Category, SafeAction
 from onboarding.queues import QUEUES
-from onboarding.words import Category, SafeAction
 
 NUMBERS = {2: "two", 3: "three", 4: "four", 5: "five", 6: "six"}
 ENGINEERS = QUEUES["revenue-operations"]

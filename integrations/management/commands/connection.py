@@ -8,11 +8,12 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from integrations import clock, connections
+from integrations import clock
+from integrations.connections import services as connections
+from integrations.connectors.registry import WEBHOOK_SECRET
+from integrations.enums import Breaker, Environment, System
 from integrations.management.plain import without_call_logs
 from integrations.models import Connection
-from integrations.providers import WEBHOOK_SECRET
-from integrations.words import Breaker, Environment, System
 
 
 class Command(BaseCommand):

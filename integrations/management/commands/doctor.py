@@ -4,11 +4,11 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from integrations.connections import probe
+from integrations.connections.people import Standing, check_everybody
+from integrations.connections.services import probe
+from integrations.enums import Breaker
 from integrations.management.plain import without_call_logs
 from integrations.models import Connection
-from integrations.people import Standing, check_everybody
-from integrations.words import Breaker
 
 
 class Command(BaseCommand):

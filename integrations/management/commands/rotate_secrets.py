@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from integrations import rotation
+from integrations.connections import key_rotation
 
 MOST_SHOWN = 20
 
@@ -17,7 +17,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:  # noqa: ARG002
         unreadable = 0
-        for outcome in rotation.rotate():
+        for outcome in key_rotation.rotate():
             name = str(outcome.model._meta.verbose_name_plural)
             self.stdout.write(f"{name}: {outcome.rotated} encrypted anew, {outcome.current} had the first key already.")
             if outcome.unreadable:

@@ -5,6 +5,6 @@ from integrations.connectors.declaration import Vendor
 VENDOR = Vendor(
     name="asana",
     title="Asana",
-    provider="integrations.providers.asana.Asana",
-    stand_in="integrations.sandbox.asana.Asana",
+    provider="integrations.vendors.asana.connector.Asana",
+    stand_in="integrations.vendors.asana.sandbox.dialect.Asana",
 )

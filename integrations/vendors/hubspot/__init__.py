@@ -5,6 +5,6 @@ from integrations.connectors.declaration import Vendor
 VENDOR = Vendor(
     name="hubspot",
     title="HubSpot",
-    provider="integrations.providers.hubspot.HubSpot",
-    stand_in="integrations.sandbox.hubspot.HubSpot",
+    provider="integrations.vendors.hubspot.connector.HubSpot",
+    stand_in="integrations.vendors.hubspot.sandbox.dialect.HubSpot",
 )

@@ -5,5 +5,5 @@ from integrations.connectors.declaration import Vendor
 VENDOR = Vendor(
     name="smtp",
     title="Mail",
-    provider="integrations.providers.smtp.Smtp",
+    provider="integrations.vendors.smtp.connector.Smtp",
 )

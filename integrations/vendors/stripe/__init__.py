@@ -6,5 +6,5 @@ VENDOR = Vendor(
     name="stripe",
     title="Stripe",
     provider="integrations.vendors.stripe.provider.STRIPE",
-    payer="integrations.sandbox.stripe.pay",
+    payer="integrations.vendors.stripe.sample_events.pay",
 )

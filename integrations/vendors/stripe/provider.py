@@ -1,9 +1,9 @@
 """What a connection to Stripe may look like. Nothing is sent there: its webhooks tell of payments."""
 
-from integrations.providers import stripe, stripe_pages
-from integrations.providers.base import WEBHOOK_SECRET
-from integrations.providers.info import ProviderInfo
-from integrations.webhooks.stripe import StripeWebhook
+from integrations.connectors.base import WEBHOOK_SECRET
+from integrations.connectors.provider_info import ProviderInfo
+from integrations.vendors.stripe import dashboard, payments
+from integrations.vendors.stripe.webhook import StripeWebhook
 
 STRIPE = ProviderInfo(
     name="stripe",
@@ -12,8 +12,8 @@ STRIPE = ProviderInfo(
     default_base_url="https://api.stripe.com",
     secret_names=(WEBHOOK_SECRET,),
     option_names=("accounts",),
-    option_help={"accounts": stripe.ACCOUNTS_HELP},
-    check_options=stripe.check_options,
+    option_help={"accounts": payments.ACCOUNTS_HELP},
+    check_options=payments.check_options,
     webhook=StripeWebhook(),
-    page=stripe_pages.page,
+    page=dashboard.page,
 )

@@ -5,6 +5,6 @@ from integrations.connectors.declaration import Vendor
 VENDOR = Vendor(
     name="zendesk",
     title="Zendesk",
-    provider="integrations.providers.zendesk.Zendesk",
-    stand_in="integrations.sandbox.zendesk.Zendesk",
+    provider="integrations.vendors.zendesk.connector.Zendesk",
+    stand_in="integrations.vendors.zendesk.sandbox.Zendesk",
 )

@@ -7,14 +7,14 @@ from types import MappingProxyType
 from typing import Any, TypeVar
 
 from integrations import clock
+from integrations.enums import EventState
 from integrations.inbound.events import Event, Key
 from integrations.models import InboundEvent
-from integrations.words import EventState
 from onboarding.engine.locks import lock_run
-from onboarding.engine.reports import report
+from onboarding.engine.reported_events import report
+from onboarding.enums import OriginKind, RunEventType
 from onboarding.intake import unmatched
 from onboarding.origins import Sender
-from onboarding.words import OriginKind, RunEventType
 
 E = TypeVar("E", bound=Event)
 Handler = Callable[[InboundEvent, E], None]

@@ -3,9 +3,9 @@
 from integrations import clock
 from integrations.inbound.events import PaymentRefunded, Role
 from integrations.models import InboundEvent
+from onboarding.enums import RunEventType
 from onboarding.intake import payments
 from onboarding.intake.handlers.base import LaterEvent, handles, keep_until_known, report_to
-from onboarding.words import RunEventType
 
 
 @handles(PaymentRefunded)

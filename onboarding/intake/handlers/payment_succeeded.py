@@ -7,10 +7,10 @@ from typing import Any
 from django.conf import settings
 
 from integrations import clock
+from integrations.enums import EventState
 from integrations.inbound.events import PaymentSucceeded, Role, Settlement, kind_of
 from integrations.models import InboundEvent
-from integrations.names import is_same_name
-from integrations.words import EventState
+from integrations.name_matching import is_same_name
 from onboarding.engine.locks import lock_run
 from onboarding.intake import billing, late, payments, service, subscriptions
 from onboarding.intake.handlers import subscription_reported

@@ -1,9 +1,9 @@
 """What is told of a subscription decides whether its next payment is its first."""
 
 from integrations import clock
+from integrations.enums import EventState
 from integrations.inbound.events import SubscriptionFacts, SubscriptionReported
 from integrations.models import InboundEvent
-from integrations.words import EventState
 from onboarding.engine.dispatch import hint_event
 from onboarding.intake import payments, subscriptions
 from onboarding.intake.handlers.base import handles

@@ -9,8 +9,8 @@ from django.db import transaction
 from integrations.models import Connection
 from onboarding import audit
 from onboarding.api.authentication import new_key
+from onboarding.enums import Scope
 from onboarding.models import ApiKey
-from onboarding.words import Scope
 
 MAX_NAME = 50
 """It is part of audit names and of where a payload's field came from."""

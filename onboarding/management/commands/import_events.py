@@ -15,7 +15,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser, OutputWrapper
 from django.db import DataError, InterfaceError, OperationalError, reset_queries
 
-from integrations.strict_json import BadJson, check_storable, parse_object
+from integrations.http.strict_json import BadJson, check_storable, parse_object
 from onboarding.intake import service
 from onboarding.intake.service import Verdict
 from onboarding.payload.gate import problems

@@ -1,0 +1,49 @@
+"""What people must decide: tickets, the SLA clocks of each run, and the alerts that were sent."""
+
+from exceptions_queue.models.alerts import Alert, AlertState
+from exceptions_queue.models.attempts import NO_TRY, tries, tries_counted
+from exceptions_queue.models.clocks import ClockState, Milestone, SlaClock
+from exceptions_queue.models.queries import (
+    blocked_runs,
+    covering,
+    is_blocked,
+    open_tickets,
+    steps_towards,
+    waits_for_nobody,
+)
+from exceptions_queue.models.teams import CrmOwner, Queue
+from exceptions_queue.models.tickets import (
+    HOLD_NOTHING_UP,
+    PARTS,
+    UNRESOLVED,
+    Ticket,
+    TicketNote,
+    TicketQuerySet,
+    TicketStatus,
+)
+
+__all__ = [
+    "HOLD_NOTHING_UP",
+    "NO_TRY",
+    "PARTS",
+    "UNRESOLVED",
+    "Alert",
+    "AlertState",
+    "ClockState",
+    "CrmOwner",
+    "Milestone",
+    "Queue",
+    "SlaClock",
+    "Ticket",
+    "TicketNote",
+    "TicketQuerySet",
+    "TicketStatus",
+    "blocked_runs",
+    "covering",
+    "is_blocked",
+    "open_tickets",
+    "steps_towards",
+    "tries",
+    "tries_counted",
+    "waits_for_nobody",
+]

@@ -1,0 +1,1 @@
+"""SLA clocks and the business calendar that they count by."""

@@ -1,0 +1,1 @@
+"""Connections: the configured accounts at vendors, their breakers and their limits."""

@@ -1,0 +1,213 @@
+"""How many steps at once a connection takes: leased slots, lowered by 429 answers and after a breaker, raised by successes.
+
+Additive increase, multiplicative decrease (RFC 5681, 3.1): halved by a 429, once in the time that it asks for, and raised by one
+with each step that succeeds after it.
+
+Places are taken by conditional UPDATE on rows: counting first and claiming then would admit too many. A connection
+without a limit writes nothing.
+"""
+
+from datetime import datetime, timedelta
+
+from django.db import connection as database
+from django.db import transaction
+from django.db.models import BooleanField, Case, F, Q, Value, When
+from django.db.models.functions import Coalesce
+
+from integrations import clock
+from integrations.database.statements import note
+from integrations.enums import STOPPED
+from integrations.errors import Kind, ProviderError
+from integrations.models import Connection, ConnectionSlot
+
+_paused: dict[int, datetime] = {}
+"""Until when, by connection: what this process was told, which a call that is about to be sent need not ask the database for."""
+
+UNLIMITED = 8
+"""Where to start lowering a connection that has no limit, and where to lift the lowering again."""
+PAUSE_SECONDS = 1.0
+"""The pause after a 429 that names none."""
+OWN_SECONDS = 2.0
+"""A ``Retry-After`` no longer than this is about the call that was refused, until others are refused too."""
+IN_A_ROW = 3
+"""So many 429 answers without a success between them are about the whole account, however short they ask to wait."""
+FLOOR = 2
+"""429 answers lower a connection no further: one call at a time would starve it."""
+WINDOW = timedelta(seconds=1)
+"""So long at least, further 429 answers are about the same excess."""
+RAISE_EVERY = timedelta(seconds=2)
+"""Where nothing succeeds that could raise it, a pace doubles so often after the pause."""
+RAMP_EVERY = timedelta(minutes=1)
+"""After a breaker only successes show that the vendor works: without any it rises by one so often."""
+
+
+def acquire(connection: Connection, holder: str, until: datetime) -> bool:
+    """Takes a place until ``until`` for ``holder``, who may have it already. False while paused or full.
+
+    Judges the pause and the limit by the instance given: fetch it freshly.
+    """
+    now = clock.now()
+    if connection.paused_until and connection.paused_until > now:
+        return False
+    if (limit := connection.limit) is None:
+        return True
+    slots = ConnectionSlot.objects.filter(connection=connection)
+    # One that has run out may have been counted as free by others: its holder comes anew.
+    if slots.filter(holder=holder, leased_until__gte=now).update(leased_until=until):
+        return True
+    free = _free(now)
+    is_free = dict(slots.annotate(is_free=Case(When(free, then=True), default=False)).values_list("number", "is_free"))
+    if missing := set(range(limit)) - is_free.keys():
+        rows = [ConnectionSlot(connection=connection, number=number) for number in sorted(missing)]
+        ConnectionSlot.objects.bulk_create(rows, ignore_conflicts=True)
+    held = [number for number, one in is_free.items() if not one]
+    for number in range(_open(limit, held)):
+        if number not in held and slots.filter(free, number=number).update(holder=holder, leased_until=until):
+            return True
+    return False
+
+
+def _open(limit: int, held: list[int]) -> int:
+    """So many of the lowest places may be taken: all of them together with those held above them stay within the limit.
+
+    Places above a limit that was lowered under their holders count until they are given back. Told by numbers, as several may
+    take one at the same moment.
+    """
+    return next(n for n in range(limit, -1, -1) if n == 0 or n + sum(number >= n for number in held) <= limit)
+
+
+def places(connection: Connection) -> int | None:
+    """How many more steps it takes now; None for no limit. Only a guide for whom to ask: ``acquire`` decides."""
+    if connection.limit is None:
+        return None
+    slots = ConnectionSlot.objects.filter(connection=connection)
+    return max(0, connection.limit - slots.exclude(_free(clock.now())).count())
+
+
+def _free(now: datetime) -> Q:
+    return Q(holder="") | Q(leased_until__lt=now)
+
+
+def release(connection_id: int, holder: str) -> None:
+    """Gives back what ``holder`` has, if anything: an expired place may be another's by now."""
+    if database.vendor == "postgresql":
+        note(RELEASE, [connection_id, holder])
+        return
+    ConnectionSlot.objects.filter(connection_id=connection_id, holder=holder).update(holder="", leased_until=None)
+
+
+RELEASE = (
+    "UPDATE integrations_connectionslot SET holder = '', leased_until = NULL WHERE connection_id = %s AND holder = %s"
+)
+"""Lost with the server, the place runs out by itself."""
+
+
+def slow_down(connection_pk: int, retry_after: float | None) -> None:
+    """After a 429: halves the connection's pace, down to ``FLOOR``, and pauses it for ``retry_after`` seconds.
+
+    Halved once per pause: calls that were under way when it began are refused in a bunch, which is one signal. A short wait that
+    one call alone was asked for is that call's own (the policy keeps it): stopping all the others for it would cost more than the
+    vendor asks.
+    """
+    now = clock.now()
+    seconds = PAUSE_SECONDS if retry_after is None else retry_after
+    until = now + timedelta(seconds=seconds)
+    if seconds > OWN_SECONDS:
+        _remember(connection_pk, max(until, _paused.get(connection_pk, until)))
+    with transaction.atomic():
+        connection = Connection.objects.select_for_update(no_key=True).get(pk=connection_pk)
+        ends = max(connection.paused_until or now, (connection.lowered_at or now - WINDOW) + WINDOW)
+        if connection.pace is None or connection.lowered_at is None or ends <= now:
+            limit = connection.limit or UNLIMITED
+            connection.pace = max(min(FLOOR, limit), limit // 2)
+            connection.pace_changed_at = connection.lowered_at = now
+        connection.ramping, connection.refusals = False, min(connection.refusals + 1, IN_A_ROW)
+        if seconds > OWN_SECONDS or connection.refusals >= IN_A_ROW:
+            connection.paused_until = max(until, connection.paused_until or until)
+            _remember(connection_pk, connection.paused_until)
+        changed = ["pace", "pace_changed_at", "lowered_at", "refusals", "paused_until", "ramping"]
+        connection.save(update_fields=changed)
+
+
+def heed(connection_pk: int, error: ProviderError) -> None:
+    """What a failure means for the whole connection, once: fewer calls after a 429, none while the vendor says it is away."""
+    if error.heeded:
+        return
+    if error.kind is Kind.RATE_LIMIT:
+        slow_down(connection_pk, error.retry_after)
+        error.heeded = True
+    elif error.whole_account and error.retry_after:
+        hold(connection_pk, error.retry_after)
+        error.heeded = True
+
+
+def pause_left(connection_pk: int) -> float:
+    """Seconds, as far as this process knows without asking the database; 0 for none."""
+    until = _paused.get(connection_pk)
+    return max(0.0, (until - clock.now()).total_seconds()) if until else 0.0
+
+
+def read_pause(connection_pk: int) -> float:
+    """As ``pause_left``, of whichever process was told to wait."""
+    until = Connection.objects.filter(pk=connection_pk).values_list("paused_until", flat=True).first()
+    _remember(connection_pk, until)
+    return pause_left(connection_pk)
+
+
+def forget_pauses() -> None:
+    """What this process knows of them (tests only)."""
+    _paused.clear()
+
+
+def _remember(connection_pk: int, until: datetime | None) -> None:
+    if until and until > clock.now():
+        _paused[connection_pk] = until
+    else:
+        _paused.pop(connection_pk, None)
+
+
+def hold(connection_pk: int, seconds: float) -> None:
+    """Pauses the connection at least that long, and leaves its pace: the vendor says that it is away, not that it is asked
+    too often.
+    """
+    until = clock.now() + timedelta(seconds=seconds)
+    _remember(connection_pk, max(until, _paused.get(connection_pk, until)))
+    sooner = Connection.objects.filter(Q(paused_until=None) | Q(paused_until__lt=until), pk=connection_pk)
+    sooner.update(paused_until=until)
+
+
+def recover(now: datetime) -> None:
+    """For the sweep: raises each lowered pace that nothing has changed for a while, until the limit itself rules again."""
+    still = Q(ramping=False, pace_changed_at__lte=now - RAISE_EVERY) | Q(pace_changed_at__lte=now - RAMP_EVERY)
+    lowered = Connection.objects.filter(still, pace__isnull=False).exclude(breaker__in=STOPPED)
+    for connection in lowered.exclude(paused_until__gt=now - RAISE_EVERY):
+        lower = connection.pace or 0
+        raised = lower + 1 if connection.ramping else 2 * lower
+        pace = None if raised >= (connection.max_concurrency or UNLIMITED) else raised
+        # A 429 may come in between: it keeps what it wrote.
+        unchanged = Connection.objects.filter(
+            pk=connection.pk, pace=connection.pace, pace_changed_at=connection.pace_changed_at
+        )
+        unchanged.update(pace=pace, pace_changed_at=now, ramping=connection.ramping and pace is not None)
+
+
+def one_at_a_time(connection: Connection) -> None:
+    """On a connection that the caller holds locked and saves."""
+    connection.pace, connection.pace_changed_at, connection.ramping = 1, clock.now(), False
+
+
+def start_slowly(connection: Connection) -> None:
+    """After a breaker: one step at a time, and one more with each success. The caller holds it locked and saves it."""
+    one_at_a_time(connection)
+    connection.ramping, connection.released_at = True, connection.pace_changed_at
+
+
+def after_success(now: datetime) -> dict[str, Case | Value]:
+    """What one success does to a lowered pace, as columns of a conditional UPDATE: 1, 2, 4, 8 a round, until the limit rules."""
+    last = Q(pace__gte=Coalesce("max_concurrency", UNLIMITED) - 1)
+    return {
+        "pace": Case(When(last, then=Value(None)), default=F("pace") + 1),
+        "pace_changed_at": Case(When(pace=None, then=F("pace_changed_at")), default=Value(now)),
+        "ramping": Case(When(last, then=False), default=F("ramping"), output_field=BooleanField()),
+        "refusals": Value(0),
+    }

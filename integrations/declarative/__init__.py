@@ -1,0 +1,1 @@
+"""Vendors without code: a mapping file says how one is asked."""

@@ -1,0 +1,1 @@
+"""The ways out to vendors: bounded in time and size, checked, recorded and redacted."""

@@ -1,0 +1,1 @@
+"""Asana's stand-in; only the sandbox server imports it."""

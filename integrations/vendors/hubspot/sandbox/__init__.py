@@ -1,0 +1,1 @@
+"""HubSpot's stand-in; only the sandbox server imports it."""

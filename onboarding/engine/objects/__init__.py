@@ -1,0 +1,1 @@
+"""A step's objects at a vendor: found or created once, and mapped."""

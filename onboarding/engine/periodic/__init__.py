@@ -1,0 +1,1 @@
+"""What is due, looked for every few seconds or minutes."""

@@ -1,0 +1,64 @@
+"""What other systems report of a run after its payment: stored once, and what follows from it."""
+
+from datetime import datetime
+from typing import Any
+
+from integrations import clock
+from onboarding import audit
+from onboarding.engine.compensation import go_on
+from onboarding.engine.recording import succeed
+from onboarding.engine.runs.cancellation import hold_and_ask
+from onboarding.enums import RunEventType, StepState, Topic
+from onboarding.models import OnboardingTransaction, RunEvent, Step
+from onboarding.steps.registry import HANDLERS
+
+REFUNDED = "The payment was refunded."
+AFTER_REFUND = "Roll the run back, cancel it, or keep it as it is?"
+
+
+class AnotherEvent(Exception):
+    """The event's id was used for an event of another type before."""
+
+
+def report(
+    run: OnboardingTransaction,
+    *,
+    kind: RunEventType,
+    event_id: str,
+    occurred_at: datetime,
+    data: dict[str, Any],
+    actor: str,
+) -> bool:
+    """Store the event and do what follows; False where it is known. The caller holds the run locked. Raises ``AnotherEvent``."""
+    event, new = RunEvent.objects.get_or_create(
+        transaction=run,
+        event_id=event_id,
+        defaults={
+            "type": kind,
+            "occurred_at": occurred_at,
+            "data": data,
+            "actor": actor[:150],
+            "received_at": clock.now(),
+        },
+    )
+    if not new:
+        if event.type != kind:
+            raise AnotherEvent(f"The event {event_id} was a {event.type} before.")
+        return False
+    audit.record(run, "onboarding.event.received", actor=actor, data={"type": kind, "event": event_id})
+    if kind == RunEventType.PAYMENT_REFUNDED:
+        # Nothing more is begun until a person has decided what becomes of the customer.
+        hold_and_ask(run, actor=actor, hold_reason=REFUNDED, question=f"{REFUNDED} {AFTER_REFUND}", topic=Topic.REFUND)
+    for step in run.steps.all():
+        if not run.is_rolling_back and _ends_with(step, kind):
+            succeed(run, step, clock.now(), fixed_at=event.occurred_at)
+    go_on(run)
+    run.save()
+    return True
+
+
+def _ends_with(step: Step, kind: RunEventType) -> bool:
+    """It is there and not done, whatever keeps it. One that a worker looks at right now sees the event when it records."""
+    if HANDLERS[step.uses].finished_by != kind:
+        return False
+    return step.state in (StepState.PENDING, StepState.WAITING, StepState.BLOCKED) and step.mappings.exists()

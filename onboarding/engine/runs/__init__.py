@@ -1,0 +1,1 @@
+"""A run's way in and out: gate, owner, hold and cancellation."""

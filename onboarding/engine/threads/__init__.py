@@ -1,0 +1,1 @@
+"""What a worker process does on threads of its own."""

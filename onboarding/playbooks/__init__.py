@@ -1,0 +1,1 @@
+"""Playbooks: which steps a customer gets, in which order."""

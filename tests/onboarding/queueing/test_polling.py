@@ -1,0 +1,175 @@
+"""Whether somebody has done what a step awaits is looked at now and then; a look that finds nothing new is no attempt."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from exceptions_queue import scheduling
+from exceptions_queue.models import Ticket
+from integrations import clock
+from integrations.connectors.objects import DeliveryTask
+from integrations.models import ApiCall, Connection
+from integrations.sandbox.control import SandboxControl
+from onboarding import services
+from onboarding.enums import Category, Status, StepState, WaitsFor
+from onboarding.models import Attempt, AuditEntry, ObjectMapping, OnboardingTransaction, Step, StepPoll
+from tests.conftest import Drain
+from tests.onboarding.conftest import Accept, customer, shown, status_of, step_of, ticket_of
+
+pytestmark = pytest.mark.usefixtures("whole_playbook", "connections", "smtp")
+LOOKS = 5
+
+
+@pytest.fixture
+def awaited(accept: Accept, drain: Drain) -> OnboardingTransaction:
+    """Everything is set up, and the kickoff task is there."""
+    run = accept()
+    drain()
+    assert step_of(run, "kickoff.task").waits_for == WaitsFor.EVENT, shown(run)
+    return run
+
+
+def look(times: int = 1, *, settings: Any) -> None:
+    for _ in range(times):
+        clock.shift(timedelta(seconds=settings.KICKOFF_POLL_SECONDS + 1))
+        scheduling.one_pass(publish=False)
+
+
+def kept() -> dict[str, Any]:
+    """What a run's history is made of."""
+    return {
+        "attempts": Attempt.objects.count(),
+        "audit": AuditEntry.objects.filter(name__startswith="onboarding.step").count(),
+        "calls": ApiCall.objects.count(),
+        "runs": list(OnboardingTransaction.objects.values("pk", "audit_sequence", "updated_at")),
+        "steps": list(Step.objects.order_by("pk").values()),
+    }
+
+
+def looked_at(sandbox: SandboxControl) -> int:
+    return sum("/tasks/" in each["path"] and each["method"] == "GET" for each in sandbox.requests("asana"))
+
+
+def test_looks_that_find_nothing_leave_the_runs_history_alone(
+    awaited: OnboardingTransaction, sandbox: SandboxControl, settings: Any
+) -> None:
+    before, asked = kept(), looked_at(sandbox)
+    look(LOOKS, settings=settings)
+    assert looked_at(sandbox) == asked + LOOKS
+    assert kept() == before
+    poll = StepPoll.objects.get()
+    assert (poll.step, poll.count) == (step_of(awaited, "kickoff.task"), LOOKS)
+    assert poll.last_at is not None
+    assert poll.due_at is not None
+    assert poll.last_at <= clock.now() < poll.due_at
+
+
+def test_a_look_that_finds_it_done_completes_the_run(
+    awaited: OnboardingTransaction, asana: Connection, drain: Drain, settings: Any
+) -> None:
+    from tests.integrations.vendors.asana.test_connector import delivery
+
+    look(LOOKS, settings=settings)
+    task = ObjectMapping.objects.get(step__key="kickoff.task").external_id
+    delivery(asana).update(task, DeliveryTask(completed=True))
+    look(settings=settings)
+    drain()
+    assert status_of(awaited) == Status.COMPLETE
+    before = looked_at_count(awaited)
+    look(2, settings=settings)
+    assert looked_at_count(awaited) == before == LOOKS
+    # Else every sweep would pass over the polls of all runs that ever were.
+    assert StepPoll.objects.get().due_at is None
+
+
+def looked_at_count(run: OnboardingTransaction) -> int:
+    return int(StepPoll.objects.get(step__transaction=run).count)
+
+
+def test_nobody_looks_while_the_run_is_on_hold(
+    awaited: OnboardingTransaction, sandbox: SandboxControl, drain: Drain, settings: Any
+) -> None:
+    services.hold(awaited.pk, actor="kim", reason="The customer asked")
+    drain()
+    asked = looked_at(sandbox)
+    look(settings=settings)
+    assert looked_at(sandbox) == asked
+    services.resume(awaited.pk, actor="kim")
+    scheduling.one_pass(publish=False)
+    assert looked_at(sandbox) == asked + 1
+
+
+def test_a_vendor_that_fails_at_a_look_is_met_by_an_attempt(
+    awaited: OnboardingTransaction, sandbox: SandboxControl, settings: Any
+) -> None:
+    attempts = Attempt.objects.count()
+    sandbox.add_fault("asana", "error_before", method="GET", path="*/tasks/*", count=2)
+    look(settings=settings)
+    step = step_of(awaited, "kickoff.task")
+    assert (step.state, step.waits_for, step.attempts) == (StepState.WAITING, WaitsFor.RETRY, 1)
+    assert Attempt.objects.count() == attempts + 1
+    clock.shift(timedelta(seconds=60))
+    scheduling.one_pass(publish=False)
+    step = step_of(awaited, "kickoff.task")
+    assert (step.waits_for, step.due_at, step.attempts) == (WaitsFor.EVENT, None, 0)
+    look(settings=settings)
+    assert looked_at_count(awaited) == 1
+
+
+def test_a_vendor_that_asks_for_patience_at_a_look_is_given_it(
+    awaited: OnboardingTransaction, sandbox: SandboxControl, asana: Connection, settings: Any
+) -> None:
+    before = kept()
+    sandbox.add_fault("asana", "rate_limit", method="GET", path="*/tasks/*", retry_after=900, count=1)
+    look(settings=settings)
+    asked = looked_at(sandbox)
+    look(2, settings=settings)
+    assert looked_at(sandbox) == asked
+    look(settings=settings)
+    assert looked_at(sandbox) == asked + 1
+    assert kept()["attempts"] == before["attempts"]
+    assert Connection.objects.get(pk=asana.pk).lowered_at is not None
+
+
+def test_a_late_kickoffs_ticket_does_not_end_the_looking(
+    awaited: OnboardingTransaction, asana: Connection, drain: Drain, settings: Any
+) -> None:
+    from tests.integrations.vendors.asana.test_connector import delivery
+
+    assert services.flag_slow_step(step_of(awaited, "kickoff.task").pk, "The kickoff is late.")
+    look(LOOKS, settings=settings)
+    assert ticket_of(awaited, "kickoff.task").category == Category.STALLED
+    assert looked_at_count(awaited) == LOOKS
+    task = ObjectMapping.objects.get(step__key="kickoff.task").external_id
+    delivery(asana).update(task, DeliveryTask(completed=True))
+    look(settings=settings)
+    drain()
+    assert status_of(awaited) == Status.COMPLETE
+    assert not Ticket.objects.filter(resolved_at=None).exists()
+
+
+def test_a_run_that_awaits_somebody_does_not_stand_still(awaited: OnboardingTransaction, settings: Any) -> None:
+    clock.shift(timedelta(hours=2))
+    scheduling.one_pass(publish=False)
+    assert not Ticket.objects.filter(category=Category.STALLED, step=None).exists()
+
+
+def test_what_awaits_somebody_is_polled_beside_others_and_each_is_due_again(
+    accept: Accept, drain: Drain, settings: Any
+) -> None:
+    for number in range(3):
+        accept(**customer(f"n{number}"))
+    drain()
+    look(2, settings=settings)
+    assert list(StepPoll.objects.values_list("count", flat=True)) == [2, 2, 2]
+
+
+def test_a_job_that_does_not_end_is_asked_for_ever_less_often(
+    accept: Accept, drain: Drain, sandbox: SandboxControl
+) -> None:
+    sandbox.configure("asana", job_seconds=3600)
+    run = accept()
+    drain()
+    assert ticket_of(run, "delivery.project").category == Category.UNKNOWN_OUTCOME, "given up after minutes"
+    assert step_of(run, "delivery.project").attempt_rows.count() < 20

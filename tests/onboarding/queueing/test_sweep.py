@@ -1,0 +1,184 @@
+"""The scheduler's pass: hints are bounded, and one trouble does not hold up the rest."""
+
+import threading
+from collections import Counter
+from collections.abc import Callable
+from datetime import timedelta
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from celery import current_app
+
+from exceptions_queue import scheduling
+from exceptions_queue.notifications import alerts
+from integrations import clock
+from integrations.models import Connection, InboundEvent
+from onboarding import services
+from onboarding.engine import claiming, dispatch
+from onboarding.engine.periodic import sweep
+from onboarding.enums import Status
+from onboarding.models import OnboardingTransaction, Step
+from tests.conftest import Drain
+from tests.onboarding.conftest import Accept, customer, shown, status_of, step_of, ticket_of
+
+LIFETIME = dispatch.HINT_LIFETIME
+Hints = Counter[str]
+
+
+@pytest.fixture
+def hints(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Hints:
+    """A broker that takes every hint, counted here by task, and has no worker."""
+    settings.BROKER_PUBLISH = True
+    taken: Hints = Counter()
+    broker = type(current_app._get_current_object())
+    monkeypatch.setattr(broker, "send_task", lambda _, name, **__: taken.update([name]))
+    return taken
+
+
+def due_events(count: int) -> None:
+    now, connection = clock.now(), Connection.objects.get(slug="hubspot")
+    InboundEvent.objects.bulk_create(
+        InboundEvent(connection=connection, external_id=f"e{n}", type="t", body="", received_at=now, due_at=now)
+        for n in range(count)
+    )
+
+
+def due_steps(count: int, run: OnboardingTransaction) -> None:
+    Step.objects.bulk_create(
+        Step(transaction=run, key=f"s{n}", uses="crm.account", system="crm", position=n, due_at=clock.now())
+        for n in range(count)
+    )
+
+
+@pytest.fixture(params=["events", "steps"])
+def three_hundred_due(
+    request: pytest.FixtureRequest, connections: Any, accept: Accept, hints: Hints
+) -> Callable[[], int]:
+    """300 due events, or steps; returns the count of hints at them so far."""
+    if request.param == "events":
+        due_events(300)
+        task = dispatch.PROCESS_EVENT
+    else:
+        run = accept()
+        run.steps.update(due_at=None)
+        due_steps(300, run)
+        task = dispatch.RUN_STEP
+    hints.clear()
+    return lambda: hints[task]
+
+
+# --- Hints ----------------------------------------------------------------------------------------------------------
+
+
+def test_hints_that_nobody_answers_are_repeated_ever_more_slowly(three_hundred_due: Callable[[], int]) -> None:
+    began, counted = clock.now(), [0]
+    at: list[float] = []
+    for _ in range(62):
+        sweep.publish(sweep.sweep())
+        counted.append(three_hundred_due())
+        if counted[-1] > counted[-2]:
+            at.append((clock.now() - began).total_seconds())
+        clock.shift(timedelta(seconds=5.01))
+    pauses = [round((late - early) / 10) * 10 for early, late in pairwise(at)]
+    assert pauses[:4] == [10, 20, 40, 80]
+    assert set(pauses[4:]) == {80}
+    assert counted[-1] == 300 * len(at)
+
+
+def test_no_more_hints_are_under_way_than_the_bound(connections: Any, hints: Hints) -> None:
+    due_events(sweep.OUTSTANDING_HINTS + 20)
+    for _ in range(4):
+        sweep.publish(sweep.sweep())
+        clock.shift(timedelta(seconds=2))
+    assert hints[dispatch.PROCESS_EVENT] == sweep.OUTSTANDING_HINTS
+
+
+def test_what_nobody_took_after_all_is_due_at_once(three_hundred_due: Callable[[], int]) -> None:
+    due = sweep.sweep()
+    assert len(due.steps) + len(due.events) == 300
+    assert not sweep.sweep()
+    sweep.release(due)
+    assert sweep.sweep() == due
+
+
+def test_a_claim_answers_the_hint(connections: Any, accept: Accept, hints: Hints) -> None:
+    step = step_of(accept(), "crm.account")
+    assert hints[dispatch.RUN_STEP] == 1
+    assert step.hinted_until is not None
+    assert claiming.claim(step.pk) is not None
+    assert Step.objects.get(pk=step.pk).hinted_until is None
+
+
+def test_a_pass_does_no_more_than_its_share_and_leaves_the_rest_due(connections: Any, accept: Accept) -> None:
+    runs = [accept(**customer(f"share{number}")) for number in range(5)]
+    assert scheduling.one_pass(publish=False, most=2).steps == 2
+    assert Step.objects.filter(key="crm.account", finished_at=None, hinted_until=None).count() == 3
+    for _ in range(2):
+        scheduling.one_pass(publish=False, most=2)
+    assert all(step_of(run, "crm.account").is_done for run in runs)
+
+
+# --- One trouble holds up nothing else ------------------------------------------------------------------------------
+
+
+def test_a_run_that_cannot_be_woken_holds_up_no_other(
+    connections: Any, accept: Accept, drain: Drain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    poisoned, stalled = accept(), accept(**customer("stalled"))
+    Step.objects.update(due_at=None)
+    clock.shift(timedelta(minutes=2))
+    healthy = accept(**customer("healthy"))
+    go_on = sweep.go_on
+
+    def fails(run: OnboardingTransaction) -> Step | None:
+        if run.pk == poisoned.pk:
+            raise LookupError("a defect")
+        return go_on(run)
+
+    monkeypatch.setattr(sweep, "go_on", fails)
+    drain()
+    assert [status_of(run) for run in (stalled, healthy)] == [Status.COMPLETE] * 2, shown(stalled)
+    assert status_of(poisoned) == Status.PROVISIONING
+    assert "LookupError" in ticket_of(poisoned).message
+
+
+def test_a_step_that_cannot_be_begun_keeps_no_other_from_the_only_place(
+    connections: Any, accept: Accept, hubspot: Connection
+) -> None:
+    Connection.objects.filter(pk=hubspot.pk).update(max_concurrency=1)
+    given_up = accept()
+    services.cancel(given_up.pk, actor="kim", reason="They withdrew.")
+    # A defect, as there should be none: due, and nobody may claim it.
+    given_up.steps.filter(key="crm.account").update(due_at=clock.now())
+    clock.shift(timedelta(seconds=1))
+    other = accept(**customer("other"))
+    scheduling.one_pass(publish=False)
+    assert not step_of(other, "crm.account").is_done
+    clock.shift(LIFETIME + timedelta(seconds=1))
+    scheduling.one_pass(publish=False)
+    assert step_of(other, "crm.account").is_done
+
+
+def test_a_mail_server_that_hangs_holds_up_no_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    hanging, answered, stop = threading.Event(), threading.Event(), threading.Event()
+    passes: list[bool] = []
+
+    def hang() -> int:
+        hanging.set()
+        answered.wait(30)
+        return 0
+
+    def work(**asked: Any) -> None:
+        assert hanging.wait(10)
+        passes.append(asked["mail"])
+        if len(passes) == 3:
+            stop.set()
+            answered.set()
+
+    monkeypatch.setattr(alerts, "deliver", hang)
+    monkeypatch.setattr(scheduling, "one_pass", work)
+    monkeypatch.setattr(scheduling.retention, "delete_old_calls", lambda _: 0)
+    monkeypatch.setattr(scheduling.execution.stopping, "set", lambda: None)
+    scheduling.run_forever(stop, every=0)
+    assert passes == [False] * 3

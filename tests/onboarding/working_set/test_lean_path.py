@@ -1,0 +1,528 @@
+"""The lean path's fences: what is changed between a transition's reading and its writing is never overlooked.
+
+Each of these changes something for real, by another database connection, at the one moment at which only the fence can notice it.
+"""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from django.db import connection as database
+from hypothesis import given
+from hypothesis import strategies as st
+
+from exceptions_queue.models import ClockState, Milestone, SlaClock, Ticket
+from exceptions_queue.sla import clocks as sla
+from integrations import clock
+from integrations.connections import concurrency
+from integrations.connections.services import record_auth_failure, set_connection
+from integrations.connectors.objects import DeliveryTask
+from integrations.enums import Breaker
+from integrations.models import Connection, ConnectionSlot
+from integrations.sandbox.control import SandboxControl
+from onboarding import services, working_set
+from onboarding.engine import claiming
+from onboarding.engine import execution as engine
+from onboarding.engine.claiming import Claim
+from onboarding.engine.outcomes import Outcome
+from onboarding.engine.recording import record
+from onboarding.enums import Category, IntentState, Status, StepState, WaitsFor
+from onboarding.models import (
+    Attempt,
+    Intent,
+    MatchChoice,
+    ObjectMapping,
+    OnboardingTransaction,
+    RejectedMatch,
+    Reservation,
+    Step,
+)
+from onboarding.working_set import connections as kept_connections
+from tests.conftest import Drain
+from tests.machines.budget import budget
+from tests.onboarding.conftest import Accept, customer, shown, status_of, step_of
+from tests.support.meanwhile import Meanwhile, inside, meanwhile, written
+
+__all__ = ["inside", "meanwhile", "written"]
+
+pytestmark = [
+    pytest.mark.skipif(database.vendor != "postgresql", reason="the lean path is for PostgreSQL alone"),
+    pytest.mark.usefixtures("connections"),
+]
+CLAIMING, RECORDING = "before-intent", "result-recorded"
+AGAIN = timedelta(minutes=1)
+HOLDER = "somebody:else"
+
+
+@pytest.fixture
+def run(accept: Accept) -> OnboardingTransaction:
+    return accept()
+
+
+@pytest.fixture
+def account(run: OnboardingTransaction) -> Step:
+    return step_of(run, "crm.account")
+
+
+@pytest.fixture
+def crm(connections: dict[str, Connection]) -> Connection:
+    return Connection.objects.get(pk=connections["hubspot"].pk)
+
+
+def fresh(step: Step) -> Step:
+    return Step.objects.get(pk=step.pk)
+
+
+def claimed(step: Step) -> Claim:
+    current = claiming.claim(step.pk)
+    assert current is not None, shown(step.transaction)
+    return current
+
+
+def done(step: Step) -> None:
+    while not (now := fresh(step)).is_done:
+        clock.shift(max((now.due_at or clock.now()) - clock.now(), timedelta(0)))
+        current = claimed(step)
+        record(current, engine.perform(current), inline=False)
+
+
+def all_but_one(run: OnboardingTransaction) -> tuple[Claim, Outcome]:
+    """Everything but the contact is there, and that is made and not recorded: with it the run is complete."""
+    for key in ("crm.account", "support.organization", "delivery.project"):
+        done(step_of(run, key))
+    last = claimed(step_of(run, "crm.contact"))
+    return last, engine.perform(last)
+
+
+def nothing_written(step: Step) -> None:
+    for model in (Attempt, Intent, ObjectMapping):
+        assert not model._default_manager.filter(step=step).exists()
+    assert not Reservation.objects.filter(holder=step).exists()
+    assert not step.transaction.audit.filter(name="onboarding.step.claimed").exists()
+    assert (fresh(step).state, fresh(step).token) == (StepState.PENDING, 0)
+
+
+# --- The run --------------------------------------------------------------------------------------------------------
+
+
+def test_a_step_is_claimed_and_recorded_with_one_statement_each(account: Step, written: list[str]) -> None:
+    done(account)
+    assert written == ["written"] * 2
+    assert fresh(account).state == StepState.SUCCEEDED
+
+
+def test_a_step_of_a_run_that_was_put_on_hold_meanwhile_is_not_claimed(
+    account: Step, meanwhile: Meanwhile, written: list[str]
+) -> None:
+    meanwhile(CLAIMING, lambda: services.hold(account.transaction_id, actor="kim", reason="Wait."))
+    assert claiming.claim(account.pk) is None
+    assert written == ["Stale", "written"], "the rows are read again, and there is nothing to be done"
+    nothing_written(account)
+
+
+def test_a_result_is_recorded_once_though_the_run_was_put_on_hold_meanwhile(
+    run: OnboardingTransaction, account: Step, meanwhile: Meanwhile, written: list[str]
+) -> None:
+    current = claimed(account)
+    outcome = engine.perform(current)
+    meanwhile(RECORDING, lambda: services.hold(run.pk, actor="kim", reason="Wait."))
+    assert record(current, outcome, inline=True) is None, "nothing is begun in a run that is on hold"
+    assert written == ["written", "Stale", "written"]
+    assert fresh(account).state == StepState.SUCCEEDED
+    assert [each.outcome for each in Attempt.objects.all()] == ["ensured"]
+    assert run.mappings.count() == run.audit.filter(name="onboarding.object.created").count() == 1
+
+
+def test_two_branches_with_rows_of_their_own_both_have_their_results_recorded(
+    run: OnboardingTransaction, account: Step, meanwhile: Meanwhile, written: list[str]
+) -> None:
+    done(account)
+    contact, project = step_of(run, "crm.contact"), step_of(run, "delivery.project")
+    mine, theirs = claimed(contact), claimed(project)
+    found, begun = engine.perform(mine), engine.perform(theirs)
+    del written[:]
+    meanwhile(RECORDING, lambda: record(theirs, begun, inline=False))
+    record(mine, found, inline=False)
+    # The project's rows are those that the claim of the contact wrote, and were read after it; the contact's are older.
+    assert written == ["written", "Stale", "written"]
+    assert fresh(contact).is_done
+    assert fresh(project).waits_for == WaitsFor.JOB
+
+
+# --- The connection -------------------------------------------------------------------------------------------------
+
+
+def test_a_step_whose_connections_breaker_opened_meanwhile_is_not_claimed(
+    account: Step, crm: Connection, meanwhile: Meanwhile
+) -> None:
+    def refuse() -> None:
+        record_auth_failure(crm.pk, credentials_version=crm.credentials_version, status=401, reason="no")
+
+    meanwhile(CLAIMING, refuse)
+    assert claiming.claim(account.pk) is None
+    assert Connection.objects.get(pk=crm.pk).breaker == Breaker.OPEN
+    nothing_written(account)
+
+
+CHANGES = {
+    "breaker": Breaker.HALF_OPEN,
+    "breaker_changed_at": datetime(2026, 1, 1, tzinfo=UTC),
+    "credentials_version": 7,
+}
+
+
+@pytest.mark.parametrize("column", CHANGES)
+def test_a_claim_has_its_connection_as_it_is_when_the_claim_is_written(
+    column: str, account: Step, crm: Connection, meanwhile: Meanwhile
+) -> None:
+    meanwhile(CLAIMING, lambda: Connection.objects.filter(pk=crm.pk).update(**{column: CHANGES[column]}))
+    assert getattr(claimed(account).connection, column) == CHANGES[column]
+
+
+def test_a_call_goes_where_the_connection_leads_to_by_then(
+    account: Step, crm: Connection, sandbox: SandboxControl, meanwhile: Meanwhile
+) -> None:
+    def move() -> None:
+        set_connection(
+            crm.slug,
+            system=crm.system,
+            provider=crm.provider,
+            base_url=crm.base_url + "/",
+            options={"reference_property": ""},
+            actor="kim",
+        )
+
+    meanwhile(CLAIMING, move)
+    current = claimed(account)
+    assert current.connection is not None
+    assert current.connection.options == {"reference_property": ""}
+    engine.perform(current)
+    assert not any("upsert" in request["path"] for request in sandbox.requests("hubspot")), "not by a property"
+
+
+def test_a_step_waits_for_a_pause_that_began_meanwhile(account: Step, crm: Connection, meanwhile: Meanwhile) -> None:
+    meanwhile(CLAIMING, lambda: concurrency.hold(crm.pk, 60))
+    assert claiming.claim(account.pk) is None
+    assert not Attempt.objects.exists()
+    waiting = fresh(account)
+    assert waiting.waits_for == WaitsFor.SLOT
+    assert waiting.due_at is not None
+    assert waiting.due_at > clock.now() + timedelta(seconds=50)
+
+
+@pytest.mark.parametrize("column", ["pace", "max_concurrency"])
+def test_a_step_waits_for_its_turn_where_a_limit_was_set_meanwhile_and_is_full(
+    column: str, account: Step, crm: Connection, meanwhile: Meanwhile
+) -> None:
+    def limit() -> None:
+        Connection.objects.filter(pk=crm.pk).update(**{column: 1})
+        assert concurrency.acquire(Connection.objects.get(pk=crm.pk), HOLDER, clock.now() + AGAIN)
+
+    meanwhile(CLAIMING, limit)
+    assert claiming.claim(account.pk) is None
+    assert fresh(account).waits_for == WaitsFor.SLOT
+
+
+def test_the_last_place_is_the_steps_own_before_the_claim_is_written(
+    account: Step, crm: Connection, meanwhile: Meanwhile, written: list[str]
+) -> None:
+    Connection.objects.filter(pk=crm.pk).update(max_concurrency=1)
+    limited, taken = Connection.objects.get(pk=crm.pk), []
+    meanwhile(CLAIMING, lambda: taken.append(concurrency.acquire(limited, HOLDER, clock.now() + AGAIN)))
+    current = claimed(account)
+    assert (written, taken) == (["written"], [False])
+    assert ConnectionSlot.objects.get().holder == current.slot_holder
+
+
+def test_a_step_without_a_place_is_put_in_line_with_one_statement_and_then_goes_on(
+    account: Step, crm: Connection, written: list[str]
+) -> None:
+    Connection.objects.filter(pk=crm.pk).update(max_concurrency=1)
+    assert concurrency.acquire(Connection.objects.get(pk=crm.pk), HOLDER, clock.now() + AGAIN)
+    assert claiming.claim(account.pk) is None
+    waiting = fresh(account)
+    assert (waiting.waits_for, written) == (WaitsFor.SLOT, ["written"])
+    assert waiting.due_at is not None
+    assert waiting.due_at <= clock.now()
+    # Asking again changes nothing but its place in line.
+    entries = account.transaction.audit.count()
+    assert claiming.claim(account.pk) is None
+    assert (account.transaction.audit.count(), written) == (entries, ["written"] * 2)
+    assert fresh(account).due_at > waiting.due_at
+    concurrency.release(crm.pk, HOLDER)
+    assert claimed(account).match_key, "its turn with the shared object is still its own"
+    assert written == ["written"] * 3
+
+
+def test_a_step_that_waits_does_not_take_the_turn_that_another_run_has_meanwhile(
+    accept: Accept, account: Step, crm: Connection, meanwhile: Meanwhile
+) -> None:
+    Connection.objects.filter(pk=crm.pk).update(max_concurrency=1)
+    assert concurrency.acquire(Connection.objects.get(pk=crm.pk), HOLDER, clock.now() + AGAIN)
+    assert claiming.claim(account.pk) is None
+    concurrency.release(crm.pk, HOLDER)
+    other = step_of(accept(onboarding_transaction_id="pay_2"), "crm.account")
+    meanwhile(CLAIMING, lambda: Reservation.objects.update(holder=other))
+    assert claiming.claim(account.pk) is None
+    assert fresh(account).waits_on_id == other.pk
+    assert not ConnectionSlot.objects.exclude(holder="").exists()
+
+
+def test_at_a_pause_that_is_known_a_result_is_recorded_with_one_statement(
+    run: OnboardingTransaction, account: Step, crm: Connection, written: list[str]
+) -> None:
+    current = claimed(account)
+    outcome = engine.perform(current)
+    concurrency.hold(crm.pk, 5)
+    kept_connections.forget()
+    assert record(current, outcome, inline=True, later=[]) is None
+    assert written == ["written"] * 2
+    assert fresh(step_of(run, "crm.contact")).due_at is not None
+
+
+def test_nothing_is_claimed_by_rows_that_were_read_in_a_pause_which_ends_meanwhile(
+    account: Step, crm: Connection
+) -> None:
+    concurrency.hold(crm.pk, 5)
+    rows = working_set.of_step(account.pk)
+    assert rows is not None
+    with rows.transition():
+        rows.fresh_connection(rows.step(account.pk))
+        clock.shift(timedelta(seconds=6))
+        seen = rows.step(account.pk).connection
+        assert seen is not None
+        assert not rows.take_slot(seen, HOLDER, clock.now() + AGAIN)
+
+
+def test_a_place_is_given_back_though_the_limit_was_lifted_before_the_claim_was_written(
+    account: Step, crm: Connection, meanwhile: Meanwhile
+) -> None:
+    Connection.objects.filter(pk=crm.pk).update(pace=7)
+    meanwhile(CLAIMING, lambda: Connection.objects.filter(pk=crm.pk).update(pace=None))
+    current = claimed(account)
+    assert ConnectionSlot.objects.get(number=0).holder == current.slot_holder
+    record(current, engine.perform(current), inline=False)
+    assert not ConnectionSlot.objects.exclude(holder="").exists()
+
+
+def test_a_limit_that_was_lifted_and_set_again_meanwhile_is_kept_to(
+    account: Step, crm: Connection, meanwhile: Meanwhile, written: list[str]
+) -> None:
+    Connection.objects.filter(pk=crm.pk).update(pace=7)
+    kept_connections.forget()
+    assert kept_connections.known(crm.pk).limit == 7
+    Connection.objects.filter(pk=crm.pk).update(pace=None)
+
+    def lower() -> None:
+        Connection.objects.filter(pk=crm.pk).update(pace=1)
+        assert concurrency.acquire(Connection.objects.get(pk=crm.pk), HOLDER, clock.now() + AGAIN)
+
+    meanwhile(CLAIMING, lower)
+    assert claiming.claim(account.pk) is None
+    assert (written, fresh(account).waits_for) == (["Stale", "written"], WaitsFor.SLOT)
+
+
+def test_no_place_is_taken_for_a_step_that_is_not_claimed_after_all(
+    account: Step, crm: Connection, meanwhile: Meanwhile
+) -> None:
+    Connection.objects.filter(pk=crm.pk).update(max_concurrency=1)
+    assert concurrency.acquire(Connection.objects.get(pk=crm.pk), HOLDER, clock.now() + AGAIN)
+    concurrency.release(crm.pk, HOLDER)
+    meanwhile(CLAIMING, lambda: services.hold(account.transaction_id, actor="kim", reason="Wait."))
+    assert claiming.claim(account.pk) is None
+    assert ConnectionSlot.objects.get().holder == ""
+
+
+@given(
+    limits=st.tuples(st.none() | st.integers(1, 6), st.none() | st.integers(1, 6)),
+    places=st.lists(st.sampled_from(["free", "held", "run out"]), min_size=6, max_size=6),
+)
+@budget(60)
+def _taken_alike(crm: Connection, limits: tuple[int | None, int | None], places: list[str]) -> None:
+    now = clock.now()
+    ends = {"free": None, "held": now + AGAIN, "run out": now - AGAIN}
+    rows = [
+        ConnectionSlot(connection=crm, number=number, holder="" if each == "free" else HOLDER, leased_until=ends[each])
+        for number, each in enumerate(places)
+    ]
+    Connection.objects.filter(pk=crm.pk).update(pace=limits[0], max_concurrency=limits[1])
+    limited = Connection.objects.get(pk=crm.pk)
+    if limited.limit is None:
+        return
+
+    def take(how: Callable[[], object]) -> list[int]:
+        ConnectionSlot.objects.all().delete()
+        ConnectionSlot.objects.bulk_create(rows)
+        how()
+        return list(ConnectionSlot.objects.filter(holder="mine").values_list("number", flat=True))
+
+    def lean() -> None:
+        kept_connections.take_place(limited, "mine", now + AGAIN)
+
+    assert take(lean) == take(lambda: concurrency.acquire(limited, "mine", now + AGAIN))
+
+
+def test_a_place_is_taken_by_the_same_rule_on_both_paths(crm: Connection) -> None:
+    _taken_alike(crm)
+
+
+# --- The shared object ----------------------------------------------------------------------------------------------
+
+
+def about(account: Step, crm: Connection) -> dict[str, Any]:
+    domain = account.transaction.payload["customer"]["domain"]
+    return {"connection": crm, "kind": "company", "match_key": f"domain:{domain}"}
+
+
+def test_a_match_that_was_rejected_meanwhile_is_known_to_the_claim(
+    account: Step, crm: Connection, meanwhile: Meanwhile
+) -> None:
+    said = {"external_id": "77", "rejected_by": "kim", "reason": "Theirs.", "rejected_at": clock.now()}
+    meanwhile(CLAIMING, lambda: RejectedMatch.objects.create(**about(account, crm), **said))
+    assert claimed(account).rejected == {"77"}
+
+
+def test_a_match_that_was_chosen_meanwhile_is_known_to_the_claim(
+    account: Step, crm: Connection, meanwhile: Meanwhile
+) -> None:
+    said = {"external_id": "77", "chosen_by": "kim", "chosen_at": clock.now()}
+    meanwhile(CLAIMING, lambda: MatchChoice.objects.create(**about(account, crm), **said))
+    choice = claimed(account).choice
+    assert choice is not None
+    assert choice.external_id == "77"
+
+
+def test_a_step_waits_where_another_run_took_the_turn_meanwhile(
+    accept: Accept, account: Step, meanwhile: Meanwhile, written: list[str]
+) -> None:
+    other = step_of(accept(onboarding_transaction_id="pay_2"), "crm.account")
+    meanwhile(CLAIMING, lambda: claiming.claim(other.pk))
+    assert claiming.claim(account.pk) is None
+    assert written == ["written", "Stale", "Stale"], "told by the fence, and not by a unique index that fails"
+    assert (fresh(account).waits_for, fresh(account).waits_on_id) == (WaitsFor.RESERVATION, other.pk)
+    assert not Attempt.objects.filter(step=account).exists()
+
+
+def test_an_object_that_another_run_found_meanwhile_is_known_to_the_claim(
+    accept: Accept, account: Step, meanwhile: Meanwhile, written: list[str]
+) -> None:
+    other = step_of(accept(onboarding_transaction_id="pay_2"), "crm.account")
+    meanwhile(CLAIMING, lambda: done(other))
+    assert claimed(account).known_id == other.mappings.get().external_id
+    assert written == ["written", "written", "Stale", "Stale"], (
+        "told by the fence, and not by a unique index that fails"
+    )
+
+
+def test_the_doubt_about_another_runs_create_that_was_given_up_meanwhile_is_not_lost(
+    accept: Accept, account: Step, sandbox: SandboxControl, meanwhile: Meanwhile
+) -> None:
+    other = step_of(accept(onboarding_transaction_id="pay_2", customer__country="FR"), "crm.account")
+    sandbox.add_fault("hubspot", "error_after", method="POST", path="*/companies/batch/upsert", count=1)
+
+    def give_up() -> None:
+        engine.run_step(other.pk)
+        services.cancel(other.transaction_id, actor="kim", reason="No.")
+        Reservation.objects.filter(holder=other).delete()  # its turn is free; what it sent is in doubt all the same
+
+    meanwhile(CLAIMING, give_up)
+    mine = claimed(account).intent
+    theirs = Intent.objects.get(step=other)
+    assert mine is not None
+    assert theirs.state == IntentState.OPEN
+    assert (mine.state, mine.params) == (theirs.state, theirs.params)
+    assert mine.unknown_since is not None
+
+
+# --- Clocks and tickets ---------------------------------------------------------------------------------------------
+
+
+def p1(run: OnboardingTransaction) -> SlaClock:
+    return SlaClock.objects.get(transaction=run, milestone=Milestone.P1)
+
+
+def met(run: OnboardingTransaction) -> int:
+    return run.audit.filter(name="exceptions.sla.met").count()
+
+
+def test_a_run_that_is_set_up_in_time_meets_its_clock_with_the_same_statement(
+    run: OnboardingTransaction, written: list[str]
+) -> None:
+    last, outcome = all_but_one(run)
+    record(last, outcome, inline=False)
+    assert set(written) == {"written"}
+    assert status_of(run) == Status.COMPLETE
+    assert (p1(run).state, met(run)) == (ClockState.MET, 1)
+    assert p1(run).ended_at is not None
+
+
+def test_a_breach_that_nobody_has_noticed_yet_stays_one(run: OnboardingTransaction) -> None:
+    last, outcome = all_but_one(run)
+    clock.shift(timedelta(minutes=31))
+    record(last, outcome, inline=False)
+    assert status_of(run) == Status.COMPLETE
+    assert p1(run).state == ClockState.MET_LATE
+
+
+def test_a_breach_that_was_noticed_meanwhile_stays_one(run: OnboardingTransaction, meanwhile: Meanwhile) -> None:
+    last, outcome = all_but_one(run)
+
+    def breach() -> None:
+        clock.shift(timedelta(minutes=31))
+        sla.tick()
+
+    meanwhile(RECORDING, breach)
+    record(last, outcome, inline=False)
+    assert status_of(run) == Status.COMPLETE
+    assert p1(run).state == ClockState.MET_LATE
+
+
+def test_a_clock_that_was_met_is_not_met_again(run: OnboardingTransaction) -> None:
+    last, outcome = all_but_one(run)
+    ended = clock.now() - AGAIN  # it was set up before, and some of it is done again
+    SlaClock.objects.update(state=ClockState.MET, ended_at=ended, next_transition_at=None)
+    record(last, outcome, inline=False)
+    assert status_of(run) == Status.COMPLETE
+    assert (p1(run).ended_at, met(run)) == (ended, 0)
+
+
+def test_a_clock_that_has_not_begun_yet_ends_when_it_begins(run: OnboardingTransaction) -> None:
+    last, outcome = all_but_one(run)
+    SlaClock.objects.update(started_at=clock.now() + AGAIN)
+    record(last, outcome, inline=False)
+    assert p1(run).ended_at == p1(run).started_at
+
+
+def test_a_stalled_ticket_that_was_opened_meanwhile_is_resolved(
+    run: OnboardingTransaction, meanwhile: Meanwhile
+) -> None:
+    last, outcome = all_but_one(run)
+
+    def flag() -> None:
+        clock.shift(timedelta(minutes=16))
+        sla.tick()
+
+    flag()
+    assert Ticket.objects.get().category == Category.STALLED
+    record(last, outcome, inline=False)
+    assert status_of(run) == Status.COMPLETE
+    assert Ticket.objects.get().resolved_at is not None
+
+
+@pytest.mark.usefixtures("whole_playbook", "smtp")
+def test_a_kickoff_that_is_looked_up_meets_the_clock_that_runs_for_it(
+    accept: Accept, drain: Drain, connections: dict[str, Connection], settings: Any
+) -> None:
+    from tests.integrations.vendors.asana.test_connector import delivery
+
+    run = accept(**customer("beta"))
+    drain()
+    kickoff = step_of(run, "kickoff.task")
+    assert kickoff.waits_for == WaitsFor.EVENT, shown(run)
+    p2 = SlaClock.objects.get(transaction=run, milestone=Milestone.P2)
+    delivery(connections["asana"]).update(kickoff.mappings.get().external_id, DeliveryTask(completed=True))
+    Step.objects.filter(pk=kickoff.pk).update(due_at=clock.now())
+    engine.run_step(kickoff.pk)
+    assert status_of(run) == Status.COMPLETE, shown(run)
+    assert SlaClock.objects.get(pk=p2.pk).state == ClockState.MET
