@@ -113,7 +113,7 @@ def waves() -> list[list[Customer]]:
         ],
         [
             Customer(
-                "Lumen Labs", "lumen-labs.com", "HubSpot makes the account and answers nonsense", COMPLETE,
+                "Lumen Labs", "lumen-labs.com", "HubSpot makes the account and answers HTML", COMPLETE,
                 prepare=_answer_nonsense,
             ),
         ],

@@ -11,7 +11,7 @@ Settings name the class, which needs no registration in any process (kombu refus
     broker_transport = "config.filesystem_broker:Transport"
     broker_transport_options = transport_options(DATA_DIR)
 
-A message that is being handed over when a worker is killed is lost. That is harmless: it is a hint, the row remains.
+A message that is being handed over when a worker is killed is lost. That is harmless: the row remains and the sweep finds it.
 """
 
 import fcntl

@@ -103,7 +103,9 @@ TEMPLATES = [
 
 DB_BUSY_SECONDS = env.int("DB_BUSY_SECONDS", 20)
 LEAN_TRANSITIONS = env.bool("LEAN_TRANSITIONS", True)
-"""On PostgreSQL a run's rows are kept in memory from step to step, and a transition is one statement. Off: always under a lock."""
+"""On PostgreSQL a run's rows are kept in memory from step to step, and a transition is one statement. Off: always
+under a lock.
+"""
 DATABASE_POOLER = env.bool("DATABASE_POOLER", False)
 """``DATABASE_URL`` leads to a pooler that may give each transaction another session of PostgreSQL (PgBouncer's
 ``pool_mode = transaction``): nothing is asked for that lives in a session, such as a cursor beyond its transaction.
@@ -151,7 +153,8 @@ def _database() -> dict[str, Any]:
 DATABASES = {"default": _database()}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
-# --- Broker: a message is a hint, truth is in the database ----------------------------------------------------------------
+# --- Broker: a message only says what to look at, truth is in the database
+# ----------------------------------------------------------------
 
 REDIS_URL = checked_scheme("REDIS_URL", env.str("REDIS_URL", ""), ("redis", "rediss", "redis+socket"))
 WORKER_CONCURRENCY = env.int("WORKER_CONCURRENCY", 16)

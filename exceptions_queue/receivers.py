@@ -29,7 +29,7 @@ def start_p1(run: OnboardingTransaction, **_: Any) -> None:
 def meet_p1(run: OnboardingTransaction, **_: Any) -> None:
     at = run.provisioned_at or clock.now()
     sla.meet(run, Milestone.P1, at=at)
-    _went_on(run, "The customer is set up.")
+    _went_on(run, "The customer is provisioned.")
     sla.start_p2(run, at=at)
 
 
@@ -122,7 +122,7 @@ def open_step_ticket(step: Step, *, fallback: bool, **_: Any) -> None:
     if fallback:
         return  # nothing more may fail
     stalled = Ticket.objects.filter(transaction=step.transaction_id, step=None, category=Category.STALLED)
-    lifecycle.resolve(stalled, resolution="What holds the run up has a ticket of its own.")
+    lifecycle.resolve(stalled, resolution="The cause has its own ticket.")
 
 
 @receiver(signals.step_unblocked)
@@ -143,14 +143,14 @@ def open_connection_ticket(connection: Connection, status: int | None, **_: Any)
         connection, category=connection.breaker_cause, message=connection.breaker_reason, http_status=status
     )
     facts = {"connection": connection.slug, "category": connection.breaker_cause, "status": status}
-    audit.record_elsewhere("integrations.breaker.opened", actor=audit.SYSTEM, data=facts)
+    audit.record_global("integrations.breaker.opened", actor=audit.SYSTEM, data=facts)
 
 
 @receiver(breaker_closed)
 def resolve_connection_ticket(connection: Connection, actor: str, **_: Any) -> None:
     open_ones = Ticket.objects.filter(connection=connection, topic=Topic.CONNECTION)
     lifecycle.resolve(open_ones, resolution=_closed_by(connection, actor))
-    audit.record_elsewhere("integrations.breaker.closed", actor=actor, data={"connection": connection.slug})
+    audit.record_global("integrations.breaker.closed", actor=actor, data={"connection": connection.slug})
 
 
 def _closed_by(connection: Connection, actor: str) -> str:
@@ -162,7 +162,7 @@ def _closed_by(connection: Connection, actor: str) -> str:
 def record_connection(connection: Connection, actor: str, secrets: list[str], voided: bool, **_: Any) -> None:
     """Evidence of who changed what."""
     facts = {"connection": connection.slug, "secrets": secrets, "voided": voided}
-    audit.record_elsewhere("integrations.connection.set", actor=actor, data=facts)
+    audit.record_global("integrations.connection.set", actor=actor, data=facts)
 
 
 @receiver(event_failed)
@@ -171,7 +171,7 @@ def open_event_ticket(event: InboundEvent, message: str, **_: Any) -> None:
         event.connection,
         category=Category.INTERNAL_ERROR,
         topic=Topic.EVENT,
-        message=f"The event {event.external_id} ({event.type}) is stored but could not be understood: {message}",
+        message=f"The event {event.external_id} ({event.type}) is stored but could not be processed: {message}",
     )
 
 

@@ -1,6 +1,6 @@
 """The scheduler's pass over everything that is due.
 
-Work is hinted at through the broker; what no broker takes is done here, a few things at once: with Redis gone everything still
+Work is enqueued through the broker; what no broker takes is done here, a few things at once: with Redis gone everything still
 happens, only slower.
 """
 
@@ -40,7 +40,7 @@ class Done:
 
 
 def one_pass(*, publish: bool = True, mail: bool = True, most: int | None = None) -> Done:
-    """Find what is due and hint at it, or do it here: all of it with ``publish=False``, else what no broker took.
+    """Find what is due and enqueue it, or do it here: all of it with ``publish=False``, else what no broker took.
 
     ``mail``: whether to send alerts and to delete old records of calls, which the scheduler does in threads of their own.
     ``most``: how many steps and events to do here in this pass; the others stay due.
@@ -70,7 +70,8 @@ def one_pass(*, publish: bool = True, mail: bool = True, most: int | None = None
 def run_forever(stop: threading.Event, *, every: float) -> None:
     """Pass after pass, ``every`` seconds apart, until ``stop`` is set. A pass that fails is logged; the next one tries again.
 
-    Mail has a thread of its own, and so has retention: a slow mail server, or much to delete, must hold up neither clocks nor work.
+    Mail has a thread of its own, and so has retention: a slow mail server, or much to delete, must hold up neither clocks
+    nor work.
     """
     mail = threading.Thread(target=_beside, args=("mail", alerts.deliver, stop, every), name="mail", daemon=True)
     mail.start()

@@ -29,7 +29,7 @@ class FieldProblem:
     reason: str
     field: str = ""
     """The field of ours that was sent in it (``integrations.connectors.objects``); empty where that is not known or
-    not to be mended."""
+    not to be fixed."""
     path: str = ""
     """The payload path that it came from, where a mapping says so; else the step's handler tells it by ``field``."""
 
@@ -69,7 +69,7 @@ class ProviderError(Exception):
     whole_account: bool = False
     """It is not about this object: until ``retry_after`` has passed, nothing at all is sent on the connection."""
     effect_possible: bool = False
-    heeded: bool = False
+    backpressure_applied: bool = False
     """The connection was paused for it already."""
     stop_and_queue: bool = False
     """The vendor documents that retrying is no use (Zendesk's TooManyJobs)."""

@@ -12,19 +12,19 @@ from django.db import models
 from django_fsm import FSMField, transition
 
 from integrations import crypto
-from integrations.database.process_cache import Kept
+from integrations.database.process_cache import ProcessCache
 from integrations.enums import STOPPED, Breaker, BreakerCause, Environment, EventState, System
 
 SLUG = RegexValidator(
     r"^[a-z0-9][a-z0-9-]{0,62}$", "Lower-case letters, digits and hyphens, starting with a letter or digit."
 )
 
-_decrypted: Kept[tuple[int, str], tuple[object, list[str]]] = Kept(512)
+_decrypted: ProcessCache[tuple[int, str], tuple[object, list[str]]] = ProcessCache(512)
 """(connection, name) -> (what the values were read under, the values)."""
 
 
 class Connection(models.Model):
-    """One configured account at one vendor: its address, secrets, breaker and pace."""
+    """One configured account at one vendor: its address, secrets, breaker and concurrency limit."""
 
     slug = models.CharField(max_length=63, unique=True, validators=[SLUG])
     system = models.CharField(max_length=16, choices=System)
@@ -49,7 +49,7 @@ class Connection(models.Model):
         max_length=64, blank=True, editable=False, help_text="The step that had all of these; empty for several."
     )
     probe_at = models.DateTimeField(null=True, editable=False)
-    """When an open breaker is tried again by itself; null where only people can mend it."""
+    """When an open breaker is tried again by itself; null where only people can fix it."""
     probed_at = models.DateTimeField(null=True, editable=False)
     failed_probes = models.PositiveSmallIntegerField(default=0, editable=False)
     """In a row since it opened: each doubles the wait for the next."""
@@ -57,17 +57,17 @@ class Connection(models.Model):
     """Rises with every change of a secret or of the base URL: a 401 earned with older credentials opens no breaker."""
 
     max_concurrency = models.PositiveSmallIntegerField(
-        null=True, blank=True, help_text="Calls at once; empty for no limit of our own."
+        null=True, blank=True, help_text="Concurrent calls; empty for no limit."
     )
-    pace = models.PositiveSmallIntegerField(null=True, editable=False)
-    """Steps at once as lowered by 429 answers or a breaker; null while ``max_concurrency`` alone rules."""
-    pace_changed_at = models.DateTimeField(null=True, editable=False)
+    concurrency_limit = models.PositiveSmallIntegerField(null=True, editable=False)
+    """Steps at once as lowered by 429 answers or by a breaker; null while ``max_concurrency`` alone rules."""
+    concurrency_changed_at = models.DateTimeField(null=True, editable=False)
     lowered_at = models.DateTimeField(null=True, editable=False)
-    """When a 429 last lowered the pace."""
+    """When a 429 last lowered the concurrency limit."""
     refusals = models.PositiveSmallIntegerField(default=0, editable=False)
     """429 answers without a success between them."""
     paused_until = models.DateTimeField(null=True, editable=False)
-    ramping = models.BooleanField(default=False, editable=False)
+    slow_start = models.BooleanField(default=False, editable=False)
     """Since a breaker closed, until the limit itself rules again or a 429 comes."""
     released_at = models.DateTimeField(null=True, editable=False)
     release_total = models.PositiveIntegerField(
@@ -82,7 +82,7 @@ class Connection(models.Model):
         permissions = [
             ("test_connection", "Can test a connection"),
             ("enter_credentials", "Can enter credentials"),
-            ("use_sandbox", "Can break and mend the sandbox's vendors"),
+            ("use_sandbox", "Can break and fix the sandbox's vendors"),
         ]
         constraints = [
             models.CheckConstraint(
@@ -96,9 +96,9 @@ class Connection(models.Model):
     @property
     def limit(self) -> int | None:
         """Calls at once allowed now; None for no limit."""
-        return min((each for each in (self.pace, self.max_concurrency) if each is not None), default=None)
+        return min((each for each in (self.concurrency_limit, self.max_concurrency) if each is not None), default=None)
 
-    on_trial: Mapping[str, list[str]] = MappingProxyType({})
+    candidate_secrets: Mapping[str, list[str]] = MappingProxyType({})
     """Secrets that this instance alone uses in place of the stored ones, to test them before they are kept."""
 
     def secrets(self, name: str) -> list[str]:
@@ -107,8 +107,8 @@ class Connection(models.Model):
         Kept in the process for as long as the instances that ask have the same ``credentials_version``: a change of a secret
         raises it in the same transaction. Inside a transaction, which may be undone, they are read.
         """
-        if name in self.on_trial:
-            return list(self.on_trial[name])
+        if name in self.candidate_secrets:
+            return list(self.candidate_secrets[name])
         version = (self.credentials_version, tuple(settings.FIELD_ENCRYPTION_KEYS))
         known = None if database.in_atomic_block else _decrypted.get((self.pk, name))
         if known is not None and known[0] == version:
@@ -147,7 +147,7 @@ class Connection(models.Model):
         self.breaker_changed_at, self.probe_at = at, probe_at
 
     @transition(field=breaker, source=Breaker.OPEN, target=Breaker.HALF_OPEN)
-    def try_one(self, *, at: datetime, probe_at: datetime) -> None:
+    def half_open(self, *, at: datetime, probe_at: datetime) -> None:
         """The vendor answers a probe: one real step shows whether it works. Looked at again at ``probe_at``."""
         self.breaker_changed_at, self.probe_at = at, probe_at
 
@@ -174,7 +174,7 @@ class ConnectionSecret(models.Model):
 
 
 class ConnectionSlot(models.Model):
-    """A leased place among a paced connection's concurrent calls."""
+    """A leased slot among a limited connection's concurrent calls."""
 
     connection = models.ForeignKey(Connection, on_delete=models.CASCADE, related_name="slots", db_index=False)
     number = models.PositiveSmallIntegerField()
@@ -199,8 +199,8 @@ class InboundEvent(models.Model):
     received_at = models.DateTimeField()
     state = FSMField(default=EventState.RECEIVED, choices=EventState.choices, protected=True)
     due_at = models.DateTimeField(null=True, help_text="When to process it; empty once done.")
-    hinted_until = models.DateTimeField(
-        null=True, help_text="A hint is under way; until then the sweep publishes no other."
+    enqueued_until = models.DateTimeField(
+        null=True, help_text="A message for it is in the broker; until then the sweep publishes no other."
     )
     attempts = models.PositiveSmallIntegerField(default=0)
     outcome = models.CharField(max_length=500, blank=True)
@@ -227,7 +227,7 @@ class InboundEvent(models.Model):
 
     @transition(field=state, source=EventState.RECEIVED, target=EventState.HELD)
     def hold(self, *, until: datetime, outcome: str) -> None:
-        self.due_at, self.hinted_until, self.outcome = until, None, outcome[:500]
+        self.due_at, self.enqueued_until, self.outcome = until, None, outcome[:500]
 
     @transition(
         field=state, source=[EventState.RECEIVED, EventState.HELD, EventState.FAILED], target=EventState.PROCESSED
@@ -244,11 +244,11 @@ class InboundEvent(models.Model):
     @transition(field=state, source=EventState.IGNORED, target=EventState.RECEIVED)
     def reconsider(self, *, at: datetime) -> None:
         """What it was ignored for has proved wrong: it is processed again."""
-        self.due_at, self.hinted_until, self.processed_at, self.outcome = at, None, None, ""
+        self.due_at, self.enqueued_until, self.processed_at, self.outcome = at, None, None, ""
 
     @transition(field=state, source=[EventState.RECEIVED, EventState.HELD, EventState.FAILED], target=EventState.FAILED)
     def fail(self, *, outcome: str, retry_at: datetime | None) -> None:
-        self.due_at, self.hinted_until, self.outcome = retry_at, None, outcome[:500]
+        self.due_at, self.enqueued_until, self.outcome = retry_at, None, outcome[:500]
         self.attempts += 1
 
 

@@ -123,7 +123,7 @@ class Scope(TextChoices):
 
 
 class IntentState(TextChoices):
-    OPEN = "open", "Open"
+    INDETERMINATE = "indeterminate", "Indeterminate"
     """Written before a send: it may or may not have been carried out."""
     ACCEPTED = "accepted", "Accepted"
     """The vendor took a job that we poll."""
@@ -132,8 +132,8 @@ class IntentState(TextChoices):
     DONE = "done", "Done"
 
 
-UNSETTLED = (IntentState.OPEN, IntentState.ACCEPTED)
-"""States of an intent whose create may have worked, and is not known to have."""
+INDETERMINATE = (IntentState.INDETERMINATE, IntentState.ACCEPTED)
+"""States of an intent whose outcome is indeterminate: its create may have been carried out."""
 
 
 class WaitsFor(TextChoices):

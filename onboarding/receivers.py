@@ -11,12 +11,12 @@ from integrations.models import Connection, InboundEvent
 from integrations.signals import breaker_closed, connection_set, inbound_event_received
 from onboarding import services
 from onboarding.engine import connection_queue
-from onboarding.engine.dispatch import hint_event
+from onboarding.engine.dispatch import enqueue_event
 
 
-@receiver(inbound_event_received, dispatch_uid="onboarding.hint_event")
-def hint_at_event(event: InboundEvent, **_: Any) -> None:
-    hint_event(event.pk)
+@receiver(inbound_event_received, dispatch_uid="onboarding.enqueue_event")
+def enqueue_received_event(event: InboundEvent, **_: Any) -> None:
+    enqueue_event(event.pk)
 
 
 @receiver(breaker_closed, dispatch_uid="onboarding.resume_parked")

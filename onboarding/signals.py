@@ -9,7 +9,7 @@ run_accepted = Signal()
 """``run``: a new transaction; its clocks start."""
 
 run_blocked = Signal()
-"""``run``, ``category``, ``topic``, ``message``, ``problems``: people must mend the payload, or decide (or the run stalled)."""
+"""``run``, ``category``, ``topic``, ``message``, ``problems``: people must fix the payload, or decide (or the run stalled)."""
 
 run_unblocked = Signal()
 """``run``: it is provisioned from now on; what blocked the run itself is gone."""
@@ -30,7 +30,7 @@ step_blocked = Signal()
 """``step``: a person must act; the step's row says why. ``fallback`` (bool): open the catch-all ticket, routing just failed."""
 
 step_unblocked = Signal()
-"""``step``, ``resolution``: it passed, is left out or taken back, or runs again without needing anybody."""
+"""``step``, ``resolution``: it passed, is left out or removed, or runs again without needing anybody."""
 
 step_retrying = Signal()
 """``step``, ``requested`` (bool): a blocked step is about to be tried again, or was and failed in the same way."""

@@ -1,4 +1,4 @@
-"""What a worker does with a hint."""
+"""What a worker does with a message."""
 
 from celery import shared_task
 
@@ -9,7 +9,7 @@ from onboarding.intake import events
 
 @shared_task(name=dispatch.RUN_STEP, ignore_result=True)
 def run_step(step_pk: int) -> None:
-    dispatch.work_here()
+    dispatch.register_worker_process()
     execution.run_step(step_pk, with_branches=True)
 
 

@@ -124,7 +124,7 @@ def _empty_database(_: TransactionTestCase) -> None:
     """In place of Django's flush, which truncates table by table and makes all permissions again: 0.5 s a test."""
     global _established  # noqa: PLW0603 (of this process' database)
     connection.ops.execute_sql_flush(_emptying())
-    process_cache.forget_all()  # what was kept of these rows goes with them
+    process_cache.clear_all_caches()  # what was kept of these rows goes with them
     if not _established or _role_rows() != _established:
         connection.ops.execute_sql_flush([f'DELETE FROM "{name}"' for name in reversed(ROLES)])  # noqa: S608
         permissions.establish()
@@ -137,7 +137,7 @@ TransactionTestCase._fixture_teardown = _empty_database
 @pytest.fixture(autouse=True)
 def test_settings(settings: Any) -> None:
     """No broker (the sweep does the work), hashes that are quick to make, and nothing kept of another test's database."""
-    process_cache.forget_all()
+    process_cache.clear_all_caches()
     settings.BROKER_PUBLISH = False
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
@@ -161,7 +161,7 @@ def sandbox_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbo
 
 @pytest.fixture
 def sandbox(sandbox_process: SandboxProcess) -> SandboxControl:
-    """The vendors, with nothing in them but their furniture; they lag only where a test says so."""
+    """The vendors, with nothing in them but their fixed_kinds; they lag only where a test says so."""
     control = sandbox_process.control
     control.reset()
     control.configure("hubspot", search_lag=0)
@@ -261,9 +261,9 @@ def drain_engine(max_passes: int = 60, *, probes: bool = False) -> int:
     idle = 0
     for passes in range(1, max_passes + 1):
         scheduling.one_pass(publish=False)
-        times, turns = due_times(probes=probes)
-        due, turn = min(times, default=None), min([*times, *turns], default=None)
-        # Who waits for another run's turn asks again and again: at rest once nothing else moves.
+        times, reservations = due_times(probes=probes)
+        due, turn = min(times, default=None), min([*times, *reservations], default=None)
+        # Whoever waits for another run's reservation asks again and again: at rest once nothing else moves.
         idle = idle + 1 if due is None else 0
         if turn is None or idle > 1:
             return passes
@@ -276,7 +276,7 @@ def drain_engine(max_passes: int = 60, *, probes: bool = False) -> int:
     raise AssertionError(f"After {max_passes} passes there is still something to do: {steps}")
 
 
-def turn_is_over(step: Step) -> bool:
+def reservation_is_over(step: Step) -> bool:
     """Whether the run that this step waits for is through with the shared object."""
     return step.waits_on is None or step.waits_on.is_done
 
@@ -285,22 +285,22 @@ def full_until() -> dict[int, datetime]:
     """Connections without a free place -> when one is free again at the latest: nobody in their lines is told before."""
     now = clock.now()
     found = {}
-    for paced in connection_queue.paced():
+    for paced in connection_queue.limited_connections():
         held = ConnectionSlot.objects.filter(connection=paced, leased_until__gte=now).exclude(holder="")
-        told = connection_queue.hinted().filter(connection=paced)
-        if not connection_queue.room(paced):
-            ends = [*held.values_list("leased_until", flat=True), *told.values_list("hinted_until", flat=True)]
+        told = connection_queue.enqueued().filter(connection=paced)
+        if not connection_queue.free_capacity(paced):
+            ends = [*held.values_list("leased_until", flat=True), *told.values_list("enqueued_until", flat=True)]
             found[paced.pk] = min(ends, default=now)
     return found
 
 
-def next_due(*, turns: bool = False, probes: bool = False) -> datetime | None:
+def next_due(*, reservations: bool = False, probes: bool = False) -> datetime | None:
     """When the engine would do something next, by itself; None where it rests.
 
-    ``turns``: waits for another run count. ``probes``: so do breakers that will be tried again.
+    ``reservations``: waits for another run count. ``probes``: so do breakers that will be tried again.
     """
     times, waits = due_times(probes=probes)
-    return min([*times, *(waits if turns else ())], default=None)
+    return min([*times, *(waits if reservations else ())], default=None)
 
 
 def due_times(*, probes: bool = False) -> tuple[list[datetime], list[datetime]]:
@@ -308,7 +308,7 @@ def due_times(*, probes: bool = False) -> tuple[list[datetime], list[datetime]]:
     waits: list[datetime] = []
     events = InboundEvent.objects.exclude(due_at=None)
     full = full_until()
-    times = [max(event.due_at, event.hinted_until or event.due_at) for event in events]
+    times = [max(event.due_at, event.enqueued_until or event.due_at) for event in events]
     for step in Step.objects.exclude(connection__breaker=Breaker.OPEN).select_related("transaction", "connection"):
         if step.state in LEASED and step.lease_until:
             times.append(step.lease_until)
@@ -318,8 +318,8 @@ def due_times(*, probes: bool = False) -> tuple[list[datetime], list[datetime]]:
             times.append(max(step.due_at, full[step.connection_id]))
         elif step.due_at:
             paused_until = step.connection.paused_until if step.connection else None
-            asks_again = step.waits_for == WaitsFor.RESERVATION and not turn_is_over(step)
-            (waits if asks_again else times).append(max(filter(None, (step.due_at, step.hinted_until, paused_until))))
+            asks_again = step.waits_for == WaitsFor.RESERVATION and not reservation_is_over(step)
+            (waits if asks_again else times).append(max(filter(None, (step.due_at, step.enqueued_until, paused_until))))
     if probes:
         times += [each.probe_at for each in Connection.objects.exclude(probe_at=None)]
     return times, waits

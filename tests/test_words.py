@@ -10,8 +10,6 @@ ROOT = Path(__file__).resolve().parents[1]
 LIST = Path(__file__).with_name("old_words.txt")
 EXEMPT = ("CHANGELOG.md", "docs/glossary.md", "tests/old_words.txt", "tests/test_words.py")
 """History may say what things were called, and the glossary says what not to call them."""
-ENABLED = False
-"""Until the old words are renamed."""
 
 
 def old_words() -> list[re.Pattern[str]]:
@@ -30,7 +28,6 @@ def product_files() -> list[Path]:
     ]
 
 
-@pytest.mark.skipif(not ENABLED, reason="the old words are still there")
 def test_replaced_words_do_not_come_back() -> None:
     words = old_words()
     found = [

@@ -82,7 +82,7 @@ class OnboardingList(Representation):
 
     @extend_schema(
         tags=TAGS,
-        summary="Start an onboarding, or tell the same one again",
+        summary="Start an onboarding, or repeat one",
         request=OnboardingPayload,
         parameters=[LOCATION, REPLAYED],
         examples=[OpenApiExample("A paid event", value=EXAMPLE, request_only=True)],

@@ -20,7 +20,7 @@ from onboarding import services
 from onboarding.api.authentication import OPERATORS, SENDERS, caller
 from onboarding.api.openapi import responses
 from onboarding.api.serializers import KeptEventSerializer
-from onboarding.engine.reported_events import AnotherEvent
+from onboarding.engine.reported_events import EventIdConflict
 from onboarding.enums import RunEventType, Scope
 from onboarding.intake import unmatched
 from onboarding.models import OnboardingTransaction
@@ -54,7 +54,7 @@ class ReceiveEvent(RunAction):
             event = _event(self.body(request))
             try:
                 kept = unmatched.receive(onboarding_transaction_id, actor=caller(request).actor, **event)
-            except (AnotherEvent, unmatched.TooMany) as refusal:
+            except (EventIdConflict, unmatched.TooMany) as refusal:
                 raise services.Refused(str(refusal)) from None
             if kept:
                 return Response(KeptEventSerializer(kept).data, status=202)
@@ -99,29 +99,29 @@ _CALLS: dict[str, tuple[Do, type[Serializer[Any]], str, str, dict[str, Any]]] = 
         _receive,
         requests.RunEventSerializer,
         "",
-        "Tell a later business event of the run",
+        "Report a later business event of the run",
         {"type": "kickoff.scheduled", "event_id": "evt_1", "occurred_at": "2026-11-24T10:00:00Z", "data": {}},
     ),
     "hold": (
         _hold,
         requests.body_of(forms.OPTIONAL_REASON),
         "onboarding.hold_run",
-        "Begin nothing more until it is resumed",
+        "Start no further step until the run is resumed",
         {"reason": "The customer asked us to wait."},
     ),
-    "resume": (_resume, requests.body_of(forms.NOTHING), "onboarding.hold_run", "Let a run on hold go on", {}),
+    "resume": (_resume, requests.body_of(forms.NOTHING), "onboarding.hold_run", "Resume a run on hold", {}),
     "rollback": (
         _roll_back,
         requests.body_of(forms.OPTIONAL_REASON),
         "onboarding.rollback_run",
-        "Take back what the run created and nobody else uses",
+        "Remove what the run created and nobody else uses",
         {"reason": "The payment was refunded."},
     ),
     "cancel": (
         _cancel,
         requests.body_of(forms.OPTIONAL_REASON),
         "onboarding.cancel_run",
-        "Do nothing more for this run, for good",
+        "Cancel the run",
         {"reason": "The order was withdrawn."},
     ),
 }

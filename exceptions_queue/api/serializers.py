@@ -107,7 +107,7 @@ class TicketSerializer(TicketBaseSerializer):
     run = serializers.SerializerMethodField(help_text="The run's address in this API.")
     attempts = serializers.IntegerField(source="attempt_count")
     next_retry = serializers.DateTimeField(
-        allow_null=True, help_text="When the engine tries again by itself; null where it waits for a person."
+        allow_null=True, help_text="When the engine retries automatically; null where it waits for a person."
     )
     sla_state = serializers.SerializerMethodField()
     problems = FieldToMendSerializer(many=True)

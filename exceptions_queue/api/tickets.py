@@ -100,7 +100,7 @@ class TicketPreview(TicketView):
             OpenApiParameter("from_step", str, description="For a replay: a step's key."),
         ],
         tags=TAGS,
-        summary="What an action would do, without doing it",
+        summary="Preview an action",
     )
     def get(self, request: Request, pk: int) -> Response:
         """Step by step, in playbook order. Scopes: read, operate."""

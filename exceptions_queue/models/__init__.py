@@ -7,9 +7,9 @@ from exceptions_queue.models.queries import (
     blocked_runs,
     covering,
     is_blocked,
+    needs_no_action,
     open_tickets,
     steps_towards,
-    waits_for_nobody,
 )
 from exceptions_queue.models.teams import CrmOwner, Queue
 from exceptions_queue.models.tickets import (
@@ -41,9 +41,9 @@ __all__ = [
     "blocked_runs",
     "covering",
     "is_blocked",
+    "needs_no_action",
     "open_tickets",
     "steps_towards",
     "tries",
     "tries_counted",
-    "waits_for_nobody",
 ]

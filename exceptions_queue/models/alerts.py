@@ -16,11 +16,11 @@ class AlertState(models.TextChoices):
 
 
 class Alert(models.Model):
-    """The outbox of alerts: at most one a clock, rung, channel and recipient."""
+    """The outbox of alerts: at most one a clock, level, channel and recipient."""
 
     clock = models.ForeignKey(SlaClock, on_delete=models.CASCADE, related_name="alerts", db_index=False)
     ticket = models.ForeignKey(Ticket, on_delete=models.SET_NULL, null=True, related_name="alerts")
-    rung = models.CharField(max_length=16, default="at-risk")
+    level = models.CharField(max_length=16, default="at-risk")
     channel = models.CharField(max_length=16, default="email")
     recipient = models.CharField(max_length=254)
     state = models.CharField(max_length=16, choices=AlertState, default=AlertState.PENDING)
@@ -31,8 +31,8 @@ class Alert(models.Model):
     sent_at = models.DateTimeField(null=True)
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["clock", "rung", "channel", "recipient"], name="alert_once")]
+        constraints = [models.UniqueConstraint(fields=["clock", "level", "channel", "recipient"], name="alert_once")]
         indexes = [models.Index(fields=["due_at"], condition=Q(due_at__isnull=False), name="alert_due")]
 
     def __str__(self) -> str:
-        return f"{self.rung} to {self.recipient}: {self.state}"
+        return f"{self.level} to {self.recipient}: {self.state}"

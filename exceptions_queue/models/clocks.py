@@ -18,9 +18,9 @@ class ClockState(models.TextChoices):
 
 
 class Milestone(models.TextChoices):
-    P1 = "P1", "Paid to set up"
-    P2 = "P2", "Set up to kickoff"
-    CHANGE = "CR", "Change asked for to done"
+    P1 = "P1", "Paid to provisioned"
+    P2 = "P2", "Provisioned to kickoff"
+    CHANGE = "CR", "Change requested to done"
 
 
 class SlaClock(models.Model):
@@ -49,7 +49,7 @@ class SlaClock(models.Model):
     started_at = models.DateTimeField()
     at_risk_at = models.DateTimeField()
     due_at = models.DateTimeField()
-    at_risk_seen = models.BooleanField(default=False, help_text="The at-risk rung has been taken.")
+    at_risk_seen = models.BooleanField(default=False, help_text="The at-risk transition has been applied.")
     breached_at = models.DateTimeField(null=True)
     ended_at = models.DateTimeField(null=True)
     next_transition_at = models.DateTimeField(null=True)

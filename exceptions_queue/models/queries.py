@@ -21,7 +21,7 @@ def open_tickets(run: OnboardingTransaction) -> TicketQuerySet:
 
 def covering(run: OnboardingTransaction, steps: models.QuerySet[Step] | None = None) -> TicketQuerySet:
     """The open tickets that cover a run: its own, its steps', those of connections that it is parked behind, and those of the
-    steps of other runs whose turn it waits for. ``steps``: only those of the run's steps count.
+    steps of other runs that hold a reservation it waits for. ``steps``: only those of the run's steps count.
     """
     return _open_tickets(run, steps).holding_up()
 
@@ -35,7 +35,9 @@ def _open_tickets(run: OnboardingTransaction, steps: models.QuerySet[Step] | Non
 
 
 def steps_towards(clock: SlaClock) -> models.QuerySet[Step]:
-    """The run's steps that this clock waits for: P2 for the kickoff and what must be done before it, P1 for all but the kickoff."""
+    """The run's steps that this clock waits for: P2 for the kickoff and what must be done before it, P1 for all but
+    the kickoff.
+    """
     steps = clock.transaction.steps.all()
     if clock.milestone == Milestone.CHANGE:
         return steps.none()
@@ -73,7 +75,7 @@ def blocked_runs() -> models.QuerySet[Any]:
     return own.order_by().union(parked.order_by(), ahead.order_by())
 
 
-def waits_for_nobody() -> Q:
+def needs_no_action() -> Q:
     """Open tickets on which nobody need do anything now: tried again just now, kept back by a connection, or put aside."""
     kept_back = Q(step__connection__breaker=Breaker.OPEN, step__due_at__isnull=False)
     snoozed = Q(snoozed_until__isnull=False, snoozed_until__gt=clocks.now())

@@ -62,7 +62,8 @@ class TicketQuerySet(models.QuerySet["Ticket"]):
 class Ticket(models.Model):
     """One exception that a person owns.
 
-    Its subject is exactly one run or one part of it (a step, a change request, an object's mapping), one connection, or one finding
+    Its subject is exactly one run or one part of it (a step, a change request, an object's mapping), one connection, or
+    one finding
     of an audit (which may be about a run). A subject has at most one open ticket a topic.
 
     What changes while it is open (attempts, next retry, the vendor's last message) is read from its subject; what it said when it
@@ -96,7 +97,7 @@ class Ticket(models.Model):
     sla_due = models.DateTimeField("SLA due", null=True)
     resolved_at = models.DateTimeField(null=True)
     resolution = models.CharField(max_length=200, blank=True)
-    snoozed_until = models.DateTimeField(null=True, help_text="Put aside by a person until then; it is nobody's next.")
+    snoozed_until = models.DateTimeField(null=True, help_text="Snoozed by a person until then; it is nobody's next.")
     snoozed_by = models.CharField(max_length=150, blank=True)
     snooze_reason = models.CharField(max_length=500, blank=True)
 
@@ -160,7 +161,7 @@ class Ticket(models.Model):
     def is_snoozed(self) -> bool:
         return self.is_open and self.snoozed_until is not None and self.snoozed_until > clocks.now()
 
-    def wake(self) -> None:
+    def unsnooze(self) -> None:
         """It is no longer put aside."""
         self.snoozed_until, self.snoozed_by, self.snooze_reason = None, "", ""
 

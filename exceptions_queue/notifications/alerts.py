@@ -29,7 +29,7 @@ def queue_at_risk(sla_clock: SlaClock, ticket: Ticket) -> None:
     for recipient in recipients(ticket):
         Alert.objects.get_or_create(
             clock=sla_clock,
-            rung="at-risk",
+            level="at-risk",
             channel="email",
             recipient=recipient,
             defaults={"ticket": ticket, "created_at": now, "due_at": now},
@@ -117,18 +117,18 @@ def _end(alert: Alert, state: AlertState) -> None:
 def _message(alert: Alert, *, perhaps_again: bool) -> EmailMessage:
     run, ticket = alert.clock.transaction, alert.ticket
     name = run.customer_name or run.onboarding_transaction_id
-    subject, first = _TOLD[Milestone(alert.clock.milestone)](alert.clock, name)
+    subject, first = _MESSAGES[Milestone(alert.clock.milestone)](alert.clock, name)
     lines = [
         first,
         "",
-        f"What holds it up: {ticket.message if ticket else 'unknown'}",
+        f"Cause: {ticket.message if ticket else 'unknown'}",
         *([f"What to do: {catalogue.story(ticket).todo}"] if ticket else []),
         f"Owned by: {_owned_by(ticket)}",
         "",
         ticket.url if ticket else settings.PUBLIC_URL,
     ]
     if perhaps_again:
-        lines += ["", "This mail may have reached you before: its sender was interrupted."]
+        lines += ["", "You may have received this mail before: sending it was interrupted."]
     return EmailMessage(
         subject=f"At risk: {subject}",
         body="\n".join(lines),
@@ -183,7 +183,7 @@ def _change(sla_clock: SlaClock, name: str) -> tuple[str, str]:
     )
 
 
-_TOLD: dict[Milestone, Callable[[SlaClock, str], tuple[str, str]]] = {
+_MESSAGES: dict[Milestone, Callable[[SlaClock, str], tuple[str, str]]] = {
     Milestone.P1: _p1,
     Milestone.P2: _p2,
     Milestone.CHANGE: _change,

@@ -47,8 +47,8 @@ MINUTE = timedelta(minutes=1)
 EVENT = "event"
 """What a step waits for that somebody must do elsewhere, such as scheduling the kickoff."""
 GONE = {
-    Milestone.P1: "Half of the 30 minutes is gone",
-    Milestone.P2: "Three quarters of the business day are gone and the kickoff is not scheduled yet",
+    Milestone.P1: "Half of the 30 minutes has passed",
+    Milestone.P2: "Three quarters of the business day have passed and the kickoff is not scheduled yet",
 }
 NONE_RUNS = (
     "AND NOT EXISTS (SELECT 1 FROM exceptions_queue_slaclock"
@@ -160,7 +160,7 @@ def _meet(run: OnboardingTransaction, clocks: QuerySet[SlaClock], *, at: datetim
 
 
 def cancel(run: OnboardingTransaction, *, at: datetime, milestones: Sequence[Milestone] = tuple(Milestone)) -> None:
-    """These are given up. A breach that was, also one that nobody had noticed yet, stays on record."""
+    """These are cancelled. A breach that was, also one that nobody had noticed yet, stays on record."""
     for running in SlaClock.objects.filter(transaction=run, ended_at=None, milestone__in=milestones):
         if running.state == ClockState.RUNNING and at > running.due_at:
             running.breach()
@@ -170,7 +170,7 @@ def cancel(run: OnboardingTransaction, *, at: datetime, milestones: Sequence[Mil
 
 
 def tick() -> int:
-    """Take every rung that is due; returns how many clocks were moved."""
+    """Apply every transition that is due; returns how many clocks were moved."""
     now = clock.now()
     for request in _unowned():
         try:
@@ -187,7 +187,7 @@ def tick() -> int:
     for pk in pks:
         try:
             _flag_silent_work(pk)
-            _take_rung(pk)
+            _apply_transition(pk)
         except Exception:
             # One clock that cannot be moved must hold up neither the others nor the work; the next tick tries it again.
             log.exception("Clock %s could not be moved", pk)
@@ -212,7 +212,7 @@ def _own(request_pk: int) -> None:
 
 
 def _silent(now: datetime) -> list[int]:
-    """Clocks at risk or late, whose at-risk rung is behind them, whose run began a wait which nobody was told of."""
+    """Clocks at risk or late, whose at-risk transition was applied, whose run began a wait without a ticket."""
     steps = Step.objects.filter(transaction=OuterRef("transaction"), state=StepState.WAITING)
     late = SlaClock.objects.filter(at_risk_seen=True, ended_at=None)
 
@@ -251,7 +251,7 @@ def _category(status: int | None) -> Category:
 
 
 @retried
-def _take_rung(pk: int) -> None:
+def _apply_transition(pk: int) -> None:
     with db.atomic():
         run = lock_run(SlaClock.objects.values_list("transaction_id", flat=True).get(pk=pk))
         sla_clock = SlaClock.objects.select_related("transaction").get(pk=pk)
@@ -278,5 +278,5 @@ def _held_up_by(run: OnboardingTransaction, sla_clock: SlaClock) -> list[Ticket]
     found = list(covering(run, steps_towards(sla_clock)))
     if found:
         return found
-    message = f"{GONE[Milestone(sla_clock.milestone)]}; the run is still under way, with no failure known."
+    message = f"{GONE[Milestone(sla_clock.milestone)]}; the run is still in progress, with no known failure."
     return [lifecycle.for_run(run, category=Category.STALLED, message=message, problems=[])]

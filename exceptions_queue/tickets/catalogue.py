@@ -28,7 +28,7 @@ def story(ticket: Ticket, circumstances: Circumstances | None = None) -> Story:
 
 
 def safe_action(ticket: Ticket) -> SafeAction:
-    """What is safe to begin with. Where the vendor names what is wrong with the data, that is mended first."""
+    """What is safe to begin with. Where the vendor names what is wrong with the data, that is fixed first."""
     usual = of(ticket).safe_action
     return SafeAction.MANUAL_FIX if usual is SafeAction.RETRY and ticket.problems else usual
 

@@ -28,7 +28,8 @@ class Kind(Enum):
 
 @dataclass(frozen=True)
 class Field:
-    """One value. ``label`` is the console's, and may name ``{vendor}``; a field without one is asked for by the API alone, or by a
+    """One value. ``label`` is the console's, and may name ``{vendor}``; a field without one is asked for by the API alone,
+    or by a
     template of its own.
 
     ``required``: by the API. ``required_of_people``: by the console too, where that differs.
@@ -146,7 +147,7 @@ SKIP = Form(
             "with_dependents",
             Kind.FLAG,
             required=False,
-            help="Leave out those that need what it would make, too.",
+            help="Skip the dependent steps, too.",
         ),
     ),
 )
@@ -178,7 +179,7 @@ SNOOZE = Form(
             maximum=LONGEST_SNOOZE,
             presets=((15, "15 minutes"), (60, "1 hour"), (240, "4 hours"), (1440, "1 day")),
             initial=60,
-            help="0 takes it up again.",
+            help="0 ends the snooze.",
             hint="At the longest until its clock is due.",
         ),
         Field(
@@ -188,11 +189,11 @@ SNOOZE = Form(
             required=False,
             required_of_people=True,
             max_length=LONGEST_REASON,
-            help="Needed, but for 0 minutes.",
+            help="Required unless minutes is 0.",
             missing="Say why, in a few words.",
         ),
     ),
-    description="Put aside; at the longest until its clock is due.",
+    description="Snooze; at the longest until its clock is due.",
 )
 REASON = Form("Reason", (reason(required=True),))
 NOTE = Form("Note", (Field("text", Kind.LONG_TEXT, "Write a note", max_length=MAX_NOTE),))

@@ -46,7 +46,7 @@ def assign(ticket: Ticket, actor: Actor, data: Data) -> None:
         run = lock_run(ticket.transaction_id) if ticket.transaction_id else None
         fresh = Ticket.objects.select_for_update(no_key=True).get(pk=ticket.pk)
         if data.get("shown_as") not in (None, assigned_as(fresh)):
-            raise Outdated("somebody assigned it since you looked.")
+            raise Outdated("somebody assigned it since you opened it.")
         fresh.queue, fresh.owner = queue, user
         fresh.save()
         alerts.queue_late(fresh)
@@ -78,7 +78,7 @@ def add_note(ticket: Ticket, actor: Actor, run: OnboardingTransaction | None, te
 
 @retried
 def snooze(ticket: Ticket, actor: Actor, data: Data) -> None:
-    """Put the ticket aside for some minutes, at the longest until its clock is due; 0 takes it up again."""
+    """Snooze the ticket for some minutes, at the longest until its clock is due; 0 ends the snooze."""
     minutes = data.get("minutes")
     if isinstance(minutes, bool) or not isinstance(minutes, int) or not 0 <= minutes <= LONGEST_SNOOZE:
         raise Refused(f"Give 0 to {LONGEST_SNOOZE} minutes.", [Problem("minutes", f"must be 0 to {LONGEST_SNOOZE}")])
@@ -89,7 +89,7 @@ def snooze(ticket: Ticket, actor: Actor, data: Data) -> None:
         if not fresh.is_open:
             raise Refused("This ticket is resolved already.")
         now = clock.now()
-        fresh.wake()
+        fresh.unsnooze()
         if minutes:
             until = now + timedelta(minutes=minutes)
             if fresh.sla_due and now < fresh.sla_due < until:
@@ -105,7 +105,7 @@ def record(run: OnboardingTransaction | None, name: str, actor: Actor, facts: Da
     if run:
         audit.record(run, name, actor=actor.name, data=facts)
     else:
-        audit.record_elsewhere(name, actor=actor.name, data=facts)
+        audit.record_global(name, actor=actor.name, data=facts)
 
 
 def _assigned(ticket: Ticket) -> Told:
@@ -115,8 +115,8 @@ def _assigned(ticket: Ticket) -> Told:
 
 def _snoozed(ticket: Ticket) -> Told:
     if ticket.snoozed_until is None:
-        return Told("It is taken up again.")
-    return Told(f"Put aside until {ticket.snoozed_until:%H:%M} UTC.")
+        return Told("The snooze is ended.")
+    return Told(f"Snoozed until {ticket.snoozed_until:%H:%M} UTC.")
 
 
 ASSIGN = Action(
@@ -125,7 +125,7 @@ ASSIGN = Action(
     Permission("assign_ticket", "Can assign", frozenset({"revenue-operations", "leads"})),
     assign,
     form=forms.ASSIGN,
-    summary="Give to a queue or a person",
+    summary="Assign to a queue or a person",
     example={"queue": "sales-ops", "owner": "kim"},
     place=Place.SIDE,
     shown=(Shown("shown_as", lambda ticket, _: assigned_as(ticket)),),
@@ -134,11 +134,11 @@ ASSIGN = Action(
 )
 SNOOZE = Action(
     "snooze",
-    "Put aside",
-    Permission("snooze_ticket", "Can put aside", ALL_GROUPS),
+    "Snoozed",
+    Permission("snooze_ticket", "Can snooze", ALL_GROUPS),
     snooze,
     form=forms.SNOOZE,
-    summary="Put aside, or take up again",
+    summary="Snooze or unsnooze",
     example={"minutes": 60, "reason": "The customer answers after lunch."},
     place=Place.SIDE,
     direct={"minutes": 0},
@@ -154,6 +154,6 @@ NOTE = Action(
     example={"text": "Asked the customer for their domain."},
     when_resolved=True,
     place=Place.SIDE,
-    told=lambda _: Told("The note is kept."),
+    told=lambda _: Told("The note is saved."),
 )
 HANDLING = (ASSIGN, SNOOZE, NOTE)

@@ -213,7 +213,7 @@ def _renew(ticket: Ticket, fields: dict[str, Any]) -> None:
     if ticket.owner_id or ticket.category == fields["category"]:
         fields.pop("owner", None)  # a person keeps what was given to them
     if ticket.category != fields["category"] or ticket.problems != fields.get("problems", ticket.problems):
-        ticket.wake()  # it was put aside for something else
+        ticket.unsnooze()  # it was put aside for something else
     if ticket.category == fields["category"]:
         fields.pop("queue")  # and a queue too: the same trouble stays where somebody sent it
     for name, value in fields.items():
@@ -226,7 +226,7 @@ def follow(ticket: Ticket, step: Step, *, requested: bool) -> None:
     """The step is about to be tried again, or was and failed in the same way."""
     ticket.message, ticket.http_status = step.message or ticket.message, step.http_status
     if requested:
-        ticket.wake()
+        ticket.unsnooze()
         ticket.retry()
     else:
         ticket.renew()
@@ -238,7 +238,7 @@ def _audit(ticket: Ticket, run: OnboardingTransaction | None, name: str) -> None
     if run:
         audit.record(run, name, data=_facts(ticket))
     else:
-        audit.record_elsewhere(name, actor=audit.SYSTEM, data=_facts(ticket))
+        audit.record_global(name, actor=audit.SYSTEM, data=_facts(ticket))
 
 
 def _facts(ticket: Ticket) -> dict[str, Any]:

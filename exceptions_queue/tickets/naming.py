@@ -1,4 +1,6 @@
-"""What a ticket is about, named for people: the customer, the vendor, the object, the step's task, and why nothing is tried now."""
+"""What a ticket is about, named for people: the customer, the vendor, the object, the step's task, and why nothing
+is tried now.
+"""
 
 from exceptions_queue.models import Ticket
 from integrations.enums import Breaker, BreakerCause, vendor_name
@@ -84,11 +86,11 @@ def held_up(ticket: Ticket) -> str:
         return ""
     connection = step.connection
     if connection and connection.breaker == Breaker.OPEN:
-        return f"It goes on as soon as the connection {connection} is mended."
+        return f"Resumes when {vendor(connection)} is reconnected."
     if connection and connection.breaker == Breaker.HALF_OPEN:
-        return f"{vendor(connection)} answers again and is tried with one step first; this one follows."
+        return f"{vendor(connection)} answers again and is tried with one step first; this one is next."
     if run.held_at and not run.is_rolling_back:
-        return "The run is on hold: it is tried once somebody resumes the run."
+        return "The run is on hold: it continues when somebody resumes the run."
     if step.state == StepState.WAITING and step.waits_for in ELSEWHERE:
-        return f"It waits for {lowered(step.get_waits_for_display())}."
+        return f"Waiting for {lowered(step.get_waits_for_display())}."
     return ""

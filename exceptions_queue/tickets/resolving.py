@@ -29,7 +29,7 @@ _ID = re.compile(r"[^\s/\\?#%,]{1,255}")
 """One segment of a vendor's path, which no vendor's ids are more than."""
 ID_SHAPE = "give the id alone, without blanks, slashes or the rest of an address."
 DATA_GROUPS = frozenset({"sales-ops", "support-ops", "revenue-operations", "leads"})
-CHOICE_KEPT = "Your choice is kept for this customer. The step goes on with it."
+CHOICE_KEPT = "Your choice is saved for this customer. The step continues with it."
 ON_HOLD = "The run is on hold until somebody resumes it."
 
 
@@ -59,13 +59,13 @@ def _fixed(ticket: Ticket) -> Told:
     if held_up := naming.held_up(ticket):
         return Told(f"Saved. {held_up}", finished=False)
     if ticket.step is not None:
-        return Told("Saved. The step is tried again with the new data.")
+        return Told("Saved. The step is retried with the new data.")
     if ticket.is_open and ticket.problems:
         missing = fields.labels(problem["path"] for problem in ticket.problems if problem.get("path"))
         return Told(f"Saved. Still missing: {missing}.", finished=False)
     if not ticket.is_open and _is_on_hold(ticket):
         return Told(f"Saved. The data is complete; {naming.lowered(ON_HOLD)}", finished=False)
-    return Told("Saved. The data is complete, and the onboarding goes on by itself; watch its steps below.")
+    return Told("Saved. The data is complete and the onboarding continues; its steps are below.")
 
 
 def _is_on_hold(ticket: Ticket) -> bool:
@@ -78,7 +78,7 @@ def _is_on_hold(ticket: Ticket) -> bool:
 def _check_undecided(ticket: Ticket, data: Data) -> None:
     """A choice is refused where somebody else made one since this person was shown the ticket waiting for it."""
     if data.get("shown_status") == TicketStatus.OPEN and ticket.status == TicketStatus.RETRYING:
-        raise Outdated("this ticket was decided since you looked; it is being tried again.")
+        raise Outdated("this ticket was decided since you opened it; it is being retried.")
 
 
 def choose_match(ticket: Ticket, actor: Actor, data: Data) -> None:
@@ -126,13 +126,13 @@ def retry(ticket: Ticket, actor: Actor, _data: Data) -> None:
         services.retry_step(ticket.step_id, actor=actor.name)
     elif ticket.connection_id and ticket.category == Category.SERVER_ERROR:
         if not breaker.probe_soon(ticket.connection_id):
-            raise Refused("The connection is being tried already.")
+            raise Refused("The connection is already being probed.")
         facts = {"connection": str(ticket.connection)}
-        audit.record_elsewhere("integrations.breaker.probe-requested", actor=actor.name, data=facts)
+        audit.record_global("integrations.breaker.probe-requested", actor=actor.name, data=facts)
     elif ticket.connection_id:
         events.retry_failed(ticket.connection_id, actor=actor.name)
     elif ticket.transaction_id:
-        services.readmit(ticket.transaction_id, actor=actor.name)
+        services.recheck_gate(ticket.transaction_id, actor=actor.name)
 
 
 def may_retry(ticket: Ticket) -> bool:
@@ -147,7 +147,7 @@ def _retry_preview(ticket: Ticket, _data: Data) -> Sequence[Effect]:
 def _retried(ticket: Ticket) -> Told:
     if held_up := naming.held_up(ticket):
         return Told(held_up, finished=False)
-    return Told("It is tried again now. The ticket closes by itself when the step has passed.")
+    return Told("It is retried now. The ticket closes automatically when the step has passed.")
 
 
 def replay(ticket: Ticket, actor: Actor, data: Data) -> None:
@@ -174,7 +174,7 @@ def _own_step(ticket: Ticket) -> str:
 
 def _own_step_pk(ticket: Ticket) -> int:
     if ticket.step_id is None:
-        raise Refused("The run has not begun; it starts with its first step once it may.")
+        raise Refused("The run has not started yet; it starts with its first step.")
     return ticket.step_id
 
 
@@ -195,7 +195,7 @@ def question_of(ticket: Ticket) -> str:
 
 
 def skip_or_keep(ticket: Ticket, actor: Actor, data: Data) -> None:
-    """Go on without the step; where the run as a whole is asked about, keep it."""
+    """Skip the step; where the run as a whole is asked about, keep it."""
     reason, seen = str(data.get("reason") or ""), data.get("seen")
     if ticket.step_id and seen is not None:
         services.skip_as_shown(ticket.step_id, actor=actor.name, reason=reason, seen=seen)
@@ -230,7 +230,7 @@ def _skipped(ticket: Ticket) -> Told:
         return Told("The run stays as it is.")
     if _is_on_hold(ticket):
         return Told(f"The step is skipped. {ON_HOLD}", finished=False)
-    return Told("The step is skipped. What comes after it goes on.")
+    return Told("The step is skipped. The steps after it continue.")
 
 
 def roll_back(ticket: Ticket, actor: Actor, data: Data) -> None:
@@ -246,7 +246,7 @@ def roll_back(ticket: Ticket, actor: Actor, data: Data) -> None:
 
 
 def is_forced(ticket: Ticket) -> bool:
-    """The rollback is under way already, and it is this step's object that is taken back all the same."""
+    """The rollback is under way already, and it is this step's object that is removed all the same."""
     return ticket.category == Category.ROLLBACK_FAILED and has_step(ticket)
 
 
@@ -274,7 +274,7 @@ def done_by_hand(ticket: Ticket, actor: Actor, data: Data) -> None:
     with db.atomic():
         run = lock_run(ticket.transaction_id) if ticket.transaction_id else None
         add_note(ticket, actor, run, text)
-        lifecycle.resolve(Ticket.objects.filter(pk=ticket.pk), resolution=f"{actor.name} did it by hand.")
+        lifecycle.resolve(Ticket.objects.filter(pk=ticket.pk), resolution=f"{actor.name} did it manually.")
         if ticket.change_request:
             sla.meet_change(ticket.change_request, at=clock.now())
         if run:
@@ -291,7 +291,7 @@ FIX = Action(
     names_fields,
     forms.FIX,
     is_remedy=True,
-    summary="Give missing or wrong data, then try again",
+    summary="Provide missing or wrong data, then retry",
     example={"fields": {"customer.domain": "acme-logistics.com", "commercial.term": "annual"}},
     card=Card("Fill in what is missing", button="Save and retry", is_primary=True),
     preview=_retry_preview,
@@ -305,10 +305,10 @@ DONE = Action(
     done_by_hand,
     lambda ticket: ticket.is_by_hand,
     forms.DONE,
-    summary="Say that a change was made by hand",
+    summary="Report that a change was made manually",
     example={"text": "Changed the name in the CRM."},
-    card=Card("Done by hand", "{message}", "It is done: close the ticket", is_primary=True),
-    told=lambda _: Told("The note is kept, the ticket closed."),
+    card=Card("Done by hand", "{message}", "Done: close the ticket", is_primary=True),
+    told=lambda _: Told("The note is saved, the ticket closed."),
 )
 CHOOSE_MATCH = Action(
     "choose-match",
@@ -333,20 +333,20 @@ RETRY = Action(
     retry,
     may_retry,
     is_remedy=True,
-    summary="Try again now",
+    summary="Retry now",
     preview=_retry_preview,
     card=Card(
         "Retry",
-        "What was done already is recognised and not done twice. The ticket closes by itself once {subject} has passed.",
+        "What was already done is recognised and not repeated. The ticket closes automatically once {subject} has passed.",
         "Retry now",
         is_primary=True,
         is_last=True,
     ),
     bulk=Bulk(
         "tried again",
-        "is tried again now",
-        "A ticket closes by itself when its step has passed.",
-        "They need an answer before a retry can help, are another queue's, or are resolved.",
+        "is retried now",
+        "A ticket closes automatically when its step has passed.",
+        "They need an answer before a retry can help, belong to another queue, or are resolved.",
     ),
     told=_retried,
 )
@@ -358,7 +358,7 @@ LINK_OBJECT = Action(
     has_step,
     forms.LINK_OBJECT,
     is_remedy=True,
-    summary="Name the vendor's object",
+    summary="Link a vendor object by its id",
     example={"external_id": "5501"},
     card=Card("Link another {object}", button="Link it"),
     shown=(SHOWN_STATUS,),
@@ -372,14 +372,14 @@ REPLAY = Action(
     may_replay,
     forms.REPLAY,
     is_remedy=True,
-    summary="Do a step and all that comes after it again",
+    summary="Replay a step and everything after it",
     example={"from_step": "crm.account"},
     subjects=_replayed,
     preview=_replay_preview,
     place=Place.OTHER,
     card=Card("Replay from this step", shows_preview=True),
     shown=(Shown("seen", lambda _, preview: confirmation.of_preview(preview), absent=""),),
-    told=lambda _: Told("This step and those after it are done again; what exists is not made twice."),
+    told=lambda _: Told("This step and those after it run again; what exists is not created twice."),
 )
 SKIP = Action(
     "skip",
@@ -389,7 +389,7 @@ SKIP = Action(
     may_skip,
     forms.SKIP,
     is_remedy=True,
-    summary="Go on without the step",
+    summary="Skip the step",
     example={"reason": "Done by hand."},
     subjects=_left_out,
     preview=_skip_preview,
@@ -413,6 +413,6 @@ ROLLBACK = Action(
     place=Place.OTHER,
     shown=(Shown("seen", lambda ticket, _: question_of(ticket), absent=""),),
     asks=lambda ticket: not is_forced(ticket),
-    told=lambda _: Told("It is being taken back now."),
+    told=lambda _: Told("It is being removed now."),
 )
 RESOLVING = (FIX, DONE, CHOOSE_MATCH, RETRY, LINK_OBJECT, REPLAY, SKIP, ROLLBACK)

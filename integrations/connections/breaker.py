@@ -28,7 +28,7 @@ MOST_COUNTED = 1000
 """Where opening itself fails, counting stays within its column."""
 COOL_DOWN = timedelta(seconds=10)
 LONGEST_COOL_DOWN = timedelta(minutes=5)
-TRIAL = timedelta(minutes=1)
+TRIAL_LEASE = timedelta(minutes=1)
 """A half-open breaker that no step has closed or opened by then is looked at again."""
 ACTOR = "system"
 _REFUSED = (Kind.AUTH, Kind.FORBIDDEN)
@@ -50,7 +50,7 @@ def succeeded(seen: Connection) -> None:
     Costs nothing where nothing had failed by then: what failed meanwhile is not undone by a call that began before, nor does
     one that began before a 429 raise what that has lowered.
     """
-    if not (seen.is_stopped or seen.failures or seen.pace is not None):
+    if not (seen.is_stopped or seen.failures or seen.concurrency_limit is not None):
         return
     if seen.breaker == Breaker.CLOSED:
         _count_success(seen)
@@ -65,7 +65,7 @@ def succeeded(seen: Connection) -> None:
 
 
 def _count_success(seen: Connection) -> None:
-    """By one statement, that writes nothing where there is nothing to change: under a lowered pace it comes with each step."""
+    """By one statement, that writes nothing where there is nothing to change: under a lowered limit it comes with each step."""
     if database.vendor == "postgresql":
         same = [seen.lowered_at]
         values = [
@@ -89,15 +89,15 @@ def _count_success_portably(seen: Connection) -> None:
 
 
 IS_SAME = "lowered_at IS NOT DISTINCT FROM %s"
-IS_LAST = f"pace >= COALESCE(max_concurrency, {concurrency.UNLIMITED}) - 1"
+IS_LAST = f"concurrency_limit >= COALESCE(max_concurrency, {concurrency.UNLIMITED}) - 1"
 COUNT_SUCCESS = f"""
 UPDATE integrations_connection SET failures = 0, failures_of = '',
     refusals = CASE WHEN {IS_SAME} THEN 0 ELSE refusals END,
-    ramping = ramping AND NOT COALESCE({IS_SAME} AND {IS_LAST}, FALSE),
-    pace = CASE WHEN NOT {IS_SAME} THEN pace WHEN {IS_LAST} THEN NULL ELSE pace + 1 END,
-    pace_changed_at = CASE WHEN {IS_SAME} AND pace IS NOT NULL THEN %s ELSE pace_changed_at END
+    slow_start = slow_start AND NOT COALESCE({IS_SAME} AND {IS_LAST}, FALSE),
+    concurrency_limit = CASE WHEN NOT {IS_SAME} THEN concurrency_limit WHEN {IS_LAST} THEN NULL ELSE concurrency_limit + 1 END,
+    concurrency_changed_at = CASE WHEN {IS_SAME} AND concurrency_limit IS NOT NULL THEN %s ELSE concurrency_changed_at END
 WHERE id = %s AND breaker = %s AND breaker_changed_at IS NOT DISTINCT FROM %s AND credentials_version = %s
-    AND (failures > 0 OR ({IS_SAME} AND (pace IS NOT NULL OR refusals > 0)))"""  # noqa: S608
+    AND (failures > 0 OR ({IS_SAME} AND (concurrency_limit IS NOT NULL OR refusals > 0)))"""  # noqa: S608
 """As ``pace.after_success``, where the connection was lowered no more since. Lost with the server, the next success counts."""
 
 
@@ -106,7 +106,7 @@ def failed(seen: Connection, *, subject: str, error: ProviderError) -> None:
 
     Opens the breaker at the fifth in a row. Where one step alone had them all, that step may be the trouble: then the probe
     decides. Half-open, one failure is enough, and closes the door to all others. Only one of the step that alone had the
-    failures before says no more than was known: where the probe passes, the next in line is the canary in its place.
+    failures before says no more than was known: where the probe passes, the next queued step is the trial in its place.
     """
     of = Case(When(Q(failures=0) | Q(failures_of=subject), then=Value(subject)), default=Value(""))
     if not as_seen(seen).update(failures=Least(F("failures") + 1, MOST_COUNTED), failures_of=of):
@@ -134,7 +134,7 @@ def _open(locked: Connection, met: ProbeResult, *, suspect: str, again: bool) ->
     due = _try_again(now, locked.failed_probes, met.retry_after)
     locked.open_breaker(reason=redact_text(met.message), at=now, cause=BreakerCause.SERVER, probe_at=due)
     locked.failures, locked.failures_of, locked.probed_at = FAILURES_TO_OPEN, suspect, now if again else None
-    locked.ramping = False
+    locked.slow_start = False
     locked.save(update_fields=BREAKER_FIELDS)
     signals.breaker_opened.send(Connection, connection=locked, status=met.status)
 
@@ -156,7 +156,7 @@ def probe_soon(connection_pk: int) -> bool:
     return bool(waiting.update(probe_at=clock.now()))
 
 
-def settle_probe(seen: Connection, result: ProbeResult, *, waiting: bool) -> bool:
+def apply_probe_result(seen: Connection, result: ProbeResult, *, waiting: bool) -> bool:
     """What follows from a probe of ``seen``. ``waiting``: a step is due there, whose passing then decides; else it closes.
 
     True if steps may go through it now.
@@ -183,9 +183,9 @@ def settle_probe(seen: Connection, result: ProbeResult, *, waiting: bool) -> boo
             connections.close(locked, actor=ACTOR)
         else:
             if locked.breaker == Breaker.OPEN:
-                locked.try_one(at=now, probe_at=now + TRIAL)
-                concurrency.one_at_a_time(locked)
-            locked.probe_at = now + TRIAL
+                locked.half_open(at=now, probe_at=now + TRIAL_LEASE)
+                concurrency.limit_to_one(locked)
+            locked.probe_at = now + TRIAL_LEASE
             locked.save(update_fields=BREAKER_FIELDS)
     return result.ok
 

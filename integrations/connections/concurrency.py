@@ -1,4 +1,4 @@
-"""How many steps at once a connection takes: leased slots, lowered by 429 answers and after a breaker, raised by successes.
+"""The concurrency limit of a connection: leased slots, lowered by 429 answers and after a breaker, raised by successes.
 
 Additive increase, multiplicative decrease (RFC 5681, 3.1): halved by a 429, once in the time that it asks for, and raised by one
 with each step that succeeds after it.
@@ -29,15 +29,15 @@ PAUSE_SECONDS = 1.0
 """The pause after a 429 that names none."""
 OWN_SECONDS = 2.0
 """A ``Retry-After`` no longer than this is about the call that was refused, until others are refused too."""
-IN_A_ROW = 3
+CONSECUTIVE_REFUSALS = 3
 """So many 429 answers without a success between them are about the whole account, however short they ask to wait."""
-FLOOR = 2
+MIN_LIMIT = 2
 """429 answers lower a connection no further: one call at a time would starve it."""
 WINDOW = timedelta(seconds=1)
 """So long at least, further 429 answers are about the same excess."""
-RAISE_EVERY = timedelta(seconds=2)
-"""Where nothing succeeds that could raise it, a pace doubles so often after the pause."""
-RAMP_EVERY = timedelta(minutes=1)
+RAISE_INTERVAL = timedelta(seconds=2)
+"""Where nothing succeeds that could raise it, a lowered limit doubles so often after the pause."""
+SLOW_START_INTERVAL = timedelta(minutes=1)
 """After a breaker only successes show that the vendor works: without any it rises by one so often."""
 
 
@@ -76,7 +76,7 @@ def _open(limit: int, held: list[int]) -> int:
     return next(n for n in range(limit, -1, -1) if n == 0 or n + sum(number >= n for number in held) <= limit)
 
 
-def places(connection: Connection) -> int | None:
+def free_slots(connection: Connection) -> int | None:
     """How many more steps it takes now; None for no limit. Only a guide for whom to ask: ``acquire`` decides."""
     if connection.limit is None:
         return None
@@ -103,7 +103,7 @@ RELEASE = (
 
 
 def slow_down(connection_pk: int, retry_after: float | None) -> None:
-    """After a 429: halves the connection's pace, down to ``FLOOR``, and pauses it for ``retry_after`` seconds.
+    """After a 429: halves the connection's concurrency limit, down to ``FLOOR``, and pauses it for ``retry_after`` seconds.
 
     Halved once per pause: calls that were under way when it began are refused in a bunch, which is one signal. A short wait that
     one call alone was asked for is that call's own (the policy keeps it): stopping all the others for it would cost more than the
@@ -117,28 +117,35 @@ def slow_down(connection_pk: int, retry_after: float | None) -> None:
     with transaction.atomic():
         connection = Connection.objects.select_for_update(no_key=True).get(pk=connection_pk)
         ends = max(connection.paused_until or now, (connection.lowered_at or now - WINDOW) + WINDOW)
-        if connection.pace is None or connection.lowered_at is None or ends <= now:
+        if connection.concurrency_limit is None or connection.lowered_at is None or ends <= now:
             limit = connection.limit or UNLIMITED
-            connection.pace = max(min(FLOOR, limit), limit // 2)
-            connection.pace_changed_at = connection.lowered_at = now
-        connection.ramping, connection.refusals = False, min(connection.refusals + 1, IN_A_ROW)
-        if seconds > OWN_SECONDS or connection.refusals >= IN_A_ROW:
+            connection.concurrency_limit = max(min(MIN_LIMIT, limit), limit // 2)
+            connection.concurrency_changed_at = connection.lowered_at = now
+        connection.slow_start, connection.refusals = False, min(connection.refusals + 1, CONSECUTIVE_REFUSALS)
+        if seconds > OWN_SECONDS or connection.refusals >= CONSECUTIVE_REFUSALS:
             connection.paused_until = max(until, connection.paused_until or until)
             _remember(connection_pk, connection.paused_until)
-        changed = ["pace", "pace_changed_at", "lowered_at", "refusals", "paused_until", "ramping"]
+        changed = [
+            "concurrency_limit",
+            "concurrency_changed_at",
+            "lowered_at",
+            "refusals",
+            "paused_until",
+            "slow_start",
+        ]
         connection.save(update_fields=changed)
 
 
-def heed(connection_pk: int, error: ProviderError) -> None:
+def apply_backpressure(connection_pk: int, error: ProviderError) -> None:
     """What a failure means for the whole connection, once: fewer calls after a 429, none while the vendor says it is away."""
-    if error.heeded:
+    if error.backpressure_applied:
         return
     if error.kind is Kind.RATE_LIMIT:
         slow_down(connection_pk, error.retry_after)
-        error.heeded = True
+        error.backpressure_applied = True
     elif error.whole_account and error.retry_after:
         hold(connection_pk, error.retry_after)
-        error.heeded = True
+        error.backpressure_applied = True
 
 
 def pause_left(connection_pk: int) -> float:
@@ -167,7 +174,8 @@ def _remember(connection_pk: int, until: datetime | None) -> None:
 
 
 def hold(connection_pk: int, seconds: float) -> None:
-    """Pauses the connection at least that long, and leaves its pace: the vendor says that it is away, not that it is asked
+    """Pauses the connection at least that long, and leaves its concurrency limit: the vendor says that it is away, not
+    that it is asked
     too often.
     """
     until = clock.now() + timedelta(seconds=seconds)
@@ -177,37 +185,47 @@ def hold(connection_pk: int, seconds: float) -> None:
 
 
 def recover(now: datetime) -> None:
-    """For the sweep: raises each lowered pace that nothing has changed for a while, until the limit itself rules again."""
-    still = Q(ramping=False, pace_changed_at__lte=now - RAISE_EVERY) | Q(pace_changed_at__lte=now - RAMP_EVERY)
-    lowered = Connection.objects.filter(still, pace__isnull=False).exclude(breaker__in=STOPPED)
-    for connection in lowered.exclude(paused_until__gt=now - RAISE_EVERY):
-        lower = connection.pace or 0
-        raised = lower + 1 if connection.ramping else 2 * lower
-        pace = None if raised >= (connection.max_concurrency or UNLIMITED) else raised
+    """For the sweep: raises each lowered limit that nothing has changed for a while, until the limit itself rules again."""
+    still = Q(slow_start=False, concurrency_changed_at__lte=now - RAISE_INTERVAL) | Q(
+        concurrency_changed_at__lte=now - SLOW_START_INTERVAL
+    )
+    lowered = Connection.objects.filter(still, concurrency_limit__isnull=False).exclude(breaker__in=STOPPED)
+    for connection in lowered.exclude(paused_until__gt=now - RAISE_INTERVAL):
+        lower = connection.concurrency_limit or 0
+        raised = lower + 1 if connection.slow_start else 2 * lower
+        limit = None if raised >= (connection.max_concurrency or UNLIMITED) else raised
         # A 429 may come in between: it keeps what it wrote.
         unchanged = Connection.objects.filter(
-            pk=connection.pk, pace=connection.pace, pace_changed_at=connection.pace_changed_at
+            pk=connection.pk,
+            concurrency_limit=connection.concurrency_limit,
+            concurrency_changed_at=connection.concurrency_changed_at,
         )
-        unchanged.update(pace=pace, pace_changed_at=now, ramping=connection.ramping and pace is not None)
+        unchanged.update(
+            concurrency_limit=limit, concurrency_changed_at=now, slow_start=connection.slow_start and limit is not None
+        )
 
 
-def one_at_a_time(connection: Connection) -> None:
+def limit_to_one(connection: Connection) -> None:
     """On a connection that the caller holds locked and saves."""
-    connection.pace, connection.pace_changed_at, connection.ramping = 1, clock.now(), False
+    connection.concurrency_limit, connection.concurrency_changed_at, connection.slow_start = 1, clock.now(), False
 
 
-def start_slowly(connection: Connection) -> None:
+def begin_slow_start(connection: Connection) -> None:
     """After a breaker: one step at a time, and one more with each success. The caller holds it locked and saves it."""
-    one_at_a_time(connection)
-    connection.ramping, connection.released_at = True, connection.pace_changed_at
+    limit_to_one(connection)
+    connection.slow_start, connection.released_at = True, connection.concurrency_changed_at
 
 
 def after_success(now: datetime) -> dict[str, Case | Value]:
-    """What one success does to a lowered pace, as columns of a conditional UPDATE: 1, 2, 4, 8 a round, until the limit rules."""
-    last = Q(pace__gte=Coalesce("max_concurrency", UNLIMITED) - 1)
+    """What one success does to a lowered concurrency_limit, as columns of a conditional UPDATE: 1, 2, 4, 8 a round,
+    up to the maximum.
+    """
+    last = Q(concurrency_limit__gte=Coalesce("max_concurrency", UNLIMITED) - 1)
     return {
-        "pace": Case(When(last, then=Value(None)), default=F("pace") + 1),
-        "pace_changed_at": Case(When(pace=None, then=F("pace_changed_at")), default=Value(now)),
-        "ramping": Case(When(last, then=False), default=F("ramping"), output_field=BooleanField()),
+        "concurrency_limit": Case(When(last, then=Value(None)), default=F("concurrency_limit") + 1),
+        "concurrency_changed_at": Case(
+            When(concurrency_limit=None, then=F("concurrency_changed_at")), default=Value(now)
+        ),
+        "slow_start": Case(When(last, then=False), default=F("slow_start"), output_field=BooleanField()),
         "refusals": Value(0),
     }

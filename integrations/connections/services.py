@@ -26,7 +26,16 @@ log = logging.getLogger(__name__)
 
 BREAKER_FIELDS = (
     *("breaker", "breaker_reason", "breaker_cause", "breaker_changed_at", "failures", "failures_of"),
-    *("probe_at", "probed_at", "failed_probes", "pace", "pace_changed_at", "ramping", "released_at", "updated_at"),
+    *(
+        "probe_at",
+        "probed_at",
+        "failed_probes",
+        "concurrency_limit",
+        "concurrency_changed_at",
+        "slow_start",
+        "released_at",
+        "updated_at",
+    ),
 )
 """Whatever a transition of the breaker changes, and nothing that another lever owns."""
 ACTOR = "system"
@@ -119,7 +128,7 @@ def probe(connection: Connection) -> ProbeResult:
     try:
         made = connector(connection, subject="probe", deadline=time.monotonic() + settings.CALL_SECONDS)
         label = made.probe()
-        if not connection.on_trial:  # of an account that is not kept, nothing is
+        if not connection.candidate_secrets:  # of an account that is not kept, nothing is
             _keep(connection, made.learned)
         return ProbeResult(True, label, learned=made.learned)
     except ProviderError as error:
@@ -146,7 +155,7 @@ def _keep(seen: Connection, learned: Mapping[str, str]) -> None:
 
 
 def record_auth_failure(connection_pk: int, *, credentials_version: int, status: int | None, reason: str) -> bool:
-    """Opens the breaker until a person mends it. True if it did.
+    """Opens the breaker until a person fixes it. True if it did.
 
     Not where it is open for this already, nor where the credentials were changed since they were refused.
     """
@@ -163,7 +172,7 @@ def record_auth_failure(connection_pk: int, *, credentials_version: int, status:
 
 
 def record_unreadable(connection: Connection) -> bool:
-    """A secret that no configured key decrypts stops the connection until a person mends it. True if this is news."""
+    """A secret that no configured key decrypts stops the connection until a person fixes it. True if this is news."""
     return record_auth_failure(
         connection.pk,
         credentials_version=connection.credentials_version,
@@ -194,7 +203,8 @@ def replace_credentials(
     options: Mapping[str, Any] | None = None,
     actor: str,
 ) -> ProbeResult:
-    """Tests the values with a harmless call and keeps them, and the options, only if that passes; the former ones stay until then.
+    """Tests the values with a harmless call and keeps them, and the options, only if that passes; the former ones stay
+    until then.
 
     Closes the breaker, too. What only a sender signs with (``webhook_secret``) cannot be tested: alone it is kept at once, beside
     the one before. Raises ``ValueError`` in plain words.
@@ -207,7 +217,7 @@ def replace_credentials(
         set_connection(connection.slug, secrets=entered, options=options, **about)
         return close_after_probe(connection_pk, actor)
     trial = copy.copy(connection)
-    trial.on_trial, trial.options = entered, {**connection.options, **(options or {})}
+    trial.candidate_secrets, trial.options = entered, {**connection.options, **(options or {})}
     result = probe(trial)
     if not result.ok:
         return result
@@ -229,7 +239,7 @@ def _tested_as(connection: Connection) -> tuple[Any, ...]:
 def close(locked: Connection, *, actor: str) -> None:
     """Closes the breaker of a connection that the caller holds locked: what was parked goes on, one step first."""
     locked.close_breaker(at=clock.now())
-    concurrency.start_slowly(locked)
+    concurrency.begin_slow_start(locked)
     locked.save(update_fields=BREAKER_FIELDS)
     signals.breaker_closed.send(Connection, connection=locked, actor=actor)
 

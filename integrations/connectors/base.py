@@ -22,7 +22,7 @@ _REFUSALS = frozenset({Kind.FORBIDDEN, Kind.CONFLICT, Kind.INVALID})
 
 
 class CreateSafety(Enum):
-    """What protects a repeated create, which decides how an unknown outcome is settled."""
+    """What protects a repeated create, which decides how an indeterminate outcome is resolved."""
 
     IDEMPOTENCY_KEY = "idempotency-key"
     UNIQUE_UPSERT = "unique-upsert"
@@ -171,16 +171,16 @@ class Connector(ABC):
         raise TypeError(f"{self.provider} has no jobs")
 
     def reversible(self, kind: str) -> bool:  # noqa: ARG002
-        """Whether ``undo`` can take back objects of this kind; a mail, for one, cannot be unsent."""
+        """Whether ``undo`` can remove objects of this kind; a mail, for one, cannot be unsent."""
         return False
 
     def undo(self, kind: str, external_id: str) -> None:  # noqa: ARG002
-        """Take back an object that ``create`` made; ties to others go with it.
+        """Remove an object that ``create`` made; associations with others go with it.
 
-        Harmless to repeat: an object that is gone counts as taken back. Raises ``ProviderError``; ``TypeError`` for a
+        Harmless to repeat: an object that is gone counts as undone. Raises ``ProviderError``; ``TypeError`` for a
         kind that is not ``reversible``.
         """
-        raise TypeError(f"{self.provider} cannot take back a {kind}")
+        raise TypeError(f"{self.provider} cannot undo a {kind}")
 
     def person(self, external_id: str) -> str | None:
         """The name of that user, where they may be given work; None where the vendor knows no such active user.
@@ -215,7 +215,7 @@ class HttpConnector(Connector):
         try:
             tokens = connection.secrets(TOKEN)
         except SecretUnreadable as problem:
-            # As refused credentials: one ticket on the connection, and what needs it is parked until a person mends it.
+            # As refused credentials: one ticket on the connection, and what needs it is parked until a person fixes it.
             raise ProviderError(Kind.AUTH, f"A secret of {connection.slug} cannot be read: {problem}.") from None
         if not tokens:
             raise ProviderError(Kind.NOT_CONFIGURED, f"{connection.slug}: the secret {TOKEN!r} is missing")
@@ -259,7 +259,7 @@ class HttpConnector(Connector):
                 return
             if error.kind in _REFUSALS:
                 error.message = f"The {kind} {external_id} could not be deleted: {error.message}"
-                error.fields = []  # no value of ours is to be mended
+                error.fields = []  # no value of ours is to be fixed
             raise
 
 

@@ -54,7 +54,7 @@ def connector(
 ) -> Connector:
     """The connector of a connection. ``deadline``: monotonic seconds; ``before_write``: see ``Outbound``.
 
-    Raises ``ProviderError(NOT_CONFIGURED)`` in words for the person who can mend it.
+    Raises ``ProviderError(NOT_CONFIGURED)`` in words for the person who can fix it.
     """
     info = PROVIDERS.get(connection.provider)
     if info is None or info.connector is None:

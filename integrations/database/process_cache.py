@@ -10,10 +10,10 @@ from typing import Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
-_all: "list[Kept]" = []  # type: ignore[type-arg]  # of whatever types
+_all: "list[ProcessCache]" = []  # type: ignore[type-arg]  # of whatever types
 
 
-class Kept(Generic[K, V]):
+class ProcessCache(Generic[K, V]):
     """At most ``most`` values by key, shared by all threads of the process."""
 
     def __init__(self, most: int) -> None:
@@ -37,7 +37,7 @@ class Kept(Generic[K, V]):
             self._values.clear()
 
 
-def forget_all() -> None:
+def clear_all_caches() -> None:
     """All caches of this process are empty afterwards (tests, whose databases and keys change under it)."""
     for each in _all:
         each.clear()

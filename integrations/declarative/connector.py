@@ -1,7 +1,7 @@
 """Provider ``http``: a vendor that a mapping describes. Nothing here knows any vendor; ``mapping`` says what a file may hold.
 
 A create's parameters are the values that its templates name, as the step froze them (``MappedValues``). The idempotency key is a
-digest of kind, reference and parameters: the same create is the same key, and one with mended data is another.
+digest of kind, reference and parameters: the same create is the same key, and one with fixed data is another.
 """
 
 import base64

@@ -211,7 +211,7 @@ class Auth(_Strict):
 
 
 class Errors(_Strict):
-    """Where a refusal of values says what is wrong with them, so that a ticket asks for the field that a person can mend."""
+    """Where a refusal of values says what is wrong with them, so that a ticket asks for the field that a person can fix."""
 
     list: AnswerPath = ""
     """Where several problems are listed: each has its own ``message`` and ``field``, or stands under its field's name."""

@@ -50,5 +50,5 @@ def _name(value: Any) -> str:
 
 
 def _path(name: str, errors: Errors, origins: Mapping[str, str]) -> str:
-    """The payload path that a person can mend; empty where nothing shows it."""
+    """The payload path that a person can fix; empty where nothing shows it."""
     return errors.fields.get(name) or origins.get(name) or origins.get(name.rpartition(".")[2], "")

@@ -196,7 +196,7 @@ class VendorHttp(Outbound):
             raw = self._send(call)
             data = self._judge(raw, call.expect, call.ok, call.writes)
         except ProviderError as error:
-            self._heed(error)
+            self._apply_backpressure(error)
             self._record_call(call, raw, error, started)
             raise
         self._record_call(call, raw, None, started)
@@ -224,10 +224,10 @@ class VendorHttp(Outbound):
         if left > 0:
             time.sleep(left)
 
-    def _heed(self, error: ProviderError) -> None:
+    def _apply_backpressure(self, error: ProviderError) -> None:
         """At once: others are about to send, too. Where that fails it is tried again by whoever records the outcome."""
         try:
-            concurrency.heed(self.connection.pk, error)
+            concurrency.apply_backpressure(self.connection.pk, error)
         except DatabaseError:
             log.exception("%s could not be paused", self.connection.slug)
 

@@ -30,9 +30,9 @@ RECIPIENT = "to"
 _LOGIN_CODES = frozenset({530, 534, 535, 538})
 """RFC 4954, section 6: authentication required, too weak, refused, needs encryption."""
 _RELAY = re.compile(r"\brelay", re.IGNORECASE)
-"""The words of servers that do not know us (RFC 5321, 7.7): it is not the address that is to be mended."""
+"""The words of servers that do not know us (RFC 5321, 7.7): it is not the address that is to be fixed."""
 _GREYLISTED_SECONDS = 300.0
-"""Servers that greylist take the same mail after some minutes (RFC 6647, 2.4 and 5); sooner is in vain."""
+"""Servers that greylist take the same mail after some minutes (RFC 6647, 2.4 and 5); sooner it fails."""
 _OK, _GO_ON, _CLOSING = 250, 354, 421
 _ACCEPTED_RECIPIENT = (250, 251)
 
@@ -83,14 +83,14 @@ class VendorMail(Outbound):
         path, started = f"{backend.host}:{backend.port}", time.monotonic()
         try:
             with sockets.call(time.monotonic() + self._seconds_left(settings.EMAIL_TIMEOUT), public_only=False):
-                self._knock(backend, sender)
+                self._check_sender(backend, sender)
         except ProviderError as error:
             self._record("SMTP", path, started=started, status=_code(error), error=error)
             raise
         self._record("SMTP", path, started=started, status=_OK)
         return f"Mail server {path} accepts mails from {sender}"
 
-    def _knock(self, backend: "_Backend", sender: str) -> None:
+    def _check_sender(self, backend: "_Backend", sender: str) -> None:
         try:
             server = self._opened(backend)
             self._expect(server.mail(sender), (_OK,), _Stage.SENDER)

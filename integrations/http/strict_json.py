@@ -71,7 +71,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """One name said twice is two statements, and taking the last would hide the other (RFC 8259, 4)."""
     made = dict(pairs)
     if len(made) < len(pairs):
-        raise BadJson("A name stands twice in one object.")
+        raise BadJson("A name is listed twice in one object.")
     return made
 
 

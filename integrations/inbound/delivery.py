@@ -1,7 +1,7 @@
 """What a vendor's webhook module gives: a delivery verified and split into its events, and what each event means.
 
 ``receive`` runs while the vendor waits and looks no further than the events' identities; ``read`` runs after they are stored, as
-often as needed: an event that was not understood is read again once that is mended.
+often as needed: an event that was not understood is read again once that is fixed.
 """
 
 from abc import ABC, abstractmethod

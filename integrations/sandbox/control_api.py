@@ -18,7 +18,7 @@ FORMER_TOKENS = 20
 
 
 @dataclass(frozen=True)
-class Lever:
+class ControlRequest:
     """One control request."""
 
     tx: Tx
@@ -33,39 +33,39 @@ class Lever:
         return self.dialects[name]
 
 
-def handle(method: str, path: str, lever: Lever) -> Answer:
+def handle(method: str, path: str, lever: ControlRequest) -> Answer:
     """Raises LookupError for an unknown path, ValueError and TypeError for a body that makes no sense."""
-    pull = _LEVERS.get((method, path.removeprefix(PREFIX))) if path.startswith(PREFIX) else None
+    pull = _CONTROL_ROUTES.get((method, path.removeprefix(PREFIX))) if path.startswith(PREFIX) else None
     if pull is None:
         raise LookupError(f"No {method} {path} here")
     return Answer(HTTPStatus.OK, pull(lever))
 
 
-def _health(lever: Lever) -> Json:
+def _health(lever: ControlRequest) -> Json:
     return {"status": "ok", "vendors": {name: each.prefix for name, each in lever.dialects.items()}}
 
 
-def _seed(lever: Lever) -> Json:
+def _seed(lever: ControlRequest) -> Json:
     dialect, kind = lever.dialect(lever.body.get("vendor")), lever.body.get("kind")
-    kinds = (*dialect.counted, *dialect.furniture)
+    kinds = (*dialect.counted, *dialect.fixed_kinds)
     if kind not in kinds:
         raise ValueError(f"kind must be one of {', '.join(kinds)}")
     return {"ids": [_seed_one(lever.tx, dialect, kind, each) for each in lever.body.get("objects", [])]}
 
 
-def _add_fault(lever: Lever) -> Json:
+def _add_fault(lever: ControlRequest) -> Json:
     return {"id": faults.add(lever.tx, lever.body, tuple(lever.dialects))}
 
 
-def _faults(lever: Lever) -> Json:
+def _faults(lever: ControlRequest) -> Json:
     return {"faults": faults.listed(lever.tx)}
 
 
-def _remove_faults(lever: Lever) -> Json:
+def _remove_faults(lever: ControlRequest) -> Json:
     return {"removed": faults.remove(lever.tx, int(lever.query["id"]) if "id" in lever.query else None)}
 
 
-def _set_tokens(lever: Lever) -> Json:
+def _set_tokens(lever: ControlRequest) -> Json:
     dialect, tokens = lever.dialect(lever.body.get("vendor")), lever.body.get("tokens")
     if not isinstance(tokens, list):
         raise TypeError("tokens must be a list")
@@ -76,31 +76,31 @@ def _set_tokens(lever: Lever) -> Json:
     return {"tokens": wanted}
 
 
-def _settings(lever: Lever) -> Json:
+def _settings(lever: ControlRequest) -> Json:
     return {name: each.settings(lever.tx) for name, each in lever.dialects.items()}
 
 
-def _change_settings(lever: Lever) -> Json:
+def _change_settings(lever: ControlRequest) -> Json:
     for name, changes in lever.body.items():
         lever.tx.change_settings(name, _checked(lever.dialect(name), changes))
     return _settings(lever)
 
 
-def _requests(lever: Lever) -> Json:
+def _requests(lever: ControlRequest) -> Json:
     last = int(lever.query["last"]) if "last" in lever.query else None
     return {"requests": lever.tx.ledger(lever.query.get("vendor"), int(lever.query.get("since", "0")), last)}
 
 
-def _traffic(lever: Lever) -> Json:
+def _traffic(lever: ControlRequest) -> Json:
     return {"traffic": lever.traffic.shown()}
 
 
-def _forget_traffic(lever: Lever) -> Json:
+def _forget_traffic(lever: ControlRequest) -> Json:
     lever.traffic.forget()
     return _traffic(lever)
 
 
-def _reset(lever: Lever) -> Json:
+def _reset(lever: ControlRequest) -> Json:
     reset(lever.tx, lever.dialects)
     lever.traffic.forget()
     return {"status": "ok"}
@@ -122,7 +122,7 @@ def _seed_one(tx: Tx, dialect: Dialect, kind: str, given: Json) -> str:
     return dialect.seed(tx, kind, given)
 
 
-def _counts(lever: Lever) -> Json:
+def _counts(lever: ControlRequest) -> Json:
     counted = {name: each.counts(lever.tx) for name, each in lever.dialects.items()}
     return {
         "vendors": {name: kinds for name, (kinds, _) in counted.items()},
@@ -131,7 +131,7 @@ def _counts(lever: Lever) -> Json:
     }
 
 
-def _objects(lever: Lever) -> Json:
+def _objects(lever: ControlRequest) -> Json:
     names = [lever.dialect(lever.query["vendor"]).name] if "vendor" in lever.query else list(lever.dialects)
     kinds = {name: [lever.query["kind"]] if "kind" in lever.query else lever.dialects[name].counted for name in names}
     rows = [row for name in names for kind in kinds[name] for row in _chosen(lever, name, kind)]
@@ -148,7 +148,7 @@ def _objects(lever: Lever) -> Json:
     }
 
 
-def _chosen(lever: Lever, vendor: str, kind: str) -> list[Row]:
+def _chosen(lever: ControlRequest, vendor: str, kind: str) -> list[Row]:
     """Those that hold ``text`` anywhere or have one of ``ids``; of these the ``last`` that were made."""
     text, ids = lever.query.get("text", "").casefold(), set(lever.query.get("ids", "").split(","))
     rows = lever.tx.rows(vendor, kind)
@@ -184,7 +184,7 @@ def _checked(dialect: Dialect, changes: Json) -> Json:
     return changes
 
 
-_LEVERS: dict[tuple[str, str], Callable[[Lever], Json]] = {
+_CONTROL_ROUTES: dict[tuple[str, str], Callable[[ControlRequest], Json]] = {
     ("GET", "health"): _health,
     ("GET", "counts"): _counts,
     ("GET", "objects"): _objects,

@@ -26,7 +26,7 @@ class Answer:
     #: sent as it is instead of ``body``
     raw: tuple[str, bytes] | None = None
     #: whether it tells the rate limit
-    tells_pace: bool = True
+    shows_rate_limit: bool = True
 
     def payload(self) -> tuple[str, bytes]:
         if self.raw is not None:
@@ -37,7 +37,7 @@ class Answer:
 
 
 class Refused(Exception):
-    """The vendor says no: whatever the request wrote so far is taken back, and this is the answer."""
+    """The vendor says no: whatever the request wrote so far is rolled back, and this is the answer."""
 
     def __init__(self, answer: Answer) -> None:
         super().__init__(answer.status)
@@ -103,13 +103,13 @@ class Dialect(ABC):
     #: kinds shown by the counts; everything else is furniture (templates, owners, jobs)
     counted: ClassVar[tuple[str, ...]]
     #: kinds that may be seeded beside those
-    furniture: ClassVar[tuple[str, ...]] = ()
+    fixed_kinds: ClassVar[tuple[str, ...]] = ()
     id_base: ClassVar[int]
     defaults: ClassVar[Json] = {"search_lag": 0.0}
     #: whether its real rate limit says how long to wait
     sends_retry_after: ClassVar[bool] = True
     #: statuses by which the vendor documents refusals that pass by themselves, beside 429
-    passing_refusals: ClassVar[tuple[int, ...]] = ()
+    transient_refusals: ClassVar[tuple[int, ...]] = ()
     #: which system's connection leads here; empty for what no connection of a built-in vendor leads to
     system: ClassVar[str] = ""
     #: the path of that connection's base URL, below the sandbox's own, and the options that it needs
@@ -125,7 +125,7 @@ class Dialect(ABC):
     def settings(self, tx: Tx) -> Json:
         tokens = {"tokens": [f"sandbox-{self.name}-token"]}
         stored = {name: value for name, value in tx.settings(self.name).items() if value is not None}
-        declared = {"passing_refusals": list(self.passing_refusals)} if self.passing_refusals else {}
+        declared = {"transient_refusals": list(self.transient_refusals)} if self.transient_refusals else {}
         return {"rate_limit": None, "former_tokens": [], **declared, **tokens, **self.defaults, **stored}
 
     def accepts(self, tx: Tx, authorization: str, tokens: Sequence[str]) -> bool:  # noqa: ARG002
@@ -154,7 +154,7 @@ class Dialect(ABC):
         """The vendor's own body for a status that has no better reason."""
 
     @abstractmethod
-    def pace_headers(self, limit: int, remaining: int, seconds: float) -> dict[str, str]:
+    def rate_limit_headers(self, limit: int, remaining: int, seconds: float) -> dict[str, str]:
         """What every answer says about the rate limit."""
 
     @abstractmethod

@@ -58,7 +58,7 @@ class Fault:
         """The caller never gets an answer."""
         return self.kind.startswith(("timeout_", "reset_"))
 
-    def disguise(self, dialect: Dialect, answer: Answer | None) -> Answer:
+    def apply_to(self, dialect: Dialect, answer: Answer | None) -> Answer:
         """The answer that the caller gets; ``answer`` is the true one where the request took effect."""
         shown = answer or dialect.refusal(HTTPStatus.INTERNAL_SERVER_ERROR, "Something went wrong")
         match self.kind:

@@ -37,7 +37,7 @@ def guide(tx: Tx, dialects: Mapping[str, Dialect], web: str, catcher: str) -> st
             f"  curl {web}/_sandbox/objects                  everything that the vendors hold",
             f"  curl '{web}/_sandbox/requests?last=20'       what was asked of them, and answered",
             f"""  curl -X POST {web}/_sandbox/faults -d '{{"vendor": "{broken}", "kind": "rate_limit", "count": 4}}'   break one""",
-            f"  curl -X DELETE {web}/_sandbox/faults         mend it",
+            f"  curl -X DELETE {web}/_sandbox/faults         fix it",
             f"  curl -X POST {web}/_sandbox/reset            begin anew",
         ]
     )

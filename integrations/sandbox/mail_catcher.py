@@ -42,7 +42,7 @@ class Mail(Dialect):
     def refusal(self, status: int, message: str) -> Answer:
         return Answer(status, {"error": message or HTTPStatus(status).phrase})
 
-    def pace_headers(self, limit: int, remaining: int, seconds: float) -> dict[str, str]:  # noqa: ARG002
+    def rate_limit_headers(self, limit: int, remaining: int, seconds: float) -> dict[str, str]:  # noqa: ARG002
         return {}
 
     def natural_keys(self, kind: str, body: Json) -> list[tuple[str, str]]:  # noqa: ARG002
@@ -53,7 +53,7 @@ class Mail(Dialect):
 
 
 @dataclass(frozen=True)
-class Turn:
+class SmtpReply:
     """What one command gets: a reply, and the fault behind it."""
 
     reply: str
@@ -79,45 +79,49 @@ class Catcher:
         self, server: SMTP, _session: Session, envelope: Envelope, address: str, options: list[str]
     ) -> str:
         with self._store.transaction() as tx:
-            turn = self._paced(tx) or self._turn(tx, "MAIL", address, _AT_MAIL) or Turn("250 2.1.0 OK")
-            self._record(tx, "MAIL", address, turn.reply, turn.fault)
-        if turn.reply.startswith("250"):
+            reply = (
+                self._rate_limited(tx) or self._answer_to(tx, "MAIL", address, _AT_MAIL) or SmtpReply("250 2.1.0 OK")
+            )
+            self._record(tx, "MAIL", address, reply.reply, reply.fault)
+        if reply.reply.startswith("250"):
             envelope.mail_from = address
             envelope.mail_options.extend(options)
-        return await _answer(server, turn)
+        return await _answer(server, reply)
 
     async def handle_RCPT(  # noqa: N802
         self, server: SMTP, _session: Session, envelope: Envelope, address: str, options: list[str]
     ) -> str:
         with self._store.transaction() as tx:
-            turn = self._turn(tx, "RCPT", address, frozenset()) or Turn("250 2.1.5 OK")
-            self._record(tx, "RCPT", address, turn.reply, turn.fault)
-        if turn.reply.startswith("250"):
+            reply = self._answer_to(tx, "RCPT", address, frozenset()) or SmtpReply("250 2.1.5 OK")
+            self._record(tx, "RCPT", address, reply.reply, reply.fault)
+        if reply.reply.startswith("250"):
             envelope.rcpt_tos.append(address)
             envelope.rcpt_options.extend(options)
-        return await _answer(server, turn)
+        return await _answer(server, reply)
 
     async def handle_DATA(self, server: SMTP, _session: Session, envelope: Envelope) -> str:  # noqa: N802
         content = envelope.original_content or b""
         recipients = ", ".join(envelope.rcpt_tos)
         with self._store.transaction() as tx:
-            turn = self._turn(tx, "DATA", recipients, frozenset(faults.KINDS) - _AT_MAIL) or Turn("250 2.0.0 OK")
-            kept = turn.fault is None or turn.fault.takes_effect
+            reply = self._answer_to(tx, "DATA", recipients, frozenset(faults.KINDS) - _AT_MAIL) or SmtpReply(
+                "250 2.0.0 OK"
+            )
+            kept = reply.fault is None or reply.fault.takes_effect
             body = _read(content, envelope)
             if kept:
                 self._dialect.add(tx, "messages", body)
-            self._record(tx, "DATA", recipients, turn.reply, turn.fault, body=content, reference=body["reference"])
-        return await _answer(server, turn)
+            self._record(tx, "DATA", recipients, reply.reply, reply.fault, body=content, reference=body["reference"])
+        return await _answer(server, reply)
 
-    def _paced(self, tx: Tx) -> Turn | None:
-        pace = self._dialect.settings(tx)["rate_limit"]
-        if pace and tx.spend(self._dialect.name, float(pace["seconds"]))[0] > int(pace["requests"]):
-            return Turn("421 4.7.0 Too many mails, try again later")
+    def _rate_limited(self, tx: Tx) -> SmtpReply | None:
+        rate = self._dialect.settings(tx)["rate_limit"]
+        if rate and tx.spend(self._dialect.name, float(rate["seconds"]))[0] > int(rate["requests"]):
+            return SmtpReply("421 4.7.0 Too many mails, try again later")
         return None
 
-    def _turn(self, tx: Tx, command: str, path: str, kinds: frozenset[str]) -> Turn | None:
+    def _answer_to(self, tx: Tx, command: str, path: str, kinds: frozenset[str]) -> SmtpReply | None:
         fault = faults.take(tx, self._dialect.name, command, (path,), kinds)
-        return Turn(_reply(fault, command), fault) if fault else None
+        return SmtpReply(_reply(fault, command), fault) if fault else None
 
     def _record(
         self,
@@ -200,12 +204,12 @@ def _reply(fault: Fault, command: str) -> str:
     return "250 2.0.0 OK"
 
 
-async def _answer(server: SMTP, turn: Turn) -> str:
+async def _answer(server: SMTP, reply: SmtpReply) -> str:
     """The reply, in the way of its fault. A silent one never returns: hanging up ends this session's task."""
     transport: Any = server.transport
-    match turn.fault.kind if turn.fault else "":
+    match reply.fault.kind if reply.fault else "":
         case "timeout_before" | "timeout_after":
-            await asyncio.sleep((turn.fault and turn.fault.delay) or faults.HOLD_SECONDS)
+            await asyncio.sleep((reply.fault and reply.fault.delay) or faults.HOLD_SECONDS)
             transport.abort()
             await asyncio.Event().wait()
         case "reset_before" | "reset_after":
@@ -213,15 +217,15 @@ async def _answer(server: SMTP, turn: Turn) -> str:
             transport.abort()
             await asyncio.Event().wait()
         case "slow_drip":
-            for each in turn.reply[:-1]:
+            for each in reply.reply[:-1]:
                 transport.write(each.encode())
-                await asyncio.sleep((turn.fault and turn.fault.delay) or faults.DRIP_SECONDS)
-            return turn.reply[-1]
-    if turn.reply.startswith("421"):
-        await server.push(turn.reply)
+                await asyncio.sleep((reply.fault and reply.fault.delay) or faults.DRIP_SECONDS)
+            return reply.reply[-1]
+    if reply.reply.startswith("421"):
+        await server.push(reply.reply)
         transport.close()
         await asyncio.Event().wait()
-    return turn.reply
+    return reply.reply
 
 
 def _read(content: bytes, envelope: Envelope) -> Json:

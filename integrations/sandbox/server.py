@@ -1,4 +1,4 @@
-"""The HTTP front of the sandbox: authentication, pace, faults and the ledger, the same for every vendor but the mailbox."""
+"""The HTTP front of the sandbox: authentication, rate limit, faults and the ledger, the same for every vendor but the mailbox."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ class SandboxServer(ThreadingHTTPServer):
     def _control(self, asked: Asked) -> Answer:
         try:
             with self.store.transaction() as tx:
-                lever = control_api.Lever(tx, self.dialects, asked.parameters, asked.parsed(), self.traffic)
+                lever = control_api.ControlRequest(tx, self.dialects, asked.parameters, asked.parsed(), self.traffic)
                 return control_api.handle(asked.method, asked.path, lever)
         except LookupError as error:
             return Answer(HTTPStatus.NOT_FOUND, {"error": str(error)})
@@ -122,8 +122,8 @@ class SandboxServer(ThreadingHTTPServer):
         if not dialect.accepts(tx, headers.get("Authorization", ""), settings["tokens"]):
             answer = dialect.refusal(HTTPStatus.UNAUTHORIZED, "")
         else:
-            if pace := settings["rate_limit"]:
-                limit, seconds = int(pace["requests"]), float(pace["seconds"])
+            if rate := settings["rate_limit"]:
+                limit, seconds = int(rate["requests"]), float(rate["seconds"])
                 used, left = tx.spend(dialect.name, seconds)
                 remaining = max(limit - used, 0)
             if limit and used > limit:
@@ -133,9 +133,9 @@ class SandboxServer(ThreadingHTTPServer):
             else:
                 fault = faults.take(tx, dialect.name, asked.method, (path, asked.path))
                 truth = None if fault and not fault.takes_effect else self._effect(tx, dialect, settings, path, asked)
-                answer = fault.disguise(dialect, truth) if fault else truth or Answer(HTTPStatus.NO_CONTENT)
-        if answer.tells_pace:
-            answer.headers = {**dialect.pace_headers(limit, remaining, seconds), **answer.headers}
+                answer = fault.apply_to(dialect, truth) if fault else truth or Answer(HTTPStatus.NO_CONTENT)
+        if answer.shows_rate_limit:
+            answer.headers = {**dialect.rate_limit_headers(limit, remaining, seconds), **answer.headers}
         tx.record(
             {
                 "vendor": dialect.name,
@@ -151,7 +151,7 @@ class SandboxServer(ThreadingHTTPServer):
         return answer, fault
 
     def _effect(self, tx: Tx, dialect: Dialect, settings: Json, path: str, asked: Asked) -> Answer:
-        """The true answer; a refusal takes back what its request wrote, and nothing else."""
+        """The true answer; a refusal rolls back what its request wrote, and nothing else."""
         tx.db.execute("SAVEPOINT effect")
         try:
             body = asked.parsed()

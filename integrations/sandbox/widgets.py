@@ -1,7 +1,8 @@
 """A vendor of nobody in particular, for declarative mappings: it protects repeated creates in each way, or in none.
 
 Creates honour ``Idempotency-Key`` (the first answer of a key is kept and given again, a 409 for another body under it) unless
-the setting ``idempotency`` is ``ignore``; ``PUT`` by reference is an upsert; a plain ``POST`` protects nothing, unless the setting
+the setting ``idempotency`` is ``ignore``; ``PUT`` by reference is an upsert; a plain ``POST`` protects nothing, unless the
+setting
 ``unique`` names fields of which each value may stand once: then it answers 409 with the id of the one that exists.
 """
 
@@ -28,7 +29,7 @@ class Widgets(Dialect):
     def refusal(self, status: int, message: str) -> Answer:
         return Answer(status, {"error": {"code": HTTPStatus(status).name.lower(), "message": message or "Refused"}})
 
-    def pace_headers(self, limit: int, remaining: int, seconds: float) -> dict[str, str]:  # noqa: ARG002
+    def rate_limit_headers(self, limit: int, remaining: int, seconds: float) -> dict[str, str]:  # noqa: ARG002
         return {}
 
     def natural_keys(self, kind: str, body: Json) -> list[tuple[str, str]]:  # noqa: ARG002
@@ -136,7 +137,7 @@ class Widgets(Dialect):
         return self.add(call.tx, kind, body, lag=call.lag)
 
     def _once(self, call: Call, make: Callable[[], Answer]) -> Answer:
-        """Once a key and body; what was refused is not kept, so that it may be mended under the same key."""
+        """Once a key and body; what was refused is not kept, so that it may be fixed under the same key."""
         key = call.headers.get("Idempotency-Key")
         if not key or call.settings["idempotency"] == "ignore":
             return make()

@@ -16,7 +16,7 @@ VERBS = ("added", "changed", "removed")
 class AuditedAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     """Who added, changed or removed which row, and the names of the fields, never their values. Stands first among the bases.
 
-    Entries are written last in the database transaction, as ``audit.record_elsewhere`` asks.
+    Entries are written last in the database transaction, as ``audit.record_global`` asks.
     """
 
     audited_as: ClassVar[str]
@@ -49,7 +49,7 @@ class AuditedAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
     def _record(self, request: HttpRequest, verb: str, pk: Any, **facts: Any) -> None:
         actor = request.user.get_username()
-        audit.record_elsewhere(f"{self.audited_as}.{verb}", actor=actor, data={"object": pk, **facts})
+        audit.record_global(f"{self.audited_as}.{verb}", actor=actor, data={"object": pk, **facts})
 
 
 def _fields(message: Any) -> list[str]:

@@ -109,7 +109,7 @@ class ApiKeyAdmin(ReadOnlyAdmin):
             revoked = ApiKey.objects.filter(pk=pk, revoked_at=None).update(revoked_at=clock.now())
             if revoked:
                 data = {"key": pk, "name": ApiKey.objects.get(pk=pk).name}
-                audit.record_elsewhere("onboarding.api-key.revoked", actor=request.user.get_username(), data=data)
+                audit.record_global("onboarding.api-key.revoked", actor=request.user.get_username(), data=data)
         if revoked:
             messages.success(request, "The key is revoked: it opens nothing from now on.")
         else:

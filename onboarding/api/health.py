@@ -12,7 +12,7 @@ from django.views.decorators.csrf import csrf_exempt
 
 from integrations.http.problem_details import problem
 from onboarding.engine import dispatch
-from onboarding.engine.periodic.health import standstill
+from onboarding.engine.periodic.health import stall_reason
 from onboarding.middleware.database_unavailable import RETRY_AFTER
 
 log = logging.getLogger(__name__)
@@ -41,8 +41,8 @@ def ready(request: HttpRequest) -> HttpResponse:
             cursor.execute("SELECT 1")
         if not _is_migrated():
             return problem(503, "Some migrations are not applied.", **facts | {"migrations": "not applied"})
-        if reason := standstill():
-            return problem(503, f"Due work is not being taken: {reason}", **facts | {"work": "standing still"})
+        if reason := stall_reason():
+            return problem(503, f"Due work is not being taken: {reason}", **facts | {"work": "stalled"})
     except (DatabaseError, InterfaceError) as error:
         log.warning("Not ready: the database does not answer (%s).", type(error).__name__)
         return problem(

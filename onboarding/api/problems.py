@@ -54,7 +54,9 @@ class Conflict(APIException):
 
 
 def problem_handler(error: Exception, context: dict[str, Any]) -> Response | None:  # noqa: ARG001  (DRF's signature)
-    """DRF's exception handler. None for what nobody foresaw (a 500), and for the database's absence (``database_unavailable``)."""
+    """DRF's exception handler. None for what nobody foresaw (a 500), and for the database's absence
+    (``database_unavailable``).
+    """
     match error:
         case Http404() | ObjectDoesNotExist():
             return _answer(404, "There is nothing here by that name.")
@@ -65,7 +67,7 @@ def problem_handler(error: Exception, context: dict[str, Any]) -> Response | Non
         case SuspiciousOperation():
             return _answer(400, "The request is malformed.")
         case DataError():
-            # A value that fits the rules and not its column: the sender can mend it, and we should hear of it.
+            # A value that fits the rules and not its column: the sender can fix it, and we should hear of it.
             log.error("The database refused a value.", exc_info=error)
             return _answer(400, "A value is too long or out of range.")
         case Refused(problems=[]):

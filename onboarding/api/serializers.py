@@ -79,10 +79,10 @@ def _column_of(field: serializers.Field[Any, Any, Any, Any]) -> str:
 class StepSerializer(RowSerializer[Step]):
     attempts = serializers.IntegerField(source="attempt_count", help_text="Without those that are archived.")
     polls = serializers.SerializerMethodField(
-        help_text="How often it was looked whether somebody has done what the step awaits; no attempts."
+        help_text="How often it was polled whether the awaited event has happened; polls are no attempts."
     )
     last_polled_at = serializers.SerializerMethodField()
-    next_attempt_at = serializers.SerializerMethodField(help_text="When the engine tries next, by itself.")
+    next_attempt_at = serializers.SerializerMethodField(help_text="When the engine tries next.")
     message = MaskedText()
 
     class Meta:

@@ -51,7 +51,7 @@ class TakenOver(Exception):
 
 
 @dataclass
-class Story:
+class ArchivableRun:
     """What is to be archived of one run."""
 
     run: OnboardingTransaction
@@ -143,7 +143,7 @@ class Archiving:
             failpoint("archive-moved")
         return bool(stories)
 
-    def _is_whole(self, story: Story) -> bool:
+    def _is_whole(self, story: ArchivableRun) -> bool:
         """A chain that does not verify is evidence: it stays, to be found where it is."""
         head = (story.run.audit_sequence, story.run.audit_head)
         if not any(True for _ in breaks(story.entries, head, audit.entry_hash, after=story.before)):
@@ -151,7 +151,9 @@ class Archiving:
         self.left[DAMAGED if any(True for _ in findings_of(story.run.pk)) else "a change just now"] += 1
         return False
 
-    def _replace(self, batch: ArchiveBatch, stories: list[Story], written: tuple[files.Written, files.Written]) -> None:
+    def _replace(
+        self, batch: ArchiveBatch, stories: list[ArchivableRun], written: tuple[files.Written, files.Written]
+    ) -> None:
         """Record the batch and delete its rows. Raises ``Moved`` and ``TakenOver``; then nothing was done."""
         with db.atomic():
             self._lock(stories)
@@ -163,10 +165,10 @@ class Archiving:
                     "Another archive pass, with another ARCHIVE_DIR, took over; only one may run at a time."
                 )
             _delete(parts, stories)
-            audit.record_elsewhere(archived.WRITTEN, actor=audit.SYSTEM, data=_recorded(batch))
+            audit.record_global(archived.WRITTEN, actor=audit.SYSTEM, data=_recorded(batch))
             failpoint("archive-moving")
 
-    def _lock(self, stories: list[Story]) -> None:
+    def _lock(self, stories: list[ArchivableRun]) -> None:
         """The runs, as they were read and still to be archived. Raises ``Moved``."""
         were = {story.run.pk: (story.run.audit_sequence, story.run.audit_head) for story in stories}
         locked = OnboardingTransaction.objects.select_for_update(no_key=True).filter(pk__in=were).order_by("pk")
@@ -208,7 +210,7 @@ def remove_old_calls(now: datetime) -> int:
         with db.atomic():
             ArchiveBatch.objects.filter(pk=batch.pk).update(calls_removed_at=now)
             data = {"file": batch.calls_file, "calls": batch.calls}
-            audit.record_elsewhere(CALLS_REMOVED, actor=audit.SYSTEM, data=data)
+            audit.record_global(CALLS_REMOVED, actor=audit.SYSTEM, data=data)
         files.remove(batch.calls_file)
     return len(old)
 
@@ -252,7 +254,7 @@ def _reasons(before: datetime) -> Reasons:
 # --- What is written of them
 
 
-def _stories(runs: list[int]) -> list[Story]:
+def _stories(runs: list[int]) -> list[ArchivableRun]:
     found = list(OnboardingTransaction.objects.filter(pk__in=runs).order_by("pk"))
     ends = archived.ends(runs)
     steps = dict(Step.objects.filter(transaction__in=runs).values_list("pk", "transaction_id"))
@@ -264,7 +266,9 @@ def _stories(runs: list[int]) -> list[Story]:
     for call in ApiCall.objects.filter(subject__in=_subjects(steps)).order_by("pk"):
         calls.setdefault(steps[int(call.subject.partition(":")[2])], []).append(call)
     return [
-        Story(run, ends.get(run.pk, START), entries.get(run.pk, []), attempts.get(run.pk, []), calls.get(run.pk, []))
+        ArchivableRun(
+            run, ends.get(run.pk, START), entries.get(run.pk, []), attempts.get(run.pk, []), calls.get(run.pk, [])
+        )
         for run in found
     ]
 
@@ -277,7 +281,7 @@ def _subjects(steps: Mapping[int, int]) -> list[str]:
     return [f"step:{step}" for step in steps]
 
 
-def _write(batch: ArchiveBatch, stories: list[Story]) -> tuple[files.Written, files.Written]:
+def _write(batch: ArchiveBatch, stories: list[ArchivableRun]) -> tuple[files.Written, files.Written]:
     with files.writing(batch.trail_file) as (trail, trail_written):
         for story in stories:
             rows = [("entry", row) for row in story.entries] + [("attempt", row) for row in story.attempts]
@@ -299,7 +303,7 @@ def _about(run: OnboardingTransaction) -> files.Line:
 
 
 def _parts(
-    batch: ArchiveBatch, stories: list[Story], trail: files.Written, calls: files.Written
+    batch: ArchiveBatch, stories: list[ArchivableRun], trail: files.Written, calls: files.Written
 ) -> Iterator[ArchivedRun]:
     call_members = calls.members or [(0, 0)] * len(stories)
     for story, (offset, length), (calls_offset, calls_length) in zip(stories, trail.members, call_members, strict=True):
@@ -318,7 +322,7 @@ def _parts(
         )
 
 
-def _fill(batch: ArchiveBatch, stories: list[Story], trail: files.Written, calls: files.Written) -> None:
+def _fill(batch: ArchiveBatch, stories: list[ArchivableRun], trail: files.Written, calls: files.Written) -> None:
     batch.runs = len(stories)
     batch.entries = sum(len(story.entries) for story in stories)
     batch.attempts = sum(len(story.attempts) for story in stories)
@@ -338,7 +342,7 @@ def _recorded(batch: ArchiveBatch) -> dict[str, Any]:
     }
 
 
-def _delete(parts: list[ArchivedRun], stories: list[Story]) -> None:
+def _delete(parts: list[ArchivedRun], stories: list[ArchivableRun]) -> None:
     """What was written, and nothing else. Raises ``Moved`` where there is more or less than that."""
     runs = [part.transaction_id for part in parts]
     steps = dict(Step.objects.filter(transaction__in=runs).values_list("pk", "transaction_id"))

@@ -11,7 +11,7 @@ from onboarding.models import ArchivedRun, Attempt, AuditEntry, OnboardingTransa
 
 
 @dataclass
-class ArchivedStory:
+class ArchivedHistory:
     """Rows as they were, oldest first. What could not be read here is missing, and ``unreadable`` says why."""
 
     parts: list[ArchivedRun] = field(default_factory=list)
@@ -29,9 +29,9 @@ class ArchivedStory:
         ]
 
 
-def archived_story(run: OnboardingTransaction) -> ArchivedStory:
+def archived_history(run: OnboardingTransaction) -> ArchivedHistory:
     """Kept on the instance: a page asks for it more than once."""
-    kept: ArchivedStory | None = run.__dict__.get("_archived_story")
+    kept: ArchivedHistory | None = run.__dict__.get("_archived_story")
     if kept is None:
         kept = run.__dict__["_archived_story"] = _read(run)
     return kept
@@ -39,20 +39,20 @@ def archived_story(run: OnboardingTransaction) -> ArchivedStory:
 
 def named(run: OnboardingTransaction, *names: str) -> list[AuditEntry]:
     """The run's audit entries of these names, oldest first, archived ones too."""
-    archived = [entry for entry in archived_story(run).entries if entry.name in names]
+    archived = [entry for entry in archived_history(run).entries if entry.name in names]
     return [*archived, *run.audit.filter(name__in=names).order_by("sequence")]
 
 
 def attempts_of(run: OnboardingTransaction, step: Step) -> list[Attempt]:
     """All of a step's, oldest first, archived ones too."""
-    archived = [attempt for attempt in archived_story(run).attempts if attempt.step_id == step.pk]
+    archived = [attempt for attempt in archived_history(run).attempts if attempt.step_id == step.pk]
     return [*archived, *step.attempt_rows.order_by("pk")]
 
 
 def calls_of(run: OnboardingTransaction, subjects: Collection[str], most: int) -> list[ApiCall]:
     """The latest of those that were made for these subjects, such as ``step:12``, newest first, archived ones too."""
     found = list(ApiCall.objects.filter(subject__in=subjects).order_by("-pk")[:most])
-    archived = [call for call in archived_story(run).calls if call.subject in subjects]
+    archived = [call for call in archived_history(run).calls if call.subject in subjects]
     return [*found, *reversed(archived)][:most]
 
 
@@ -60,14 +60,14 @@ def entries_of(run: OnboardingTransaction, most: int) -> list[AuditEntry]:
     """The latest audit entries, newest first, archived ones too: the archive is looked into only where these are too few."""
     found = list(run.audit.order_by("-sequence")[:most])
     if found and found[-1].sequence == 1:
-        run.__dict__["_archived_story"] = ArchivedStory()  # nothing is: whoever asks next need not look
+        run.__dict__["_archived_story"] = ArchivedHistory()  # nothing is: whoever asks next need not look
     elif len(found) < most:
-        found += reversed(archived_story(run).entries[-(most - len(found)) :])
+        found += reversed(archived_history(run).entries[-(most - len(found)) :])
     return found
 
 
-def _read(run: OnboardingTransaction) -> ArchivedStory:
-    story = ArchivedStory(list(run.archived.select_related("batch").order_by("last_sequence")))
+def _read(run: OnboardingTransaction) -> ArchivedHistory:
+    story = ArchivedHistory(list(run.archived.select_related("batch").order_by("last_sequence")))
     for part in story.parts:
         batch = part.batch
         try:

@@ -4,7 +4,7 @@
 ``archived`` the same of what ``manage.py archive`` moved into files.
 """
 
-from onboarding.audit.entries import SYSTEM, about, entry_hash, record, record_elsewhere, together
+from onboarding.audit.entries import SYSTEM, about, batched, entry_hash, record, record_global
 from onboarding.audit.verification import broken_links
 
-__all__ = ["SYSTEM", "about", "broken_links", "entry_hash", "record", "record_elsewhere", "together"]
+__all__ = ["SYSTEM", "about", "batched", "broken_links", "entry_hash", "record", "record_global"]

@@ -12,7 +12,7 @@ from onboarding.models import AuditAnchor, AuditEntry, AuditHead, OnboardingTran
 
 WINDOW = 5_000
 """Entries that one anchor looks at, at most; what lies beyond is for the next pass, without waiting."""
-SETTLED = timedelta(seconds=30)
+COMMIT_GRACE = timedelta(seconds=30)
 """Younger entries wait: one with a smaller primary key may not be committed yet, and would be passed over for good."""
 log = logging.getLogger(__name__)
 
@@ -23,12 +23,12 @@ def append_if_due() -> AuditAnchor | None:
     One database transaction of its own. Several schedulers at once append one after the other, each looking anew.
     """
     now = clock.now()
-    if not _settled(_last(), now):
+    if not _entries_to_anchor(_last(), now):
         return None
     with db.atomic():
         head = locked_head(AuditHead.ANCHORS)
         last = _last()
-        moved = _settled(last, now)
+        moved = _entries_to_anchor(last, now)
         if not moved:
             return None
         anchor = AuditAnchor(
@@ -56,13 +56,13 @@ def _last() -> AuditAnchor | None:
     return AuditAnchor.objects.order_by("-sequence").defer("heads").first()
 
 
-def _settled(last: AuditAnchor | None, now: datetime) -> list[tuple[int, int | None]]:
+def _entries_to_anchor(last: AuditAnchor | None, now: datetime) -> list[tuple[int, int | None]]:
     """(entry, its run) of what is to be anchored now, oldest first; empty while it is too early."""
     if last and last.entries < WINDOW and now - last.at < timedelta(seconds=settings.AUDIT_ANCHOR_SECONDS):
         return []
     fresh = AuditEntry.objects.filter(pk__gt=last.through if last else 0)
-    # Up to the newest settled entry, whatever their times: a clock may have been set back.
-    newest = fresh.filter(at__lte=now - SETTLED).order_by("-pk").values_list("pk", flat=True).first()
+    # Up to the newest committed entry, whatever their times: a clock may have been set back.
+    newest = fresh.filter(at__lte=now - COMMIT_GRACE).order_by("-pk").values_list("pk", flat=True).first()
     if newest is None:
         return []
     return list(fresh.filter(pk__lte=newest).order_by("pk").values_list("pk", "transaction_id")[:WINDOW])
@@ -76,7 +76,6 @@ def _heads(runs: set[int | None]) -> list[list[int | str | None]]:
     ]
     if None in runs:
         heads += [
-            [None, elsewhere.sequence, elsewhere.hash]
-            for elsewhere in AuditHead.objects.filter(chain=AuditHead.ELSEWHERE)
+            [None, elsewhere.sequence, elsewhere.hash] for elsewhere in AuditHead.objects.filter(chain=AuditHead.GLOBAL)
         ]
     return heads

@@ -27,7 +27,7 @@ _together: ContextVar[tuple[OnboardingTransaction, list[AuditEntry]] | None] = C
 
 
 @contextmanager
-def together(run: OnboardingTransaction, write: Callable[[list[AuditEntry]], None] | None = None) -> Iterator[None]:
+def batched(run: OnboardingTransaction, write: Callable[[list[AuditEntry]], None] | None = None) -> Iterator[None]:
     """What ``record`` appends to the chain of ``run`` inside is written at the end in one statement, and the run saved.
 
     For the whole of a database transaction that holds the run's row locked: nothing in it may be undone alone. An
@@ -70,14 +70,14 @@ def record(
     return entry
 
 
-def record_elsewhere(name: str, *, actor: str, data: dict[str, Any]) -> AuditEntry:
-    """Append an entry that belongs to no run, such as a change of credentials.
+def record_global(name: str, *, actor: str, data: dict[str, Any]) -> AuditEntry:
+    """Append an entry to the global chain, such as a change of credentials.
 
     All of these share one chain, whose head stays locked until the caller's transaction ends. It is the last lock in
     the one order (run, ticket, connection, then this): lock nothing after it.
     """
     with db.atomic():
-        head = locked_head(AuditHead.ELSEWHERE)
+        head = locked_head(AuditHead.GLOBAL)
         entry = _following(head.sequence, head.hash, name=name, actor=actor, data=data)
         entry.save(force_insert=True)
         move(head, entry.sequence, entry.hash)

@@ -18,7 +18,7 @@ RUNS_AT_ONCE = 500
 ROWS_AT_ONCE = 500
 HEADS_AT_ONCE = 100
 """SQLite bounds how deep a condition may be."""
-ELSEWHERE = "outside runs"
+OUTSIDE_RUNS = "outside runs"
 
 
 def broken_links() -> Iterator[str]:
@@ -32,7 +32,7 @@ class Verification:
 
     runs: int = 0
     entries: int = 0
-    elsewhere: int = 0
+    global_entries: int = 0
     anchors: int = 0
     last: AuditAnchor | None = None
     archive: archived.ArchiveVerification = field(default_factory=archived.ArchiveVerification)
@@ -41,7 +41,7 @@ class Verification:
     def findings(self) -> Iterator[str]:
         yield from self._run_chains()
         yield from self._orphans()
-        yield from self._elsewhere_chain()
+        yield from self._global_chain()
         yield from self._anchor_chain()
         yield from self.archive.findings()
         yield from self._anchored_heads()
@@ -78,10 +78,10 @@ class Verification:
         for entry in AuditEntry.objects.exclude(transaction=None).filter(~Exists(run)).iterator(ROWS_AT_ONCE):
             yield f"run {entry.transaction_id}: the run is gone; entry {entry.sequence} (audit row {entry.pk}) is left"
 
-    def _elsewhere_chain(self) -> Iterator[str]:
+    def _global_chain(self) -> Iterator[str]:
         entries = AuditEntry.objects.filter(transaction=None).order_by("sequence", "pk")
-        self.elsewhere = entries.count()
-        yield from _chain_without_run(AuditHead.ELSEWHERE, entries, ELSEWHERE)
+        self.global_entries = entries.count()
+        yield from _chain_without_run(AuditHead.GLOBAL, entries, OUTSIDE_RUNS)
 
     def _anchor_chain(self) -> Iterator[str]:
         anchors = AuditAnchor.objects.order_by("sequence", "pk")
@@ -143,6 +143,6 @@ def _chain_without_run(chain: str, rows: QuerySet[Any], label: str) -> Iterator[
 
 def _label(run: int | None) -> str:
     if run is None:
-        return ELSEWHERE
+        return OUTSIDE_RUNS
     named = OnboardingTransaction.objects.filter(pk=run).values_list("onboarding_transaction_id", flat=True).first()
     return named or f"run {run}, which is gone"

@@ -6,7 +6,7 @@ from datetime import datetime
 from integrations import clock
 from onboarding import audit, working_set
 from onboarding.engine import dispatch
-from onboarding.engine.dispatch import hint_step
+from onboarding.engine.dispatch import enqueue_step
 from onboarding.engine.reconcile import is_out_of_date
 from onboarding.enums import Status, StepState
 from onboarding.models import OnboardingTransaction, Step
@@ -15,9 +15,9 @@ from onboarding.steps.registry import HANDLERS
 
 
 def make_due(step: Step, now: datetime) -> None:
-    """Let a worker claim the step from now on. The caller saves it, and hints at it."""
+    """Let a worker claim the step from now on. The caller saves it, and enqueues it."""
     step.due_at = now
-    step.hinted_until = now + dispatch.HINT_LIFETIME if dispatch.takes_hints() else None
+    step.enqueued_until = now + dispatch.MESSAGE_LIFETIME if dispatch.accepts_messages() else None
 
 
 def advance(
@@ -29,12 +29,12 @@ def advance(
 ) -> list[Step]:
     """Make ready steps due, and move the run where it has got to. The caller holds the run locked and saves it.
 
-    All ready steps are hinted to workers, except one with ``inline``, and all with ``keep``: those are returned for the caller to
+    All ready steps are enqueued, except one with ``inline``, and all with ``keep``: those are returned for the caller to
     go on with, the first one due but not saved. ``steps``: all of the run's, in playbook order, where the caller has them as they
     are now.
     """
     if run.status not in (Status.PROVISIONING, Status.READY_FOR_KICKOFF):
-        follow(run)
+        refresh_status_reports(run)
         return []
     now = clock.now()
     rows = working_set.of(run)
@@ -57,14 +57,14 @@ def advance(
         if step not in mine[:1]:
             rows.save(step)
         if step not in mine:
-            hint_step(step.pk)
+            enqueue_step(step.pk)
     _reach(run, steps, now)
-    follow(run, steps)
+    refresh_status_reports(run, steps)
     return mine
 
 
 def _connect(run: OnboardingTransaction, steps: list[Step]) -> None:
-    """What each is written through, where that is not settled yet."""
+    """What each is written through, where that is not decided yet."""
     needs = {step: (step.system, HANDLERS[step.uses].provider) for step in steps if step.connection_id is None}
     if not needs:
         return
@@ -75,14 +75,14 @@ def _connect(run: OnboardingTransaction, steps: list[Step]) -> None:
 
 def _done(steps: list[Step]) -> set[str]:
     """Keys of the steps that are done with all that comes before them: what is reopened is done again in playbook order."""
-    done = {step.key for step in steps if step.is_done or is_rewritten(step)}
+    done = {step.key for step in steps if step.is_done or is_rereported(step)}
     while early := {step.key for step in steps if step.key in done and not done.issuperset(step.after)}:
         done -= early
     return done
 
 
 def _reach(run: OnboardingTransaction, steps: list[Step], now: datetime) -> None:
-    done = [step.is_done or is_rewritten(step) for step in steps]
+    done = [step.is_done or is_rereported(step) for step in steps]
     provisioning = [HANDLERS[step.uses].provisions for step in steps]
     if run.status == Status.PROVISIONING and all(
         passed for passed, counts in zip(done, provisioning, strict=True) if counts
@@ -95,40 +95,40 @@ def _reach(run: OnboardingTransaction, steps: list[Step], now: datetime) -> None
         audit.record(run, "onboarding.run.complete")
 
 
-def follows_run(step: Step) -> bool:
+def reports_run_status(step: Step) -> bool:
     """It tells others how the run stands, after the run's end too."""
-    return HANDLERS[step.uses].follows_run
+    return HANDLERS[step.uses].reports_run_status
 
 
-def is_rewritten(step: Step) -> bool:
+def is_rereported(step: Step) -> bool:
     """It has passed once, and only tells others how the run moved on: nothing waits for that."""
-    return bool(step.written) and follows_run(step)
+    return bool(step.written) and reports_run_status(step)
 
 
-def tell_end(run: OnboardingTransaction, step: Step) -> bool:
+def report_end(run: OnboardingTransaction, step: Step) -> bool:
     """Have the run's end told, whatever became of the step's last try; False where there is nothing to tell it to.
 
     One in a worker's hands is told again once that has ended. The caller holds the run locked.
     """
-    if not follows_run(step):
+    if not reports_run_status(step):
         return False
     if step.state != StepState.RUNNING:
         if not step.written or not _has_target(run, step):
             return False
         step.reopen()
         make_due(step, clock.now())
-        hint_step(step.pk)
+        enqueue_step(step.pk)
     step.category, step.problems, step.candidates, step.message = "", [], [], ""
     step.save()
     return True
 
 
-def follow(run: OnboardingTransaction, steps: list[Step] | None = None) -> None:
+def refresh_status_reports(run: OnboardingTransaction, steps: list[Step] | None = None) -> None:
     """Have written again what tells others how the run stands, where that has changed. The caller holds the run locked."""
     for step in working_set.of(run).steps() if steps is None else steps:
-        if not is_rewritten(step):
+        if not is_rereported(step):
             continue
-        # In the middle of a replay its turn may come only after the hold: that is told at once.
+        # In the middle of a replay it may run only after the hold: that is reported at once.
         put_off = bool(run.held_at) and step.state == StepState.PENDING and step.due_at is None
         if not (step.state == StepState.SUCCEEDED or (put_off and _has_target(run, step))):
             continue
@@ -136,7 +136,7 @@ def follow(run: OnboardingTransaction, steps: list[Step] | None = None) -> None:
             step.reopen()
             make_due(step, clock.now())
             working_set.of(run).save(step)
-            hint_step(step.pk)
+            enqueue_step(step.pk)
 
 
 def _has_target(run: OnboardingTransaction, step: Step) -> bool:

@@ -19,8 +19,8 @@ from onboarding.engine import compensation, connection_queue
 from onboarding.engine.facts import facts_of, mappings_of
 from onboarding.engine.locks import changing, lock_run_of, retried
 from onboarding.engine.policy import ATTEMPTS_BEFORE_TICKET
-from onboarding.engine.reconcile import named_then
-from onboarding.enums import LEASED, UNSETTLED, Category, IntentState, Status, StepState, WaitsFor
+from onboarding.engine.reconcile import facts_for_reference
+from onboarding.enums import INDETERMINATE, LEASED, Category, IntentState, Status, StepState, WaitsFor
 from onboarding.models import (
     Attempt,
     Intent,
@@ -52,7 +52,7 @@ class Claim:
     match_key: str = ""
     """Of a shared object: the reservation that this claim holds."""
     is_past: bool = False
-    """The facts are those that an unsettled create was made from; the payload speaks of another object now."""
+    """The facts are those that an indeterminate create was made from; the payload speaks of another object now."""
     rejected: frozenset[str] = frozenset()
     """Ids that a person said are not this customer's."""
     known_id: str = ""
@@ -67,8 +67,8 @@ class Claim:
     calls: list[ApiCall] = field(default_factory=list)
     """Records of what was asked under it, yet to be written down with the result."""
     plan: compensation.Plan | None = None
-    """What to take back, where the claim compensates."""
-    is_paced: bool = False
+    """What to remove, where the claim compensates."""
+    is_limited: bool = False
     """It holds a place at its connection, which must be given back, even if there is no limit any more."""
 
     @property
@@ -102,8 +102,8 @@ def claim_locked(run: OnboardingTransaction, step: Step) -> Claim | None:
         return None
     if step.connection and step.due_at and connection_queue.is_paused_for_a_moment(step.connection):
         # It stays due: who gives out the places then finds it.
-        if step.hinted_until:
-            step.hinted_until = None
+        if step.enqueued_until:
+            step.enqueued_until = None
             rows.save(step)
         return None
     if step.state in LEASED and step.lease_until and not _take_over(run, step, now):
@@ -116,14 +116,14 @@ def claim_locked(run: OnboardingTransaction, step: Step) -> Claim | None:
     details: dict[str, Any] = {}
     if compensates:
         plan = compensation.prepare(run, step, now)
-        if isinstance(plan, compensation.OthersTurn):
+        if isinstance(plan, compensation.HeldByOtherRun):
             _wait(run, step, WaitsFor.RESERVATION, plan.until, plan.holder)
             return None
         details = {"plan": plan}
     elif handler.makes_objects and step.connection:
         # A step that nobody has claimed yet has none.
         intent = rows.intent(step, facts.item) if step.token else None
-        past = _as_it_was(run, handler, facts, intent)
+        past = _facts_of_sent_create(run, handler, facts, intent)
         facts = past or facts
         prepared = _prepare(run, step, handler, facts, intent, now, send_by)
         if prepared is None:
@@ -137,7 +137,7 @@ def claim_locked(run: OnboardingTransaction, step: Step) -> Claim | None:
         return None
     lease_until = now + timedelta(seconds=settings.LEASE_SECONDS)
     if compensates:
-        step.take_back(lease_until=lease_until, send_by=send_by)
+        step.claim_compensation(lease_until=lease_until, send_by=send_by)
     else:
         step.claim(at=now, lease_until=lease_until, send_by=send_by)
     rows.save(step)
@@ -148,7 +148,7 @@ def claim_locked(run: OnboardingTransaction, step: Step) -> Claim | None:
     audit.record(run, "onboarding.step.claimed", data={"step": step.key, "token": step.token})
     failpoint("before-intent", step.uses)
     details["is_past"] = past is not None
-    details["is_paced"] = step.connection is not None and step.connection.limit is not None
+    details["is_limited"] = step.connection is not None and step.connection.limit is not None
     return Claim(step, run, handler, step.connection, facts, step.token, deadline, **details)
 
 
@@ -161,16 +161,18 @@ def _facts_in_hand(run: OnboardingTransaction, step: Step, handler: StepHandler)
     return facts
 
 
-def _as_it_was(run: OnboardingTransaction, handler: StepHandler, facts: Facts, intent: Intent | None) -> Facts | None:
-    """While a create's outcome is unknown, the step is about what that was to make, whomever the payload speaks of by now.
+def _facts_of_sent_create(
+    run: OnboardingTransaction, handler: StepHandler, facts: Facts, intent: Intent | None
+) -> Facts | None:
+    """While a create's outcome is indeterminate, the step is about what that was to make, whomever the payload speaks of by now.
 
     None where that is the same.
     """
-    if intent is None or intent.state not in UNSETTLED:
+    if intent is None or intent.state not in INDETERMINATE:
         return None
     if not handler.identity_of(facts) or intent.reference == handler.reference(facts):
         return None
-    return named_then(run, handler, facts, facts.item, intent.reference)
+    return facts_for_reference(run, handler, facts, facts.item, intent.reference)
 
 
 def _is_claimable(run: OnboardingTransaction, step: Step, now: datetime) -> bool:
@@ -181,7 +183,7 @@ def _is_claimable(run: OnboardingTransaction, step: Step, now: datetime) -> bool
     if step.state in LEASED and step.lease_until:
         return step.lease_until < now
     if step.waits_for == WaitsFor.RESERVATION:
-        return True  # asking early costs a look, and the hint says that it may be free
+        return True  # asking early costs one query, and the message says that it may be free
     if step.waits_for == WaitsFor.NOTHING:
         return (
             step.due_at is not None
@@ -192,7 +194,7 @@ def _is_claimable(run: OnboardingTransaction, step: Step, now: datetime) -> bool
 def may_be_done(run: OnboardingTransaction, step: Step) -> bool:
     """Nothing is begun in a run that is on hold or over, but for what tells others how it stands."""
     told_once = step.written or run.status == Status.CANCELLED  # the first telling was under way then
-    if told_once and HANDLERS[step.uses].follows_run:
+    if told_once and HANDLERS[step.uses].reports_run_status:
         return True
     if run.is_rolling_back:
         return compensation.is_compensation(run, step) and step.state != StepState.COMPENSATED
@@ -221,10 +223,10 @@ def _take_over(run: OnboardingTransaction, step: Step, now: datetime) -> bool:
 def _wait(
     run: OnboardingTransaction, step: Step, waits_for: WaitsFor, until: datetime, waits_on: int | None = None
 ) -> None:
-    """Waiting for a slot or a turn is no attempt. A blocked step stays blocked: its ticket is open."""
+    """Waiting for a slot or a reservation is no attempt. A blocked step stays blocked: its ticket is open."""
     step.waits_on_id = waits_on
     if step.state == StepState.BLOCKED:
-        step.due_at, step.hinted_until = until, None
+        step.due_at, step.enqueued_until = until, None
     else:
         if step.waits_for != waits_for:
             audit.record(run, "onboarding.step.waiting", data={"step": step.key, "for": waits_for})
@@ -241,7 +243,7 @@ def _prepare(
     now: datetime,
     send_by: datetime,
 ) -> dict[str, Any] | None:
-    """Everything the holder needs to know; None where another run of the customer has its turn."""
+    """Everything the holder needs to know; None where another run of the customer holds the reservation."""
     connection = step.connection
     assert connection  # noqa: S101  (the caller has looked)
     match_key, left, another = handler.match_key(facts), None, False
@@ -255,9 +257,9 @@ def _prepare(
     elif mapping and not (another := handler.is_another(mapping, facts)):
         details |= {"known_id": mapping.external_id, "known_from": mapping.how, "mapping": mapping}
         if handler.shared and handler.update_of(mapping, facts):
-            _stand_for_new_key(mapping, match_key, step, now)
+            _register_new_key(mapping, match_key, step, now)
     elif handler.shared:
-        reservation, left = rows.take_turn(connection, handler.kind, match_key, step, now)
+        reservation, left = rows.claim_reservation(connection, handler.kind, match_key, step, now)
         if not reservation.external_id and reservation.holder_id != step.pk:
             _wait(run, step, WaitsFor.RESERVATION, now + RESERVATION_WAIT, reservation.holder_id)
             return None
@@ -265,11 +267,11 @@ def _prepare(
             details |= {"known_id": reservation.external_id, "known_from": "reservation"}
     intent = details["intent"] = _intent(run, step, handler, facts, now, send_by, known=known, another=another)
     if left:
-        _inherit(run, intent, left, step, now)
+        _adopt_abandoned_create(run, intent, left, step, now)
     return details
 
 
-def _stand_for_new_key(mapping: ObjectMapping, match_key: str, step: Step, now: datetime) -> None:
+def _register_new_key(mapping: ObjectMapping, match_key: str, step: Step, now: datetime) -> None:
     """The customer may go by another key (their domain, say) from now on: who looks for that links this object.
 
     Before it is written at the vendor, whose search lags behind.
@@ -282,15 +284,15 @@ def _stand_for_new_key(mapping: ObjectMapping, match_key: str, step: Step, now: 
     )
 
 
-def _inherit(run: OnboardingTransaction, intent: Intent, left: Step, step: Step, now: datetime) -> None:
-    """Whoever had the turn before may still be sending, or have sent: what is not known of its create is not known to us.
+def _adopt_abandoned_create(run: OnboardingTransaction, intent: Intent, left: Step, step: Step, now: datetime) -> None:
+    """The former holder of the reservation may still be sending, or have sent: its indeterminate create is ours, too.
 
-    Saved at once: the turn is ours from now on, and nobody would see the doubt again.
+    Saved at once: the reservation is ours from now on, and nobody would see the indeterminate create again.
     """
     earlier = left.intents.indeterminate().filter(reference=intent.reference)
     for each in earlier:
-        since = now if each.state == IntentState.ACCEPTED else each.unknown_since or each.send_by
-        intent.unknown_since = max(since, intent.unknown_since or since)
+        since = now if each.state == IntentState.ACCEPTED else each.indeterminate_since or each.send_by
+        intent.indeterminate_since = max(since, intent.indeterminate_since or since)
         intent.created_at = min(intent.created_at, each.created_at)
         intent.token = step.token
         working_set.of(run).save_intent(intent)
@@ -298,7 +300,9 @@ def _inherit(run: OnboardingTransaction, intent: Intent, left: Step, step: Step,
 
 @retried
 def reopen(claim: Claim, handler: StepHandler) -> bool:
-    """The object that was known is gone at the vendor: take the turn to make it again. False where another run was faster."""
+    """The object that was known is gone at the vendor: claim the reservation to create it again. False where another
+    run was faster.
+    """
     if not handler.shared:
         return True
     mine = Reservation.objects.filter(connection=claim.connection, kind=handler.kind, match_key=claim.match_key)
@@ -309,7 +313,7 @@ def reopen(claim: Claim, handler: StepHandler) -> bool:
 
 
 @retried
-def narrow(claim: Claim, params: dict[str, Any]) -> None:
+def replace_params(claim: Claim, params: dict[str, Any]) -> None:
     """Freeze other parameters before a first send, as some of a batch are there already. A retry carries what it carried."""
     intent = claim.intent
     assert intent is not None  # noqa: S101  (a batch is claimed with one)
@@ -321,7 +325,7 @@ def narrow(claim: Claim, params: dict[str, Any]) -> None:
 
 
 @retried
-def forget(choice: MatchChoice) -> None:
+def discard_choice(choice: MatchChoice) -> None:
     """The object that a person chose is not there (any more): the choice must not stand in the way of another."""
     MatchChoice.objects.filter(pk=choice.pk, external_id=choice.external_id).delete()
 
@@ -349,20 +353,23 @@ def _intent(
     if intent.state == IntentState.DONE and another:
         intent.state = IntentState.NO_EFFECT
     if intent.state == IntentState.DONE:
-        # Its object vanished, or is only looked at: a lost holder must be noticed again. What was unknown before is settled.
-        intent.state, intent.unknown_since = IntentState.OPEN, None
+        # Its object vanished, or is only looked at: a lost holder must be noticed again. What was indeterminate before
+        # is resolved.
+        intent.state, intent.indeterminate_since = IntentState.INDETERMINATE, None
     elif intent.state == IntentState.NO_EFFECT:
         intent.reference = handler.reference(facts)
         intent.params = handler.params(facts)
         intent.request_hash = digest_of(intent.params)
         intent.created_at = now
-        intent.unknown_since = None
-        intent.state = IntentState.OPEN
-        if handler.shared and (left := working_set.of(run).left_open(step, intent.reference)):
+        intent.indeterminate_since = None
+        intent.state = IntentState.INDETERMINATE
+        if handler.shared and (left := working_set.of(run).abandoned_create(step, intent.reference)):
             intent.params, intent.request_hash = left.params, left.request_hash
             intent.state, intent.job_id, intent.job_started_at = left.state, left.job_id, left.job_started_at
-            intent.unknown_since = left.unknown_since or left.send_by
-    elif intent.state == IntentState.OPEN and intent.token == step.token and intent.unknown_since is None:
+            intent.indeterminate_since = left.indeterminate_since or left.send_by
+    elif (
+        intent.state == IntentState.INDETERMINATE and intent.token == step.token and intent.indeterminate_since is None
+    ):
         # Its holder was lost between writing the intent and telling us how it ended: it may send until its send_by.
-        intent.unknown_since = intent.send_by
+        intent.indeterminate_since = intent.send_by
     return intent

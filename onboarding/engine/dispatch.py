@@ -1,4 +1,4 @@
-"""Publishing hints. A message carries one primary key; losing it costs time, never work (the sweep finds every due row)."""
+"""Publishing messages. Each carries one primary key; losing it costs time, never work (the sweep finds every due row)."""
 
 import functools
 import logging
@@ -25,8 +25,8 @@ PROBE = "onboarding.probe_connection"
 PAUSE_SECONDS = 5.0
 BUSY_SHARE = 4
 """One in so many threads at work are enough to fill a process: the others wait for vendors."""
-HINT_LIFETIME = timedelta(seconds=10)
-"""A hint that led to no claim for this long is taken for lost."""
+MESSAGE_LIFETIME = timedelta(seconds=10)
+"""A message that led to no claim for this long is taken for lost."""
 
 log = logging.getLogger(__name__)
 _gathered: ContextVar[list[int] | None] = ContextVar("gathered", default=None)
@@ -56,39 +56,39 @@ def is_busy() -> bool:
 
 
 @contextmanager
-def gathered() -> Iterator[list[int]]:
-    """Hints inside are not given but gathered, for whoever knows when all is written."""
-    hints: list[int] = []
-    token = _gathered.set(hints)
+def deferred_messages() -> Iterator[list[int]]:
+    """Messages inside are collected instead of published, for the caller to publish after its commit."""
+    messages: list[int] = []
+    token = _gathered.set(messages)
     try:
-        yield hints
+        yield messages
     finally:
         _gathered.reset(token)
 
 
-def hint_step(step_pk: int) -> None:
+def enqueue_step(step_pk: int) -> None:
     """Once the surrounding transaction has committed, tell a worker that the step is due."""
-    if (hints := _gathered.get()) is not None:
-        hints.append(step_pk)
+    if (messages := _gathered.get()) is not None:
+        messages.append(step_pk)
         return
-    transaction.on_commit(functools.partial(_hint_step, step_pk), robust=True)
+    transaction.on_commit(functools.partial(_enqueue_step, step_pk), robust=True)
 
 
-def hint_event(event_pk: int) -> None:
+def enqueue_event(event_pk: int) -> None:
     """Once the surrounding transaction has committed, tell a worker that the event is stored."""
     transaction.on_commit(functools.partial(publish, PROCESS_EVENT, event_pk), robust=True)
 
 
-def _hint_step(step_pk: int) -> None:
+def _enqueue_step(step_pk: int) -> None:
     failpoint("before-dispatch")
-    hoped = takes_hints()
+    hoped = accepts_messages()
     if not publish(RUN_STEP, step_pk) and hoped:
-        # The row says that a hint is under way, and none is: let the next sweep see the step at once.
-        Step.objects.filter(pk=step_pk).update(hinted_until=None)
+        # The row says that it is enqueued, and it is not: let the next sweep see the step at once.
+        Step.objects.filter(pk=step_pk).update(enqueued_until=None)
 
 
-def takes_hints() -> bool:
-    """Whether a hint published now would be tried: there is a broker, and it did not just fail."""
+def accepts_messages() -> bool:
+    """Whether a message published now would be tried: there is a broker, and it did not just fail."""
     return bool(settings.BROKER_PUBLISH) and time.monotonic() >= _paused_until
 
 
@@ -103,21 +103,21 @@ def broker_fault() -> str:
     return "" if folder is None or os.access(folder, os.W_OK) else "its folder cannot be written"
 
 
-def do_soon(step_pk: int) -> bool:
-    """A step that has waited goes before the runs that are yet to begin: here on an idle thread, else by a hint as they.
+def run_soon(step_pk: int) -> bool:
+    """A step that has waited goes before the runs that are yet to begin: here on an idle thread, else by a message as they.
 
     False where it was not sent.
     """
-    return (_is_worker and branches.start(_run_here, step_pk) is not None) or publish(RUN_STEP, step_pk)
+    return (_is_worker and branches.start(_run_on_idle_thread, step_pk) is not None) or publish(RUN_STEP, step_pk)
 
 
-def work_here() -> None:
+def register_worker_process() -> None:
     """This process is one of those that do steps."""
     global _is_worker  # noqa: PLW0603
     _is_worker = True
 
 
-def _run_here(step_pk: int) -> None:
+def _run_on_idle_thread(step_pk: int) -> None:
     try:
         current_app.tasks[RUN_STEP](step_pk)
     except Exception:
@@ -125,9 +125,9 @@ def _run_here(step_pk: int) -> None:
 
 
 def publish(task: str, pk: int) -> bool:
-    """Send one hint; False where it was not sent. Never raises, and after a failure does not try for a while."""
+    """Send one message; False where it was not sent. Never raises, and after a failure does not try for a while."""
     global _paused_until  # noqa: PLW0603
-    if not takes_hints():
+    if not accepts_messages():
         return False
     try:
         current_app.send_task(task, args=[pk], retry=False, ignore_result=True)

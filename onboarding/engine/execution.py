@@ -19,7 +19,7 @@ from integrations.http import recording
 from onboarding.engine import connection_queue, dispatch
 from onboarding.engine.claiming import Claim, claim
 from onboarding.engine.objects.claimed_work import ClaimedWork
-from onboarding.engine.outcomes import LATER, Broken, Failed, Outcome, UnknownOutcome, Waiting
+from onboarding.engine.outcomes import LATER, Broken, Failed, IndeterminateOutcome, Outcome, Waiting
 from onboarding.engine.recording import break_step, record
 from onboarding.engine.threads import branches
 from onboarding.enums import WaitsFor
@@ -30,8 +30,8 @@ ANSWERS = (Kind.FORBIDDEN, Kind.INVALID, Kind.CONFLICT, Kind.NOT_FOUND, Kind.JOB
 """Failures that show a vendor at work."""
 CHAIN_SECONDS = 30.0
 """An inline chain gives its thread back after this."""
-LINE_SECONDS = 5.0
-"""From then on it goes on with no more steps of other runs, but leaves them to the next hint."""
+QUEUE_SECONDS = 5.0
+"""From then on it goes on with no more steps of other runs, but leaves them to the next message."""
 
 log = logging.getLogger(__name__)
 stopping = threading.Event()
@@ -47,7 +47,7 @@ class _Chain:
     """Ready steps of the run that nobody else is told of; None where workers are told of them."""
     beside: "list[Future[None]]" = field(default_factory=list)
     quickest: float = math.inf
-    """What the vendor's part of a step took, of the one that took the least: waiting for one's turn to compute is in the others."""
+    """What the vendor's part of a step took, of the one that took the least: waiting for the processor is in the others."""
 
     @property
     def may_go_on(self) -> bool:
@@ -62,7 +62,8 @@ class _Chain:
 def run_step(step_pk: int, *, with_branches: bool = False) -> None:
     """Do the step if it is due and free, and inline what becomes ready after it.
 
-    ``with_branches``: all that becomes ready in the run, beside each other where vendors take their time and this process has idle
+    ``with_branches``: all that becomes ready in the run, beside each other where vendors take their time and this process
+    has idle
     threads; else one branch, and workers are told of the others.
     """
     way = _Chain(time.monotonic(), [] if with_branches else None)
@@ -73,7 +74,7 @@ def run_step(step_pk: int, *, with_branches: bool = False) -> None:
                 current = _do(current, way)
     finally:
         for pk in way.later or ():
-            dispatch.hint_step(pk)
+            dispatch.enqueue_step(pk)
         for each in way.beside:
             each.result()
 
@@ -95,7 +96,7 @@ def _do(current: Claim, way: _Chain) -> Claim | None:
             _start_branches(later, way.beside)
         while following is None and later:
             following = _claim(later.pop(0), current.run)
-    return _next_in_line(current, following, way.started)
+    return _run_next_queued(current, following, way.started)
 
 
 def _start_branches(later: list[int], beside: "list[Future[None]]") -> None:
@@ -105,15 +106,15 @@ def _start_branches(later: list[int], beside: "list[Future[None]]") -> None:
         del later[0]
 
 
-def _next_in_line(done: Claim, following: Claim | None, started: float) -> Claim | None:
-    """The place that a step gave back at a paced connection goes to the next one there, of whatever run.
+def _run_next_queued(done: Claim, following: Claim | None, started: float) -> Claim | None:
+    """The slot that a step released at a limited connection goes to the next one there, of whatever run.
 
     That is done here where nothing is ``following`` in the step's own run; else workers are told.
     """
-    if done.connection is None or not (done.is_paced or done.connection.is_stopped):
+    if done.connection is None or not (done.is_limited or done.connection.is_stopped):
         return following
-    if following is not None or stopping.is_set() or time.monotonic() - started >= LINE_SECONDS:
-        connection_queue.tell(done.connection.pk)
+    if following is not None or stopping.is_set() or time.monotonic() - started >= QUEUE_SECONDS:
+        connection_queue.enqueue_next(done.connection.pk)
         return following
     pk = connection_queue.take_next(done.connection.pk, inline=True)
     return _claim(pk) if pk is not None else None
@@ -178,7 +179,7 @@ def _tell_breaker(current: Claim, outcome: Outcome) -> None:
     Nor is a step that only looked whether an earlier create took effect: reads may pass where writes fail, so that it must
     neither close a half-open breaker nor end a row of failures.
     """
-    only_looked = isinstance(outcome, UnknownOutcome) or (
+    only_looked = isinstance(outcome, IndeterminateOutcome) or (
         isinstance(outcome, Waiting) and outcome.waits_for != WaitsFor.JOB
     )
     if current.connection is None or isinstance(outcome, Broken) or only_looked:

@@ -76,7 +76,7 @@ def changing(
         return
     with db.atomic():
         run = lock(pk)
-        with audit.together(run):
+        with audit.batched(run):
             yield run
 
 
@@ -89,7 +89,7 @@ def making(run: OnboardingTransaction) -> Iterator[None]:
         return
     with db.atomic():
         run.save(force_insert=True)
-        with audit.together(run):
+        with audit.batched(run):
             yield
 
 
@@ -114,13 +114,13 @@ def _lean_transaction(rows: LeanRows | DraftRows) -> Iterator[None]:
 
     token = _is_lean.set(True)
     try:
-        with dispatch.gathered() as hints, rows.transition(), audit.together(rows.run, write):
+        with dispatch.deferred_messages() as messages, rows.transition(), audit.batched(rows.run, write):
             yield
     finally:
         _is_lean.reset(token)
-    hints += waiting
-    for step_pk in hints:
-        dispatch.hint_step(step_pk)
+    messages += waiting
+    for step_pk in messages:
+        dispatch.enqueue_step(step_pk)
 
 
 def retried(function: Callable[P, R]) -> Callable[P, R]:

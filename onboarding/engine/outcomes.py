@@ -40,8 +40,8 @@ class Written:
 
 
 @dataclass(frozen=True)
-class TakenBack:
-    """One object that this run had created. ``kept``: it cannot be taken back, and stays."""
+class CompensatedObject:
+    """One object that this run had created. ``kept``: it cannot be undone, and stays."""
 
     item: str
     external_id: str
@@ -50,9 +50,9 @@ class TakenBack:
 
 @dataclass(frozen=True)
 class Compensated:
-    """Nothing of the step is left to take back."""
+    """Nothing of the step is left to compensate."""
 
-    done: tuple[TakenBack, ...]
+    done: tuple[CompensatedObject, ...]
 
 
 @dataclass(frozen=True)
@@ -80,8 +80,8 @@ class Failed:
 
     error: ProviderError
     sent: bool = False
-    """The create was sent: the error's ``effect_possible`` then says whether its outcome is unknown."""
-    unsettled: bool = False
+    """The create was sent: the error's ``effect_possible`` then says whether its outcome is indeterminate."""
+    indeterminate: bool = False
     """An earlier create under the same key may have been carried out, and this answer says nothing about it."""
     job_ended: bool = False
     """The vendor's job ended without an object: nothing came of the create."""
@@ -98,7 +98,7 @@ class Ambiguous:
 
 
 @dataclass(frozen=True)
-class UnknownOutcome:
+class IndeterminateOutcome:
     """A create may have been carried out, the object cannot be found, and the vendor enforces no unique key."""
 
     message: str
@@ -111,4 +111,4 @@ class Broken:
     message: str
 
 
-Outcome = Ensured | Written | Compensated | LookedUp | Waiting | Failed | Ambiguous | UnknownOutcome | Broken
+Outcome = Ensured | Written | Compensated | LookedUp | Waiting | Failed | Ambiguous | IndeterminateOutcome | Broken

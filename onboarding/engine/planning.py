@@ -15,8 +15,8 @@ from integrations.errors import ProviderError
 from onboarding.engine.compensation import is_used_elsewhere
 from onboarding.engine.facts import facts_of
 from onboarding.engine.objects.claimed_work import usable
-from onboarding.engine.reconcile import is_unsettled, note_baseline
-from onboarding.enums import UNSETTLED, StepState
+from onboarding.engine.reconcile import is_indeterminate, note_baseline
+from onboarding.enums import INDETERMINATE, StepState
 from onboarding.models import Intent, MatchChoice, ObjectMapping, OnboardingTransaction, Step
 from onboarding.steps.handler import Content, Preview, StepHandler, Verdict, View
 from onboarding.steps.previews import speaks_of_another
@@ -41,7 +41,7 @@ class Effect:
     """The step then waits for a person."""
 
     @property
-    def promise(self) -> tuple[str, ...]:
+    def confirmed_facts(self) -> tuple[str, ...]:
         """Of an object without the sentence, which also tells how the vendor answered just now."""
         return (self.step, self.verdict, self.external_id or self.text)
 
@@ -82,9 +82,9 @@ def plan_steps(run: OnboardingTransaction, steps: Iterable[Step], content: Conte
         handler = HANDLERS[step.uses]
         view = rows.view(step)
         wants_new = rows.wants_new(step, view)
-        view = replace(view, wants_new=wants_new, is_unsettled=view.is_unsettled and not wants_new)
+        view = replace(view, wants_new=wants_new, is_indeterminate=view.is_indeterminate and not wants_new)
         preview = _not_configured(step, handler, handler.preview(view))
-        if handler.finished_by and step.state != StepState.SUCCEEDED and not rows.was_told(handler.finished_by):
+        if handler.finished_by and step.state != StepState.SUCCEEDED and not rows.is_redelivery(handler.finished_by):
             preview = replace(preview, waits=True)
         planned.append(_planned(step, preview))
     return planned
@@ -122,7 +122,7 @@ class _Rows:
         self.run, self.content, self.before = run, content, before
         is_stored = run.pk is not None
         self.mappings: list[ObjectMapping] = list(run.mappings.all()) if is_stored else []
-        self.intents: list[Intent] = list(run.intents.filter(state__in=UNSETTLED)) if is_stored else []
+        self.intents: list[Intent] = list(run.intents.filter(state__in=INDETERMINATE)) if is_stored else []
         self.used_elsewhere = _used_elsewhere(run, self.mappings) if self.mappings else frozenset()
 
     def view(self, step: Step) -> View:
@@ -134,22 +134,22 @@ class _Rows:
             is_done=step.state == StepState.SUCCEEDED,
             written=step.written,
             objects=objects,
-            is_unsettled=is_unsettled(self._intents(step), (each.item for each in objects)),
+            is_indeterminate=is_indeterminate(self._intents(step), (each.item for each in objects)),
             used_elsewhere=self.used_elsewhere,
             vendor=vendor_name(step.connection.provider) if step.connection else "",
         )
 
     def wants_new(self, step: Step, view: View) -> bool:
-        """A person has decided that what is lacking is made anew, after any create whose outcome is unknown was sent."""
+        """A person has decided that what is lacking is made anew, after any create whose outcome is indeterminate was sent."""
         handler, there = HANDLERS[step.uses], {each.item for each in view.objects}
         lacking = [item for item in handler.named(view.facts) if item not in there]
         if not (handler.makes_objects and step.connection and lacking):
             return False
         keys = [handler.match_key(replace(view.facts, item=item)) for item in lacking]
-        since = max((each.unknown_since or each.send_by for each in self._intents(step)), default=None)
+        since = max((each.indeterminate_since or each.send_by for each in self._intents(step)), default=None)
         return _decided_on_new(step, handler, keys, since)
 
-    def was_told(self, kind: str) -> bool:
+    def is_redelivery(self, kind: str) -> bool:
         return self.run.pk is not None and self.run.events.filter(type=kind).exists()
 
     def _intents(self, step: Step) -> list[Intent]:
@@ -205,7 +205,7 @@ def _planned(step: Step, preview: Preview, noted: Sequence[ObjectMapping] = ()) 
     return Planned(step, effect, preview.by_hand, list(noted))
 
 
-# --- Objects that are taken back
+# --- Objects that are removed
 
 
 def plan_rollback(run: OnboardingTransaction) -> list[Planned]:
@@ -217,7 +217,7 @@ def plan_rollback(run: OnboardingTransaction) -> list[Planned]:
     for step in reversed(list(run.steps.order_by("position"))):
         mappings = list(step.mappings.select_related("connection").order_by("-pk"))
         planned += [of_object(step, mapping, *_verdict_on(step, mapping)) for mapping in mappings]
-        if is_unsettled(step.intents.all(), (mapping.item for mapping in mappings)):
+        if is_indeterminate(step.intents.all(), (mapping.item for mapping in mappings)):
             planned.append(of_object(step, None, *_verdict_on_unsettled(HANDLERS[step.uses])))
     return planned
 
@@ -238,14 +238,14 @@ def _verdict_on(step: Step, mapping: ObjectMapping) -> tuple[Verdict, str]:
     if not HANDLERS[step.uses].makes_objects:
         return "keep", "Nothing here can take it back any more: it stays."
     if not _is_reversible(mapping):
-        return "cannot-be-undone", "It cannot be taken back, such as a mail that was sent."
-    return "take-back", "It is taken back."
+        return "cannot-be-undone", "It cannot be undone, such as a sent mail."
+    return "take-back", "It is removed."
 
 
 def _verdict_on_unsettled(handler: StepHandler) -> tuple[Verdict, str]:
     if handler.irrevocable:
-        return "cannot-be-undone", "It may have been sent, and cannot be taken back."
-    return "settle-first", "It may have been made: it is looked for first, and taken back if it is there."
+        return "cannot-be-undone", "It may have been sent, and cannot be removed."
+    return "settle-first", "It may have been created: it is looked up first, and removed if it is there."
 
 
 def _is_reversible(mapping: ObjectMapping) -> bool:

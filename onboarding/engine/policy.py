@@ -64,14 +64,16 @@ def decide(error: ProviderError, facts: Circumstances) -> Decision:
         case Kind.SERVER:
             return _transient(Category.SERVER_ERROR, error, facts)
         case Kind.MALFORMED:
-            # People see it at once, as the vendor may have changed; most often the next answer is well again.
+            # People see it at once, as the vendor may have changed; most often the next answer is correct again.
             return Decision(Action.BLOCK, Category.SERVER_ERROR, delay=_go_on(facts, wait(error, facts)))
         case _:
             return Decision(Action.BLOCK, Category.VALIDATION_ERROR)
 
 
 def backoff(facts: Circumstances) -> float:
-    """Seconds: exponential with full jitter, but never under a tenth of the step (AWS architecture blog, "Exponential backoff")."""
+    """Seconds: exponential with full jitter, but never under a tenth of the step (AWS architecture blog,
+    "Exponential backoff").
+    """
     ceiling = min(LONGEST_BACKOFF, facts.base * 2 ** min(facts.attempts, 12))
     return float(ceiling * (0.1 + 0.9 * facts.jitter))
 
@@ -80,7 +82,7 @@ def wait(error: ProviderError, facts: Circumstances) -> float:
     """Seconds until the next try: the backoff, but never before the time that the vendor asked for.
 
     A 429 that names a time knows when calls are taken again (RFC 6585, 4): the backoff is no longer than that time, doubled with
-    each refusal after the first. The connection's pace spreads those that come back together.
+    each refusal after the first. The connection's concurrency limit spreads those that come back together.
     """
     asked = error.retry_after or 0.0
     if error.kind is Kind.RATE_LIMIT and asked:

@@ -1,4 +1,5 @@
-"""Keeping what a run has at vendors up to date: what an update of an object would write, and which of a step's objects lag behind.
+"""Keeping what a run has at vendors up to date: what an update of an object would write, and which of a step's objects lag
+behind.
 
 Beside each object's id stands the state that the payload gave it when it was made, linked or last updated. What differs from
 that is written, and nothing else: an object that was found there is never overwritten whole. An update is harmless to repeat, so
@@ -10,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from onboarding.engine.facts import facts_of, match_key_of
-from onboarding.enums import UNSETTLED
+from onboarding.enums import INDETERMINATE
 from onboarding.models import Intent, ObjectMapping, OnboardingTransaction, Step
 from onboarding.steps.handler import Facts, StepHandler
 from onboarding.steps.registry import HANDLERS
@@ -36,7 +37,7 @@ def lagging(handler: StepHandler, mappings: list[ObjectMapping], facts: Facts) -
     return None
 
 
-def named_then(
+def facts_for_reference(
     run: OnboardingTransaction, handler: StepHandler, facts: Facts, item: str, reference: str
 ) -> Facts | None:
     """The facts that an intent's reference was made from: by the payload as it is, or as it last was; None where by none."""
@@ -47,31 +48,33 @@ def named_then(
 
 
 def match_key_in_hand(run: OnboardingTransaction, step: Step) -> str:
-    """What people decide about: the key of what an unsettled create was to make, else of the item in hand as it is named now."""
+    """What people decide about: the key of what an indeterminate create was to make, else of the item in hand as it
+    is named now.
+    """
     handler = HANDLERS[step.uses]
     intent = step.intents.indeterminate().filter(item=step.item).first()
     if intent:
-        then = named_then(run, handler, facts_of(run, step), intent.item, intent.reference)
+        then = facts_for_reference(run, handler, facts_of(run, step), intent.item, intent.reference)
         if then:
             return handler.match_key(then)
     return match_key_of(run, step)
 
 
-def is_unsettled(intents: Iterable[Intent], mapped: Iterable[str]) -> bool:
+def is_indeterminate(intents: Iterable[Intent], mapped: Iterable[str]) -> bool:
     """Whether a create of a step may have worked. One whose object is only looked at again is open, too, in a worker's hands."""
     known = set(mapped)
     return any(
-        intent.state in UNSETTLED and (intent.unknown_since is not None or intent.item not in known)
+        intent.state in INDETERMINATE and (intent.indeterminate_since is not None or intent.item not in known)
         for intent in intents
     )
 
 
-def noted_when_sent(
+def state_when_sent(
     run: OnboardingTransaction, handler: StepHandler, intent: Intent, facts: Facts
 ) -> dict[str, Any] | None:
     """State and identity of what an intent's frozen parameters say; None where no version of the payload says so."""
     for then in _facts_through_time(run, facts, facts.item):
-        if facts.item in handler.items(then) and was_sent_as_asked(handler, intent, then):
+        if facts.item in handler.items(then) and was_sent_with_current_data(handler, intent, then):
             return {"state": handler.kept_state(then), "identity": handler.identity_of(then)}
     return None
 
@@ -82,7 +85,7 @@ def _facts_through_time(run: OnboardingTransaction, facts: Facts, item: str) -> 
         yield replace(facts, item=item, content=content)
 
 
-def was_sent_as_asked(handler: StepHandler, intent: Intent, facts: Facts) -> bool:
+def was_sent_with_current_data(handler: StepHandler, intent: Intent, facts: Facts) -> bool:
     """False where a create carried what the payload said before: its parameters stay frozen until its outcome is known."""
     if not handler.updates or handler.irrevocable:
         return True  # nobody asks

@@ -20,19 +20,19 @@ from onboarding import audit, working_set
 from onboarding.engine import compensation, connection_queue, policy
 from onboarding.engine.advancing import advance
 from onboarding.engine.claiming import Claim, claim_locked, may_be_done
-from onboarding.engine.dispatch import hint_step
+from onboarding.engine.dispatch import enqueue_step
 from onboarding.engine.facts import facts_of, item_after, mappings_of
 from onboarding.engine.locks import changing, lock_run, lock_run_of, retried
-from onboarding.engine.objects.mappings import is_as_asked, map_made
+from onboarding.engine.objects.mappings import map_made, matches_request
 from onboarding.engine.outcomes import (
     Ambiguous,
     Broken,
     Compensated,
     Ensured,
     Failed,
+    IndeterminateOutcome,
     LookedUp,
     Outcome,
-    UnknownOutcome,
     Waiting,
     Written,
 )
@@ -75,7 +75,7 @@ def record(
     Recording what a vendor did must not fail because of what follows from it: where routing or a ticket fails, a second
     transaction keeps the result and blocks the step behind a catch-all ticket.
     """
-    _settle_pace(claim, outcome)
+    _update_concurrency(claim, outcome)
     write: Callable[[], Claim | None] = partial(
         _record, claim, outcome, inline=inline, later=later, takes_later=takes_later
     )
@@ -90,14 +90,14 @@ def record(
             log.warning("The result of step %s cannot be recorded yet", claim.step.pk)
             time.sleep(RECORD_AGAIN_SECONDS)
         except _NotClaimable:
-            # The one that has passed is recorded without it: whoever takes the hint meets the fault again.
+            # The one that has passed is recorded without it: whoever takes the message meets the fault again.
             log.exception("A step could not be claimed inline after step %s", claim.step.pk)
             write = partial(_record, claim, outcome, inline=False, later=None, takes_later=False)
         except Exception as error:
             if keeping:
                 raise
             log.exception("What follows from step %s failed; its result is kept.", claim.step.pk)
-            keeping, write = True, partial(_keep, claim, outcome, error)
+            keeping, write = True, partial(_record_result_only, claim, outcome, error)
         else:
             claim.calls.clear()
             return following
@@ -114,7 +114,7 @@ def break_step(step_pk: int, error: Exception) -> None:
         block(run, step, Category.INTERNAL_ERROR, message, fallback=True)
 
 
-def _settle_pace(claim: Claim, outcome: Outcome) -> None:
+def _update_concurrency(claim: Claim, outcome: Outcome) -> None:
     """Give the slot back, slow the connection down after a 429, and hold it while the vendor says that it is away.
 
     A slot that cannot be given back expires by itself.
@@ -122,12 +122,12 @@ def _settle_pace(claim: Claim, outcome: Outcome) -> None:
     if claim.connection is None:
         return
     try:
-        if claim.is_paced:
+        if claim.is_limited:
             concurrency.release(claim.connection.pk, claim.slot_holder)
         if isinstance(outcome, Failed):
-            connection_queue.heed(claim.connection.pk, outcome.error)
+            connection_queue.apply_backpressure(claim.connection.pk, outcome.error)
     except DatabaseError:
-        log.exception("The pace of %s could not be settled", claim.connection.slug)
+        log.exception("The concurrency limit of %s could not be updated", claim.connection.slug)
 
 
 @retried
@@ -140,7 +140,7 @@ def _record(
         rows.save_calls(claim.calls)
         steps = rows.steps()
         step = next(each for each in steps if each.pk == claim.step.pk)
-        if not _still_mine(run, step, claim, outcome):
+        if not _is_current_holder(run, step, claim, outcome):
             return None
         now = clock.now()
         if _is_rejected(run, claim, outcome):
@@ -152,17 +152,17 @@ def _record(
         following = _claim_next(run, ready[0]) if ready else None
         if ready and not following:
             rows.save(ready[0])
-            if not connection_queue.is_in_line(ready[0]):
-                hint_step(ready[0].pk)
+            if not connection_queue.is_queued(ready[0]):
+                enqueue_step(ready[0].pk)
         branch = rows.step(later[0]) if later and takes_later and not ready else None
         if branch:
             following = _claim_next(run, branch)
         failpoint("result-recorded", step.uses)
     if not step.is_done:
-        connection_queue.tell_when_due(step)
+        connection_queue.enqueue_when_due(step)
     asked = ready[0] if ready else branch
     if asked and not following and asked.waits_for == WaitsFor.SLOT and asked.connection_id:
-        connection_queue.tell(asked.connection_id)  # a place may have come free before it was in line
+        connection_queue.enqueue_next(asked.connection_id)  # a slot may have come free before it was queued
     if later is not None:
         later += [each.pk for each in ready[1:]]
         if branch:
@@ -173,9 +173,9 @@ def _record(
 def _what_is_next(
     run: OnboardingTransaction, step: Step, steps: list[Step] | None, *, inline: bool, keep: bool
 ) -> list[Step]:
-    """The step's own next item, or what its end made ready; with ``inline`` for the caller, else hinted at."""
+    """The step's own next item, or what its end made ready; with ``inline`` for the caller, else enqueued."""
     if run.is_rolling_back:
-        compensation.retreat(run)
+        compensation.advance_rollback(run)
         return []
     if step.is_done:
         return advance(run, inline=inline, keep=keep, steps=steps)
@@ -183,7 +183,7 @@ def _what_is_next(
         return []
     if inline:
         return [step]
-    hint_step(step.pk)
+    enqueue_step(step.pk)
     return []
 
 
@@ -198,12 +198,12 @@ def _claim_next(run: OnboardingTransaction, ready: Step) -> Claim | None:
 
 
 @retried
-def _keep(claim: Claim, outcome: Outcome, error: Exception) -> None:
+def _record_result_only(claim: Claim, outcome: Outcome, error: Exception) -> None:
     with changing(lock_run, claim.run.pk) as run:
         run.adopt_snapshot(claim.run)
         working_set.of(run).save_calls(claim.calls)
         step = Step.objects.select_related("connection").get(pk=claim.step.pk)
-        if not _still_mine(run, step, claim, outcome):
+        if not _is_current_holder(run, step, claim, outcome):
             return
         _keep_object(run, step, claim, outcome, clock.now())
         message = f"{type(error).__name__} while Firstvalue recorded the result; the result is kept."
@@ -211,7 +211,7 @@ def _keep(claim: Claim, outcome: Outcome, error: Exception) -> None:
         step.save()
 
 
-def _still_mine(run: OnboardingTransaction, step: Step, claim: Claim, outcome: Outcome) -> bool:
+def _is_current_holder(run: OnboardingTransaction, step: Step, claim: Claim, outcome: Outcome) -> bool:
     """The fencing token decides. A late result is kept as evidence only; the new holder finds the object by its reference."""
     if step.token == claim.token and step.state in LEASED:
         return True
@@ -236,12 +236,12 @@ def _apply(run: OnboardingTransaction, step: Step, claim: Claim, outcome: Outcom
     _keep_object(run, step, claim, outcome, now)
     match outcome:
         case Ensured():
-            _have(run, step, claim, outcome, now)
+            _item_done(run, step, claim, outcome, now)
         case Compensated():
             compensation.record_compensated(run, step, outcome, now)
         case Written(digest=digest):
             step.written = digest
-            if _has_moved(run, claim) and is_out_of_date(run, step):
+            if _payload_changed(run, claim) and is_out_of_date(run, step):
                 step.wait(waits_for=WaitsFor.NOTHING, due_at=now)
             else:
                 succeed(run, step, now)
@@ -254,7 +254,7 @@ def _apply(run: OnboardingTransaction, step: Step, claim: Claim, outcome: Outcom
         case Ambiguous():
             step.candidates = [found.as_dict() for found in outcome.candidates]
             block(run, step, Category.AMBIGUOUS_MATCH, outcome.message)
-        case UnknownOutcome():
+        case IndeterminateOutcome():
             block(run, step, Category.UNKNOWN_OUTCOME, outcome.message)
         case Broken():
             block(run, step, Category.INTERNAL_ERROR, outcome.message)
@@ -284,42 +284,42 @@ def _keep_object(run: OnboardingTransaction, step: Step, claim: Claim, outcome: 
     if made:
         map_made(run, step, claim, made, now)
     elif intent.state == IntentState.NO_EFFECT:
-        rows.give_up_turns(step)
+        rows.release_reservations(step)
 
 
 def _move_intent(intent: Intent, outcome: Outcome, made: Ensured | None, now: datetime) -> None:
-    unsettled = intent.unknown_since is not None
+    indeterminate = intent.indeterminate_since is not None
     match outcome:
         case _ if made:
             intent.state = IntentState.DONE
         case Waiting(waits_for=WaitsFor.JOB, job_id=job_id) if job_id:
             intent.state, intent.job_id, intent.job_started_at = IntentState.ACCEPTED, job_id, now
         case Waiting(job_lost=True):
-            intent.state, intent.job_id, intent.unknown_since = IntentState.OPEN, "", now
-        case Failed(sent=True, unsettled=True, error=error):
-            intent.unknown_since = now if error.effect_possible else intent.unknown_since
+            intent.state, intent.job_id, intent.indeterminate_since = IntentState.INDETERMINATE, "", now
+        case Failed(sent=True, indeterminate=True, error=error):
+            intent.indeterminate_since = now if error.effect_possible else intent.indeterminate_since
         case Failed(sent=True, error=error):
-            intent.state = IntentState.OPEN if error.effect_possible else IntentState.NO_EFFECT
-            intent.unknown_since = now if error.effect_possible else None
+            intent.state = IntentState.INDETERMINATE if error.effect_possible else IntentState.NO_EFFECT
+            intent.indeterminate_since = now if error.effect_possible else None
         case Failed(job_ended=True):
             intent.state = IntentState.NO_EFFECT
-        case Broken() if intent.state == IntentState.OPEN:
-            intent.unknown_since = now
-        case _ if intent.state == IntentState.OPEN and not unsettled:
+        case Broken() if intent.state == IntentState.INDETERMINATE:
+            intent.indeterminate_since = now
+        case _ if intent.state == IntentState.INDETERMINATE and not indeterminate:
             intent.state = IntentState.NO_EFFECT  # the holder itself says that it sent nothing
 
 
-def _have(run: OnboardingTransaction, step: Step, claim: Claim, outcome: Ensured, now: datetime) -> None:
+def _item_done(run: OnboardingTransaction, step: Step, claim: Claim, outcome: Ensured, now: datetime) -> None:
     """The item in hand is there: on with the next one, or the step waits for people, or has passed."""
     following = claim.facts.item if outcome.more else item_after(run, step, claim.facts.item)
-    if _has_moved(run, claim) or not is_as_asked(claim, outcome, claim.facts):
-        following = _lagging(run, step)
+    if _payload_changed(run, claim) or not matches_request(claim, outcome, claim.facts):
+        following = _first_outdated_item(run, step)
     if following is not None:
         step.item, step.attempts, step.first_failed_at = following, 0, None
         step.wait(waits_for=WaitsFor.NOTHING, due_at=now)
         failpoint("between-items")
         return
-    told = _told(run, claim.handler)
+    told = _received_event(run, claim.handler)
     if outcome.awaited and not told:
         _await_event(run, step, now)
     else:
@@ -329,22 +329,22 @@ def _have(run: OnboardingTransaction, step: Step, claim: Claim, outcome: Ensured
 def _await_event(run: OnboardingTransaction, step: Step, now: datetime) -> None:
     """It was looked at: what failed before is over. Only that it is late (the P2 clock says so) stays true."""
     step.attempts, step.first_failed_at = 0, None
-    mended = step_has_ticket(step) and step.category != Category.STALLED
-    if mended or not step_has_ticket(step):
+    fixed = step_has_ticket(step) and step.category != Category.STALLED
+    if fixed or not step_has_ticket(step):
         step.category, step.message, step.http_status = "", "", None
         step.problems, step.candidates = [], []
     await_people(step, now)
     audit.record(run, "onboarding.step.waiting", data={"step": step.key, "for": WaitsFor.EVENT})
-    if mended:
-        step_unblocked.send(Step, step=step, resolution="What failed works again.")
+    if fixed:
+        step_unblocked.send(Step, step=step, resolution="The cause is resolved.")
 
 
-def _has_moved(run: OnboardingTransaction, claim: Claim) -> bool:
+def _payload_changed(run: OnboardingTransaction, claim: Claim) -> bool:
     """The payload was changed since what the worker has in hand was asked for."""
     return claim.is_past or run.snapshot_version != claim.run.snapshot_version
 
 
-def _lagging(run: OnboardingTransaction, step: Step) -> str | None:
+def _first_outdated_item(run: OnboardingTransaction, step: Step) -> str | None:
     return lagging(HANDLERS[step.uses], mappings_of(run, step), facts_of(run, step))
 
 
@@ -356,12 +356,12 @@ def await_people(step: Step, now: datetime) -> None:
     else:
         step.wait(waits_for=WaitsFor.EVENT, due_at=None)
     due = now + timedelta(seconds=settings.KICKOFF_POLL_SECONDS)
-    StepPoll.objects.update_or_create(step=step, defaults={"due_at": due, "hinted_until": None})
+    StepPoll.objects.update_or_create(step=step, defaults={"due_at": due, "enqueued_until": None})
 
 
-def _told(run: OnboardingTransaction, handler: StepHandler) -> RunEvent | None:
+def _received_event(run: OnboardingTransaction, handler: StepHandler) -> RunEvent | None:
     """The event that somebody has done it, where one came."""
-    return working_set.of(run).told(handler.finished_by) if handler.finished_by else None
+    return working_set.of(run).first_event(handler.finished_by) if handler.finished_by else None
 
 
 def succeed(run: OnboardingTransaction, step: Step, now: datetime, *, fixed_at: datetime | None = None) -> None:
@@ -391,7 +391,7 @@ def _apply_facts(run: OnboardingTransaction, step: Step, outcome: LookedUp, now:
     }
     if facts:
         gate_evaluation.write_looked_up(run, facts)
-    gate_evaluation.admit(run)
+    gate_evaluation.evaluate_gate(run)
 
 
 def _wait(run: OnboardingTransaction, step: Step, outcome: Waiting) -> None:
@@ -439,7 +439,7 @@ def _fail(run: OnboardingTransaction, step: Step, claim: Claim, outcome: Failed,
             step.wait(waits_for=WaitsFor.RETRY, due_at=due)
             audit.record(run, "onboarding.step.retrying", data={"step": step.key, "status": error.http_status})
         case _ if claim.handler.writes and error.kind is not Kind.AUTH:
-            # Nobody need mend the CRM's answer: a person can give what it would have filled.
+            # Nobody need fix the CRM's answer: a person can give what it would have filled.
             Attempt.objects.filter(step=step, token=claim.token).update(message=f"The CRM could not be asked: {error}")
             _apply_facts(run, step, LookedUp({}), now)
         case policy.Action.PARK:

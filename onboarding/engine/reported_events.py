@@ -5,7 +5,7 @@ from typing import Any
 
 from integrations import clock
 from onboarding import audit
-from onboarding.engine.compensation import go_on
+from onboarding.engine.compensation import advance_or_roll_back
 from onboarding.engine.recording import succeed
 from onboarding.engine.runs.cancellation import hold_and_ask
 from onboarding.enums import RunEventType, StepState, Topic
@@ -16,7 +16,7 @@ REFUNDED = "The payment was refunded."
 AFTER_REFUND = "Roll the run back, cancel it, or keep it as it is?"
 
 
-class AnotherEvent(Exception):
+class EventIdConflict(Exception):
     """The event's id was used for an event of another type before."""
 
 
@@ -29,7 +29,9 @@ def report(
     data: dict[str, Any],
     actor: str,
 ) -> bool:
-    """Store the event and do what follows; False where it is known. The caller holds the run locked. Raises ``AnotherEvent``."""
+    """Store the event and do what follows; False where it is known. The caller holds the run locked. Raises
+    ``EventIdConflict``.
+    """
     event, new = RunEvent.objects.get_or_create(
         transaction=run,
         event_id=event_id,
@@ -43,7 +45,7 @@ def report(
     )
     if not new:
         if event.type != kind:
-            raise AnotherEvent(f"The event {event_id} was a {event.type} before.")
+            raise EventIdConflict(f"The event {event_id} was a {event.type} before.")
         return False
     audit.record(run, "onboarding.event.received", actor=actor, data={"type": kind, "event": event_id})
     if kind == RunEventType.PAYMENT_REFUNDED:
@@ -52,7 +54,7 @@ def report(
     for step in run.steps.all():
         if not run.is_rolling_back and _ends_with(step, kind):
             succeed(run, step, clock.now(), fixed_at=event.occurred_at)
-    go_on(run)
+    advance_or_roll_back(run)
     run.save()
     return True
 

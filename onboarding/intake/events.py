@@ -20,7 +20,7 @@ from integrations.inbound.delivery import UnexpectedShape, Webhook
 from integrations.models import Connection, InboundEvent
 from integrations.signals import event_failed, event_recovered
 from onboarding import audit
-from onboarding.engine.dispatch import hint_event
+from onboarding.engine.dispatch import enqueue_event
 from onboarding.engine.locks import retried
 from onboarding.intake import payments
 from onboarding.intake.handlers.base import HANDLERS
@@ -90,14 +90,14 @@ def _fail(event_pk: int, message: str, *, permanent: bool) -> None:
 
 @retried
 def retry_failed(connection_pk: int, *, actor: str) -> int:
-    """Process a connection's failed events again (a price was added, say, or we were mended). Returns how many."""
+    """Process a connection's failed events again (a price was added, say, or we were fixed). Returns how many."""
     with db.atomic():
         failed = InboundEvent.objects.filter(connection_id=connection_pk, state=EventState.FAILED, due_at=None)
         pks = list(failed.values_list("pk", flat=True))
-        failed.filter(pk__in=pks).update(due_at=clock.now(), hinted_until=None, attempts=0)
-        audit.record_elsewhere("integrations.events.retried", actor=actor, data={"events": pks})
+        failed.filter(pk__in=pks).update(due_at=clock.now(), enqueued_until=None, attempts=0)
+        audit.record_global("integrations.events.retried", actor=actor, data={"events": pks})
         for pk in pks:
-            hint_event(pk)
+            enqueue_event(pk)
     return len(pks)
 
 

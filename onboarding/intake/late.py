@@ -16,7 +16,7 @@ from onboarding.models import CorrelationKey, OnboardingTransaction, PaymentTrac
 
 DECIDE = "Roll the run back, cancel it, or keep it as it is?"
 ASK = "Is it a new onboarding? Keep the run if it is; else cancel it or roll it back."
-"""What a run is held with that was opened in doubt."""
+"""The question that a run is held with whose payment is unclear."""
 UNNAMED = "The customer has paid before, and neither a checkout nor an invoice names the payment"
 RENEWAL = "Its payment was that of a renewal, the invoice {invoice}."
 OVER = (Status.CANCELLED, Status.ROLLING_BACK, Status.ROLLED_BACK)
@@ -68,7 +68,9 @@ def _is_payment_of(connection: Connection, trace: PaymentTrace, payments: Collec
     """Nothing but one of these payments has told of it."""
     ids = (trace.ids.get(kind_of(connection.provider, role), "") for role in PAYMENT_ROLES)
     checkout, named, payment = ids
-    return payment in payments and not checkout and named in ("", invoice) and set(trace.told) <= set(payments)
+    return (
+        payment in payments and not checkout and named in ("", invoice) and set(trace.object_digests) <= set(payments)
+    )
 
 
 def merge(connection: Connection, payments: Collection[str], invoice: str, *, actor: str) -> None:
@@ -93,7 +95,7 @@ def merge(connection: Connection, payments: Collection[str], invoice: str, *, ac
         resume(kept, actor=actor, resolution=f"All its payments are known: they are of the invoice {invoice}.")
 
 
-def clear_doubt(run: OnboardingTransaction, facts: PaymentSucceeded, *, actor: str) -> None:
+def clear_question(run: OnboardingTransaction, facts: PaymentSucceeded, *, actor: str) -> None:
     """The checkout or invoice of a payment that came alone has come: nobody need be asked. The caller holds the run locked."""
     if run.held_at and run.hold_reason.startswith(UNNAMED) and not facts.is_bare:
         resume(run, actor=actor, resolution=f"{facts.object_id} tells what was paid.")

@@ -24,7 +24,7 @@ from integrations.inbound.events import (
     kind_of,
 )
 from integrations.models import Connection, InboundEvent
-from onboarding.engine.dispatch import hint_event
+from onboarding.engine.dispatch import enqueue_event
 from onboarding.ids import comparable
 from onboarding.intake.billing import our_id, run_ids
 from onboarding.intake.locks import lock_names
@@ -334,9 +334,9 @@ def release(connection: Connection, keys: Iterable[Key]) -> None:
         pk__in=list(waiting.values_list("held_event_id", flat=True)), due_at__isnull=False
     )
     for event in events:
-        event.due_at, event.hinted_until = clock.now(), None
-        event.save(update_fields=["due_at", "hinted_until"])
-        hint_event(event.pk)
+        event.due_at, event.enqueued_until = clock.now(), None
+        event.save(update_fields=["due_at", "enqueued_until"])
+        enqueue_event(event.pk)
 
 
 def _kind(connection: Connection, role: Role) -> str:

@@ -25,7 +25,7 @@ from onboarding.log_context import set_run
 from onboarding.models import ChangeRequest, CorrelationKey, OnboardingTransaction
 from onboarding.origins import Origin, Sender
 from onboarding.payload import change_requests
-from onboarding.payload.accepted import accept_content, accepted_from, was_told
+from onboarding.payload.accepted import accept_content, accepted_from, is_redelivery
 from onboarding.payload.gate import problems_of
 from onboarding.payload.schema import digest, free_paths, get, paths, with_values
 from onboarding.payload.snapshots import write_snapshot
@@ -103,7 +103,7 @@ KNOWN_RUN = Compiled(_known)
 
 
 def _repeats(known: Any, content: dict[str, Any]) -> bool:
-    """Whether it is what its source has told before, to the letter. That is never taken back, so no lock is needed to say it."""
+    """Whether it is what its source has told before, to the letter. That never changes, so no lock is needed to say it."""
     if known.told_digest is None:
         return False
     set_run(known.pk)
@@ -200,7 +200,7 @@ def _create(
         # Before anything is begun: a refund that came first holds the run.
         known_by = [(OUR_ID, run.onboarding_transaction_id), *keys, *also_known_by]
         unmatched.apply_to(run, known_by)
-        gate_evaluation.admit(run, actor=actor)
+        gate_evaluation.evaluate_gate(run, actor=actor)
         is_draft = working_set.draft_of(run) is not None
         failpoint("accepting")
     if is_draft:
@@ -213,7 +213,7 @@ def _again(run: OnboardingTransaction, content: dict[str, Any], *, sender: Sende
     content = {**content, "onboarding_transaction_id": run.onboarding_transaction_id}
     origin = sender.origin(content["event_source"])
     accepted = accepted_from(run, origin)
-    if was_told(accepted, digest(content)):
+    if is_redelivery(accepted, digest(content)):
         return Receipt(Verdict.REPLAYED, run)
     current = run.payload
     flat = paths(current)
@@ -258,7 +258,7 @@ def _payload_only(content: dict[str, Any]) -> dict[str, Any]:
 
 def _fill(run: OnboardingTransaction, fills: dict[str, Any], *, origin: Origin, actor: str) -> None:
     write_snapshot(run, with_values(run.payload, fills), origin=origin, actor=actor, changed=fills)
-    gate_evaluation.admit(run, actor=actor)
+    gate_evaluation.evaluate_gate(run, actor=actor)
     run.save()
 
 

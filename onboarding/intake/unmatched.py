@@ -14,7 +14,7 @@ from integrations.inbound.events import OUR_ID, Key
 from integrations.models import InboundEvent
 from onboarding import working_set
 from onboarding.engine.locks import lock_run, retried
-from onboarding.engine.reported_events import AnotherEvent, report
+from onboarding.engine.reported_events import EventIdConflict, report
 from onboarding.enums import RunEventType, UnmatchedState
 from onboarding.ids import comparable
 from onboarding.intake.locks import lock_names, number_of
@@ -48,7 +48,7 @@ def receive(
     data: dict[str, Any],
     actor: str,
 ) -> UnmatchedEvent | None:
-    """Keep an event of a run that does not exist yet; None where it exists by now. Raises ``AnotherEvent``, ``TooMany``."""
+    """Keep an event of a run that does not exist yet; None where it exists by now. Raises ``EventIdConflict``, ``TooMany``."""
     pair = _compared((OUR_ID, onboarding_transaction_id))
     with db.atomic():
         lock_names(_names([pair]))
@@ -59,7 +59,7 @@ def receive(
         if known is None and there.filter(state=UnmatchedState.WAITING).count() >= MOST_WAITING:
             raise TooMany(f"{MOST_WAITING} events wait for an onboarding with this id already.")
         if known and known.type != kind:
-            raise AnotherEvent(f"The event {event_id} was a {known.type} before.")
+            raise EventIdConflict(f"The event {event_id} was a {known.type} before.")
         return known or _keep(
             pair, kind=kind, event_id=event_id, occurred_at=occurred_at, data=data, actor=actor, inbound_event=None
         )
@@ -116,7 +116,7 @@ def apply_to(run: OnboardingTransaction, pairs: Iterable[Pair]) -> None:
                 data=row.data,
                 actor=row.actor,
             )
-        except AnotherEvent as error:
+        except EventIdConflict as error:
             if row.state == UnmatchedState.WAITING:
                 row.expire(reason=str(error))
                 row.save()

@@ -44,7 +44,7 @@ class AuditEntry(models.Model):
 class AuditHead(models.Model):
     """Where a chain that has no run ends: its row is locked to append to it."""
 
-    ELSEWHERE, ANCHORS = "elsewhere", "anchors"
+    GLOBAL, ANCHORS = "elsewhere", "anchors"
 
     chain = models.CharField(max_length=16, primary_key=True)
     sequence = models.PositiveIntegerField(default=0)

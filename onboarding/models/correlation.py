@@ -84,7 +84,9 @@ class PaymentTrace(models.Model):
     currency = models.CharField(max_length=5)
     occurred_at = models.DateTimeField()
     paired = models.BooleanField(default=False, help_text="It was joined by customer and amount, not by an id.")
-    told = models.JSONField(default=dict, help_text="The vendor's object id -> digest of what it last told us.")
+    object_digests = models.JSONField(
+        default=dict, help_text="The vendor's object id -> digest of what it last told us."
+    )
 
     objects = PaymentTraces.as_manager()
 

@@ -3,7 +3,7 @@
 from django.db import models
 
 from integrations.models import Connection
-from onboarding.enums import UNSETTLED, IntentState
+from onboarding.enums import INDETERMINATE, IntentState
 from onboarding.models.steps import Step
 from onboarding.models.transaction import OnboardingTransaction
 
@@ -29,7 +29,7 @@ class Attempt(models.Model):
 
 
 class StepPoll(models.Model):
-    """How often it was looked whether somebody has done what a step awaits, and when it is looked again.
+    """How often it was polled whether what a step awaits has happened, and when it is polled next.
 
     Beside the run's history: a look that finds nothing new changes nothing else.
     """
@@ -38,7 +38,7 @@ class StepPoll(models.Model):
     count = models.PositiveIntegerField(default=0)
     last_at = models.DateTimeField(null=True)
     due_at = models.DateTimeField(null=True, help_text="Empty: nothing is awaited any more.")
-    hinted_until = models.DateTimeField(null=True, help_text="Until then a hint to poll is under way.")
+    enqueued_until = models.DateTimeField(null=True, help_text="Until then a message to poll it is in the broker.")
 
     class Meta:
         indexes = [models.Index(fields=["due_at"], condition=models.Q(due_at__isnull=False), name="step_poll_due")]
@@ -50,13 +50,13 @@ class StepPoll(models.Model):
 class Intents(models.QuerySet["Intent"]):
     def indeterminate(self) -> "Intents":
         """Their create may have been carried out, and is not known to have been."""
-        return self.filter(state__in=UNSETTLED)
+        return self.filter(state__in=INDETERMINATE)
 
 
 class Intent(models.Model):
     """Written before a vendor is asked to create: what, under which reference, with which frozen parameters.
 
-    An open intent found by a later claim means *unknown*: it is never simply posted again (docs/architecture.md).
+    A written intent found by a later claim is *indeterminate*: it is never simply posted again (docs/architecture.md).
     """
 
     transaction = models.ForeignKey(
@@ -67,10 +67,12 @@ class Intent(models.Model):
     reference = models.CharField(max_length=255)
     params = models.JSONField()
     request_hash = models.CharField(max_length=64)
-    state = models.CharField(max_length=16, choices=IntentState, default=IntentState.OPEN)
+    state = models.CharField(max_length=16, choices=IntentState, default=IntentState.INDETERMINATE)
     token = models.PositiveIntegerField(help_text="The claim that last held it.")
     send_by = models.DateTimeField(help_text="After this its holder sends nothing.")
-    unknown_since = models.DateTimeField(null=True, help_text="When an outcome was first found to be unknown.")
+    indeterminate_since = models.DateTimeField(
+        null=True, help_text="When the outcome was first found to be indeterminate."
+    )
     job_id = models.CharField(max_length=255, blank=True)
     job_started_at = models.DateTimeField(null=True)
     created_at = models.DateTimeField()
@@ -80,7 +82,9 @@ class Intent(models.Model):
     class Meta:
         constraints = [models.UniqueConstraint(fields=["transaction", "step", "item"], name="intent_once")]
         indexes = [
-            models.Index(fields=["reference"], condition=models.Q(state__in=UNSETTLED), name="intent_unsettled"),
+            models.Index(
+                fields=["reference"], condition=models.Q(state__in=INDETERMINATE), name="intent_indeterminate"
+            ),
         ]
 
     def __str__(self) -> str:

@@ -43,8 +43,8 @@ class Step(models.Model):
     due_at = models.DateTimeField(
         null=True, help_text="When the engine may claim it next; empty: not before something happens."
     )
-    hinted_until = models.DateTimeField(
-        null=True, help_text="A hint is under way; until then the sweep publishes no other."
+    enqueued_until = models.DateTimeField(
+        null=True, help_text="A message for it is in the broker; until then the sweep publishes no other."
     )
     attempts = models.PositiveSmallIntegerField(default=0)
     first_failed_at = models.DateTimeField(null=True)
@@ -55,7 +55,7 @@ class Step(models.Model):
         null=True,
         related_name="+",
         db_index=False,
-        help_text="The step whose turn it is with a shared object.",
+        help_text="The step that holds the reservation of a shared object.",
     )
     token = models.PositiveIntegerField(default=0, help_text="Fencing token: rises with each claim.")
     lease_until = models.DateTimeField(null=True)
@@ -64,7 +64,7 @@ class Step(models.Model):
     category = models.CharField(max_length=32, choices=Category, blank=True)
     message = models.TextField(blank=True)
     http_status = models.PositiveSmallIntegerField(null=True)
-    problems = models.JSONField(default=list, help_text="Fields to mend: [{path, reason}].")
+    problems = models.JSONField(default=list, help_text="Fields to fix: [{path, reason}].")
     candidates = models.JSONField(
         default=list, help_text="Objects to choose from: [{external_id, label, url, evidence}]."
     )
@@ -80,7 +80,7 @@ class Step(models.Model):
     )
     skip_reason = models.CharField(max_length=500, blank=True)
     forced = models.BooleanField(
-        default=False, help_text="A person said: take its objects back though they were changed since."
+        default=False, help_text="A person forced the rollback: its objects are removed though they were changed since."
     )
 
     started_at = models.DateTimeField(null=True)
@@ -130,7 +130,7 @@ class Step(models.Model):
         target=StepState.WAITING,
     )
     def wait(self, *, waits_for: WaitsFor, due_at: datetime | None) -> None:
-        self.lease_until = self.hinted_until = None
+        self.lease_until = self.enqueued_until = None
         self.waits_for, self.due_at = waits_for, due_at
 
     @transition(
@@ -146,7 +146,7 @@ class Step(models.Model):
     )
     def block(self, *, due_at: datetime | None) -> None:
         """A ticket is open; ``due_at`` is set where retrying goes on meanwhile. What is awaited still is."""
-        self.lease_until = self.hinted_until = None
+        self.lease_until = self.enqueued_until = None
         awaited = self.waits_for == WaitsFor.EVENT and due_at is None
         self.waits_for = WaitsFor.EVENT if awaited else WaitsFor.RETRY if due_at else WaitsFor.NOTHING
         self.due_at = due_at
@@ -209,8 +209,8 @@ class Step(models.Model):
         ],
         target=StepState.COMPENSATING,
     )
-    def retract(self) -> None:
-        """Its objects are to be taken back once nothing builds on them. Whoever has it in hand is fenced off."""
+    def begin_compensation(self) -> None:
+        """Its objects are to be removed once nothing depends on them. A current holder is fenced off."""
         self.token += 1
         self._clear_schedule()
         self.finished_at, self.first_failed_at, self.attempts = None, None, 0
@@ -220,7 +220,7 @@ class Step(models.Model):
         source=[StepState.COMPENSATING, StepState.WAITING, StepState.BLOCKED],
         target=StepState.COMPENSATING,
     )
-    def take_back(self, *, lease_until: datetime, send_by: datetime) -> None:
+    def claim_compensation(self, *, lease_until: datetime, send_by: datetime) -> None:
         """Claimed, to be compensated."""
         self.token += 1
         self._clear_schedule()
@@ -238,7 +238,7 @@ class Step(models.Model):
         ],
         target=StepState.COMPENSATED,
     )
-    def settle(self, *, at: datetime) -> None:
+    def mark_compensated(self, *, at: datetime) -> None:
         """Nothing of it is left that this run made."""
         self.token += 1
         self._clear_schedule()
@@ -246,7 +246,7 @@ class Step(models.Model):
 
     def _clear_schedule(self) -> None:
         """It is not due, in nobody's hands, and waits for nothing."""
-        self.lease_until = self.due_at = self.hinted_until = None
+        self.lease_until = self.due_at = self.enqueued_until = None
         self.waits_for, self.waits_on = WaitsFor.NOTHING, None
 
 

@@ -137,7 +137,7 @@ class OnboardingTransaction(models.Model):
         return self.status in FINAL
 
     @property
-    def goes_on(self) -> bool:
+    def may_advance(self) -> bool:
         """Steps may still be done for it."""
         return not self.is_over and not self.is_rolling_back
 
@@ -273,7 +273,7 @@ class PayloadSnapshot(models.Model):
 
 
 class AcceptedContent(models.Model):
-    """What a source last told us about a run: sameness compares with this, never with the snapshot that people may have mended."""
+    """What a source last told us about a run: sameness compares with this, never with the snapshot that people may have fixed."""
 
     transaction = models.ForeignKey(
         OnboardingTransaction, on_delete=models.CASCADE, related_name="accepted", db_index=False

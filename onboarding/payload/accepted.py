@@ -9,7 +9,7 @@ from onboarding.origins import Origin
 from onboarding.payload.schema import digest
 
 
-def was_told(accepted: AcceptedContent | None, new_digest: str) -> bool:
+def is_redelivery(accepted: AcceptedContent | None, new_digest: str) -> bool:
     """Whether the source has told exactly this before, last or earlier."""
     return accepted is not None and (new_digest == accepted.digest or new_digest in accepted.earlier)
 

@@ -14,7 +14,7 @@ MISSING = "is missing"
 
 @dataclass(frozen=True)
 class Problem:
-    """One field that must be mended, and why."""
+    """One field that must be fixed, and why."""
 
     path: str
     reason: str

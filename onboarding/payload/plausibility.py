@@ -64,7 +64,7 @@ MISTYPED = {
 
 def implausible(value: str, type_: Type) -> str:
     """Why ``value`` counts as missing, in plain words; an empty string where it is plausible."""
-    return unusable(value, type_) or _doubtful(value.strip(), type_)
+    return unusable(value, type_) or _suspicious(value.strip(), type_)
 
 
 def unusable(value: str, type_: Type) -> str:
@@ -88,11 +88,11 @@ def unusable(value: str, type_: Type) -> str:
             return ""
 
 
-def _doubtful(text: str, type_: Type) -> str:
+def _suspicious(text: str, type_: Type) -> str:
     """Why a usable value is probably not meant: a person may say that it is."""
     match type_:
         case Type.EMAIL:
-            return _doubtful_email(text)
+            return _suspicious_email(text)
         case Type.DOMAIN:
             return f"“{text}” is a placeholder" if normal_domain(text) in PLACEHOLDER_DOMAINS | FORM_DOMAINS else ""
     return f"“{text}” is a placeholder" if _is_placeholder(text, type_) else ""
@@ -145,7 +145,7 @@ def _parsed(text: str) -> ValidatedEmail | None:
         return None
 
 
-def _doubtful_email(text: str) -> str:
+def _suspicious_email(text: str) -> str:
     address = _parsed(text)
     assert address  # noqa: S101  (what is no address is unusable)
     host = address.ascii_domain.lower() if address.ascii_domain else address.domain.lower()

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from integrations import config_files
 from integrations.config_files import nearest, worded
-from integrations.database.process_cache import Kept
+from integrations.database.process_cache import ProcessCache
 from integrations.declarative.mapping import MappingError, mappings
 from onboarding.models import OnboardingTransaction, PinnedPlaybook, Step
 from onboarding.payload.schema import get
@@ -31,7 +31,7 @@ Key = Annotated[
         "1 to 64 lower-case letters, digits, dots, hyphens and underscores, beginning with a letter or digit",
     ),
 ]
-_pinned: Kept[str, PinnedPlaybook] = Kept(64)
+_pinned: ProcessCache[str, PinnedPlaybook] = ProcessCache(64)
 ANY = ""
 """Stands for every plan, or segment, that no playbook names."""
 
@@ -86,7 +86,7 @@ class Playbook(_Strict):
     def _is_a_dag(self) -> Self:
         keys = [step.key for step in self.steps]
         if twice := sorted({key for key in keys if keys.count(key) > 1}):
-            raise ValueError(f"step {twice[0]} stands twice")
+            raise ValueError(f"step {twice[0]} is listed twice")
         for step in self.steps:
             if unknown := sorted(set(step.after) - set(keys)):
                 raise ValueError(

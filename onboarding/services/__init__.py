@@ -17,7 +17,7 @@ from onboarding.services.matches import also_linked, choose_match, unlink
 from onboarding.services.owners import correct_owner
 from onboarding.services.replay import replay, replay_preview, retry_preview, skip_as_shown, skip_preview
 from onboarding.services.rollback_preview import rollback_preview
-from onboarding.services.runs import cancel, hold, keep, readmit, receive_event, resume, rollback
+from onboarding.services.runs import cancel, hold, keep, receive_event, recheck_gate, resume, rollback
 from onboarding.services.steps import (
     connection_restored,
     dependents,
@@ -49,8 +49,8 @@ __all__ = [
     "hold",
     "keep",
     "keep_finding",
-    "readmit",
     "receive_event",
+    "recheck_gate",
     "reject_change",
     "replay",
     "replay_preview",

@@ -5,7 +5,7 @@ from integrations.connections.services import default_connection
 from integrations.enums import System
 from onboarding import audit
 from onboarding.engine.advancing import make_due
-from onboarding.engine.dispatch import hint_step
+from onboarding.engine.dispatch import enqueue_step
 from onboarding.engine.locks import lock_run
 from onboarding.enums import Category
 from onboarding.models import OnboardingTransaction, Step
@@ -39,7 +39,7 @@ def try_again(run: OnboardingTransaction, step: Step, *, actor: str, name: str) 
     step.save()
     audit.record(run, name, actor=actor, data={"step": step.key})
     step_retrying.send(Step, step=step, requested=True)
-    hint_step(step.pk)
+    enqueue_step(step.pk)
 
 
 def given_reason(reason: str) -> str:

@@ -9,7 +9,7 @@ from integrations import clock
 from integrations.failpoints import failpoint
 from onboarding import audit
 from onboarding.engine.advancing import advance, make_due
-from onboarding.engine.dispatch import hint_step
+from onboarding.engine.dispatch import enqueue_step
 from onboarding.engine.locks import lock_run, retried
 from onboarding.engine.planning import Effect, Planned, plan_change
 from onboarding.engine.runs import gate_evaluation
@@ -27,7 +27,7 @@ from onboarding.services.base import Refused, given_reason, try_again
 from onboarding.services.data import check_confirmed, clean
 from onboarding.signals import change_decided
 
-NOT_MENDED_BY_DATA = (Category.AUTH_ERROR, Category.NOT_CONFIGURED)
+NOT_FIXABLE_BY_DATA = (Category.AUTH_ERROR, Category.NOT_CONFIGURED)
 
 
 @retried
@@ -85,7 +85,7 @@ def change_fingerprint(run: OnboardingTransaction, request: ChangeRequest, effec
         (path, get(content, path, default=None), get(request.proposed, path, default=None)) for path in request.paths
     ]
     at_once = run.held_at is None and run.status not in NOT_BEGUN
-    return confirmation.fingerprint(values, [effect.promise for effect in effects], at_once)
+    return confirmation.fingerprint(values, [effect.confirmed_facts for effect in effects], at_once)
 
 
 @retried
@@ -127,7 +127,7 @@ def apply_change(request_pk: int, *, actor: str, seen: str | None = None) -> Non
         audit.record(run, "onboarding.change.applied", actor=actor, data=data)
         change_decided.send(ChangeRequest, request=request, by_hand=[each.by_hand for each in by_hand])
         for each in found:
-            _set_going(run, each, actor=actor)
+            _reopen_affected(run, each, actor=actor)
         _go_on(run, reopened=bool(again), actor=actor)
         run.save()
         failpoint("person-acted")
@@ -179,7 +179,7 @@ def _accept(run: OnboardingTransaction, request: ChangeRequest) -> None:
     accept_content(run, origin, told)
 
 
-def _set_going(run: OnboardingTransaction, found: Planned, *, actor: str) -> None:
+def _reopen_affected(run: OnboardingTransaction, found: Planned, *, actor: str) -> None:
     """What has passed is reopened; what waits begins anew with its first item; a worker checks what it has in hand by itself."""
     step = found.step
     if found.is_done_again:
@@ -189,8 +189,8 @@ def _set_going(run: OnboardingTransaction, found: Planned, *, actor: str) -> Non
         step.item = ""
         make_due(step, clock.now())
         step.save()
-        hint_step(step.pk)
-    elif step.state == StepState.BLOCKED and step.due_at is None and step.category not in NOT_MENDED_BY_DATA:
+        enqueue_step(step.pk)
+    elif step.state == StepState.BLOCKED and step.due_at is None and step.category not in NOT_FIXABLE_BY_DATA:
         step.item = ""
         try_again(run, step, actor=actor, name="onboarding.step.retry-requested")
     elif step.state in (StepState.WAITING, StepState.BLOCKED):
@@ -200,7 +200,7 @@ def _set_going(run: OnboardingTransaction, found: Planned, *, actor: str) -> Non
 
 def _go_on(run: OnboardingTransaction, *, reopened: bool, actor: str) -> None:
     if run.status in NOT_BEGUN:
-        gate_evaluation.admit(run, actor=actor)
+        gate_evaluation.evaluate_gate(run, actor=actor)
         return
     if reopened and run.status in (Status.READY_FOR_KICKOFF, Status.COMPLETE):
         run.reopen()

@@ -15,7 +15,7 @@ class Previewed(Protocol):
     """One line of a preview."""
 
     @property
-    def promise(self) -> tuple[str, ...]:
+    def confirmed_facts(self) -> tuple[str, ...]:
         """What would be done, and to what."""
 
 
@@ -29,13 +29,13 @@ def fingerprint(*shown: Any) -> str:
 
 
 def of_preview(lines: Iterable[Previewed]) -> str:
-    return fingerprint([line.promise for line in lines])
+    return fingerprint([line.confirmed_facts for line in lines])
 
 
 def check(seen: str | None, now: str) -> None:
     """Raises ``Outdated`` where a person confirmed something else; None means that no preview was shown."""
     if seen is not None and seen != now:
-        raise Outdated("what would be done has changed since you looked.")
+        raise Outdated("what would be done has changed since the preview.")
 
 
 def check_unchanged(run: OnboardingTransaction, paths: Iterable[str], *, version: int | None) -> None:

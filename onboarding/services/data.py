@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from integrations.failpoints import failpoint
 from onboarding import audit
-from onboarding.engine.advancing import follow
+from onboarding.engine.advancing import refresh_status_reports
 from onboarding.engine.locks import lock_run, retried
 from onboarding.engine.runs import gate_evaluation
 from onboarding.enums import OriginKind, Status, StepState
@@ -49,8 +49,8 @@ def fix(
         run = lock_run(run_pk)
         if run.status == Status.COMPLETE:
             raise Refused("This run is complete: request a change of its data instead.")
-        if not run.goes_on:
-            raise Refused(f"This run is {run.get_status_display().lower()}; its payload is not mended any more.")
+        if not run.may_advance:
+            raise Refused(f"This run is {run.get_status_display().lower()}; its payload cannot be changed any more.")
         check_unchanged(run, values, version=version)
         content = with_values(run.payload, values)
         step = run.steps.get(pk=step_pk) if step_pk else None
@@ -62,10 +62,10 @@ def fix(
         data = {"paths": declared(values), "confirmed": declared(confirmed)}
         audit.record(run, "onboarding.payload.fixed", actor=actor, data=data)
         if step is None:
-            gate_evaluation.admit(run, actor=actor)
+            gate_evaluation.evaluate_gate(run, actor=actor)
         elif not step.is_done and step.state != StepState.RUNNING:
             try_again(run, step, actor=actor, name="onboarding.step.retry-requested")
-        follow(run)
+        refresh_status_reports(run)
         run.save()
         failpoint("person-acted")
         return problems_of(run) if run.status == Status.AWAITING_DATA else []

@@ -39,7 +39,7 @@ def choose_match(step_pk: int, *, external_id: str, actor: str, seen: Collection
             raise Refused(f"The step {step.key} is blocked by something else: {step.get_category_display().lower()}.")
         others = {candidate["external_id"] for candidate in step.candidates} - set(seen or ())
         if seen is not None and not external_id and others:
-            raise Outdated("another candidate was found since you looked.")
+            raise Outdated("another candidate was found since you opened the page.")
         match_key = match_key_in_hand(run, step)
         if not match_key:
             raise Refused("The data does not name this item any more: retry the step instead.")
@@ -122,9 +122,9 @@ def unlink(step_pk: int, *, actor: str, reason: str, item: str = "") -> None:
         )
         MatchChoice.objects.filter(**about, external_id=mapping.external_id).delete()
         Reservation.objects.filter(**about, external_id=mapping.external_id).update(external_id="", url="", holder=None)
-        # What is not settled stays so: making the object anew, after it was linked and vanished, may have worked.
+        # What is indeterminate stays so: making the object anew, after it was linked and vanished, may have worked.
         Intent.objects.filter(step=step, item=item, state=IntentState.DONE).update(
-            state=IntentState.NO_EFFECT, unknown_since=None
+            state=IntentState.NO_EFFECT, indeterminate_since=None
         )
         ObjectMapping.objects.filter(pk=mapping.pk).delete()
         audit.record(

@@ -36,8 +36,8 @@ def retry_preview(step_pk: int) -> Effect:
 def skip_preview(step_pk: int) -> list[Effect]:
     """What skipping one step would leave out."""
     step = Step.objects.select_related("transaction").get(pk=step_pk)
-    text = "It is left out, with your reason; what comes after it goes on, and nothing is done at the vendor."
-    needing = f"It needs what {step.key} would make: it can only be left out along with it."
+    text = "It is skipped, with your reason; the steps after it continue, and nothing is done at the vendor."
+    needing = f"It depends on {step.key}: it can only be skipped with it."
     return [
         Effect(step.key, title_of(step), "skip", text),
         *(Effect(other.key, title_of(other), "skip", needing) for other in dependents(step.transaction, step)),
@@ -97,7 +97,7 @@ def _first(run: OnboardingTransaction, key: str) -> Step:
 
 def _to_reopen(run: OnboardingTransaction, first: Step) -> list[Step]:
     """``first`` and what comes after it, in playbook order. What a person skipped stays skipped, but for ``first`` itself."""
-    if run.status != Status.COMPLETE and not run.goes_on:
+    if run.status != Status.COMPLETE and not run.may_advance:
         raise Refused(f"The run is {run.get_status_display().lower()}.")
     if run.status in (Status.QUEUED, Status.AWAITING_DATA):
         raise Refused("The run has not begun yet; there is nothing to replay.")
@@ -108,7 +108,7 @@ def _to_reopen(run: OnboardingTransaction, first: Step) -> list[Step]:
     found = [step for step in steps if step.key in affected]
     now = clock.now()
     if busy := [step.key for step in found if step.lease_until and step.lease_until >= now]:
-        raise Refused(f"{', '.join(busy)} is under way right now; wait until it has ended.")
+        raise Refused(f"{', '.join(busy)} is in progress right now; wait until it has ended.")
     redone = [step for step in found if step.key == first.key or step.state != StepState.SKIPPED]
     _check_needs(run, steps, redone)
     return redone

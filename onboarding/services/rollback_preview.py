@@ -35,7 +35,7 @@ def _looked_at(planned: Planned, ends: float) -> Planned:
         connector = registry.connector(mapping.connection, subject="preview", deadline=ends)
         there = connector.get(mapping.kind, mapping.external_id)
     except (ProviderError, DeadlinePassed) as error:
-        text = f"It is taken back; whether it was changed since could not be looked at now ({error})."
+        text = f"It is removed; whether it was changed since could not be checked now ({error})."
         return of_object(step, mapping, "take-back", text)
     if there is None:
         return of_object(step, mapping, "gone", "It is not there any more.")

@@ -8,11 +8,11 @@ from django.db import transaction as db
 from integrations import clock
 from integrations.failpoints import failpoint
 from onboarding import audit
-from onboarding.engine.advancing import advance, follow
-from onboarding.engine.compensation import begin, go_on
-from onboarding.engine.dispatch import hint_step
+from onboarding.engine.advancing import advance, refresh_status_reports
+from onboarding.engine.compensation import advance_or_roll_back, begin_rollback
+from onboarding.engine.dispatch import enqueue_step
 from onboarding.engine.locks import lock_run, retried
-from onboarding.engine.reported_events import AnotherEvent, report
+from onboarding.engine.reported_events import EventIdConflict, report
 from onboarding.engine.runs import cancellation, gate_evaluation
 from onboarding.enums import RunEventType, Status
 from onboarding.models import ObjectMapping, OnboardingTransaction
@@ -23,11 +23,11 @@ from onboarding.signals import run_decided
 
 
 @retried
-def readmit(run_pk: int, *, actor: str) -> None:
-    """Let a run that waits at the gate try again, or one that stands still go on (a playbook or a plan was added, say)."""
+def recheck_gate(run_pk: int, *, actor: str) -> None:
+    """Check the gate again for a run that waits there, or resume a stalled one (a playbook or a plan was added, say)."""
     with db.atomic():
         run = lock_run(run_pk)
-        gate_evaluation.admit(run, actor=actor)
+        gate_evaluation.evaluate_gate(run, actor=actor)
         advance(run)
         audit.record(run, "onboarding.run.readmitted", actor=actor)
         run.save()
@@ -40,20 +40,20 @@ def hold(run_pk: int, *, actor: str, reason: str) -> None:
     text = given_reason(reason)
     with db.atomic():
         run = lock_run(run_pk)
-        if not run.goes_on:
-            raise Refused(f"The run is {run.get_status_display().lower()}; there is nothing to hold.")
+        if not run.may_advance:
+            raise Refused(f"The run is {run.get_status_display().lower()}; it cannot be held.")
         if run.held_at:
             raise Refused(f"{run.held_by} put the run on hold already.")
         run.held_at, run.held_by, run.hold_reason = clock.now(), actor[:150], text
         audit.record(run, "onboarding.run.held", actor=actor)
-        follow(run)
+        refresh_status_reports(run)
         run.save()
         failpoint("person-acted")
 
 
 @retried
 def resume(run_pk: int, *, actor: str) -> None:
-    """Let a run on hold go on. Raises ``Refused``."""
+    """Resume a run on hold. Raises ``Refused``."""
     with db.atomic():
         run = lock_run(run_pk)
         if not run.held_at:
@@ -64,11 +64,11 @@ def resume(run_pk: int, *, actor: str) -> None:
 
 @retried
 def cancel(run_pk: int, *, actor: str, reason: str) -> None:
-    """Do nothing more for this run, for good; what was made stays. Raises ``Refused`` for one that is over."""
+    """Cancel the run; what was made stays. Raises ``Refused`` for one that is over."""
     text = given_reason(reason)
     with db.atomic():
         run = lock_run(run_pk)
-        if not run.goes_on:
+        if not run.may_advance:
             raise Refused(f"The run is {run.get_status_display().lower()} already.")
         cancellation.cancel(run, actor=actor, reason=text)
         run.save()
@@ -77,7 +77,7 @@ def cancel(run_pk: int, *, actor: str, reason: str) -> None:
 
 @retried
 def rollback(run_pk: int, *, actor: str, reason: str, seen: str | None = None) -> None:
-    """Take back everything that this run created and nobody else uses, in reverse order. Raises ``Refused``.
+    """Remove everything that this run created and nobody else uses, in reverse order. Raises ``Refused``.
 
     Looks at the objects first, for at most ``LOOK_SECONDS``: what somebody has changed is asked about before it goes.
     ``seen``: the fingerprint of the preview that was confirmed; raises ``Outdated`` where another one holds.
@@ -92,8 +92,8 @@ def rollback(run_pk: int, *, actor: str, reason: str, seen: str | None = None) -
         if run.status in (Status.ROLLING_BACK, Status.ROLLED_BACK):
             raise Refused(f"The run is {run.get_status_display().lower()} already.")
         if seen is not None and looked_at != _objects(run_pk):  # a worker made something while vendors were asked
-            raise confirmation.Outdated("what would be done has changed since you looked.")
-        begin(run, actor=actor, reason=text, changed=changed)
+            raise confirmation.Outdated("what would be done has changed since the preview.")
+        begin_rollback(run, actor=actor, reason=text, changed=changed)
         run_decided.send(OnboardingTransaction, run=run, resolution="A person has decided: it is rolled back.")
         run.save()
         failpoint("person-acted")
@@ -113,11 +113,11 @@ def keep(run_pk: int, *, actor: str, reason: str) -> None:
         audit.record(run, "onboarding.run.kept", actor=actor)
         run.held_at, run.held_by, run.hold_reason = None, "", ""
         run_decided.send(OnboardingTransaction, run=run, resolution="A person has decided: the run stays.")
-        gate_evaluation.admit(run, actor=actor)
-        go_on(run)
+        gate_evaluation.evaluate_gate(run, actor=actor)
+        advance_or_roll_back(run)
         run.save()
         for pk in run.steps.filter(due_at__lte=clock.now()).values_list("pk", flat=True):
-            hint_step(pk)
+            enqueue_step(pk)
         failpoint("person-acted")
 
 
@@ -130,7 +130,7 @@ def receive_event(
         run = lock_run(run_pk)
         try:
             new = report(run, kind=kind, event_id=event_id, occurred_at=occurred_at, data=data, actor=actor)
-        except AnotherEvent as error:
+        except EventIdConflict as error:
             raise Refused(str(error)) from None
         failpoint("person-acted")
         return new

@@ -10,9 +10,9 @@ from integrations.failpoints import failpoint
 from integrations.models import Connection
 from onboarding import audit
 from onboarding.engine import connection_queue
-from onboarding.engine.advancing import advance, follows_run
-from onboarding.engine.compensation import go_on
-from onboarding.engine.dispatch import hint_step
+from onboarding.engine.advancing import advance, reports_run_status
+from onboarding.engine.compensation import advance_or_roll_back
+from onboarding.engine.dispatch import enqueue_step
 from onboarding.engine.facts import match_key_of
 from onboarding.engine.locks import retried
 from onboarding.engine.recording import block
@@ -50,17 +50,17 @@ def flag_slow_step(step_pk: int, message: str, *, category: Category = Category.
 
 
 def connection_restored(system: str, connection_pk: int) -> None:
-    """Credentials were mended or a connection was made: what was parked or not configured may go on."""
+    """Credentials were fixed or a connection was made: what was parked or not configured may go on."""
     waiting = Step.objects.filter(system=system, state__in=(StepState.BLOCKED, StepState.WAITING, StepState.PENDING))
     lacking = waiting.filter(category__in=(Category.NOT_CONFIGURED, Category.AUTH_ERROR))
     for pk in lacking.values_list("pk", flat=True):
         retry_if_possible(pk, actor=audit.SYSTEM)
-    connection_queue.begin(connection_pk)
+    connection_queue.reset_enqueued(connection_pk)
     if Connection.objects.get(pk=connection_pk).limit is not None:
         connection_queue.take_next(connection_pk, inline=False)
         return
     for pk in waiting.filter(connection_id=connection_pk, due_at__isnull=False).values_list("pk", flat=True)[:300]:
-        hint_step(pk)
+        enqueue_step(pk)
 
 
 def retry_if_possible(step_pk: int, *, actor: str) -> None:
@@ -73,30 +73,30 @@ def retry_if_possible(step_pk: int, *, actor: str) -> None:
 def skip_step(
     step_pk: int, *, actor: str, reason: str, with_dependents: bool = False, confirmed: Collection[str] | None = None
 ) -> None:
-    """Go on without the step, and ``with_dependents`` without those that need what it would make.
+    """Skip the step, and ``with_dependents`` without those that need what it would make.
 
     ``confirmed``: the keys of those that a person agreed to leave out along with it; raises ``Outdated`` where there are others.
     Raises ``Refused`` where there are such and they are not to be left out. An outcome that is unknown stays so: nothing is
-    looked for, made or taken back at the vendor.
+    looked up, created or undone at the vendor.
     """
     text = given_reason(reason)
     with db.atomic():
         run, step = locked(step_pk)
-        if step.state in OVER or (run.is_over and not follows_run(step)):
+        if step.state in OVER or (run.is_over and not reports_run_status(step)):
             raise Refused(f"The step {step.key} is {step.get_state_display().lower()}; there is nothing to skip.")
         needing = dependents(run, step)
         if confirmed is not None and {other.key for other in needing} - set(confirmed):
-            raise Outdated("other steps than those that you were shown would be left out along with it.")
+            raise Outdated("other steps than those shown would be skipped with it.")
         if needing and not with_dependents:
             listed = ", ".join(other.key for other in needing)
             raise Refused(f"{listed} cannot do without it: link its object instead, or skip them along with it.")
         _skip(run, step, actor=actor, reason=text)
         for other in needing:
             _skip(run, other, actor=actor, reason=f"Needs {step.key}, which was skipped: {text}")
-        gate_evaluation.admit(
+        gate_evaluation.evaluate_gate(
             run, actor=actor
         )  # the look-up at the gate, say: whoever was to be asked after it is asked now
-        go_on(run)
+        advance_or_roll_back(run)
         run.save()
         failpoint("person-acted")
 
@@ -124,11 +124,11 @@ def dependents(run: OnboardingTransaction, step: Step) -> list[Step]:
 
 @retried
 def force_rollback(step_pk: int, *, actor: str) -> None:
-    """Take the step's objects back though somebody changed them since. Raises ``Refused``."""
+    """Remove the step's objects though somebody changed them since. Raises ``Refused``."""
     with db.atomic():
         run, step = locked(step_pk)
         if not run.is_rolling_back or step.state != StepState.BLOCKED:
-            raise Refused("Nothing of this step waits to be taken back.")
+            raise Refused("Nothing of this step waits to be removed.")
         step.forced = True
         try_again(run, step, actor=actor, name="onboarding.step.rollback-forced")
         run.save()
@@ -143,7 +143,7 @@ def resend(step_pk: int, *, actor: str) -> None:
         handler = HANDLERS[step.uses]
         if not handler.irrevocable:
             raise Refused(f"The step {step.key} sends nothing.")
-        if run.held_at or not (run.goes_on or run.status == Status.COMPLETE):
+        if run.held_at or not (run.may_advance or run.status == Status.COMPLETE):
             raise Refused(f"The run is {'on hold' if run.held_at else run.get_status_display().lower()}.")
         if step.state != StepState.SUCCEEDED:
             raise Refused("It was not sent yet; retry the step instead.")
@@ -152,7 +152,7 @@ def resend(step_pk: int, *, actor: str) -> None:
         MatchChoice.objects.filter(
             connection=step.connection, kind=handler.kind, match_key=match_key_of(run, step)
         ).delete()
-        Intent.objects.filter(step=step).update(state=IntentState.NO_EFFECT, unknown_since=None)
+        Intent.objects.filter(step=step).update(state=IntentState.NO_EFFECT, indeterminate_since=None)
         step.round += 1
         step.reopen()
         step.save()

@@ -32,7 +32,7 @@ class Lookup(StepHandler):
             if found.owner_id:
                 return work.looked_up(dict.fromkeys(self.writes, (found.owner_id, found.source)))
             note = note or found.note
-        return work.looked_up({}, note or "The CRM was asked and does not tell.")
+        return work.looked_up({}, note or "The CRM was asked and does not know it.")
 
     def preview(self, view: View) -> Preview:  # noqa: ARG002
         return Preview("look-up", "The CRM is asked; what it tells fills only what is empty.")
@@ -107,7 +107,7 @@ class Contact(EnsureHandler):
         first, _, last = facts.get("customer.primary_contact.name").partition(" ")
         return CrmContact(email=_contact_email(facts), first_name=first, last_name=last.strip())
 
-    def settle(self, connector: Connector, external_id: str, facts: Facts) -> None:
+    def associate(self, connector: Connector, external_id: str, facts: Facts) -> None:
         connector.associate("contact", external_id, "company", facts.related["crm.account"])
 
 
@@ -134,7 +134,7 @@ class RunDeal(RunHandler):
         "commercial.currency",
         "ownership.crm_owner_id",
     )
-    own_words = frozenset({"name"})
+    owned_fields = frozenset({"name"})
 
     def identity(self, facts: Facts, reference: str) -> str:  # noqa: ARG002
         return str(facts.get("commercial.deal_id"))
@@ -154,7 +154,7 @@ class RunDeal(RunHandler):
             transaction_id=facts.run_id,
         )
 
-    def settle(self, connector: Connector, external_id: str, facts: Facts) -> None:
+    def associate(self, connector: Connector, external_id: str, facts: Facts) -> None:
         connector.associate("deal", external_id, "company", facts.related["crm.account"])
 
 
@@ -170,7 +170,7 @@ class DealStatus(UpdateHandler):
     paths = {"implementation_owner": "ownership.implementation_owner_id"}
     needs = ("crm.deal",)
     reads = ("ownership.implementation_owner_id",)
-    follows_run = True
+    reports_run_status = True
 
     def wanted(self, facts: Facts) -> Deal:
         return Deal(
@@ -204,7 +204,7 @@ class Note(RunHandler):
             deal_id=facts.related.get("crm.deal", ""),
         )
 
-    def settle(self, connector: Connector, external_id: str, facts: Facts) -> None:
+    def associate(self, connector: Connector, external_id: str, facts: Facts) -> None:
         """Created at its account; where that was unlinked since, the note is known and belongs to the new one too."""
         connector.associate("note", external_id, "company", facts.related["crm.account"])
         if deal := facts.related.get("crm.deal"):

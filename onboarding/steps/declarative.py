@@ -155,7 +155,7 @@ class MappedObject(_Mapped, EnsureHandler):
     def _sent_in_path(self) -> frozenset[str]:
         return _names(self.made.create.path)
 
-    def says(self, facts: Facts) -> dict[str, Any]:
+    def item_params(self, facts: Facts) -> dict[str, Any]:
         wanted = self.wanted(facts)
         of_item: dict[str, Any] = next((item["values"] for item in wanted.items or () if item["key"] == facts.item), {})
         return {**wanted.values, **of_item}
@@ -313,7 +313,7 @@ def _check_items(listed: Any, key: str) -> None:
             what = f"a {key}" if key else "a text"
             raise ValueError(f"item {position} needs {what} of 1 to {LONGEST_ITEM} characters")
         if text in texts[: position - 1]:
-            raise ValueError(f"the item “{text}” stands twice")
+            raise ValueError(f"the item “{text}” is listed twice")
 
 
 def _names(node: Any) -> frozenset[str]:

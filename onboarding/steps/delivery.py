@@ -74,7 +74,7 @@ class Tasks(RunHandler):
             first = error.errors()[0]
             raise ValueError(f"{'.'.join(map(str, first['loc'])) or 'with'}: {first['msg']}") from None
         if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise ValueError(f"the task “{twice[0]}” stands twice")
+            raise ValueError(f"the task “{twice[0]}” is listed twice")
 
     def items(self, facts: Facts) -> list[str]:
         return [task["name"] for task in facts.options["tasks"]]

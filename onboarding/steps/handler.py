@@ -77,7 +77,7 @@ class View:
     written: str = ""
     """Digest of what an updating step last wrote."""
     objects: Sequence[ObjectMapping] = ()
-    is_unsettled: bool = False
+    is_indeterminate: bool = False
     """A create may have worked, and is not known to have."""
     wants_new: bool = False
     """A person has decided that a new object is made."""
@@ -123,7 +123,7 @@ class Work(Protocol[R_co]):
     def ensure(self, handler: "StepHandler") -> R_co:
         """Find the handler's object, or create it once. Raises ``ProviderError`` or ``DeadlinePassed``."""
 
-    def take_back(self, handler: "StepHandler") -> R_co:
+    def claim_compensation(self, handler: "StepHandler") -> R_co:
         """Take back what the step's run created. Raises ``ProviderError`` or ``DeadlinePassed``."""
 
     def written(self, digest: str) -> R_co:
@@ -156,29 +156,29 @@ class StepHandler(ABC):
     provider: ClassVar[str] = ""
     """The one provider that can do it; empty: any built-in one of the system."""
     paths: ClassVar[Mapping[str, str]] = {}
-    """Field of what is sent -> the payload path where a person mends it."""
+    """Field of what is sent -> the payload path where a person fixes it."""
 
     makes: ClassVar[type[VendorObject]]
     """What it asks for, where it stands for an object; parameters that an intent keeps are its fields."""
     kind: ClassVar[str] = ""
     """Of the object that it stands for or writes into; empty where there is none."""
     makes_objects: ClassVar[bool] = False
-    """It stands for an object (or one an item): what it made can be matched, linked, unlinked and taken back."""
+    """It stands for an object (or one an item): what it made can be matched, linked, unlinked and removed."""
     makes_several: ClassVar[bool] = False
     """It may make more than one, one an item: no other step can name its object."""
     target: ClassVar[str] = ""
     """The handler whose object it writes into; empty for a handler that does not update another one's."""
-    follows_run: ClassVar[bool] = False
+    reports_run_status: ClassVar[bool] = False
     """It is written again whenever what it says of the run has changed, after the run's end too."""
     shared: ClassVar[bool] = False
-    """One object a customer (found by its match key), not one a run: runs of one customer take turns through a reservation."""
+    """One object a customer (found by its match key), not one a run: runs of one customer share it through a reservation."""
     finished_by: ClassVar[RunEventType | None] = None
     """A task for a person: the step ends only when somebody has completed the object at the vendor, or this event says so."""
     irrevocable: ClassVar[bool] = False
-    """What was created cannot be taken back, such as a sent mail; it may be sent again on purpose."""
+    """What was created cannot be undone, such as a sent mail; it may be sent again on purpose."""
     updates: ClassVar[bool] = False
     """Whether the step keeps its object up to date with the payload."""
-    own_words: ClassVar[frozenset[str]] = frozenset()
+    owned_fields: ClassVar[frozenset[str]] = frozenset()
     """Of ``state``: our own wording, which is updated in what this run created and never in what others named."""
 
     # --- What it does
@@ -193,10 +193,10 @@ class StepHandler(ABC):
 
     def compensate(self, work: Work[R]) -> R:
         """Take back what it created. Raises ``ProviderError`` or ``DeadlinePassed``. Must be harmless to repeat."""
-        return work.take_back(self)
+        return work.claim_compensation(self)
 
     def path_of(self, field: str) -> str:
-        """Where a person mends a field that the vendor refused; empty where nothing in the payload does."""
+        """Where a person fixes a field that the vendor refused; empty where nothing in the payload does."""
         return self.paths.get(field, "")
 
     def check_options(self, options: Mapping[str, Any]) -> None:
@@ -268,7 +268,7 @@ class StepHandler(ABC):
         """What it is called where a person wants a new one and another one holds its name; empty: names need not be unique."""
         return ""
 
-    def says(self, facts: Facts) -> dict[str, Any]:
+    def item_params(self, facts: Facts) -> dict[str, Any]:
         """What its create says of the item in hand alone."""
         return self.params(facts)
 
@@ -284,7 +284,7 @@ class StepHandler(ABC):
         """What the payload calls the object by, where another name means another object; empty: it stays the same one."""
         return ""
 
-    def settle(self, connector: Connector, external_id: str, facts: Facts) -> None:  # noqa: B027  (most stand alone)
+    def associate(self, connector: Connector, external_id: str, facts: Facts) -> None:  # noqa: B027  (most stand alone)
         """Tie the object to the others. Must be harmless to repeat."""
 
     # --- Its objects against the payload
@@ -310,5 +310,5 @@ class StepHandler(ABC):
             return {}
         now = self.kept_state(facts)
         if not mapping.created_by_us:
-            now = {name: value for name, value in now.items() if name not in self.own_words}
+            now = {name: value for name, value in now.items() if name not in self.owned_fields}
         return self.changes(mapping.state, now)

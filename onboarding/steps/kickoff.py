@@ -51,7 +51,7 @@ class KickoffTask(RunHandler):
         urgency = facts.get("kickoff.urgency")
         return DeliveryTask(
             name=f"Schedule the kickoff with {name}",
-            notes="Everything is set up. Agree on a date with the customer, then complete this task."
+            notes="Everything is provisioned. Agree on a date with the customer, then complete this task."
             + (f"\nUrgency: {urgency}" if urgency else ""),
             project_id=facts.related["delivery.project"],
             due_on=start if is_date(start) else "",

@@ -1,4 +1,6 @@
-"""What a step would do, said beforehand. The rules are those by which the engine finds, creates and updates; no vendor is asked."""
+"""What a step would do, said beforehand. The rules are those by which the engine finds, creates and updates; no
+vendor is asked.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -10,14 +12,14 @@ from onboarding.steps.handler import Facts, Preview, StepHandler, Verdict, View
 
 MOST_NAMED = 5
 SENT = "It was sent and cannot be undone; it is not sent again by itself. Send it again from the step if need be."
-DECIDED = "A person decided on a new one: it is created."
+DECIDED = "A person chose a new one: it is created."
 MAY_HAVE_BEEN_SENT = "It may have been sent already, with the data as it was. It is not sent again by itself."
 
 
 def preview_update(handler: StepHandler, view: View) -> Preview:
     """Of a step that writes into the object of another one."""
     if view.before is None:
-        return Preview("send-again", "It is written again, which changes nothing where it is up to date.")
+        return Preview("send-again", "It is written again, which changes nothing if it is up to date.")
     if view.is_later:
         return _later()
     if view.written == handler.digest(view.facts) and not view.follows:
@@ -31,7 +33,7 @@ def preview_object(handler: StepHandler, view: View) -> Preview:
         return _irrevocable(handler, view)
     if view.before is None:
         return _done_again(handler, view)
-    if view.is_unsettled:
+    if view.is_indeterminate:
         # Nothing is made beside what may be there: first it is known how that ended.
         text = (
             f"An earlier create may have worked, with the data as it was: that {handler.kind} is looked for first and brought "
@@ -46,12 +48,12 @@ def _later() -> Preview:
 
 
 def _irrevocable(handler: StepHandler, view: View) -> Preview:
-    if view.is_unsettled:
+    if view.is_indeterminate:
         return Preview("cannot-be-undone", MAY_HAVE_BEEN_SENT, waits=True)
     if view.is_later:
         return _later()
     if view.before is None and not _there(handler, view):
-        return Preview("create", DECIDED if view.wants_new else "It was not sent yet: it is sent, once.")
+        return Preview("create", DECIDED if view.wants_new else "It was not sent yet: it is sent once.")
     return Preview("cannot-be-undone", SENT)
 
 
@@ -65,14 +67,14 @@ def _done_again(handler: StepHandler, view: View) -> Preview:
     if verdict == "nothing":
         return Preview(
             "skip",
-            "Its id is known: it is looked at and left as it is. Only if it is gone, it is looked up and made anew.",
+            "Its id is known: it is checked and left unchanged. Only if it is gone, it is looked up and created again.",
         )
     return Preview(verdict, " ".join(said))
 
 
 def _of_lacking(view: View, lacking: int) -> tuple[Verdict, str]:
-    if view.is_unsettled:
-        return "look-up", "An earlier create may have worked: it is looked for, and never simply made again."
+    if view.is_indeterminate:
+        return "look-up", "An earlier create may have been carried out: it is looked up, and never simply sent again."
     if view.wants_new:
         return "create", DECIDED
     what = "It is" if lacking == 1 else f"{lacking} are"
@@ -155,7 +157,8 @@ def _says_something_else(handler: StepHandler, view: View) -> bool:
     """Whether the object would be created otherwise now, where no update of it is the step's own to do."""
     before = view.before
     return before is not None and any(
-        handler.says(_of(before, each)) != handler.says(_of(view.facts, each)) for each in _there(handler, view)
+        handler.item_params(_of(before, each)) != handler.item_params(_of(view.facts, each))
+        for each in _there(handler, view)
     )
 
 

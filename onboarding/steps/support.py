@@ -92,10 +92,10 @@ class Users(EnsureHandler):
         return SupportUser(name=person["name"], email=person["email"], organization_id=organization)
 
     def path_of(self, field: str) -> str:  # noqa: ARG002
-        """Whatever it is of a user, it is mended in the list of users."""
+        """Whatever it is of a user, it is fixed in the list of users."""
         return "users"
 
-    def settle(self, connector: Connector, external_id: str, facts: Facts) -> None:
+    def associate(self, connector: Connector, external_id: str, facts: Facts) -> None:
         connector.associate("user", external_id, "organization", facts.related["support.organization"])
 
     def _person(self, facts: Facts) -> dict[str, str]:

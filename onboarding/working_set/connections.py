@@ -7,7 +7,7 @@ from typing import Any
 
 from integrations import clock
 from integrations.database.instances import copied
-from integrations.database.process_cache import Kept
+from integrations.database.process_cache import ProcessCache
 from integrations.database.statements import UNFLUSHED, Table, ask
 from integrations.models import Connection
 
@@ -16,18 +16,18 @@ SECONDS = 1.0
 MOVING = (
     "failures",
     "failures_of",
-    "pace",
-    "pace_changed_at",
+    "concurrency_limit",
+    "concurrency_changed_at",
     "lowered_at",
     "refusals",
     "paused_until",
-    "ramping",
+    "slow_start",
     "max_concurrency",
 )
 """What calls and their answers change: read again with each claim."""
 TABLE = Table(Connection)
 MOVING_COLUMNS = ", ".join(f'"{name}"' for name in MOVING)
-_read: Kept[str, tuple[float, dict[int, Connection]]] = Kept(1)
+_read: ProcessCache[str, tuple[float, dict[int, Connection]]] = ProcessCache(1)
 """When (monotonic), and what, by primary key."""
 
 
@@ -55,7 +55,7 @@ def forget() -> None:
 def unchanged(connection: Connection, *, is_paused: bool) -> tuple[str, list[Any]]:
     """A condition: calls may be made through it, and its vendor, credentials and options are those of this instance.
 
-    Where the instance has no limit it still has none; a limit itself may move (``take_place``). Where it is paused nothing may be
+    Where the instance has no limit it still has none; a limit itself may move (``claim_slot``). Where it is paused nothing may be
     claimed, and whether it is still paused does not matter.
     """
     seen = connection
@@ -66,7 +66,7 @@ def unchanged(connection: Connection, *, is_paused: bool) -> tuple[str, list[Any
 UNCHANGED = f"""
  AND EXISTS (SELECT 1 FROM {TABLE.name} WHERE id = %s AND updated_at = %s AND enabled = %s AND credentials_version = %s
  AND breaker = %s AND breaker_changed_at IS NOT DISTINCT FROM %s
- AND (%s OR ((paused_until IS NULL OR paused_until <= %s) AND (%s OR (pace IS NULL AND max_concurrency IS NULL)))))"""  # noqa: S608
+ AND (%s OR ((paused_until IS NULL OR paused_until <= %s) AND (%s OR (concurrency_limit IS NULL AND max_concurrency IS NULL)))))"""  # noqa: S608
 """One text for all cases: each is planned once by each connection to the database."""
 
 
@@ -74,7 +74,7 @@ def is_paused(connection: Connection, now: datetime) -> bool:
     return connection.paused_until is not None and connection.paused_until > now
 
 
-TAKE_PLACE = f"""
+CLAIM_SLOT = f"""
 WITH mine AS (
     UPDATE integrations_connectionslot SET holder = %s, leased_until = %s WHERE id = (
         SELECT free.id FROM integrations_connectionslot free
@@ -83,34 +83,35 @@ WITH mine AS (
             SELECT count(*) FROM integrations_connectionslot held
             WHERE held.connection_id = free.connection_id AND held.number > free.number
             AND held.holder <> '' AND held.leased_until >= %s
-        ) <= (SELECT LEAST(pace, max_concurrency) FROM integrations_connection WHERE id = free.connection_id)
+        ) <= (SELECT LEAST(concurrency_limit, max_concurrency) FROM integrations_connection WHERE id = free.connection_id)
         ORDER BY free.number LIMIT 1 FOR UPDATE SKIP LOCKED
     ) RETURNING {UNFLUSHED}
 )
-SELECT EXISTS (SELECT 1 FROM mine), LEAST(pace, max_concurrency) IS NULL,
-    LEAST(pace, max_concurrency) > (SELECT count(*) FROM integrations_connectionslot WHERE connection_id = %s)
+SELECT EXISTS (SELECT 1 FROM mine), LEAST(concurrency_limit, max_concurrency) IS NULL,
+    LEAST(concurrency_limit, max_concurrency) > (SELECT count(*) FROM integrations_connectionslot WHERE connection_id = %s)
 FROM integrations_connection WHERE id = %s"""  # noqa: S608
 """By the rule of ``pace.acquire``: places above this one that are held count, too. Whether one was taken, whether there is no
 limit any more, and whether rows for places are lacking."""
-MAKE_PLACES = """
+CREATE_SLOTS = """
 INSERT INTO integrations_connectionslot (connection_id, number, holder)
-SELECT id, generate_series(0, LEAST(pace, max_concurrency) - 1), '' FROM integrations_connection WHERE id = %s
+SELECT id, generate_series(0, LEAST(concurrency_limit, max_concurrency) - 1), '' FROM integrations_connection WHERE id = %s
 ON CONFLICT DO NOTHING"""
 
 
-def take_place(connection: Connection, holder: str, until: datetime) -> bool:
-    """A place until ``until``; False where none is free. True where there is no limit any more, which the instance then says, too.
+def claim_slot(connection: Connection, holder: str, until: datetime) -> bool:
+    """A place until ``until``; False where none is free. True where there is no limit any more, which the instance then
+    says, too.
 
     At once, by a statement of its own: whoever then does not need it gives it back (``pace.release``).
     """
     now, pk = clock.now(), connection.pk
     values = [holder, until, pk, now, now, pk, pk]
-    taken, unlimited, lacking = ask(TAKE_PLACE, values)[0]
+    taken, unlimited, lacking = ask(CLAIM_SLOT, values)[0]
     if lacking and not taken:
-        ask(MAKE_PLACES, [pk])
-        taken, unlimited, _ = ask(TAKE_PLACE, values)[0]
+        ask(CREATE_SLOTS, [pk])
+        taken, unlimited, _ = ask(CLAIM_SLOT, values)[0]
     if unlimited:
-        connection.pace = connection.max_concurrency = None
+        connection.concurrency_limit = connection.max_concurrency = None
     return bool(taken or unlimited)
 
 

@@ -30,10 +30,10 @@ class TryAgain(Exception):
     """What was known changed before it could be written: undo, and run the whole transaction again."""
 
 
-MOST_HINTS = 50
+MAX_MESSAGES = 50
 log = logging.getLogger(__name__)
-Turn = tuple[Reservation, Step | None]
-"""A turn with a shared object, and the step that had it before, where that one is over."""
+ReservationClaim = tuple[Reservation, Step | None]
+"""A reservation of a shared object, and its former holder, where that one is over."""
 
 
 class Rows:
@@ -84,7 +84,7 @@ class Rows:
     def end_attempt(self, step: Step, token: int, **ended: Any) -> None:
         Attempt.objects.filter(step=step, token=token).update(**ended)
 
-    def told(self, event_type: str) -> RunEvent | None:
+    def first_event(self, event_type: str) -> RunEvent | None:
         """The run's first event of this type."""
         return self.run.events.filter(type=event_type).first()
 
@@ -109,13 +109,13 @@ class Rows:
     def save_mapping(self, mapping: ObjectMapping) -> None:
         mapping.save()
 
-    def left_open(self, step: Step, reference: str) -> Intent | None:
-        """A create of the same shared object by another run's step that was given up before it was known how it ended."""
-        unsettled = Intent.objects.indeterminate().filter(reference=reference)
-        given_up = unsettled.filter(
+    def abandoned_create(self, step: Step, reference: str) -> Intent | None:
+        """A create of the same shared object by another run's step that was abandoned with an indeterminate outcome."""
+        indeterminate = Intent.objects.indeterminate().filter(reference=reference)
+        abandoned = indeterminate.filter(
             step__uses=step.uses, step__connection=step.connection, step__state=StepState.SKIPPED
         )
-        return given_up.exclude(step=step).order_by("send_by").last()
+        return abandoned.exclude(step=step).order_by("send_by").last()
 
     def decided(self, connection: Connection, kind: str, match_key: str) -> tuple[frozenset[str], MatchChoice | None]:
         """What people have said of this object: ids that are not it, and the one that is. With one query."""
@@ -130,7 +130,7 @@ class Rows:
     def is_rejected(self, connection: Connection, kind: str, match_key: str, external_id: str) -> bool:
         """Whether a person said that this object is not the customer's.
 
-        The turn's row is locked for it: an unlink changes that row, so it comes wholly before this or wholly after.
+        The reservation's row is locked for it: an unlink changes that row, so it comes wholly before this or wholly after.
         """
         about: dict[str, Any] = {"connection": connection, "kind": kind, "match_key": match_key}
         list(Reservation.objects.select_for_update(no_key=True).filter(**about).values_list("pk"))
@@ -138,29 +138,31 @@ class Rows:
 
     # --- Turns with shared objects ------------------------------------------------------------------------------------
 
-    def take_turn(self, connection: Connection, kind: str, match_key: str, step: Step, now: datetime) -> Turn:
-        """The turn with a shared object: ours, or another run's, or over with the object's id known.
+    def claim_reservation(
+        self, connection: Connection, kind: str, match_key: str, step: Step, now: datetime
+    ) -> ReservationClaim:
+        """The reservation of a shared object: ours, or another run's, or complete with the object's id known.
 
-        A turn whose holder was skipped, cancelled or rolled back is taken over; that holder is returned too.
+        A reservation whose holder was skipped, cancelled or rolled back is taken over; that holder is returned too.
         """
-        turn, _ = Reservation.objects.select_related("holder").get_or_create(
+        reservation, _ = Reservation.objects.select_related("holder").get_or_create(
             connection=connection, kind=kind, match_key=match_key, defaults={"holder": step, "created_at": now}
         )
-        holder = turn.holder
-        if not turn.external_id and (holder is None or holder.state in OVER):
-            free = Reservation.objects.filter(pk=turn.pk, holder=holder, external_id="")
+        holder = reservation.holder
+        if not reservation.external_id and (holder is None or holder.state in OVER):
+            free = Reservation.objects.filter(pk=reservation.pk, holder=holder, external_id="")
             if free.update(holder=step):
-                turn.holder = step
-                return turn, holder
-        return turn, None
+                reservation.holder = step
+                return reservation, holder
+        return reservation, None
 
-    def end_turn(
+    def complete_reservation(
         self, step: Step, kind: str, match_key: str, *, external_id: str, url: str, was_other_data: bool
     ) -> list[int]:
-        """The object of the step's turn is known. Steps that wait for it, to be hinted at.
+        """The object of the step's reservation is known. Steps that wait for it, to be enqueued.
 
-        ``was_other_data``: it was created as the payload called it then: the turn with that key gets its id, and this one is
-        given up. Turns with other keys, which the payload had before a person mended it, are over.
+        ``was_other_data``: it was created as the payload called it then: the reservation of that key gets its id, and this one is
+        released. Reservations of other keys, which the payload had before a person fixed it, are over.
         """
         held = Reservation.objects.filter(holder=step)
         mine = held.filter(kind=kind, match_key=match_key)
@@ -169,7 +171,7 @@ class Rows:
         mine.update(external_id=external_id, url=url)
         held.filter(external_id="").delete()
         waiting = Step.objects.filter(waits_on=step, waits_for=WaitsFor.RESERVATION)
-        return list(waiting.values_list("pk", flat=True)[:MOST_HINTS])
+        return list(waiting.values_list("pk", flat=True)[:MAX_MESSAGES])
 
-    def give_up_turns(self, step: Step) -> None:
+    def release_reservations(self, step: Step) -> None:
         Reservation.objects.filter(holder=step, external_id="").delete()

@@ -1,7 +1,8 @@
 """The lean path: a run's rows are kept in memory between a worker's transactions, and a transition is one statement.
 
 The run's audit sequence is the version of all its rows, as whatever changes a run is audited (docs/engine.md). While it is
-the one that they were read at, they need neither be read again nor be locked first. The statement's first part, the *fence*, moves
+the one that they were read at, they need neither be read again nor be locked first. The statement's first part, the
+*fence*, moves
 the sequence on from the known one, under conditions on whatever else was taken for true; all its other parts write only if the
 fence has found the run so. Else nothing is written, and the whole transition is done anew: once with the rows read again, then
 on the general path.
@@ -40,7 +41,7 @@ from onboarding.models import (
     Step,
 )
 from onboarding.working_set import connections
-from onboarding.working_set.general import Rows, TryAgain, Turn
+from onboarding.working_set.general import ReservationClaim, Rows, TryAgain
 
 M = TypeVar("M", bound=models.Model)
 RUNS = Table(OnboardingTransaction)
@@ -51,30 +52,30 @@ MAPPINGS = Table(ObjectMapping)
 ENTRIES = Table(AuditEntry)
 SNAPSHOTS = Table(PayloadSnapshot)
 EVENTS = Table(RunEvent)
-TURNS = Table(Reservation)
+RESERVATIONS = Table(Reservation)
 CALLS = Table(ApiCall)
 OF_STEP = "(SELECT transaction_id FROM onboarding_step WHERE id = %s)"
 UNDECIDED = (
     " AND NOT EXISTS (SELECT 1 FROM onboarding_rejectedmatch WHERE connection_id = %s AND kind = %s AND match_key = %s)"
     " AND NOT EXISTS (SELECT 1 FROM onboarding_matchchoice WHERE connection_id = %s AND kind = %s AND match_key = %s)"
 )
-NONE_LEFT_OPEN = (
+NO_ABANDONED_CREATE = (
     " AND NOT EXISTS (SELECT 1 FROM onboarding_intent"
-    " WHERE reference = %s AND state IN ('open', 'accepted') AND step_id <> %s)"
+    " WHERE reference = %s AND state IN ('indeterminate', 'accepted') AND step_id <> %s)"
 )
-NOBODYS_TURN = (
+NOT_RESERVED = (
     " AND NOT EXISTS (SELECT 1 FROM onboarding_reservation WHERE connection_id = %s AND kind = %s AND match_key = %s"
     " AND NOT (holder_id = %s AND external_id = ''))"
 )
-NOT_MINE_YET = (
+NOT_RESERVED_BY_US = (
     " WHERE NOT EXISTS (SELECT 1 FROM onboarding_reservation"
     " WHERE connection_id = %s AND kind = %s AND match_key = %s AND holder_id = %s)"
 )
-END_TURN = (
+COMPLETE_RESERVATION = (
     "UPDATE onboarding_reservation SET external_id = %s, url = %s FROM fence"
     " WHERE holder_id = %s AND kind = %s AND match_key = %s"
 )
-END_OTHER_TURNS = (
+RELEASE_OTHER_RESERVATIONS = (
     "DELETE FROM onboarding_reservation USING fence"
     " WHERE holder_id = %s AND external_id = '' AND NOT (kind = %s AND match_key = %s)"
 )
@@ -82,7 +83,7 @@ WAITING = "ARRAY(SELECT id FROM onboarding_step WHERE waits_on_id = %s AND waits
 
 log = logging.getLogger(__name__)
 
-SCHEDULING = ("due_at", "hinted_until", "waits_on_id")
+SCHEDULING = ("due_at", "enqueued_until", "waits_on_id")
 """What others set without an audit entry (when a worker is told of a step): written with each change of it, whatever was read."""
 
 
@@ -121,7 +122,9 @@ def _of_run(table: Table[M], run: OnboardingTransaction, rest: str = "") -> list
 
 @contextmanager
 def on_the_general_path() -> Iterator[None]:
-    """Whatever goes wrong inside is tried there, where the code has the transaction that it expects; a fault shows itself again."""
+    """Whatever goes wrong inside is tried there, where the code has the transaction that it expects; a fault shows
+    itself again.
+    """
     try:
         yield
     except (TryAgain, OperationalError, InterfaceError, IntegrityError):
@@ -188,7 +191,7 @@ class LeanRows(Rows):
             raise Stale
         return self._steps[pk]
 
-    def told(self, event_type: str) -> RunEvent | None:
+    def first_event(self, event_type: str) -> RunEvent | None:
         return next((event for event in self._events if event.type == event_type), None)
 
     def intent(self, step: Step, item: str) -> Intent | None:
@@ -225,8 +228,8 @@ class LeanRows(Rows):
         self._conditions.append((UNDECIDED, [connection.pk, kind, match_key] * 2))
         return frozenset(), None
 
-    def left_open(self, step: Step, reference: str) -> Intent | None:
-        self._conditions.append((NONE_LEFT_OPEN, [reference, step.pk]))
+    def abandoned_create(self, step: Step, reference: str) -> Intent | None:
+        self._conditions.append((NO_ABANDONED_CREATE, [reference, step.pk]))
         return None
 
     # --- Writing ------------------------------------------------------------------------------------------------------
@@ -257,23 +260,25 @@ class LeanRows(Rows):
             raise NeedsLock
         self._mapped.append(mapping)
 
-    def take_turn(self, connection: Connection, kind: str, match_key: str, step: Step, now: datetime) -> Turn:
+    def claim_reservation(
+        self, connection: Connection, kind: str, match_key: str, step: Step, now: datetime
+    ) -> ReservationClaim:
         about = [connection.pk, kind, match_key, step.pk]
-        self._conditions.append((NOBODYS_TURN, about))
+        self._conditions.append((NOT_RESERVED, about))
         values = {"connection_id": connection.pk, "kind": kind, "match_key": match_key, "holder_id": step.pk}
-        turn = instance_of(Reservation, {**values, "created_at": now})
-        sql, params = TURNS.insert([turn], fenced=True)
+        reservation = instance_of(Reservation, {**values, "created_at": now})
+        sql, params = RESERVATIONS.insert([reservation], fenced=True)
         # One that waited for a place has it already.
-        self._turns.append((sql + NOT_MINE_YET, [*params, *about]))
-        return turn, None
+        self._turns.append((sql + NOT_RESERVED_BY_US, [*params, *about]))
+        return reservation, None
 
-    def end_turn(
+    def complete_reservation(
         self, step: Step, kind: str, match_key: str, *, external_id: str, url: str, was_other_data: bool
     ) -> list[int]:
         if was_other_data:
-            raise NeedsLock  # two turns change hands
-        self.also(END_TURN, [external_id, url, step.pk, kind, match_key])
-        self.also(END_OTHER_TURNS, [step.pk, kind, match_key])
+            raise NeedsLock  # two reservations change their holder
+        self.also(COMPLETE_RESERVATION, [external_id, url, step.pk, kind, match_key])
+        self.also(RELEASE_OTHER_RESERVATIONS, [step.pk, kind, match_key])
         self._waited_for = step.pk
         return []
 
@@ -283,12 +288,12 @@ class LeanRows(Rows):
         if connection.limit is None:
             return True
         self._place = connection.pk, holder
-        has_place = connections.take_place(connection, holder, until)
+        has_place = connections.claim_slot(connection, holder, until)
         if connection.limit is None:  # as was just read
             self._conditions.append(connections.unchanged(connection, is_paused=False))
         return has_place
 
-    def give_up_turns(self, step: Step) -> None:
+    def release_reservations(self, step: Step) -> None:
         self.also("DELETE FROM onboarding_reservation USING fence WHERE holder_id = %s AND external_id = ''", [step.pk])
 
     def save_calls(self, calls: Sequence[ApiCall]) -> None:
@@ -307,13 +312,13 @@ class LeanRows(Rows):
             with on_the_general_path(), database.execute_wrapper(refuse):
                 yield
         except BaseException:
-            self._give_place_back()
+            self._release_slot()
             raise
         finally:
             self.is_open = False
         self.is_good = True  # else what was changed in memory is not what the database has
 
-    def _give_place_back(self) -> None:
+    def _release_slot(self) -> None:
         """Nothing is done with it after all. One that cannot be given back runs out by itself."""
         if self._place is None:
             return
@@ -347,7 +352,7 @@ class LeanRows(Rows):
     def _schedule(self) -> list[int]:
         """A wait that goes on: when it is due and told of is all that changes, and no version moves.
 
-        What the step would have needed to begin (a turn) is taken once it does.
+        What the step would have needed to begin (a reservation) is taken once it does.
         """
         ((pk, step),) = self._dirty.items() if len(self._dirty) == 1 else ((0, None),)
         if step is None or not set(STEPS.changed(step, self._as_read[pk])) <= set(SCHEDULING):

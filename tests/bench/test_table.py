@@ -160,7 +160,7 @@ class Counted(Stub):
         return {address(name): 0.0 for name in self.names[: self.looks]}
 
 
-def test_whoever_is_measured_last_is_not_disturbed_by_lists_of_what_finished_before() -> None:
+def test_last_measurement_is_not_slowed_by_earlier_results() -> None:
     stub = Counted(["one", "two", "three"])
     drivers.until_finished(stub, stub.names, before=700)
     assert (stub.looks, stub.lists) == (3, 1)

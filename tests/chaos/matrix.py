@@ -53,7 +53,7 @@ WRITTEN = UPDATES | {"http:workspace.update"}
 ENSURES = EVERY - WRITTEN
 BATCHES = frozenset({"http:task"})
 UNDONE = ENSURES - BATCHES - {"welcome.mail"}
-"""What can be taken back: not a sent mail, nor what a mapping says nothing about."""
+"""What can be undone: not a sent mail, nor what a mapping says nothing about."""
 
 
 @dataclass(frozen=True)
@@ -166,10 +166,10 @@ ROWS = [
     Row("delivery", "bad signature", test=f"{WEBHOOK}test_a_signature_by_another_secret_is_refused"),
     Row("delivery", "refund before provisioning", test=f"{ROLLBACK}test_a_refund_holds_the_run_and_asks_finance"),
     Row("delivery", "refund mid-run", test=f"{ROLLBACK}test_after_a_refund_the_run_is_rolled_back"),
-    Row("infrastructure", "workers killed", test=f"{PROCESSES}test_workers_killed_again_and_again_lose_and_double_nothing"),
+    Row("infrastructure", "workers killed", test=f"{PROCESSES}test_killed_workers_lose_and_duplicate_nothing"),
     Row("infrastructure", "broker absent throughout", test=f"{PROCESSES}test_everything_happens_without_a_broker"),
     Row("infrastructure", "broker flushed, zombie worker",
-        test=f"{PROCESSES}test_a_wiped_broker_and_a_frozen_worker_cost_time_and_nothing_else"),
+        test=f"{PROCESSES}test_wiped_broker_and_frozen_worker_lose_nothing"),
     Row("infrastructure", "redis restarted"),
     Row("infrastructure", "postgresql restarted", only="postgres"),
     Row("infrastructure", "sqlite locked", only="sqlite"),
@@ -185,13 +185,14 @@ ROWS = [
     Row("safeguard", "reservation", NEITHER, quick=True),
     Row("safeguard", "find-before-recreate", NEITHER, quick=True),
     Row("safeguard", "find-before-replay", KEYED, quick=True),
-    Row("model", "runs", test=f"{MACHINES}test_runs.py::test_runs_keep_their_promises_in_whatever_order_things_come"),
+    Row("model", "runs", test=f"{MACHINES}test_runs.py::test_run_invariants_hold_in_any_order_of_events"),
     Row("model", "tickets", test=f"{MACHINES}test_tickets.py::test_a_ticket_follows_its_step_and_keeps_what_people_did"),
     Row("model", "connections: breaker",
-        test=f"{MACHINES}test_connections.py::test_the_breaker_does_what_its_table_says"),
-    Row("model", "connections: pace",
-        test=f"{MACHINES}test_connections.py::test_no_more_calls_at_once_than_the_pace_allows"),
-    Row("model", "api, from its own schema", test="tests/exceptions_queue/api/test_fuzz.py::test_nothing_that_is_asked_breaks_it"),
+        test=f"{MACHINES}test_connections.py::test_breaker_follows_its_state_table"),
+    Row("model", "connections: concurrency limit",
+        test=f"{MACHINES}test_connections.py::test_concurrency_limit_is_never_exceeded"),
+    Row("model", "api, from its own schema",
+        test="tests/exceptions_queue/api/test_fuzz.py::test_no_generated_request_causes_a_server_error"),
 ]  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from integrations.sandbox.control import SandboxControl
 from onboarding import audit
 from onboarding.engine.facts import facts_of
 from onboarding.engine.policy import ATTEMPTS_IN_ALL
-from onboarding.enums import UNSETTLED, Category, Status, WaitsFor
+from onboarding.enums import INDETERMINATE, Category, Status, WaitsFor
 from onboarding.models import Attempt, Intent, ObjectMapping, OnboardingTransaction, Step
 from onboarding.queues import QUEUES
 from onboarding.steps.base import EnsureHandler
@@ -71,7 +71,7 @@ def _doubled(sandbox: SandboxControl, runs: list[OnboardingTransaction]) -> Iter
 
 
 def _not_taken_back(sandbox: SandboxControl, runs: list[OnboardingTransaction]) -> Iterator[str]:
-    """After a rollback exactly what that run did not create remains, but for mails and what cannot be taken back."""
+    """After a rollback exactly what that run did not create remains, but for mails and what cannot be undone."""
     if all(run.status != Status.ROLLED_BACK for run in runs):
         return
     living = ObjectMapping.objects.exclude(transaction__status=Status.ROLLED_BACK).exclude(kind="message")
@@ -80,11 +80,11 @@ def _not_taken_back(sandbox: SandboxControl, runs: list[OnboardingTransaction]) 
     there = {(each["kind"], each["id"]) for each in objects}
     for kind, external_id in kept - there:
         yield f"a run uses {kind} {external_id}, which is gone"
-    if any(run.is_rolling_back for run in runs) or Intent.objects.filter(state__in=UNSETTLED).exists():
+    if any(run.is_rolling_back for run in runs) or Intent.objects.filter(state__in=INDETERMINATE).exists():
         return
     made = {(each["kind"], each["id"]) for each in objects if not (each["seeded"] or irreversible(each))}
     for kind, external_id in made - kept:
-        yield f"{kind} {external_id} was not taken back"
+        yield f"{kind} {external_id} was not removed"
 
 
 def irreversible(made: dict[str, Any]) -> bool:

@@ -197,7 +197,7 @@ def _answer_what_is_asked(sandbox: SandboxControl) -> bool:
 
 
 def _seen_at_the_vendor(sandbox: SandboxControl, step: Step) -> str:
-    """The id of what the step's unsettled create made; empty where there is nothing."""
+    """The id of what the step's indeterminate create made; empty where there is nothing."""
     from onboarding.engine.facts import facts_of
     from onboarding.steps.base import EnsureHandler
     from onboarding.steps.registry import HANDLERS

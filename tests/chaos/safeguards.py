@@ -15,7 +15,7 @@ def without_intent() -> None:
     def claim(*args: Any) -> Any:
         claimed = claim_locked(*args)
         if claimed and claimed.intent:
-            Intent.objects.filter(pk=claimed.intent.pk).update(state=IntentState.NO_EFFECT, unknown_since=None)
+            Intent.objects.filter(pk=claimed.intent.pk).update(state=IntentState.NO_EFFECT, indeterminate_since=None)
         return claimed
 
     claiming.claim_locked = claim  # type: ignore[assignment]
@@ -41,22 +41,22 @@ def without_lease() -> None:
 
 
 def without_reservation() -> None:
-    """Every run of a customer has its turn at once."""
+    """Every run of a customer holds the reservation at once."""
     from onboarding.models import Reservation
     from onboarding.working_set import LeanRows, Rows
 
     def take(_: Rows, connection: Any, kind: str, match_key: str, step: Any, now: Any) -> tuple[Reservation, None]:
         return Reservation(connection=connection, kind=kind, match_key=match_key, holder=step, created_at=now), None
 
-    Rows.take_turn = LeanRows.take_turn = take  # type: ignore[method-assign]
+    Rows.claim_reservation = LeanRows.claim_reservation = take  # type: ignore[method-assign]
 
 
 def without_search() -> None:
-    """A create whose outcome is unknown is simply sent again."""
+    """A create whose outcome is indeterminate is simply sent again."""
     from onboarding.engine.objects import ensure
 
     ensure.find = lambda *_, **__: None  # type: ignore[assignment]
-    ensure.settle_unknown = lambda *_: None  # type: ignore[assignment]
+    ensure.resolve_indeterminate = lambda *_: None  # type: ignore[assignment]
 
 
 SAFEGUARDS: dict[str, Callable[[], None]] = {

@@ -44,7 +44,7 @@ def people(name: str, sandbox: SandboxControl, _: VendorKind) -> list[Task]:
 
 
 def services(name: str, sandbox: SandboxControl, _: VendorKind) -> list[Task]:
-    """What people do where something is missing, refused, or to be done once more; and what they take back."""
+    """What people do where something is missing, refused, or to be done once more; and what they undo."""
     sandbox.add_fault("hubspot", "error_before", method="POST", path="*/objects/notes", status=400, count=1)
     sandbox.add_fault("zendesk", "error_before", method="POST", path="*/organizations/*", status=400, count=1)
     sandbox.add_fault("zendesk", "error_before", method="POST", path="*/users/*", status=400, count=1)
@@ -60,7 +60,7 @@ def services(name: str, sandbox: SandboxControl, _: VendorKind) -> list[Task]:
         ["act on step", "resend", paid, "welcome.mail", {}],
         ["act on step", "unlink", paid, "support.organization", {"reason": "chaos"}],
         ["drain"],
-        ["act", "readmit", paid],
+        ["act", "recheck_gate", paid],
         ["act", "keep", paid],
         ["act", "rollback", paid],
         ["drain"],
@@ -78,7 +78,7 @@ def lookup(name: str, _: SandboxControl, __: VendorKind) -> list[Task]:
 
 
 def rollback(name: str, _: SandboxControl, vendor: VendorKind) -> list[Task]:
-    """A run makes everything, and takes it back."""
+    """A run creates everything, and is rolled back."""
     paid = f"pay_{name}"
     return [["accept", payload_of(name, plan=vendor.plan)], ["drain"], ["act", "rollback", paid], ["drain"]]
 
@@ -136,7 +136,7 @@ def kills_of(workers: Workers, row: Row, vendor: VendorKind) -> Iterable[int]:
 
 
 @pytest.mark.parametrize("row", matrix.rows("crash", *matrix.OTHER_CRASHES), ids=lambda row: row.id)
-def test_whenever_a_worker_dies_the_work_is_done_once(row: Row, workers: Workers, vendor: VendorKind) -> None:
+def test_work_is_done_once_wherever_a_worker_is_killed(row: Row, workers: Workers, vendor: VendorKind) -> None:
     died_in: set[str] = set()
     for hit in kills_of(workers, row, vendor):
         tasks = SCENARIOS[scenario_of(row)](f"crash{hit:03}", workers.sandbox, vendor)

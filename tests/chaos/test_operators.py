@@ -74,7 +74,7 @@ def again(ticket_pk: int) -> None:
 
 
 @by_row("double click on resolve")
-def test_two_clicks_at_once_resolve_it_once(row: Row, workers: Workers, vendor: VendorKind) -> None:
+def test_two_simultaneous_clicks_resolve_it_once(row: Row, workers: Workers, vendor: VendorKind) -> None:
     assert workers.give(["accept", payload_of("one", ownership={"crm_owner_id": ""})], ["drain"]).survived
     catch_up()
     ticket = Ticket.objects.get(resolved_at=None)

@@ -32,7 +32,7 @@ def by_row(name: str) -> pytest.MarkDecorator:
 @pytest.mark.parametrize(
     "row", [row for row in matrix.rows("promise") if "fail after taking effect" in row.name], ids=lambda row: row.id
 )
-def test_lost_answers_double_nothing(row: Row, workers: Workers, vendor: VendorKind) -> None:
+def test_lost_answers_create_no_duplicates(row: Row, workers: Workers, vendor: VendorKind) -> None:
     if "ignored" in row.name:
         workers.sandbox.configure("widgets", idempotency="ignore")
     count, share = (200, 0.05) if matrix.WHOLE else (6, 0.2)
@@ -55,7 +55,7 @@ def test_lost_answers_double_nothing(row: Row, workers: Workers, vendor: VendorK
 
 
 @by_row("a loop of sweeps, no broker")
-def test_sweeping_in_a_loop_brings_every_run_to_its_end(row: Row, tmp_path: Path) -> None:
+def test_sweeping_in_a_loop_finishes_every_run(row: Row, tmp_path: Path) -> None:
     """``manage.py`` alone, as an operator types it: no web, no worker, no scheduler, and no broker to publish to."""
     broker = {"REDIS_URL": "redis://127.0.0.1:1/0"} if os.environ.get("REDIS_URL") else {"BROKER_PUBLISH": "0"}
     installation = Installation(tmp_path, **broker)

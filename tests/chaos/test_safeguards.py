@@ -66,12 +66,12 @@ def test_every_safeguard_is_a_row() -> None:
 
 
 @pytest.mark.parametrize("row", matrix.rows("safeguard"), ids=lambda row: row.id)
-def test_the_oracle_notices_that_a_safeguard_is_gone(row: Row, workers: Workers, vendor: VendorKind) -> None:
+def test_oracle_detects_a_removed_safeguard(row: Row, workers: Workers, vendor: VendorKind) -> None:
     SCENARIOS[row.name](workers, row.name)
     assert any(SAID.get(row.name, DOUBLED) in each for each in workers.violations())
 
 
 @pytest.mark.parametrize("row", matrix.rows("safeguard"), ids=lambda row: row.id)
-def test_with_the_safeguard_nothing_is_wrong(row: Row, workers: Workers, vendor: VendorKind) -> None:
+def test_oracle_passes_with_the_safeguard(row: Row, workers: Workers, vendor: VendorKind) -> None:
     SCENARIOS[row.name](workers, "")
     assert workers.violations() == []

@@ -57,7 +57,7 @@ def test_a_search_that_lags_behind_lost_answers(row: Row, workers: Workers, vend
 @pytest.mark.parametrize(
     "row", [each for each in matrix.rows("vendor") if each.name == "two matches"], ids=lambda row: row.id
 )
-def test_several_matches_are_never_guessed_among(row: Row, workers: Workers, vendor: VendorKind) -> None:
+def test_ambiguous_matches_are_never_guessed(row: Row, workers: Workers, vendor: VendorKind) -> None:
     name, kind, there = vendor.twins
     workers.sandbox.seed(name, kind, [there, {**there, "name": "One Works Ltd"}])
     workers.give(["accept", payload_of("one", plan=vendor.plan)], ["drain"])

@@ -53,7 +53,7 @@ def said(folder: Path, text: str, reader: Callable[[Path], object]) -> list[str]
         (PLAYBOOK + "steps = = 3\n", "line 4, column 9: "),
     ],
 )  # fmt: skip
-def test_of_one_mistake_in_a_playbook_there_is_one_problem(tmp_path: Path, text: str, expected: str) -> None:
+def test_one_mistake_in_a_playbook_is_reported_once(tmp_path: Path, text: str, expected: str) -> None:
     lines = said(tmp_path, text, load)
     assert len(lines) == 1
     assert expected in lines[0]
@@ -112,7 +112,7 @@ def test_two_playbooks_that_tie_are_an_error_at_start_up(
     assert all(refused in str(message.msg) for message in found)
 
 
-def test_every_mistake_in_every_file_is_said_at_once(tmp_path: Path, settings: Any) -> None:
+def test_all_mistakes_in_all_files_are_reported_at_once(tmp_path: Path, settings: Any) -> None:
     settings.CONFIG_DIR = tmp_path
     (tmp_path / "playbooks").mkdir()
     for name in ("one", "two"):

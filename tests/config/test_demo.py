@@ -60,7 +60,7 @@ def test_an_event_is_delivered_again_until_it_is_taken(front_door: FrontDoor) ->
 
 
 @pytest.mark.parametrize(("front_door", "tries"), [((400,), 1), ((503,), 1)], indirect=["front_door"])
-def test_an_event_that_is_refused_or_never_taken_is_named(front_door: FrontDoor, tries: int) -> None:
+def test_undelivered_event_is_named(front_door: FrontDoor, tries: int) -> None:
     stage = Stage()
     stage.ends = 0.0
 

@@ -30,14 +30,14 @@ def lock_out(name: str, address: str = ATTACKER) -> Any:
     return answers[-1]
 
 
-def test_a_stranger_behind_the_same_proxy_locks_nobody_else_out() -> None:
+def test_lockout_does_not_affect_others_behind_the_same_proxy() -> None:
     assert lock_out("lead").status_code == 429
 
     assert log_in("lead", PASSWORD, ATTACKER).status_code == 429
     assert log_in("lead", PASSWORD, OFFICE).status_code == 302
 
 
-def test_a_claimed_address_neither_escapes_a_lockout_nor_puts_one_on_somebody_else(settings: Any) -> None:
+def test_forged_address_neither_escapes_nor_causes_a_lockout(settings: Any) -> None:
     settings.PROXY_COUNT = 0  # whoever calls may write what they like
     lock_out("lead", OFFICE)
 

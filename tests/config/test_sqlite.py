@@ -24,7 +24,7 @@ def writer() -> Iterator[sqlite3.Connection]:
     made.close()
 
 
-def test_whoever_writes_may_close_a_cursor_of_a_connection_that_waits(writer: sqlite3.Connection) -> None:
+def test_closing_a_waiting_connections_cursor_does_not_block_the_writer(writer: sqlite3.Connection) -> None:
     """As the garbage collector does, in whichever thread it runs."""
     cursors: list[Any] = []
     waits, failed = threading.Event(), []
@@ -53,7 +53,7 @@ def test_whoever_writes_may_close_a_cursor_of_a_connection_that_waits(writer: sq
     assert Connection.objects.filter(slug="waited").exists()
 
 
-def test_a_writer_gives_up_after_a_while(writer: sqlite3.Connection, settings: Any) -> None:
+def test_writer_times_out(writer: sqlite3.Connection, settings: Any) -> None:
     settings.DB_BUSY_SECONDS = 0.02
     writer.execute("BEGIN IMMEDIATE")
     with pytest.raises(OperationalError, match="locked"):

@@ -7,7 +7,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant
 
 from exceptions_queue.models import UNRESOLVED, SlaClock, Ticket
 from integrations.enums import Breaker
-from onboarding.engine.advancing import is_rewritten
+from onboarding.engine.advancing import is_rereported
 from onboarding.engine.claiming import Claim
 from onboarding.engine.outcomes import Outcome
 from onboarding.engine.policy import ATTEMPTS_IN_ALL
@@ -99,7 +99,7 @@ class Promises(RuleBasedStateMachine):
         done = {step.key for step in steps if step.state in PASSED}
         if was not in BACK and status in BACK:
             self.done[run.pk] = set()
-        lost = {step.key for step in steps if step.key in self.done[run.pk] - done and not is_rewritten(step)}
+        lost = {step.key for step in steps if step.key in self.done[run.pk] - done and not is_rereported(step)}
         assert lost <= self.may_reopen, f"{lost} is not done any more"
         assert bool(run.held_at) == (run.pk in self.on_hold)
         self.status[run.pk], self.done[run.pk] = status, done
@@ -117,9 +117,9 @@ class Promises(RuleBasedStateMachine):
             looked_up = any(step.due_at or step.lease_until or step.pk in covered for step in steps)
             assert asked or looked_up or run.held_at, f"{run} waits at the gate, and nobody was asked"
         if status in (Status.CANCELLED, Status.ROLLED_BACK):
-            assert not open_tickets or all(ticket.step and is_rewritten(ticket.step) for ticket in open_tickets)
+            assert not open_tickets or all(ticket.step and is_rereported(ticket.step) for ticket in open_tickets)
         if status == Status.COMPLETE:
-            assert all(step.is_done or is_rewritten(step) for step in steps)
+            assert all(step.is_done or is_rereported(step) for step in steps)
             assert not SlaClock.objects.filter(transaction=run, change_request=None, ended_at=None).exists()
 
     def _check_step(self, run: OnboardingTransaction, step: Step, *, waits: bool, covered: set[int | None]) -> None:
@@ -132,9 +132,9 @@ class Promises(RuleBasedStateMachine):
             assert step.pk not in covered, f"{name} is done and has an open ticket"
         if step.state == StepState.BLOCKED:
             assert step.pk in covered, f"{name} has no open ticket"
-        if run.is_over and not is_rewritten(step):
+        if run.is_over and not is_rereported(step):
             assert step.state in PASSED, f"{name} is left in a run that is over"
-        if step.state in PASSED or run.held_at or (run.is_over and not is_rewritten(step)):
+        if step.state in PASSED or run.held_at or (run.is_over and not is_rereported(step)):
             return
         if waits and step.state == StepState.PENDING:
             return
@@ -157,7 +157,7 @@ class Promises(RuleBasedStateMachine):
         self.undone = set(self.world.undone)
         undoers = {self.run_of(by) for _, by in self.world.undone.values()}
         lost = ObjectMapping.objects.filter(external_id__in=self.world.undone).exclude(transaction__in=undoers)
-        assert not lost.exists(), f"{lost} is mapped by another run and was taken back"
+        assert not lost.exists(), f"{lost} is mapped by another run and was removed"
         for run in OnboardingTransaction.objects.filter(status=Status.ROLLED_BACK):
             self._check_left(run)
 
@@ -171,7 +171,8 @@ class Promises(RuleBasedStateMachine):
         if thing.external_id in self.named:
             return
         assert thing.maker, f"{name} was not ours"
-        # Who takes a turn over takes the doubt over too: the account that another run may have made is its own then.
+        # Whoever takes a reservation over takes its indeterminate create over too: the account that another run may
+        # have made is its own then.
         assert thing.kind == "company" or self.run_of(thing.maker) == step.transaction_id, f"{name} is another run's"
         assert thing.external_id not in self.seen_changed or step.forced, f"{name} was changed, and nobody was asked"
 
@@ -195,7 +196,7 @@ def _passed(steps: list[Step]) -> set[str]:
     """Keys of the steps that are done with all that comes before them: one that was skipped while an earlier one is done again
     lets nothing begin yet.
     """
-    done = {step.key for step in steps if step.is_done or is_rewritten(step)}
+    done = {step.key for step in steps if step.is_done or is_rereported(step)}
     before = {step.key: set(step.after) for step in steps}
     return {key for key in done if _ancestors(key, before) <= done}
 

@@ -1,4 +1,6 @@
-"""A connection's breaker and pace against small models: a table for the breaker, a dictionary of places for the pace."""
+"""A connection's breaker and concurrency limit against small models: a table for the breaker, a dictionary of slots
+for the limit.
+"""
 
 import time
 from datetime import datetime, timedelta
@@ -27,7 +29,7 @@ from tests.machines.conftest import Afresh
 from tests.one_database import sized
 
 SLUG = "crm"
-IN_A_ROW = 5
+CONSECUTIVE_REFUSALS = 5
 BREAKER = {
     # (state, event) -> state; what is not listed changes nothing.
     (Breaker.CLOSED, "refused"): Breaker.OPEN,
@@ -56,8 +58,8 @@ class ThePace(RuleBasedStateMachine):
         super().__init__()
         self.world = afresh()
         self.most: int | None = None
-        self.pace: int | None = None
-        self.ramping = False
+        self.concurrency_limit: int | None = None
+        self.slow_start = False
         self.changed = self.paused = self.lowered = clock.now()
         self.lowered -= concurrency.WINDOW
         self.refusals = 0
@@ -65,16 +67,20 @@ class ThePace(RuleBasedStateMachine):
 
     @property
     def limit(self) -> int | None:
-        return min((each for each in (self.most, self.pace) if each is not None), default=None)
+        return min((each for each in (self.most, self.concurrency_limit) if each is not None), default=None)
 
     @property
     def top(self) -> int:
-        """Where a pace that rises ends, and the limit itself rules again."""
+        """Where a rising limit ends, and the maximum itself applies again."""
         return self.most or concurrency.UNLIMITED
 
     def may_recover(self) -> bool:
-        now, every = clock.now(), concurrency.RAMP_EVERY if self.ramping else concurrency.RAISE_EVERY
-        return self.pace is not None and self.changed <= now - every and self.paused <= now - concurrency.RAISE_EVERY
+        now, every = clock.now(), concurrency.SLOW_START_INTERVAL if self.slow_start else concurrency.RAISE_INTERVAL
+        return (
+            self.concurrency_limit is not None
+            and self.changed <= now - every
+            and self.paused <= now - concurrency.RAISE_INTERVAL
+        )
 
     def taken(self, now: datetime | None = None) -> dict[str, int]:
         """The numbers of the places that are taken now, by holder."""
@@ -112,21 +118,21 @@ class ThePace(RuleBasedStateMachine):
     def too_many_requests(self, retry_after: float | None) -> None:
         now = clock.now()
         concurrency.slow_down(fresh().pk, retry_after)
-        if self.pace is None or max(self.paused, self.lowered + concurrency.WINDOW) <= now:
+        if self.concurrency_limit is None or max(self.paused, self.lowered + concurrency.WINDOW) <= now:
             limit = self.limit or concurrency.UNLIMITED
-            self.pace = max(min(concurrency.FLOOR, limit), limit // 2)
+            self.concurrency_limit = max(min(concurrency.MIN_LIMIT, limit), limit // 2)
             self.changed = self.lowered = now
         seconds = concurrency.PAUSE_SECONDS if retry_after is None else retry_after
-        self.refusals, self.ramping = self.refusals + 1, False
-        if seconds > concurrency.OWN_SECONDS or self.refusals >= concurrency.IN_A_ROW:
+        self.refusals, self.slow_start = self.refusals + 1, False
+        if seconds > concurrency.OWN_SECONDS or self.refusals >= concurrency.CONSECUTIVE_REFUSALS:
             self.paused = max(self.paused, now + timedelta(seconds=seconds))
 
     @rule()
     def works(self) -> None:
         breaker.succeeded(fresh())
-        if self.pace is not None:
+        if self.concurrency_limit is not None:
             self.refusals = 0
-            self.rise(self.pace + 1)
+            self.rise(self.concurrency_limit + 1)
 
     @rule(seconds=st.sampled_from([1, 3, 10, 61]))
     def wait(self, seconds: int) -> None:
@@ -137,19 +143,23 @@ class ThePace(RuleBasedStateMachine):
         rises = self.may_recover()
         concurrency.recover(clock.now())
         if rises:
-            lower = self.pace or 0
-            self.rise(lower + 1 if self.ramping else 2 * lower)
+            lower = self.concurrency_limit or 0
+            self.rise(lower + 1 if self.slow_start else 2 * lower)
 
     def rise(self, raised: int) -> None:
-        self.pace, self.changed = (None if raised >= self.top else raised), clock.now()
-        self.ramping = self.ramping and self.pace is not None
+        self.concurrency_limit, self.changed = (None if raised >= self.top else raised), clock.now()
+        self.slow_start = self.slow_start and self.concurrency_limit is not None
 
     @invariant()
     def holds(self) -> None:
         clock.shift(timedelta(milliseconds=1))  # no two things happen at the same moment
         connection = fresh()
-        assert (connection.max_concurrency, connection.pace, connection.ramping) == (self.most, self.pace, self.ramping)
-        assert connection.pace is None or connection.pace >= 1
+        assert (connection.max_concurrency, connection.concurrency_limit, connection.slow_start) == (
+            self.most,
+            self.concurrency_limit,
+            self.slow_start,
+        )
+        assert connection.concurrency_limit is None or connection.concurrency_limit >= 1
         now = clock.now()
         rows = ConnectionSlot.objects.filter(leased_until__gte=now).values_list("holder", "number")
         assert set(rows) == set(self.taken(now).items())
@@ -159,9 +169,9 @@ class ThePace(RuleBasedStateMachine):
 
 
 class TheBreaker(ThePace):
-    """The pace above, stopped and let go on slowly.
+    """The limit above, stopped and resumed by a slow start.
 
-    ``row``: failures in a row; ``of``: who had them all; ``vain``: tries in vain.
+    ``row``: failures in a row; ``of``: who had them all; ``failed_probes``: failed probes.
     """
 
     def __init__(self, afresh: Afresh) -> None:
@@ -187,9 +197,9 @@ class TheBreaker(ThePace):
         if self.state == was:
             return
         if self.state == Breaker.CLOSED:
-            self.pace, self.changed, self.ramping, self.vain = 1, clock.now(), True, 0
+            self.concurrency_limit, self.changed, self.slow_start, self.vain = 1, clock.now(), True, 0
         elif self.state == Breaker.HALF_OPEN:
-            self.pace, self.changed, self.ramping = 1, clock.now(), False
+            self.concurrency_limit, self.changed, self.slow_start = 1, clock.now(), False
 
     @initialize(begun=st.sampled_from(["well", "stopped", "tried", "tried"]))
     def begins(self, begun: str) -> None:
@@ -225,11 +235,11 @@ class TheBreaker(ThePace):
         breaker.failed(fresh(), subject=step, error=ProviderError(Kind.SERVER, "It fails.", http_status=500))
         self.of = step if self.row == 0 or self.of == step else ""
         self.row += 1
-        if self.row < IN_A_ROW:
+        if self.row < CONSECUTIVE_REFUSALS:
             return
         if self.of == step and not down:
             # Its own trouble; to the next one, half-open, it is left to show whether the vendor works.
-            self.row, self.of = (IN_A_ROW - 1, step) if self.stopped else (0, "")
+            self.row, self.of = (CONSECUTIVE_REFUSALS - 1, step) if self.stopped else (0, "")
             return
         if self.state == Breaker.HALF_OPEN:
             self.vain, self.of = self.vain + 1, step
@@ -237,7 +247,7 @@ class TheBreaker(ThePace):
 
     def opens(self, event: str) -> None:
         self.moves(event)
-        self.cause, self.row, self.ramping = BreakerCause.SERVER, IN_A_ROW, False
+        self.cause, self.row, self.slow_start = BreakerCause.SERVER, CONSECUTIVE_REFUSALS, False
         opened = fresh()
         assert opened.probe_at == (opened.breaker_changed_at or clock.now()) + self.wait_for_a_try()
 
@@ -248,12 +258,12 @@ class TheBreaker(ThePace):
     @rule()
     def works(self) -> None:
         breaker.succeeded(fresh())
-        if self.pace is not None or self.row or self.state != Breaker.CLOSED:
+        if self.concurrency_limit is not None or self.row or self.state != Breaker.CLOSED:
             self.refusals = 0
         self.row, self.of = 0, ""
         self.moves("works")
-        if self.pace is not None:
-            self.rise(self.pace + 1)
+        if self.concurrency_limit is not None:
+            self.rise(self.concurrency_limit + 1)
 
     @precondition(lambda self: self.early.breaker_changed_at != fresh().breaker_changed_at)
     @rule(fails=st.booleans())
@@ -278,8 +288,8 @@ class TheBreaker(ThePace):
         assert breaker.take_due_probes(clock.now()) == [seen.pk]
         assert breaker.take_due_probes(clock.now()) == [], "handed out once"
         self.world.answers, self.world.credentials = answer != "is down", answer != "refuses"
-        goes_on = breaker.settle_probe(seen, service.probe(seen), waiting="nobody" not in answer)
-        assert goes_on == answer.startswith("answers")
+        may_advance = breaker.apply_probe_result(seen, service.probe(seen), waiting="nobody" not in answer)
+        assert may_advance == answer.startswith("answers")
         was = self.state
         if answer == "is down":
             self.vain += 1
@@ -294,7 +304,7 @@ class TheBreaker(ThePace):
             tried = fresh()
             assert tried.probe_at == (tried.probed_at or clock.now()) + self.wait_for_a_try()
         elif self.state == Breaker.CLOSED:
-            self.row = IN_A_ROW - 1
+            self.row = CONSECUTIVE_REFUSALS - 1
 
     @precondition(lambda self: self.stopped)
     @rule(answer=st.sampled_from(["answers", "is down", "refuses"]))
@@ -344,9 +354,9 @@ def standing_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(clock, "_carried", lambda: at)
 
 
-def test_the_breaker_does_what_its_table_says(afresh: Afresh) -> None:
+def test_breaker_follows_its_state_table(afresh: Afresh) -> None:
     run_state_machine_as_test(partial(TheBreaker, afresh), settings=budget(sized(40, 10), steps=25))
 
 
-def test_no_more_calls_at_once_than_the_pace_allows(afresh: Afresh) -> None:
+def test_concurrency_limit_is_never_exceeded(afresh: Afresh) -> None:
     run_state_machine_as_test(partial(ThePace, afresh), settings=budget(sized(25, 6), steps=25))

@@ -23,7 +23,7 @@ from integrations.models import Connection
 from onboarding import audit, services
 from onboarding.engine import claiming
 from onboarding.engine import execution as engine
-from onboarding.engine.advancing import follows_run, is_rewritten
+from onboarding.engine.advancing import is_rereported, reports_run_status
 from onboarding.engine.claiming import Claim
 from onboarding.engine.compensation import SKEW
 from onboarding.engine.periodic import sweep
@@ -99,7 +99,7 @@ class Runs(Promises):
     @precondition(lambda self: Status.ROLLING_BACK in self.status.values())
     @rule(faults=st.lists(FAULT, min_size=1, max_size=6))
     def unwind(self, faults: list[Fault | None]) -> None:
-        """Workers take back what is next, one thing after another."""
+        """Workers undo what is next, one thing after another."""
         for fault in faults:
             back = Step.objects.filter(transaction__status=Status.ROLLING_BACK).exclude(due_at=None)
             if due := back.order_by("due_at").values_list("pk", "due_at").first():
@@ -151,7 +151,7 @@ class Runs(Promises):
         if step.waits_for == WaitsFor.RESERVATION and step.waits_on and step.due_at != due:  # it asked just now
             kept = Reservation.objects.filter(holder=step.waits_on, external_id="", kind=_kind(step)).exists()
             over = step.waits_on.state in PASSED
-            assert not (kept and over), f"{step} waits for a turn that a step which is done will never end"
+            assert not (kept and over), f"{step} waits for a reservation that a finished step will never complete"
         return self._hold(claimed)
 
     def _hold(self, claimed: Claim | None) -> Held | None:
@@ -168,18 +168,18 @@ class Runs(Promises):
     def may_begin(self, claimed: Claim) -> bool:
         if claimed.plan is not None:
             return claimed.run.status == Status.ROLLING_BACK and not self.builds_on(claimed.step)
-        if is_rewritten(claimed.step):
+        if is_rereported(claimed.step):
             return True
         run = claimed.run.pk
         return run not in self.on_hold and self.status[run] not in (*OVER, *BACK)
 
     def builds_on(self, step: Step) -> set[str]:
-        """What comes after the step and is not taken back yet."""
+        """What comes after the step and is not compensated yet."""
         steps = list(step.transaction.steps.all())
         after = {step.key}
         for _ in steps:
             after |= {other.key for other in steps if after.intersection(other.after)}
-        return {o.key for o in steps if o.key in after - {step.key} and o.state not in PASSED and not is_rewritten(o)}
+        return {o.key for o in steps if o.key in after - {step.key} and o.state not in PASSED and not is_rereported(o)}
 
     def _perform(self, held: Held, fault: Fault | None) -> None:
         passed = (clock.now() - held.at).total_seconds()  # the test's clock moves faster than the monotonic one
@@ -208,7 +208,7 @@ class Runs(Promises):
 
     @rule()
     def wait_until_due(self) -> None:
-        if due := next_due(turns=True):
+        if due := next_due(reservations=True):
             clock.shift(max(due - clock.now() + timedelta(milliseconds=1), timedelta(0)))
 
     @rule(do=st.booleans())
@@ -277,7 +277,7 @@ class Runs(Promises):
         verdicts = [] if begun else services.rollback_preview(run.pk)
         if self.ask(partial(services.rollback, run.pk, actor="kim", reason="They withdrew."), refused=begun):
             for pk in run.steps.values_list("pk", flat=True):
-                self.leases.pop(pk, None)  # fenced off; what its holder may still send is settled first
+                self.leases.pop(pk, None)  # fenced off; what its holder may still send is resolved first
             self.seen_changed |= {one.external_id for one in verdicts if one.verdict == "changed-since"}
             self.on_hold.discard(run.pk)
             self.refunded.discard(run.pk)
@@ -327,7 +327,7 @@ class Runs(Promises):
     @rule(pick=PICK)
     def skip(self, pick: int) -> None:
         if step := self.step_at(pick):
-            over = step.transaction.is_over and not follows_run(step)
+            over = step.transaction.is_over and not reports_run_status(step)
             refused = True if step.state in PASSED or over else None
             if self.ask(partial(services.skip_step, step.pk, actor="kim", reason="By hand."), refused=refused):
                 # Replayed, it may be claimed again; its last holder's send_by is waited for.
@@ -427,12 +427,12 @@ class Runs(Promises):
     def teardown(self) -> None:
         try:
             if self.status:
-                self.settle()
+                self.resolve()
         finally:
             clock.reset()
 
-    def settle(self) -> None:
-        """Everything is mended and everybody answers: then every run comes to its end, and nothing is left over."""
+    def resolve(self) -> None:
+        """Everything is fixed and everybody answers: then every run comes to its end, and nothing is left over."""
         assert list(audit.broken_links()) == []
         self.held.clear()
         clock.shift(timedelta(seconds=settings.LEASE_SECONDS + 1))  # the places of lost workers are free again
@@ -476,5 +476,5 @@ def _kind(step: Step) -> str:
     return str(getattr(HANDLERS[step.uses], "kind", ""))
 
 
-def test_runs_keep_their_promises_in_whatever_order_things_come(afresh: Afresh, quiet: None) -> None:
+def test_run_invariants_hold_in_any_order_of_events(afresh: Afresh, quiet: None) -> None:
     run_state_machine_as_test(partial(Runs, afresh), settings=budget(sized(20, 5), steps=40))

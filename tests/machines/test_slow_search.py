@@ -47,7 +47,9 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Vendor, "find", find_slowly)
 
 
-def test_nobody_is_asked_too_early(afresh: Afresh, drain: Drain, request: pytest.FixtureRequest) -> None:
+def test_person_is_asked_only_after_the_search_lag(
+    afresh: Afresh, drain: Drain, request: pytest.FixtureRequest
+) -> None:
     world = afresh()
     run = run_whose_answer_is_lost(world, "delivery.project")
     request.getfixturevalue("slow")
@@ -56,7 +58,9 @@ def test_nobody_is_asked_too_early(afresh: Afresh, drain: Drain, request: pytest
     assert sum(thing.kind == "project" for thing in world.things.values()) == 1
 
 
-def test_nothing_is_left_behind(afresh: Afresh, drain: Drain, request: pytest.FixtureRequest) -> None:
+def test_rollback_with_slow_search_removes_everything(
+    afresh: Afresh, drain: Drain, request: pytest.FixtureRequest
+) -> None:
     world = afresh()
     run = run_whose_answer_is_lost(world, "crm.deal")
     services.rollback(run.pk, actor="kim", reason="They withdrew.")

@@ -108,7 +108,7 @@ class Tickets(RuleBasedStateMachine):
     @precondition(lambda self: not self.over)
     @rule()
     def passes(self) -> None:
-        step, doubtful = self.step, Intent.objects.filter(step=self.pk).exclude(unknown_since=None)
+        step, doubtful = self.step, Intent.objects.filter(step=self.pk).exclude(indeterminate_since=None)
         if doubtful.exists():  # after a defect of ours a person says that nothing was made
             about = {"connection": step.connection, "kind": "company", "match_key": match_key_of(self.run, step)}
             MatchChoice.objects.update_or_create(**about, defaults={"chosen_at": clock.now(), "chosen_by": "kim"})
@@ -184,7 +184,7 @@ class Tickets(RuleBasedStateMachine):
         step = self.step
         assert (step.state == StepState.BLOCKED) == (self.ticket is not None)
         if resolved and not self.ticket:
-            assert step.is_done, "what a closed ticket was about has passed, or was given up"
+            assert step.is_done, "what a closed ticket was about has passed, or was skipped"
 
     def teardown(self) -> None:
         assert list(audit.broken_links()) == []

@@ -128,10 +128,10 @@ class World:
     credentials: bool = True
     created: Counter[tuple[str, str]] = field(default_factory=Counter)
     gone: Counter[tuple[str, str]] = field(default_factory=Counter)
-    unsettled: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
-    """Parameters of creates whose answer was lost: until that is settled only the same may be sent again."""
+    indeterminate: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
+    """Parameters of creates whose answer was lost: until that is resolved only the same may be sent again."""
     undone: dict[str, tuple[Thing, str]] = field(default_factory=dict)
-    """What we took back, and the step that did, by id."""
+    """What we undid, and the step that did, by id."""
     seeds: int = 0
     broken: list[str] = field(default_factory=list)
     """What we did that no vendor should see; an exception here would only be one more failure to our engine."""
@@ -207,7 +207,7 @@ class Vendor(CrmConnector):
             ours = [Found(thing.external_id, "ours") for thing in found]
             return [*ours, Found("501", "one namesake"), Found("502", "another")]
         for thing in found:
-            world.unsettled.pop((kind, thing.reference), None)
+            world.indeterminate.pop((kind, thing.reference), None)
         if kind == "message":
             return []
         return [Found(thing.external_id, thing.kind) for thing in found]
@@ -223,16 +223,16 @@ class Vendor(CrmConnector):
     def create(self, wanted: VendorObject, reference: str) -> Created | JobAccepted:
         kind, params = wanted.kind, wanted.given()
         self.before_write()
-        sent = world.unsettled.setdefault((kind, reference), params)
+        sent = world.indeterminate.setdefault((kind, reference), params)
         if sent != params:
             world.broken.append(f"{kind} {reference}: a repeated create carries other parameters")
         try:
             answer = self._create(kind, params, reference)
         except ProviderError as error:
             if not error.effect_possible:
-                world.unsettled.pop((kind, reference))
+                world.indeterminate.pop((kind, reference))
             raise
-        world.unsettled.pop((kind, reference))
+        world.indeterminate.pop((kind, reference))
         return answer
 
     def _create(self, kind: str, params: dict[str, Any], reference: str) -> Created | JobAccepted:

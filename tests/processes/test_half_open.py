@@ -85,7 +85,7 @@ def answer_of(client: socket.socket) -> bytes:
     [b"", HEAD[:9], HEAD, POST + b"Content-Length: 1000\r\n\r\n{"],
     ids=["nothing", "half a line", "half a head", "half a body"],
 )
-def test_half_open_requests_keep_nobody_from_an_answer(web: Web, begun: bytes) -> None:
+def test_half_open_requests_do_not_block_others(web: Web, begun: bytes) -> None:
     with ExitStack() as held:
         for _ in range(MANY):
             held.enter_context(web.connect()).sendall(begun)
@@ -99,7 +99,7 @@ def test_half_open_requests_keep_nobody_from_an_answer(web: Web, begun: bytes) -
     [(HEAD, b"X-A: b\r\n"), (POST + b"Content-Length: 1000000\r\n\r\n", b"{")],
     ids=["head", "body"],
 )
-def test_a_request_that_drips_in_is_ended_in_time(web: Web, begun: bytes, drop: bytes) -> None:
+def test_slow_request_is_ended_in_time(web: Web, begun: bytes, drop: bytes) -> None:
     with web.connect() as client:
         client.sendall(begun)
         # A drop whenever the web has nothing to say: a limit a read, rather than a limit a request, would never strike.
@@ -109,7 +109,7 @@ def test_a_request_that_drips_in_is_ended_in_time(web: Web, begun: bytes, drop: 
         assert client.recv(65536).startswith(b"HTTP/1.1 408 ")
 
 
-def test_those_who_do_not_close_their_end_keep_nobody_from_an_answer(web: Web) -> None:
+def test_unclosed_connections_do_not_block_others(web: Web) -> None:
     with ExitStack() as held:
         for _ in range(MANY):
             client = held.enter_context(web.connect())
@@ -151,7 +151,7 @@ def test_what_cannot_be_read_is_refused_at_once(web: Web, head: bytes, body: byt
         assert answer_of(client).startswith(b"HTTP/1.1 " + status)
 
 
-def test_requests_sent_at_once_are_answered_in_turn(web: Web) -> None:
+def test_pipelined_requests_are_answered_in_order(web: Web) -> None:
     with web.connect() as client:
         client.sendall(HEAD + b"\r\n" + POST + b"Content-Length: 2\r\n\r\n{}" + HEAD + b"Connection: close\r\n\r\n")
 

@@ -57,7 +57,7 @@ def assert_once(running: Installation, payments: list[dict[str, Any]]) -> None:
     running.manage("audit", "verify")
 
 
-def test_workers_killed_again_and_again_lose_and_double_nothing(tmp_path: Path, payload: Payload) -> None:
+def test_killed_workers_lose_and_duplicate_nothing(tmp_path: Path, payload: Payload) -> None:
     with Installation(tmp_path) as running:
         running.sandbox.add_fault("*", "error_after", method="POST", probability=0.15)
         payments = paid(payload, 12)
@@ -81,7 +81,7 @@ def test_everything_happens_without_a_broker(tmp_path: Path, payload: Payload) -
         assert_once(running, payments)
 
 
-def test_a_wiped_broker_and_a_frozen_worker_cost_time_and_nothing_else(tmp_path: Path, payload: Payload) -> None:
+def test_wiped_broker_and_frozen_worker_lose_nothing(tmp_path: Path, payload: Payload) -> None:
     with Installation(tmp_path) as running:
         # Vendors hang while the worker is frozen, so that it holds leases when it is.
         running.sandbox.add_fault("*", "timeout_after", method="POST", delay=2, count=4)
@@ -91,7 +91,7 @@ def test_a_wiped_broker_and_a_frozen_worker_cost_time_and_nothing_else(tmp_path:
         frozen = running.pids("celery")
         running.signal(frozen, signal.SIGSTOP)
         wipe_broker(tmp_path)
-        # Leases of QUICK last 10 s: the scheduler, with nobody to take its hints, cannot go on until the worker wakes up late.
+        # Leases of QUICK last 10 s: the scheduler, with nobody to take its messages, cannot go on until the worker wakes up late.
         wait_for("a lease has run out", lambda: running.expired_leases() > 0, 40)
         running.signal(frozen, signal.SIGCONT)
         wait_for("every run is complete", all_complete_with_people(running, payments), 90)
@@ -107,7 +107,7 @@ def wipe_broker(folder: Path) -> None:
 
 
 @pytest.mark.skipif("DATABASE_URL" in os.environ, reason="the demo always runs on the embedded default")
-def test_the_demo_ends_as_it_promises_though_its_worker_is_killed(tmp_path: Path) -> None:
+def test_demo_ends_as_expected_with_a_killed_worker(tmp_path: Path) -> None:
     demo = Installation(tmp_path)
     for name in QUICK:  # the demo gives a busy machine more time by itself
         demo.environment.pop(name)

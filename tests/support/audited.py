@@ -16,7 +16,7 @@ KEPT: dict[type[Model], tuple[str, ...]] = {
     # The version itself, and when the row was last saved.
     OnboardingTransaction: ("audit_sequence", "audit_head", "updated_at"),
     # When a worker is told of the step, and whom it is behind meanwhile: asking early costs a look, and a claim writes all three.
-    Step: ("due_at", "hinted_until", "waits_on_id"),
+    Step: ("due_at", "enqueued_until", "waits_on_id"),
     # What the claim's own holder narrows before its first send: nobody else writes an intent while the step is claimed.
     Intent: ("params", "request_hash", "created_at"),
     ObjectMapping: (),

@@ -81,12 +81,12 @@ def written(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     def noted(self: LeanRows, entries: list[object]) -> list[int]:
         try:
-            hints = write(self, entries)  # type: ignore[arg-type]
+            messages = write(self, entries)  # type: ignore[arg-type]
         except TryAgain as again:
             ends.append(type(again).__name__)
             raise
         ends.append("written")
-        return hints
+        return messages
 
     monkeypatch.setattr(LeanRows, "write", noted)
     return ends

@@ -94,7 +94,7 @@ class ConnectionAdmin(ReadOnlyAdmin):
             if Connection.objects.filter(slug=given["slug"]).exists():
                 form.add_error("slug", "A connection of this name exists.")
             elif made := self._set(request, form, given["slug"], given["system"], given["provider"]):
-                messages.success(request, "The connection is made. Enter its credentials next.")
+                messages.success(request, "The connection is created. Enter its credentials next.")
                 return _to(made.pk)
         shown = self.page_context(request, trail=[("Add a connection", "")], title="Add a connection", form=form)
         status = 422 if form.errors else 200
@@ -151,7 +151,7 @@ class ConnectionAdmin(ReadOnlyAdmin):
             if made.base_url != connection.base_url:
                 messages.warning(
                     request,
-                    "Saved. The address is another one now, so the stored credentials were removed: enter them again.",
+                    "Saved. The address changed, so the stored credentials were removed: enter them again.",
                 )
             else:
                 messages.success(request, "Saved. Test the connection to see whether it works.")
@@ -237,8 +237,8 @@ def _stopped(connection: Connection) -> str:
         return ""
     name = naming.vendor(connection)
     if connection.breaker == Breaker.OPEN and connection.breaker_cause == BreakerCause.AUTH:
-        return f"Enter new credentials, or test again if they were mended at {name}."
-    return f"{health.last_try(connection)} Nobody need do anything unless {name} moved or our network is down."
+        return f"Enter new credentials, or test again if they were corrected at {name}."
+    return f"{health.last_try(connection)} No action is needed unless {name} moved or our network is down."
 
 
 def _lacking(connection: Connection, stored: set[str]) -> list[str]:
@@ -255,7 +255,7 @@ def _test(connection: Connection, actor: str) -> tuple[ProbeResult, int]:
     was_open = connection.is_stopped
     waited = waiting_runs(connection)
     result = connections.close_after_probe(connection.pk, actor)
-    audit.record_elsewhere(
+    audit.record_global(
         "integrations.connection.tested", actor=actor, data={"connection": connection.slug, "passed": result.ok}
     )
     if result.ok and not was_open:
@@ -269,7 +269,7 @@ def _replace(connection: Connection, entered: dict[str, list[str]], actor: str) 
     """As ``_test``, with the entered credentials, which are kept only if it passes."""
     waited = waiting_runs(connection)
     result = connections.replace_credentials(connection.pk, entered, actor=actor)
-    audit.record_elsewhere(
+    audit.record_global(
         "integrations.connection.tested", actor=actor, data={"connection": connection.slug, "passed": result.ok}
     )
     return result, waited
@@ -277,7 +277,7 @@ def _replace(connection: Connection, entered: dict[str, list[str]], actor: str) 
 
 def _not_kept(connection: Connection) -> str:
     stored = connection.secret_rows.filter(active=True).exists()
-    return "Nothing was saved: the credentials before stay in use." if stored else "Nothing was saved."
+    return "Nothing was saved: the current credentials stay in use." if stored else "Nothing was saved."
 
 
 def _tell(request: HttpRequest, result: ProbeResult, waited: int) -> None:

@@ -66,7 +66,7 @@ class InboundEventAdmin(ReadOnlyAdmin):
         try:
             body = badges.pretty(redact(json.loads(event.raw)))
         except SecretUnreadable:
-            body = "It cannot be decrypted with the keys that are configured."
+            body = "It cannot be decrypted with the configured keys."
         except ValueError:
             body = "It is no JSON."
         return format_html('<pre class="fv-json" tabindex="0">{}</pre>', body)
@@ -98,7 +98,7 @@ class InboundEventAdmin(ReadOnlyAdmin):
         except Refused as refusal:
             messages.warning(request, f"Not done: {refusal}")
         else:
-            messages.success(request, f"What failed at {event.connection} is processed again now.")
+            messages.success(request, f"The failed events of {event.connection} are being processed again.")
         return HttpResponseRedirect(reverse("admin:integrations_inboundevent_change", args=[pk]))
 
 
@@ -109,7 +109,7 @@ def _may_process(request: HttpRequest, event: InboundEvent) -> bool:
 
 @admin.register(Alert)
 class AlertAdmin(ReadOnlyAdmin):
-    list_display = ("created", "rung", "about", "recipient", "status", "sent", "error")
+    list_display = ("created", "level", "about", "recipient", "status", "sent", "error")
     list_display_links = ("created",)
     list_select_related = ("clock__transaction", "ticket")
     list_filter = (("state", ChoicesDropdownFilter),)

@@ -32,22 +32,22 @@ class SettingsForm(forms.Form):
         required=False,
         max_length=500,
         widget=UnfoldAdminTextInputWidget(attrs={"inputmode": "url", "autocomplete": "off"}),
-        help_text="Empty: the provider's usual address. Another address removes the stored credentials.",
+        help_text="Empty: the provider's default address. Another address removes the stored credentials.",
     )
     environment = forms.ChoiceField(choices=Environment.choices, widget=UnfoldAdminSelectWidget())
     enabled = forms.BooleanField(
-        label="Switched on",
+        label="Enabled",
         required=False,
         widget=UnfoldBooleanSwitchWidget(),
-        help_text="Off: nothing is called; runs that need it wait with a ticket.",
+        help_text="Off: no calls are made; runs that need it wait with a ticket.",
     )
     max_concurrency = forms.IntegerField(
-        label="Calls at once",
+        label="Concurrent calls",
         required=False,
         min_value=1,
         max_value=1000,
         widget=UnfoldAdminIntegerFieldWidget(),
-        help_text="Empty: no limit of our own.",
+        help_text="Empty: no limit.",
     )
 
     def __init__(self, connection: Connection, data: Any = None) -> None:
@@ -98,7 +98,7 @@ class AddForm(forms.Form):
         required=False,
         max_length=500,
         widget=UnfoldAdminTextInputWidget(attrs={"inputmode": "url", "autocomplete": "off"}),
-        help_text="Empty: the provider's usual address.",
+        help_text="Empty: the provider's default address.",
     )
     environment = forms.ChoiceField(
         choices=Environment.choices, initial=Environment.PRODUCTION, widget=UnfoldAdminSelectWidget()

@@ -27,7 +27,7 @@ class Health:
 def of(connection: Connection) -> Health:
     """As the rows say now; costs no query."""
     if not connection.enabled:
-        return Health(badges.MUTED, "Switched off", "block")
+        return Health(badges.MUTED, "Disabled", "block")
     if connection.breaker == Breaker.OPEN and connection.breaker_cause == BreakerCause.SERVER:
         return Health(badges.BAD, "Does not work", "error", f"next try {badges.soon(connection.probe_at)}")
     if connection.breaker == Breaker.OPEN:
@@ -35,12 +35,12 @@ def of(connection: Connection) -> Health:
     if connection.breaker == Breaker.HALF_OPEN:
         return Health(badges.RISK, "Answers again", "published_with_changes", "one step tries it")
     if connection.paused_until and connection.paused_until > clock.now():
-        return Health(badges.RISK, "Slowed down", "speed", f"goes on {badges.when(connection.paused_until)}")
-    if connection.pace is not None and connection.ramping:
-        return Health(badges.RISK, f"Going on again, {connection.pace} at once", "speed")
-    if connection.pace is not None:
-        return Health(badges.RISK, f"Slowed down, {connection.pace} at once", "speed")
-    return Health(badges.OK, "Well", "check_circle")
+        return Health(badges.RISK, "Rate limited", "speed", f"resumes {badges.when(connection.paused_until)}")
+    if connection.concurrency_limit is not None and connection.slow_start:
+        return Health(badges.RISK, f"Slow start, {connection.concurrency_limit} at once", "speed")
+    if connection.concurrency_limit is not None:
+        return Health(badges.RISK, f"Rate limited, {connection.concurrency_limit} at once", "speed")
+    return Health(badges.OK, "Healthy", "check_circle")
 
 
 def left(connection: Connection) -> str:
@@ -52,10 +52,10 @@ def left(connection: Connection) -> str:
 def last_try(connection: Connection) -> str:
     """When a stopped connection was last tried and will be again, as a sentence; empty before the first try."""
     if connection.breaker == Breaker.HALF_OPEN:
-        return f"It answered again {badges.when(connection.probed_at)}; one step shows whether it works."
+        return f"It answered again {badges.when(connection.probed_at)}; one trial step shows whether it works."
     if connection.breaker != Breaker.OPEN or connection.probe_at is None:
         return ""
     soon = badges.soon(connection.probe_at)
     if connection.probed_at is None:
-        return f"It is tried again by itself {soon}."
-    return f"It was tried again {badges.when(connection.probed_at)}, in vain; the next try is {soon}."
+        return f"It is retried automatically {soon}."
+    return f"The last retry {badges.when(connection.probed_at)} failed; the next is {soon}."

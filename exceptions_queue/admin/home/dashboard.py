@@ -1,4 +1,4 @@
-"""Where people land: what waits for them, what is late, which vendors are well, and how today goes.
+"""Where people land: what waits for them, what is late, which vendors work, and how today goes.
 
 Each card is asked for only where its reader may see what it shows, with a number of queries that does not grow with the rows.
 """
@@ -22,7 +22,7 @@ from exceptions_queue.admin.tickets import texts
 from exceptions_queue.admin.tickets.filters import of_my_queues
 from exceptions_queue.admin.ui import badges
 from exceptions_queue.admin.ui.display_names import Names
-from exceptions_queue.models import Ticket, TicketStatus, is_blocked, waits_for_nobody
+from exceptions_queue.models import Ticket, TicketStatus, is_blocked, needs_no_action
 from exceptions_queue.roles import SEE_PERSONAL
 from exceptions_queue.sla.state import SlaState, clocks_in
 from exceptions_queue.tickets import naming
@@ -93,7 +93,7 @@ class QueueLine:
 
 
 @dataclass(frozen=True)
-class Behind:
+class Backlog:
     """``steps`` wait for this connection, not for a person or another run; ``runs`` are those that a ticket of its counts."""
 
     steps: int = 0
@@ -108,7 +108,7 @@ def callback(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
         return context
     context["version"] = live_updates.home_version(user)
     now = clock.now()
-    behind = _behind()
+    behind = _backlog()
     if user.has_perm(SEE_TICKETS):
         context |= {"queue": _my_queue(user, behind), "nothing_to_see": False}
         if user.is_superuser or roles.LEADS in roles.queues_of(user):
@@ -147,14 +147,14 @@ def urgent(user: User) -> QuerySet[Ticket]:
     related = ("transaction__sla_clock", "step__connection", "connection", "owner", "mapping__connection")
     mine = of_my_queues(Ticket.objects.unresolved(), user).select_related(*related)
     # A condition on what a ticket may not have (a step, a snooze) is neither true nor false: it would sort as it likes.
-    later = Case(When(waits_for_nobody(), then=1), default=0, output_field=IntegerField())
+    later = Case(When(needs_no_action(), then=1), default=0, output_field=IntegerField())
     return mine.alias(later=later).order_by("later", F("sla_due").asc(nulls_last=True), "pk")
 
 
-def _my_queue(user: User, behind: dict[int, Behind]) -> dict[str, Any]:
+def _my_queue(user: User, behind: dict[int, Backlog]) -> dict[str, Any]:
     tickets = urgent(user)
     lines = [_ticket_line(ticket, user, behind) for ticket in tickets[:SHOWN]]
-    counts = tickets.aggregate(all=Count("pk"), later=Count("pk", filter=waits_for_nobody()))
+    counts = tickets.aggregate(all=Count("pk"), later=Count("pk", filter=needs_no_action()))
     return {
         "lines": lines,
         "count": counts["all"] - counts["later"],
@@ -164,18 +164,18 @@ def _my_queue(user: User, behind: dict[int, Behind]) -> dict[str, Any]:
     }
 
 
-def _ticket_line(ticket: Ticket, user: User, behind: dict[int, Behind]) -> TicketLine:
-    waiting = behind.get(ticket.connection_id or 0, Behind()).runs
+def _ticket_line(ticket: Ticket, user: User, behind: dict[int, Backlog]) -> TicketLine:
+    waiting = behind.get(ticket.connection_id or 0, Backlog()).runs
     story = texts.story(ticket, waiting_runs=waiting, may_see=user.has_perm(SEE_PERSONAL))
     todo = story.todo
     if ticket.is_snoozed:
-        todo = f"Put aside by {ticket.snoozed_by} until {ticket.snoozed_until:%H:%M} UTC: {ticket.snooze_reason}"
+        todo = f"Snoozed by {ticket.snoozed_by} until {ticket.snoozed_until:%H:%M} UTC: {ticket.snooze_reason}"
     elif ticket.is_open and (held_up := naming.held_up(ticket)):
         todo = held_up
     elif ticket.status == TicketStatus.RETRYING:
-        todo = "It is being tried again now."
+        todo = "It is being retried now."
     elif ticket.next_retry:
-        todo = f"Firstvalue tries again by itself {badges.soon(ticket.next_retry)}. {todo}"
+        todo = f"Firstvalue retries automatically {badges.soon(ticket.next_retry)}. {todo}"
     return TicketLine(
         story.headline,
         todo,
@@ -209,15 +209,15 @@ def _late(now: datetime) -> dict[str, Any]:
 
 def _run_line(run: OnboardingTransaction) -> RunLine:
     if queue := getattr(run, "asked", None):
-        state = f"Blocked: waits for {QUEUES[queue]}"
+        state = f"Waiting for {QUEUES[queue]}"
     elif getattr(run, "blocked", False):
-        state = "Blocked: waits for a connection to be mended, or for another run"
+        state = "Blocked: waiting for a connection or another run"
     elif run.held_at:
-        state = "On hold: waits until somebody resumes it"
+        state = "On hold until somebody resumes it"
     elif run.status == Status.READY_FOR_KICKOFF:
-        state = "Set up: waits for the kickoff to be scheduled"
+        state = "Provisioned: waiting for the kickoff to be scheduled"
     else:
-        state = f"{run.get_status_display()}: goes on by itself"
+        state = f"{run.get_status_display()}: in progress"
     return RunLine(
         run.customer_name or run.onboarding_transaction_id,
         badges.run_sla(run),
@@ -254,42 +254,42 @@ def _today(now: datetime) -> list[Tile]:
 
     return [
         tile(counts["paid"], "paid today", "customers, since midnight UTC"),
-        tile(counts["complete"], "complete", "set up, nothing left to do", status=Status.COMPLETE.value),
+        tile(counts["complete"], "complete", "provisioned, nothing left to do", status=Status.COMPLETE.value),
         tile(
             counts["open"] - stuck["all"] - held - kickoff,
-            "under way",
-            "they go on by themselves",
+            "in progress",
+            "they continue automatically",
             blocked="no",
             held="no",
             status__in=",".join(NOT_PROVISIONED),
         ),
         tile(
             kickoff,
-            "set up",
-            "they wait for their kickoff",
+            "provisioned",
+            "waiting for their kickoff",
             blocked="no",
             held="no",
             status=Status.READY_FOR_KICKOFF.value,
         ),
-        tile(stuck["all"], "blocked", "an open ticket holds them up", blocked="yes", **not_done),
+        tile(stuck["all"], "blocked", "blocked by an open ticket", blocked="yes", **not_done),
         *([tile(held, "on hold", "until somebody resumes them", blocked="no", held="yes", **not_done)] if held else []),
         *(
-            [tile(counts["given_up"], "given up", "cancelled or rolled back", status__in=",".join(WITHDRAWN))]
+            [tile(counts["given_up"], "cancelled", "cancelled or rolled back", status__in=",".join(WITHDRAWN))]
             if counts["given_up"]
             else []
         ),
     ]
 
 
-def _behind() -> dict[int, Behind]:
+def _backlog() -> dict[int, Backlog]:
     due = Step.objects.startable().filter(connection__isnull=False)
     for_a_person = Q(state=StepState.BLOCKED, due_at=None)
     waiting = Count("pk", filter=~Q(state=StepState.RUNNING) & ~for_a_person & ~Q(waits_for=WaitsFor.RESERVATION))
     rows = due.order_by().values("connection").annotate(n=waiting, runs=Count("transaction", distinct=True))
-    return {row["connection"]: Behind(row["n"], row["runs"]) for row in rows}
+    return {row["connection"]: Backlog(row["n"], row["runs"]) for row in rows}
 
 
-def _connections(behind: dict[int, Behind]) -> list[ConnectionLine]:
+def _connections(behind: dict[int, Backlog]) -> list[ConnectionLine]:
     rank = {badges.BAD: 0, badges.RISK: 1, badges.MUTED: 2, badges.OK: 3}
     rows = [(connection, health.of(connection)) for connection in Connection.objects.all()]
     rows.sort(key=lambda row: rank[row[1].tone])  # stable: within a rank in the connections' own order
@@ -298,7 +298,7 @@ def _connections(behind: dict[int, Behind]) -> list[ConnectionLine]:
             connection.slug,
             f"{connection.get_system_display()} · {naming.vendor(connection)}",
             how.badge,
-            " · ".join(filter(None, (_waits(behind.get(connection.pk, Behind()).steps), how.more))),
+            " · ".join(filter(None, (_waits(behind.get(connection.pk, Backlog()).steps), how.more))),
             reverse("admin:integrations_connection_change", args=[connection.pk]),
         )
         for connection, how in rows

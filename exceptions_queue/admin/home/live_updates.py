@@ -19,7 +19,16 @@ from onboarding.models import OnboardingTransaction
 FIRST = 200
 """Rows of a list that are looked at, the most urgent ones."""
 TICKET = ("pk", "status", "category", "queue", "owner", "snoozed_until", "message")
-CONNECTION = ("pk", "breaker", "breaker_reason", "probe_at", "pace", "enabled", "credentials_version", "updated_at")
+CONNECTION = (
+    "pk",
+    "breaker",
+    "breaker_reason",
+    "probe_at",
+    "concurrency_limit",
+    "enabled",
+    "credentials_version",
+    "updated_at",
+)
 
 
 def answer(**facts: Any) -> JsonResponse:

@@ -51,7 +51,7 @@ class Target:
     @property
     def the_step(self) -> Step:
         if self.step is None:
-            raise Http404("This is done to a step.")
+            raise Http404("This action needs a step.")
         return self.step
 
 
@@ -101,11 +101,11 @@ def _customer(target: Target) -> str:
 
 
 def _goes_on(target: Target) -> bool:
-    return target.run.goes_on
+    return target.run.may_advance
 
 
 def _may_be_redone(target: Target) -> bool:
-    return target.run.goes_on or target.run.status == Status.COMPLETE
+    return target.run.may_advance or target.run.status == Status.COMPLETE
 
 
 def _may_go_back(target: Target) -> bool:
@@ -143,7 +143,7 @@ def _linked_elsewhere(target: Target) -> Sequence[str]:
     if not others:
         return ()
     return (
-        f"Other runs are linked to it too and stay so; look at each and unlink it there as well: {', '.join(others)}.",
+        f"Other runs are linked to it too and stay linked; check each and unlink it there as well: {', '.join(others)}.",
     )
 
 
@@ -157,10 +157,10 @@ _ALL = (
         lambda target: _goes_on(target) and target.run.held_at is None,
         lambda target: f"Hold the onboarding of {_customer(target)}?",
         (
-            "No step is begun until somebody resumes the run. A call that is under way now is finished and recorded.",
-            "The clock goes on running: the promise to the customer does not pause.",
+            "No step starts until somebody resumes the run. A call in progress is finished and recorded.",
+            "The SLA clock keeps running.",
         ),
-        "The run is on hold. Nothing more is begun until somebody resumes it.",
+        "The run is on hold. No step starts until somebody resumes it.",
         needs_reason=True,
     ),
     RunAction(
@@ -171,8 +171,8 @@ _ALL = (
         lambda target, actor, reason: services.resume(target.run.pk, actor=actor),  # noqa: ARG005
         lambda target: _goes_on(target) and target.run.held_at is not None,
         lambda target: f"Resume the onboarding of {_customer(target)}?",
-        ("Steps that are ready are begun at once.",),
-        "The run goes on.",
+        ("Steps that are ready start at once.",),
+        "The run continues.",
     ),
     RunAction(
         "cancel",
@@ -183,8 +183,8 @@ _ALL = (
         _goes_on,
         lambda target: f"Cancel the onboarding of {_customer(target)}?",
         (
-            "Nothing more is set up, and the run's tickets are resolved. A cancelled run cannot be resumed.",
-            "What was made at vendors stays there as it is.",
+            "No further step runs, and the run's tickets are resolved. A cancelled run cannot be resumed.",
+            "What was created at vendors stays as it is.",
         ),
         "The run is cancelled.",
         needs_reason=True,
@@ -200,8 +200,8 @@ _ALL = (
         ),
         lambda target: _may_be_redone(target) and _was_tried(target),
         lambda target: f"Replay from “{target.title}”?",
-        ("This step and what comes after it are gone through again. Nothing that is there already is made twice.",),
-        "The run is replayed from that step; watch it below.",
+        ("This step and those after it run again. Nothing that exists is created twice.",),
+        "The run is replayed from that step; its progress is below.",
         of_step=True,
         preview=_replay_preview,
     ),
@@ -214,10 +214,10 @@ _ALL = (
         _may_go_back,
         lambda target: f"Roll back the onboarding of {_customer(target)}?",
         (
-            "What this run created is taken back in reverse order; what it only found, and what another run uses, stays.",
-            "This ends the onboarding for good. What was changed by somebody since is asked about by a ticket.",
+            "What this run created is removed in reverse order; what it only found, and what another run uses, stays.",
+            "This ends the onboarding permanently. Objects that somebody changed since are decided in a ticket.",
         ),
-        "The rollback has begun; its steps show how far it is.",
+        "The rollback has started; the steps show its progress.",
         needs_reason=True,
         danger=True,
         preview=_rollback_preview,
@@ -233,8 +233,8 @@ _ALL = (
         lambda target: _goes_on(target) and target.step is not None and not target.step.is_done,
         lambda target: f"Skip “{target.title}”?",
         (
-            "The step is left out for good in this run, and what comes after it goes on without it.",
-            "Skip it only if somebody has done it by hand, or if this customer does not need it.",
+            "The step is skipped permanently in this run, and the steps after it continue.",
+            "Skip it only if somebody has done it manually, or if this customer does not need it.",
         ),
         "The step is skipped.",
         of_step=True,
@@ -250,11 +250,11 @@ _ALL = (
         _has_match,
         lambda target: f"Unlink the wrong match of “{target.title}”?",
         (
-            "The object stays at the vendor as it is; Firstvalue takes it no longer for this customer’s, nor will it again.",
-            "It then looks for the right one, and what builds on it is gone through again. Another match is shown to a person.",
-            "What this run tied to the wrong object (its contact, deal or note, say) stays tied there too: take that off by hand.",
+            "The object stays at the vendor; Firstvalue will not link it for this customer again.",
+            "It then looks up the right one, and dependent steps run again. Another match is shown to a person.",
+            "What this run associated with the wrong object (such as its contact or note) stays associated: remove that manually.",
         ),
-        "It is unlinked. The step looks for the right one.",
+        "It is unlinked. The step looks up the right one.",
         warns=_linked_elsewhere,
         of_step=True,
         needs_reason=True,
@@ -268,7 +268,7 @@ _ALL = (
         lambda target, actor, reason: services.resend(target.the_step.pk, actor=actor),  # noqa: ARG005
         lambda target: _was_sent(target) and target.run.held_at is None and _may_be_redone(target),
         lambda target: f"Send the welcome to {_customer(target)} again?",
-        ("The customer gets the mail a second time. A mail that was sent cannot be taken back.",),
+        ("The customer gets the mail a second time. A sent mail cannot be undone.",),
         "It is sent again.",
         of_step=True,
     ),
@@ -360,7 +360,7 @@ class Views:
             return self._ask(request, action, _fresh(target), form=form, status=409)
         messages.success(request, action.done)
         if OnboardingTransaction.objects.filter(pk=target.run.pk, held_at__isnull=False).exists():
-            messages.info(request, "The run is on hold: nothing is begun until somebody resumes it.")
+            messages.info(request, "The run is on hold: no step starts until somebody resumes it.")
         return HttpResponseRedirect(_back(target))
 
     def _ask(
@@ -375,7 +375,7 @@ class Views:
         effects: Sequence[Effect] = []
         impossible = ""
         if not action.offered(target):
-            impossible = f"Not possible as things stand now: {action.label.lower()}."
+            impossible = f"Not possible now: {action.label.lower()}."
         elif action.preview:
             try:
                 effects = action.preview(target)

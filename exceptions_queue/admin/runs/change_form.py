@@ -61,7 +61,7 @@ class ChangeForm(ConfirmingForm):
         return bool(field.prepare_value(value) == field.prepare_value(now))
 
     def _take_up(self, entry: catalogue.Field, value: Any) -> None:
-        if isinstance(value, str) and value and (reason := self.doubt(entry, value)):
+        if isinstance(value, str) and value and (reason := self.rejection_reason(entry, value)):
             self.add_error(entry.path, reason)
             return
         if value in EMPTY and entry.required:

@@ -122,7 +122,7 @@ class Views:
         """Ask for a change: nothing happens before somebody has seen what it would do, and applied it."""
         run = self._run(request, pk)
         if run.status not in CHANGEABLE:
-            messages.warning(request, "Not possible: the data of this run is not changed any more.")
+            messages.warning(request, "Not possible: the data of this run cannot be changed any more.")
             return HttpResponseRedirect(_page(pk))
         sent = request.POST if request.method == "POST" else None
         version, content = shown_version(run, sent)
@@ -167,7 +167,9 @@ class Views:
             services.apply_change(found.pk, actor=request.user.get_username(), seen=request.POST.get("seen", ""))
         except Refused as refusal:
             return self._refused(request, run, found, refusal)
-        messages.success(request, "The change is applied. What it touches is brought up to date; watch it below.")
+        messages.success(
+            request, "The change is applied. The affected objects are being updated; their progress is below."
+        )
         return HttpResponseRedirect(_page(pk))
 
     @method_decorator(require_POST)
@@ -181,7 +183,7 @@ class Views:
             services.reject_change(found.pk, actor=request.user.get_username(), reason=form.cleaned_data["reason"])
         except Refused as refusal:
             return self._refused(request, run, found, refusal, form=form)
-        messages.success(request, "The change request is rejected; the run stays as it is.")
+        messages.success(request, "The change request is rejected; the run is unchanged.")
         return HttpResponseRedirect(_page(pk))
 
     def _refused(
@@ -193,7 +195,9 @@ class Views:
         *,
         form: forms.Form | None = None,
     ) -> HttpResponse:
-        """The question as it stands now, with what was typed; or the run, where nothing was typed and nothing is left to decide."""
+        """The question as it stands now, with what was typed; or the run, where nothing was typed and nothing is
+        left to decide.
+        """
         messages.warning(request, f"{_told(refusal)} {timeline.latest_by_others(run, request.user)}".strip())
         fresh = _found(self._run(request, run.pk), change.pk)
         if fresh.status != ChangeStatus.OPEN and form is None:

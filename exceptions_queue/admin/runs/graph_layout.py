@@ -80,13 +80,13 @@ class _Layers:
 def draw(steps: Iterable[tuple[str, Sequence[str]]], *, size: Size | None = None) -> Drawing:
     """``steps``: each key with the keys that come before it; a key that is no step is passed over.
 
-    Raises ``ValueError`` where the steps go in a circle, or where one stands twice.
+    Raises ``ValueError`` where the steps go in a circle, or where one is listed twice.
     """
     size = size or Size()
     given = list(steps)
     keys = [key for key, _ in given]
     if len(set(keys)) != len(keys):
-        raise ValueError("A step stands twice.")
+        raise ValueError("A step is listed twice.")
     after = {key: [name for name in dict.fromkeys(before) if name in keys] for key, before in given}
     edges = _needed(after)
     depth = layers(after)
@@ -193,7 +193,9 @@ def _heights(parts: _Layers, size: Size) -> tuple[dict[_Place, float], float]:
 def _stacked(
     row: Sequence[_Place], wanted: Mapping[_Place, float], tall: Mapping[_Place, int], size: Size
 ) -> dict[_Place, float]:
-    """The middles nearest to those that are wanted (least squares) with the row's order and gaps kept: pool adjacent violators."""
+    """The middles nearest to those that are wanted (least squares) with the row's order and gaps kept: pool adjacent
+    violators.
+    """
     offsets: list[float] = []
     for index, place in enumerate(row):
         above = row[index - 1] if index else None

@@ -1,4 +1,6 @@
-"""Everything that a run's page shows: its picture, a section for each step, its story, gathered with a fixed number of queries."""
+"""Everything that a run's page shows: its picture, a section for each step, its story, gathered with a fixed number
+of queries.
+"""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -28,7 +30,7 @@ from exceptions_queue.tickets import naming
 from integrations import clock
 from integrations.http.redaction import redact_text
 from integrations.models import ApiCall
-from onboarding.archive.history import archived_story, calls_of, named
+from onboarding.archive.history import archived_history, calls_of, named
 from onboarding.enums import OVER, Status, StepState
 from onboarding.models import Attempt, AuditEntry, Intent, ObjectMapping, OnboardingTransaction, Step
 
@@ -82,7 +84,7 @@ def context(run: OnboardingTransaction, user: User) -> dict[str, Any]:
     rows = ticket_page.progress(run)
     prefetch_related_objects([row.step for row in rows], roles.with_tickets())
     titles = {row.step.key: row.name for row in rows}
-    story, earlier = timeline.chapters(run, titles, names, may_see=may_see)
+    story, earlier = timeline.timeline_sections(run, titles, names, may_see=may_see)
     calls = _calls(run, [row.step for row in rows], user)
     attempts = _attempts(run, may_see=may_see)
     mappings = list(run.mappings.select_related("connection", "step").order_by("step__position", "pk"))
@@ -96,7 +98,7 @@ def context(run: OnboardingTransaction, user: User) -> dict[str, Any]:
         "calls": badges.calls(calls),
         "most_calls": CALLS,
         "story": story,
-        "archived": archived_story(run).notes,
+        "archived": archived_history(run).notes,
         "earlier": earlier,
         "banners": banners(run, names, may_see=may_see),
         "buttons": [*run_actions.for_run(run, user), *changes.buttons(run, user)],
@@ -205,7 +207,7 @@ def _attempts(run: OnboardingTransaction, *, may_see: bool) -> dict[int, list[At
     """The latest of them by step, oldest first."""
     found: dict[int, list[Attempt]] = {}
     latest = list(reversed(Attempt.objects.filter(step__transaction=run).order_by("-pk")[:ATTEMPTS]))
-    for attempt in [*archived_story(run).attempts, *latest][-ATTEMPTS:]:
+    for attempt in [*archived_history(run).attempts, *latest][-ATTEMPTS:]:
         if not may_see:
             attempt.message = redact_text(attempt.message)
         found.setdefault(attempt.step_id, []).append(attempt)
@@ -288,7 +290,9 @@ def _latest(run: OnboardingTransaction, name: str) -> AuditEntry | None:
 
 
 def _tickets(run: OnboardingTransaction) -> list[dict[str, Any]]:
-    """Its own, and those that hold it up from elsewhere: a connection's, or another run's whose turn it waits for."""
+    """Its own, and those that hold it up from elsewhere: a connection's, or those of a run that holds a reservation
+    it waits for.
+    """
     elsewhere = list(covering(run).values_list("pk", flat=True))  # as a sub-query it would be asked for every ticket
     about = Ticket.objects.filter(Q(transaction=run) | Q(pk__in=elsewhere))
     found = about.select_related("owner", "step", "transaction", "connection", "mapping__step").order_by("-pk")[:50]

@@ -125,10 +125,10 @@ def _why(snapshot: PayloadSnapshot, names: Names, *, first: bool) -> str:
         case OriginKind.CHANGE:
             return "a change request was applied"
         case OriginKind.LOOKUP:
-            return "missing data was looked up where it is known"
+            return "missing data was looked up"
         case OriginKind.RULE:
             return f"{timeline.came_from(origin, names)} was applied"
-    return f"{timeline.came_from(origin, names)} sent what had been missing"
+    return f"{timeline.came_from(origin, names)} sent the missing data"
 
 
 def _source(stored: Any, names: Names) -> str:
@@ -136,7 +136,7 @@ def _source(stored: Any, names: Names) -> str:
     origin = Origin.stored(stored)
     match origin.kind if origin else None:
         case OriginKind.DERIVED if origin:
-            return f"worked out from {lowered(field_label(origin.name))}"
+            return f"derived from {lowered(field_label(origin.name))}"
         case OriginKind.DEFAULT:
             return "assumed"
         case None if not stored:

@@ -47,7 +47,7 @@ class StartByHand(ReadOnlyAdmin):
         if not may_start(request) or not self.has_view_permission(request):
             raise PermissionDenied
         form = StartForm(request.POST if request.method == "POST" else None)
-        if form.is_valid() and (others := _in_other_hands(request, form.event.content)):
+        if form.is_valid() and (others := _claimed_by_other_run(request, form.event.content)):
             form.add_error(ID, others)
         elif form.is_valid():
             event = form.event
@@ -70,12 +70,12 @@ def may_start(request: HttpRequest) -> bool:
     return isinstance(request.user, User) and request.user.has_perm(START)
 
 
-def _in_other_hands(request: HttpRequest, content: dict[str, Any]) -> str:
+def _claimed_by_other_run(request: HttpRequest, content: dict[str, Any]) -> str:
     """Why this person may not fill in or change the run that has the id already; empty where they may, or there is none."""
     run = OnboardingTransaction.objects.called(content[ID]).first()
     if run is None or (isinstance(request.user, User) and roles.may(request.user, roles.APPLY_CHANGE, run)):
         return ""
-    return "A run with this id waits for an answer that is not yours to give; another payment needs an id of its own."
+    return "A run with this id waits for another queue's decision; another payment needs its own id."
 
 
 def told(receipt: Receipt) -> tuple[int, str]:
@@ -84,11 +84,11 @@ def told(receipt: Receipt) -> tuple[int, str]:
         case Verdict.CREATED:
             return messages.SUCCESS, f"The run is started. {_next(receipt.run)}".strip()
         case Verdict.FILLED:
-            return messages.SUCCESS, f"This run was there; what was missing is filled in. {_next(receipt.run)}".strip()
+            return messages.SUCCESS, f"This run existed; the missing data is filled in. {_next(receipt.run)}".strip()
         case Verdict.REPLAYED:
             return (
                 messages.INFO,
-                "This run was there already, with just this data. Nothing was changed, nothing started twice.",
+                "This run existed with the same data. Nothing was changed or started twice.",
             )
         case Verdict.CHANGE_REQUESTED:
             return messages.WARNING, OTHER_DATA
@@ -100,4 +100,4 @@ def _next(run: OnboardingTransaction) -> str:
         return f"It waits for: {missing}. Sales operations was asked with a ticket."
     if run.status == Status.QUEUED and missing:
         return f"The CRM is asked first for what is missing ({missing}); Sales operations is asked for the rest."
-    return "The set-up goes on by itself."
+    return "Provisioning continues."

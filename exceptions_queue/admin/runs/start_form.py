@@ -19,7 +19,7 @@ PAYMENT = (ID, SOURCE, PAID_AT)
 ALSO_NEEDED = (NO_DOMAIN, START_DATE, URGENCY)
 """Not required by themselves, but the gate asks for one of them or gives way to one."""
 HELP = {
-    NO_DOMAIN: "It is then recognised by its legal name and its billing email, which stands under More.",
+    NO_DOMAIN: "It is then matched by its legal name and its billing email, which stands under More.",
     BILLING_EMAIL: "Needed for a customer without a domain.",
     START_DATE: "Or choose an urgency.",
     URGENCY: "Instead of a date. With neither it counts as normal.",
@@ -135,11 +135,11 @@ class StartForm(ConfirmingForm):
         return self.cleaned_data
 
     def _check(self, entry: catalogue.Field) -> None:
-        """What the gate would count as missing is told now: whoever entered it can mend it best."""
+        """What the gate would count as missing is told now: whoever entered it can fix it best."""
         value = self.cleaned_data.get(entry.path)
         if not isinstance(value, str) or not value or not _is_judged(entry):
             return
-        if reason := self.doubt(entry, value):
+        if reason := self.rejection_reason(entry, value):
             self.add_error(entry.path, f"{reason}. Leave the field empty if you do not know.")
 
     def _read(self) -> None:

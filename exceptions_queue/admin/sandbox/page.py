@@ -84,15 +84,15 @@ class Vendor:
         return self.is_stopped and self.connection is not None and self.connection.breaker_cause == BreakerCause.AUTH
 
     @property
-    def manners(self) -> str:
+    def behaviour(self) -> str:
         """What it takes and how it is set now, in a sentence or two."""
         told = []
         if tokens := self.settings.get("tokens"):
             told.append(f"Takes the token {' or '.join(tokens)}.")
         if lag := self.settings.get("search_lag"):
-            told.append(f"Its search lags {lag:g} s." if lag != "never" else "Its search shows nothing new.")
-        if pace := self.settings.get("rate_limit"):
-            told.append(f"Allows {pace['requests']} calls in {pace['seconds']:g} s.")
+            told.append(f"Its search lags {lag:g} s." if lag != "never" else "Its search shows no new objects.")
+        if rate := self.settings.get("rate_limit"):
+            told.append(f"Allows {rate['requests']} calls in {rate['seconds']:g} s.")
         return " ".join(told)
 
     @property
@@ -121,14 +121,14 @@ def asked(ask: Callable[[SandboxControl], T]) -> T:
             "“manage.py sandbox”; what the vendors hold is kept."
         ) from None
     except (LookupError, TypeError, ValueError, AttributeError):
-        raise SandboxDown(f"Something else than the sandbox answers at {settings.SANDBOX_URL}.") from None
+        raise SandboxDown(f"Something other than the sandbox answers at {settings.SANDBOX_URL}.") from None
 
 
 def switches_of(name: str) -> tuple[list[Json], Json]:
     """All vendors by name and label, and the settings of the one called ``name`` (or of the first). Raises ``SandboxDown``."""
     known = asked(lambda sandbox: {str(key): dict(value) for key, value in sandbox.settings().items()})
     if not known:
-        raise SandboxDown("The sandbox stands for no vendor.")
+        raise SandboxDown("The sandbox has no vendor.")
     chosen = name if name in known else next(iter(known))
     tabs = [{"name": each, "label": label(each), "here": each == chosen} for each in known]
     return tabs, {"name": chosen, "label": label(chosen), "settings": known[chosen]}
@@ -298,7 +298,7 @@ def _paid(session: str) -> Json | None:
         return None
     run = OnboardingTransaction.objects.filter(correlation_keys__value=session).first()
     if run is None:
-        return {"text": "The payment was taken. Its run begins any moment."}
+        return {"text": "The payment was accepted. Its run starts any moment."}
     steps = list(run.steps.all())
     done = f", {sum(step.is_done for step in steps)} of {len(steps)} steps done" if steps else ""
     ticket = covering(run).order_by("pk").first()

@@ -158,9 +158,13 @@ def _deliver(url: str, body: bytes, headers: Mapping[str, str]) -> None:
                 timeout=(CONNECT_SECONDS, ANSWER_SECONDS),
             )
         except requests.RequestException as problem:
-            raise NotDelivered(f"Our own front door at {url} did not answer ({type(problem).__name__}).") from None
+            raise NotDelivered(
+                f"Our own webhook endpoint at {url} did not answer ({type(problem).__name__})."
+            ) from None
     if answer.status_code != requests.codes.ok:
-        raise NotDelivered(f"Our own front door at {url} refused the payment: {answer.status_code}. {_reason(answer)}")
+        raise NotDelivered(
+            f"Our own webhook endpoint at {url} refused the payment: {answer.status_code}. {_reason(answer)}"
+        )
 
 
 def _reason(answer: requests.Response) -> str:

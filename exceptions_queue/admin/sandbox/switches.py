@@ -12,7 +12,7 @@ Json = dict[str, Any]
 WRITES = r"^(?!.*/(search|read)$)"
 """Paths of POSTs that write: some vendors POST their searches too."""
 HOLD_SECONDS = 3.0
-PASSING_SECONDS = 2.0
+TRANSIENT_SECONDS = 2.0
 FAULTS = {
     "rate_limit": "asks us to slow down (429)",
     "unauthorized": "refuses our token (401)",
@@ -23,7 +23,7 @@ FAULTS = {
     "timeout_after": "does the work, then hangs",
     "reset_before": "cuts the connection before doing anything",
     "reset_after": "does the work, then cuts the connection",
-    "malformed": "answers nonsense",
+    "malformed": "answers HTML",
     "wrong_shape": "answers JSON of another shape",
     "slow_drip": "answers byte by byte",
 }
@@ -41,7 +41,7 @@ class Switch:
     done: str
     pull: Callable[[SandboxControl, str], object]
     needs: str = ""
-    mends: bool = False
+    fixes: bool = False
 
     def fits(self, settings: Mapping[str, Any]) -> bool:
         return not self.needs or self.needs in settings
@@ -63,8 +63,8 @@ def does(kind: str, status: int | None) -> str:
 
 def _refuse_for_now(sandbox: SandboxControl, vendor: str) -> None:
     """Each of the refusals that pass by themselves, as its documentation has them, once."""
-    for status in sandbox.settings()[vendor]["passing_refusals"]:
-        sandbox.add_fault(vendor, "error_before", status=status, retry_after=PASSING_SECONDS, count=1)
+    for status in sandbox.settings()[vendor]["transient_refusals"]:
+        sandbox.add_fault(vendor, "error_before", status=status, retry_after=TRANSIENT_SECONDS, count=1)
 
 
 def _rotate(sandbox: SandboxControl, vendor: str) -> None:
@@ -77,7 +77,7 @@ def _restore(sandbox: SandboxControl, vendor: str) -> None:
     sandbox.set_tokens(vendor, list(dict.fromkeys([*settings["tokens"], *settings.get("former_tokens", [])])))
 
 
-def mend_everything(sandbox: SandboxControl) -> None:
+def reset_everything(sandbox: SandboxControl) -> None:
     """No rules, every token good, searches as the vendors have them of themselves."""
     sandbox.clear_faults()
     for vendor, settings in sandbox.settings().items():
@@ -97,70 +97,70 @@ SWITCHES = (
     ),
     Switch(
         "error-after", "report", "Answer 500 after doing the work, once",
-        "The next object is made, and we are told that it was not. Firstvalue looks it up before it tries again, so "
-        "there is one object and not two.",
+        "The next object is created, but the answer is an error. Firstvalue looks it up before it retries, "
+        "so there is one object and not two.",
         "does the next write and then answers 500.",
         _write_fault("error_after", count=1),
     ),
     Switch(
         "error-before", "error", "Answer 500 before doing anything, five times",
-        "A run tries again by itself, a little later each time. After the fifth failure it gets a ticket, and goes on "
-        "trying meanwhile.",
+        "A run retries automatically with backoff. After the fifth failure it gets a ticket, "
+        "and retrying continues.",
         "fails the next five calls.",
         _fault("error_before", count=5),
     ),
     Switch(
         "slow-down", "speed", "Ask us to slow down (429) for the next 8 calls, with Retry-After 2 s",
-        "Runs wait as long as the vendor asks, and fewer calls go out at once. A run that was refused five times gets "
-        "a rate-limit ticket, and goes on by itself.",
+        "Runs wait as long as the vendor asks, and fewer calls run concurrently. A run that was refused five times "
+        "gets a rate-limit ticket and resumes automatically.",
         "refuses the next 8 calls and asks for 2 seconds each time.",
         _fault("rate_limit", count=8, retry_after=2),
     ),
     Switch(
-        "refuse-for-now", "schedule", f"Refuse for now, once in each documented way, with Retry-After {PASSING_SECONDS:g} s",
-        "The refusals that pass by themselves: a locked record, a conflict or a timeout in its database, a move of the account. "
-        "Nobody is asked to mend anything: the step is tried again, and not before the time that the vendor asks for.",
-        "refuses its next calls for reasons that pass by themselves.",
-        _refuse_for_now, needs="passing_refusals",
+        "refuse-for-now", "schedule", f"Refuse for now, once in each documented way, with Retry-After {TRANSIENT_SECONDS:g} s",
+        "The transient refusals: a locked record, a conflict or a timeout in its database, a move of the account. "
+        "No ticket is opened: the step is tried again, and not before the time that the vendor asks for.",
+        "refuses its next calls for transient reasons.",
+        _refuse_for_now, needs="transient_refusals",
     ),
     Switch(
-        "nonsense", "translate", "Answer nonsense once",
-        "A web page comes where JSON should be. People get a ticket at once, as the vendor may have changed; the next "
-        "good answer resolves it.",
+        "nonsense", "translate", "Answer HTML once",
+        "A web page comes instead of JSON. A ticket opens at once, as the vendor's API may have changed; the "
+        "next valid answer resolves it.",
         "answers its next call with a web page.",
         _fault("malformed", count=1),
     ),
     Switch(
         "hang", "hourglass_top", f"Do the work, then hang for {HOLD_SECONDS:g} s and hang up, once",
-        "The next object is made, but no answer comes. Whether it exists is unknown, so it is looked up before "
-        "anything is made.",
+        "The next object is created, but no answer comes. The outcome is indeterminate, so it is looked up "
+        "before anything is created.",
         f"does the next write, says nothing for {HOLD_SECONDS:g} seconds and hangs up.",
         _write_fault("timeout_after", count=1, delay=HOLD_SECONDS),
     ),
     Switch(
         "reset", "link_off", "Cut the connection after doing the work, once",
-        "As above, but at once: the line is reset in the middle of the answer.",
+        "As above, but at once: the connection is reset in the middle of the answer.",
         "does the next write and cuts the connection.",
         _write_fault("reset_after", count=1),
     ),
     Switch(
         "search-lag", "manage_search", "Let search lag 10 s behind",
-        "New objects show in searches 10 s late. Together with a lost answer: Firstvalue waits before it dares to "
-        "make the object again.",
+        "New objects show in searches 10 s late. Together with a lost answer: Firstvalue waits for the search lag "
+        "before it creates the object again.",
         "shows new objects in searches 10 seconds late.",
         lambda sandbox, vendor: sandbox.configure(vendor, search_lag=10), needs="search_lag",
     ),
     Switch(
         "restore-token", "key", "Restore the token",
-        "Every token that it ever took is good again. A stopped connection goes on after “Test connection” on its page.",
+        "Every token that it ever took is good again. A stopped connection resumes after “Test connection” on its page.",
         "takes every token again that it ever took. If its connection was stopped, test it on its page.",
-        _restore, needs="tokens", mends=True,
+        _restore, needs="tokens", fixes=True,
     ),
     Switch(
         "search-as-usual", "search", "Search as usual",
         "Searches lag as the vendor's own do.",
         "searches as usual again.",
-        lambda sandbox, vendor: sandbox.configure(vendor, search_lag=None), needs="search_lag", mends=True,
+        lambda sandbox, vendor: sandbox.configure(vendor, search_lag=None), needs="search_lag", fixes=True,
     ),
 )  # fmt: skip
 BY_NAME = {switch.name: switch for switch in SWITCHES}

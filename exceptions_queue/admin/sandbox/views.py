@@ -22,7 +22,7 @@ from exceptions_queue.admin.sandbox import page as sandbox_page
 from exceptions_queue.admin.sandbox import sample_payments
 from exceptions_queue.admin.sandbox.page import SandboxDown, asked
 from exceptions_queue.admin.sandbox.sample_payments import NotDelivered, PayForm
-from exceptions_queue.admin.sandbox.switches import BY_NAME, SWITCHES, mend_everything
+from exceptions_queue.admin.sandbox.switches import BY_NAME, SWITCHES, reset_everything
 from integrations.enums import vendor_name
 from integrations.sandbox.payers import PAYERS
 from onboarding import audit
@@ -96,12 +96,12 @@ def remove(request: HttpRequest, user: User) -> HttpResponse:
 
 @require_POST
 @guarded
-def mend(request: HttpRequest, user: User) -> HttpResponse:
+def fix(request: HttpRequest, user: User) -> HttpResponse:
     def all_of_them() -> str:
-        asked(mend_everything)
-        return "Every vendor is well again. If a connection was stopped, test it on its page."
+        asked(reset_everything)
+        return "Every vendor works normally again. If a connection was stopped, test it on its page."
 
-    return _done(request, user, all_of_them, {"switch": "mend-everything"})
+    return _done(request, user, all_of_them, {"switch": "fix-everything"})
 
 
 @require_POST
@@ -115,7 +115,7 @@ def pay(request: HttpRequest, user: User) -> HttpResponse:
     except NotDelivered as problem:
         form.add_error(None, str(problem))
         return _page(request, user, form=form, status=422)
-    audit.record_elsewhere("integrations.sandbox.paid", actor=user.get_username(), data={"session": payment.reference})
+    audit.record_global("integrations.sandbox.paid", actor=user.get_username(), data={"session": payment.reference})
     return _back(request, "#fv-live", paid=payment.reference, q="")  # where the page tells how it goes on
 
 
@@ -125,7 +125,7 @@ def _done(request: HttpRequest, user: User, change: Callable[[], str], data: dic
     except SandboxDown as problem:
         messages.error(request, str(problem))
     else:
-        audit.record_elsewhere("integrations.sandbox.changed", actor=user.get_username(), data=data)
+        audit.record_global("integrations.sandbox.changed", actor=user.get_username(), data=data)
         messages.success(request, told)
     return _back(request)
 
@@ -165,8 +165,8 @@ def _switches(request: HttpRequest, user: User) -> dict[str, Any]:
     return {
         "tabs": tabs,
         "chosen": chosen,
-        "breaks": [each for each in offered if not each.mends],
-        "mends": [each for each in offered if each.mends],
+        "breaks": [each for each in offered if not each.fixes],
+        "fixes": [each for each in offered if each.fixes],
         "connection": connection,
         "connection_url": sandbox_page.connection_url(connection)
         if user.has_perm("integrations.view_connection")
@@ -191,6 +191,6 @@ urlpatterns = [
     path("live/", _wrap(live), name="sandbox-live"),
     path("switch/", _wrap(switch), name="sandbox-switch"),
     path("remove/", _wrap(remove), name="sandbox-remove"),
-    path("mend/", _wrap(mend), name="sandbox-mend"),
+    path("fix/", _wrap(fix), name="sandbox-fix"),
     path("pay/", _wrap(pay), name="sandbox-pay"),
 ]

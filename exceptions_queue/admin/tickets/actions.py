@@ -44,7 +44,7 @@ def act(request: HttpRequest, user: User, ticket: Ticket, action: Action) -> Don
             return Done({}, 403, typed.but_for(None))
         return Done({name: form}, 422, typed.but_for(form))
     if isinstance(form, FixForm) and (lost := typed.but_for(form)):
-        why = _by_others(ticket, user) or "These fields are not asked for any more."
+        why = _by_others(ticket, user) or "These fields are not needed any more."
         messages.warning(request, f"Not done: what is asked for has changed since you opened the page. {why}")
         return Done({name: form.after_conflict(ticket)}, 409, lost)
     try:

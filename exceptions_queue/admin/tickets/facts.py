@@ -17,7 +17,7 @@ from integrations.connectors.registry import PROVIDERS
 from integrations.enums import Environment, System, vendor_name
 from integrations.errors import ProviderError
 from integrations.inbound.events import Key, Role, kind_of
-from onboarding.archive.history import archived_story
+from onboarding.archive.history import archived_history
 from onboarding.models import OnboardingTransaction, Step
 from onboarding.payload.schema import get
 
@@ -65,7 +65,7 @@ def details(ticket: Ticket) -> Rows:
 
 
 def _archived_tries(ticket: Ticket) -> int:
-    archived = archived_story(ticket.transaction).attempts if ticket.transaction else []
+    archived = archived_history(ticket.transaction).attempts if ticket.transaction else []
     return sum(each.step_id == ticket.step_id and each.outcome not in NO_TRY for each in archived)
 
 
@@ -82,7 +82,7 @@ def links(ticket: Ticket) -> list[tuple[str, str]]:
 def next_retry(ticket: Ticket) -> str:
     if ticket.is_open and (held_up := naming.held_up(ticket)):
         return held_up
-    return badges.soon(ticket.next_retry) or "none by itself"
+    return badges.soon(ticket.next_retry) or "no automatic retry"
 
 
 def _payment(run: OnboardingTransaction, names: Names, *, may_see: bool) -> Rows:
@@ -130,7 +130,7 @@ def _crm_page(run: OnboardingTransaction) -> tuple[str, str]:
     """Of the customer's record, or of the deal that the payment named."""
     made = run.mappings.filter(connection__system=System.CRM, url__startswith="http").select_related("connection")
     if there := made.order_by("step__position", "pk").first():
-        return f"Look at the {there.kind} in {naming.vendor(there.connection)}", there.url
+        return f"Open the {there.kind} in {naming.vendor(there.connection)}", there.url
     connection, deal = default_connection(System.CRM), str(get(run.payload, "commercial.deal_id"))
     if connection is None or not deal:
         return "", ""
@@ -138,7 +138,7 @@ def _crm_page(run: OnboardingTransaction) -> tuple[str, str]:
         connector = registry.connector(connection, subject="page", deadline=time.monotonic())
     except ProviderError:
         return "", ""  # not set up: there is nowhere to look
-    return f"Look at the deal in {naming.vendor(connection)}", connector.page("deal", deal)
+    return f"Open the deal in {naming.vendor(connection)}", connector.page("deal", deal)
 
 
 def _reference(step: Step | None) -> str:

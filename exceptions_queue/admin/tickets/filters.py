@@ -51,7 +51,7 @@ class StatusFilter(Default):
     default = "unresolved"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:  # noqa: ARG002
-        return [("unresolved", "Open or retrying"), *TicketStatus.choices, (SNOOZED, "Put aside"), (ALL, "All")]
+        return [("unresolved", "Open or retrying"), *TicketStatus.choices, (SNOOZED, "Snoozed"), (ALL, "All")]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Ticket]) -> QuerySet[Ticket]:  # noqa: ARG002
         match self.value():
@@ -191,7 +191,7 @@ def shown_as(request: HttpRequest) -> Iterator[dict[str, Any]]:
         ("At risk", {"sla": "at-risk"}),
         ("Breached", {"sla": "breached"}),
         ("All open", {"queue": ALL}),
-        ("Put aside", {"status": SNOOZED, "queue": ALL}),
+        ("Snoozed", {"status": SNOOZED, "queue": ALL}),
         ("Resolved", {"status": TicketStatus.RESOLVED.value, "queue": ALL}),
     )
     now = {key: value for key, value in request.GET.items() if key not in ("p", "o") and value}

@@ -32,7 +32,7 @@ OPTIONAL_HELP = {
     BILLING_EMAIL: "Needed only for a customer without a domain.",
     URGENCY: "Instead of a date.",
     START_DATE: "Or choose an urgency below.",
-    NO_DOMAIN: "It is then recognised by its legal name and billing email.",
+    NO_DOMAIN: "It is then matched by its legal name and billing email.",
 }
 
 
@@ -88,7 +88,7 @@ class FixForm(ConfirmingForm):
         for path, value in answers.items():
             entry = catalogue.entry(path)
             # All at once, for the person's sake; the service checks again and decides.
-            if isinstance(value, str) and (reason := self.doubt(entry, value)):
+            if isinstance(value, str) and (reason := self.rejection_reason(entry, value)):
                 self.add_error(path, reason)
         if not answers and not self.errors:
             raise forms.ValidationError("Nothing was filled in or changed yet.")

@@ -25,7 +25,7 @@ from integrations import clock
 from integrations.enums import Breaker
 from integrations.http.redaction import redact, redact_text
 from integrations.models import ApiCall, Connection
-from onboarding.archive.history import archived_story, attempts_of, calls_of, entries_of, named
+from onboarding.archive.history import archived_history, attempts_of, calls_of, entries_of, named
 from onboarding.enums import Category, ChangeStatus, Status, StepState
 from onboarding.models import Attempt, ObjectMapping, OnboardingTransaction, Step, StepPoll
 from onboarding.payload import catalogue as fields
@@ -37,29 +37,29 @@ TAKEN_BACK, KEPT = "onboarding.object.taken-back", "onboarding.object.kept"
 
 
 @dataclass(frozen=True)
-class Left:
-    """What a rollback did with a step's objects: how many it took back, and how many it could not or must not."""
+class RollbackSummary:
+    """What a rollback did with a step's objects: how many it removed, and how many it could not or must not."""
 
-    taken_back: int = 0
+    removed: int = 0
     kept: int = 0
     sent: bool = False
-    """What the step makes is a message, which nobody can take back."""
+    """What the step makes is a message, which nobody can undo."""
 
     @property
     def label(self) -> str:
         """The step's state in a word or two."""
-        if self.taken_back:
-            return "Taken back"
-        return ("Sent" if self.sent else "Kept") if self.kept else "Nothing made"
+        if self.removed:
+            return "Removed"
+        return ("Sent" if self.sent else "Kept") if self.kept else "Nothing created"
 
     @property
     def note(self) -> str:
         if self.sent and self.kept:
-            return "was sent and cannot be taken back"
+            return "was sent and cannot be undone"
         kept = f"{self.kept} kept, as others use it or this run only found it" if self.kept else ""
-        if not self.taken_back:
-            return kept.removeprefix("1 ") or "nothing was made, so there is nothing to take back"
-        return f"{self.taken_back} taken back, {kept}" if kept else "taken back"
+        if not self.removed:
+            return kept.removeprefix("1 ") or "nothing was created, so there is nothing to remove"
+        return f"{self.removed} removed, {kept}" if kept else "removed"
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Row:
     link: str = ""
     external_id: str = ""
     here: bool = False
-    left: Left | None = None
+    left: RollbackSummary | None = None
     """What a rollback left of it, once it is through with the step."""
 
     @property
@@ -125,7 +125,7 @@ def context(ticket: Ticket, user: User, *, forms: dict[str, Any] | None = None) 
         "attempts": _attempts(run, ticket.step, may_see=may_see) if run and ticket.step else [],
         "polled": polled(ticket.step) if ticket.step else "",
         "calls": _calls(ticket, user),
-        "archived": archived_story(run).notes if run else [],
+        "archived": archived_history(run).notes if run else [],
         "timeline": told,
         "notes": _notes(ticket, names, may_see=may_see),
         "held_up": held_up(ticket.connection) if ticket.connection and ticket.is_open else [],
@@ -181,15 +181,19 @@ def state_of(ticket: Ticket, rows: list[Row]) -> dict[str, str]:
             return {"tone": badges.RISK, "icon": "pause_circle", "text": text}
         if ticket.is_snoozed and ticket.snoozed_until:
             until = f"{ticket.snoozed_until:%H:%M} UTC ({badges.when(ticket.snoozed_until)})"
-            text = f"Put aside by {ticket.snoozed_by} until {until}: {ticket.snooze_reason}"
+            text = f"Snoozed by {ticket.snoozed_by} until {until}: {ticket.snooze_reason}"
             return {"tone": badges.MUTED, "icon": "snooze", "text": text}
         if ticket.status == TicketStatus.RETRYING:
-            return {"tone": badges.INFO, "icon": "sync", "text": "It is being tried again now. This page follows it."}
+            return {
+                "tone": badges.INFO,
+                "icon": "sync",
+                "text": "It is being retried now. This page updates by itself.",
+            }
         if ticket.connection and ticket.connection.breaker == Breaker.HALF_OPEN:
-            text = f"{naming.vendor(ticket.connection)} answers again; one step tries it. This page follows it."
+            text = f"{naming.vendor(ticket.connection)} answers again; one trial step is running. This page updates by itself."
             return {"tone": badges.INFO, "icon": "sync", "text": text}
         if ticket.next_retry:
-            text = f"Firstvalue tries again by itself {badges.soon(ticket.next_retry)}."
+            text = f"Firstvalue retries automatically {badges.soon(ticket.next_retry)}."
             return {"tone": badges.INFO, "icon": "schedule", "text": text}
         return {
             "tone": badges.RISK,
@@ -198,22 +202,22 @@ def state_of(ticket: Ticket, rows: list[Row]) -> dict[str, str]:
         }
     done = f"Resolved {badges.when(ticket.resolved_at)}. {ticket.resolution}".strip()
     if ticket.connection and (still := left(ticket.connection)):
-        return {"tone": badges.INFO, "icon": "sync", "text": f"{done} What was parked goes on: {still}."}
+        return {"tone": badges.INFO, "icon": "sync", "text": f"{done} Parked runs resume: {still}."}
     if run is None or run.status == Status.COMPLETE:
         more = " The run is complete." if run else ""
         return {"tone": badges.OK, "icon": "check_circle", "text": f"{done}{more}"}
-    if not run.goes_on:
-        text = f"{done} The run is {run.get_status_display().lower()}; nothing more is set up."
+    if not run.may_advance:
+        text = f"{done} The run is {run.get_status_display().lower()}; no further steps run."
         return {"tone": badges.INFO, "icon": "cancel", "text": text}
     stuck = [row.name for row in rows if row.step.state == StepState.BLOCKED]
     if not stuck and any(row.parked for row in rows):
-        text = f"{done} The run now waits until a connection works again."
+        text = f"{done} The run waits until its connection works again."
         return {"tone": badges.RISK, "icon": "pause_circle", "text": text}
     passed = sum(row.step.is_done for row in rows)
     more = (
-        f"The run goes on: {passed} of {len(rows)} steps are done."
+        f"The run continues: {passed} of {len(rows)} steps are done."
         if not stuck
-        else f"Another step is stuck: {stuck[0]}."
+        else f"Another step is blocked: {stuck[0]}."
     )
     return {"tone": badges.OK, "icon": "check_circle", "text": f"{done} {more}"}
 
@@ -240,9 +244,9 @@ def progress(run: OnboardingTransaction, here: Step | None = None) -> list[Row]:
         mappings.setdefault(mapping.step_id, []).append(mapping)
     rows, ended = [], _rolled_back(run) if run.rollback_at else {}
     for step in steps:
-        icon, tone = look(step)
+        icon, tone = step_badge(step)
         mine = mappings.get(step.pk, [])
-        left = _left_of(step, mine, ended) if step.state == StepState.COMPENSATED else None
+        left = _rollback_summary(step, mine, ended) if step.state == StepState.COMPENSATED else None
         only = mine[0] if len(mine) == 1 else None
         rows.append(
             Row(
@@ -263,20 +267,20 @@ def progress(run: OnboardingTransaction, here: Step | None = None) -> list[Row]:
 
 
 def _rolled_back(run: OnboardingTransaction) -> dict[tuple[str, str], int]:
-    """How many objects the rollback took back and how many it kept, by the step's key and the audit entry's name."""
+    """How many objects the rollback removed and how many it kept, by the step's key and the audit entry's name."""
     return Counter((str(entry.data.get("step", "")), entry.name) for entry in named(run, TAKEN_BACK, KEPT))
 
 
-def _left_of(step: Step, mappings: list[ObjectMapping], ended: dict[tuple[str, str], int]) -> Left:
+def _rollback_summary(step: Step, mappings: list[ObjectMapping], ended: dict[tuple[str, str], int]) -> RollbackSummary:
     sent = HANDLERS[step.uses].irrevocable
-    return Left(ended.get((step.key, TAKEN_BACK), 0), ended.get((step.key, KEPT), 0) + len(mappings), sent)
+    return RollbackSummary(ended.get((step.key, TAKEN_BACK), 0), ended.get((step.key, KEPT), 0) + len(mappings), sent)
 
 
-def look(step: Step) -> tuple[str, str]:
+def step_badge(step: Step) -> tuple[str, str]:
     """Icon and tone of a step's state."""
     if is_parked(step) and step.due_at is not None:
         return "pause_circle", badges.RISK
-    return badges.STEP_LOOKS.get(StepState(step.state), ("help", badges.MUTED))
+    return badges.STEP_BADGES.get(StepState(step.state), ("help", badges.MUTED))
 
 
 def _note(step: Step, before: list[str], mappings: list[ObjectMapping]) -> str:
@@ -288,19 +292,19 @@ def _note(step: Step, before: list[str], mappings: list[ObjectMapping]) -> str:
         case StepState.SKIPPED:
             return "skipped"
         case StepState.RUNNING:
-            return "under way"
+            return "in progress"
         case StepState.COMPENSATING:
-            return "being taken back" if step.lease_until else "is taken back in its turn"
+            return "being removed" if step.lease_until else "removed after the later steps"
         case _ if is_parked(step) and not before:
             return f"parked: {naming.why_stopped(step.connection)}"
         case StepState.BLOCKED if is_held_back(step):
-            return f"stuck ({step.get_category_display().lower()}); waits for the connection {step.connection}"
+            return f"blocked ({step.get_category_display().lower()}); waits for the connection {step.connection}"
         case StepState.BLOCKED if step.due_at:
-            return f"stuck ({step.get_category_display().lower()}); tried again {badges.soon(step.due_at)}"
+            return f"blocked ({step.get_category_display().lower()}); retried {badges.soon(step.due_at)}"
         case StepState.BLOCKED:
             return f"stuck: {step.get_category_display().lower()}"
         case StepState.WAITING:
-            what = step.get_waits_for_display().lower() if step.waits_for else "its turn"
+            what = step.get_waits_for_display().lower() if step.waits_for else "a free slot"
             return "; ".join(part for part in (f"waits for {what}", polled(step)) if part)
     return f"then, after: {naming.lowered(before[0])}" if before else "about to begin"
 
@@ -310,7 +314,7 @@ def polled(step: Step) -> str:
     poll: StepPoll | None = getattr(step, "poll", None)
     if poll is None or not poll.count:
         return ""
-    return f"looked {poll.count} time{'s' if poll.count > 1 else ''}, last {badges.when(poll.last_at)}"
+    return f"checked {poll.count} time{'s' if poll.count > 1 else ''}, last {badges.when(poll.last_at)}"
 
 
 def _made(mappings: list[ObjectMapping]) -> str:

@@ -16,17 +16,18 @@ from onboarding.steps.base import Facts
 from onboarding.steps.registry import HANDLERS
 
 OUTCOMES = {
-    "": "under way",
+    "": "in progress",
     "ensured": "passed",
     "written": "passed",
     "lookedup": "looked up",
     "waiting": "waits",
     "failed": "failed",
-    "ambiguous": "needs a choice",
-    "unknownoutcome": "outcome unknown",
-    "broken": "a fault of ours",
-    "late": "too late to count",
-    "lease-expired": "not heard of again",
+    "ambiguous": "ambiguous match",
+    "indeterminateoutcome": "outcome indeterminate",
+    "unknownoutcome": "outcome indeterminate",  # as rows and archives from before have it
+    "broken": "internal error",
+    "late": "late; kept as evidence",
+    "lease-expired": "worker lost",
 }
 
 
@@ -44,7 +45,7 @@ def _progress(ticket: Ticket) -> str:
     if ticket.is_open and connection.breaker_cause == BreakerCause.SERVER and (tried := health.last_try(connection)):
         return tried
     left = health.left(connection)
-    return f"They go on now, one first and then more: {left}." if left else ""
+    return f"They resume now, one first and then more: {left}." if left else ""
 
 
 def short(ticket: Ticket) -> str:

@@ -23,7 +23,7 @@ from exceptions_queue.admin.tickets import filters as ticket_filters
 from exceptions_queue.admin.tickets import page as ticket_page
 from exceptions_queue.admin.ui import badges
 from exceptions_queue.admin.ui.safe_rows import cell
-from exceptions_queue.models import Ticket, tries_counted, waits_for_nobody
+from exceptions_queue.models import Ticket, needs_no_action, tries_counted
 from exceptions_queue.roles import SEE_PERSONAL
 from exceptions_queue.search import runs_matching, ticket_number
 from exceptions_queue.tickets import naming
@@ -119,9 +119,9 @@ class TicketAdmin(ReadOnlyAdmin):
     def action(self, ticket: Ticket) -> SafeString:
         if ticket.is_snoozed:
             until = f"until {ticket.snoozed_until:%H:%M} UTC" if ticket.snoozed_until else ""
-            return badges.two_lines(badges.badge("Put aside", badges.MUTED, "snooze"), until)
+            return badges.two_lines(badges.badge("Snoozed", badges.MUTED, "snooze"), until)
         if ticket.is_open and naming.held_up(ticket):
-            return badges.badge("Held up", badges.RISK, "pause_circle")
+            return badges.badge("Delayed", badges.RISK, "pause_circle")
         if ticket.is_open and ticket.status == "retrying":
             return badges.badge("Retrying", badges.INFO, "sync")
         return badges.two_lines(badges.safe_action(ticket) if ticket.is_open else "Resolved")
@@ -200,11 +200,11 @@ class TicketAdmin(ReadOnlyAdmin):
         if not self.has_view_permission(request):
             raise PermissionDenied
         mine = dashboard.urgent(_user(request))
-        ticket = mine.exclude(waits_for_nobody()).first()
+        ticket = mine.exclude(needs_no_action()).first()
         if ticket is None:
             others = mine.count()
-            more = f" {others} {'is' if others == 1 else 'are'} tried again, parked or put aside." if others else ""
-            messages.info(request, f"Nothing waits for you.{more}")
+            more = f" {others} {'is' if others == 1 else 'are'} tried again, parked or snoozed." if others else ""
+            messages.info(request, f"Nothing is waiting for you.{more}")
             return HttpResponseRedirect(reverse("admin:index"))
         return HttpResponseRedirect(reverse("admin:exceptions_queue_ticket_change", args=[ticket.pk]))
 

@@ -30,7 +30,7 @@ STATUS_TONES = {
     Status.ROLLED_BACK: MUTED,
 }
 """With the run its clocks are called off, whatever they were for."""
-STEP_LOOKS = {
+STEP_BADGES = {
     StepState.PENDING: ("radio_button_unchecked", MUTED),
     StepState.RUNNING: ("progress_activity", INFO),
     StepState.WAITING: ("hourglass_top", INFO),

@@ -13,7 +13,7 @@ PREFIX = "confirm:"
 
 
 class ConfirmingForm(forms.Form):
-    """Fields of the payload by path. Beside one whose value is doubtful stands a box with which a person says that it is right.
+    """Fields of the payload by path. Beside one whose value is suspicious is a box with which a person confirms it.
 
     ``confirmed``: the paths, once the form is clean.
     """
@@ -23,15 +23,15 @@ class ConfirmingForm(forms.Form):
     def offer_confirmation(self, entry: catalogue.Field, current: Any = None) -> None:
         """The box for ``entry``, where what was sent (or before that, ``current``) needs one. Add the entry's field first."""
         value = self.data.get(entry.path) if self.is_bound else current
-        if isinstance(value, str) and _is_doubtful(value, entry.type):
+        if isinstance(value, str) and _is_suspicious(value, entry.type):
             self.fields[f"{PREFIX}{entry.path}"] = forms.BooleanField(
-                label=f"“{value.strip()}” is right",
+                label=f"“{value.strip()}” is correct",
                 required=False,
-                help_text="Tick this if it really is the value, whatever it looks like.",
+                help_text="Tick this if the value is correct.",
                 widget=UnfoldBooleanWidget(),
             )
 
-    def doubt(self, entry: catalogue.Field, value: str) -> str:
+    def rejection_reason(self, entry: catalogue.Field, value: str) -> str:
         """Why the value is not taken; empty where it is plausible, or usable and confirmed."""
         if reason := unusable(value, entry.type):
             return reason
@@ -39,7 +39,7 @@ class ConfirmingForm(forms.Form):
         if reason and self.cleaned_data.get(f"{PREFIX}{entry.path}"):
             self.confirmed |= {entry.path}
             return ""
-        return f"{reason}. Tick the box below if it is right" if reason else ""
+        return f"{reason}. Tick the box below if it is correct" if reason else ""
 
     def payload_values(self) -> dict[str, Any]:
         """What was cleaned, without the boxes."""
@@ -51,5 +51,5 @@ class ConfirmingForm(forms.Form):
         return [self[name] for name in names]
 
 
-def _is_doubtful(value: str, type_: Type) -> bool:
+def _is_suspicious(value: str, type_: Type) -> bool:
     return bool(value.strip()) and not unusable(value, type_) and bool(implausible(value, type_))

@@ -16,14 +16,14 @@ VERDICTS = {
     "update": ("Update", badges.INFO, "edit"),
     "another": ("Find or create", badges.RISK, "swap_horiz"),
     "nothing": ("Nothing", badges.MUTED, "remove_circle"),
-    "by-hand": ("By hand", badges.RISK, "back_hand"),
+    "by-hand": ("Manual", badges.RISK, "back_hand"),
     "later": ("Use it later", badges.MUTED, "schedule"),
     "cannot-be-undone": ("Cannot be undone", badges.BAD, "warning"),
-    "take-back": ("Take back", badges.RISK, "undo"),
+    "take-back": ("Remove", badges.RISK, "undo"),
     "keep": ("Keep", badges.OK, "lock"),
     "changed-since": ("Changed since", badges.BAD, "edit"),
     "gone": ("Gone", badges.MUTED, "block"),
-    "settle-first": ("Look for it first", badges.INFO, "search"),
+    "settle-first": ("Look it up first", badges.INFO, "search"),
 }
 
 

@@ -14,7 +14,7 @@ from django.urls import Resolver404, resolve, reverse
 CONSOLE = "/admin/"
 RESTORED = "#fv-restored"
 """Tells the page that people are led back to that they did not leave it by themselves."""
-OPEN_TO_ALL = ("admin:login", "admin:logout")
+PUBLIC_PAGES = ("admin:login", "admin:logout")
 FORM_PAGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "admin:exceptions_queue_ticket_act": ("admin:exceptions_queue_ticket_change", ("pk",)),
     "admin:exceptions_queue_ticket_retry": ("admin:exceptions_queue_ticket_changelist", ()),
@@ -26,7 +26,7 @@ FORM_PAGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "admin:onboarding_apikey_revoke": ("admin:onboarding_apikey_change", ("pk",)),
     "sandbox-switch": ("sandbox", ()),
     "sandbox-remove": ("sandbox", ()),
-    "sandbox-mend": ("sandbox", ()),
+    "sandbox-fix": ("sandbox", ()),
     "sandbox-pay": ("sandbox", ()),
 }
 """The page that holds a form, by the address that it is sent to and which takes nothing but POSTs."""
@@ -51,7 +51,7 @@ class ConsoleMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         if not request.path_info.startswith(CONSOLE):
             return self.get_response(request)
-        if request.method == "POST" and not admin.site.has_permission(request) and not _is_open_to_all(request):
+        if request.method == "POST" and not admin.site.has_permission(request) and not _is_public(request):
             return redirect_to_login(form_page(request) + RESTORED, reverse("admin:login"))
         response = self.get_response(request)
         if response.status_code == 405 and not response.content:  # noqa: PLR2004
@@ -61,11 +61,11 @@ class ConsoleMiddleware:
         return response
 
 
-def _is_open_to_all(request: HttpRequest) -> bool:
-    return request.path_info in [reverse(name) for name in OPEN_TO_ALL]
+def _is_public(request: HttpRequest) -> bool:
+    return request.path_info in [reverse(name) for name in PUBLIC_PAGES]
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:  # noqa: ARG001  (Django's signature)
     """CSRF_FAILURE_VIEW: most often the person logged in anew since the form was shown, so it is shown again."""
-    page = reverse("admin:login") if _is_open_to_all(request) else form_page(request) + RESTORED
+    page = reverse("admin:login") if _is_public(request) else form_page(request) + RESTORED
     return render(request, "403_csrf.html", {"page": page}, status=403)

@@ -1,4 +1,4 @@
-"""One row that cannot be shown takes down no page: the others, and the buttons to mend it, are still there."""
+"""One row that cannot be shown takes down no page: the others, and the buttons to fix it, are still there."""
 
 import functools
 import logging

@@ -51,50 +51,50 @@ SET_UP = {
 """What ``AuditedAdmin`` writes about."""
 AUDIT_WORDS = {
     **{f"{name}.{verb}": f"The {thing} was {verb}" for name, thing in SET_UP.items() for verb in VERBS},
-    "onboarding.run.accepted": "The payment came in",
-    "onboarding.run.awaiting-data": "Data is missing; people were asked",
-    "onboarding.run.provisioning": "The data is complete; the set-up began",
-    "onboarding.run.ready-for-kickoff": "Everything is set up",
+    "onboarding.run.accepted": "The payment was received",
+    "onboarding.run.awaiting-data": "Data is missing; a ticket was opened",
+    "onboarding.run.provisioning": "The data is complete; provisioning started",
+    "onboarding.run.ready-for-kickoff": "Everything is provisioned",
     "onboarding.run.complete": "The run is complete",
-    "onboarding.run.readmitted": "The run was told to go on",
+    "onboarding.run.readmitted": "The gate was checked again",
     "onboarding.run.held": "The run was put on hold",
     "onboarding.run.resumed": "The run was resumed",
     "onboarding.run.rolling-back": "The rollback began",
     "onboarding.run.rolled-back": "The rollback ended",
-    "onboarding.run.kept": "A person decided to keep the run as it is",
+    "onboarding.run.kept": "A person kept the run as it is",
     "onboarding.step.compensated": "The step was rolled back",
-    "onboarding.step.rollback-forced": "It was asked to be taken back though changed since",
-    "onboarding.object.taken-back": "An object was taken back",
-    "onboarding.object.kept": "An object stays: it cannot be taken back, or others use it",
+    "onboarding.step.rollback-forced": "The rollback was forced though it was changed since",
+    "onboarding.object.taken-back": "An object was removed",
+    "onboarding.object.kept": "An object stays: it cannot be undone, or others use it",
     "onboarding.run.cancelled": "The run was cancelled",
     "onboarding.run.merged": "The payment is part of another run's invoice",
     "onboarding.run.replayed": "The run was replayed",
-    "onboarding.event.received": "Another system reported something",
+    "onboarding.event.received": "Another system reported an event",
     "onboarding.owner.assigned": "An implementation owner was assigned",
     "onboarding.payload.versioned": "A version of the data was written",
     "onboarding.payload.fixed": "Data was filled in",
     "onboarding.step.planned": "The step was planned",
-    "onboarding.step.claimed": "A worker began the step",
+    "onboarding.step.claimed": "A worker claimed the step",
     "onboarding.step.succeeded": "The step passed",
-    "onboarding.step.skipped": "The step was left out",
+    "onboarding.step.skipped": "The step was skipped",
     "onboarding.step.waiting": "The step waits",
-    "onboarding.step.retrying": "The step failed and is tried again by itself",
+    "onboarding.step.retrying": "The step failed and is retried automatically",
     "onboarding.step.parked": "The step waits for the connection",
-    "onboarding.step.blocked": "The step is stuck",
+    "onboarding.step.blocked": "The step is blocked",
     "onboarding.step.retry-requested": "A retry was asked for",
-    "onboarding.step.resend-requested": "It was asked to be sent again",
-    "onboarding.step.late-result": "An answer came too late to count; it is kept as evidence",
-    "onboarding.step.lease-expired": "The worker was not heard of again; another takes over",
+    "onboarding.step.resend-requested": "A resend was requested",
+    "onboarding.step.late-result": "A late result was kept as evidence",
+    "onboarding.step.lease-expired": "The worker was lost; another takes over",
     "onboarding.match.chosen": "A match was chosen",
     "onboarding.object.created": "An object was created",
     "onboarding.object.linked": "An object was found and linked",
     "onboarding.object.unlinked": "A wrong match was unlinked",
     "onboarding.object.updated": "An object was brought up to date",
-    "onboarding.object.replaced": "An object gave way to another; it stays at the vendor",
+    "onboarding.object.replaced": "An object was replaced by another; it stays at the vendor",
     "onboarding.change.requested": "A change of the data was asked for",
     "onboarding.change.applied": "A change of the data was applied",
     "onboarding.change.rejected": "A change request was rejected",
-    "onboarding.change.superseded": "A change request gave way to a newer one",
+    "onboarding.change.superseded": "A change request was superseded by a newer one",
     "onboarding.change.dismissed": "A change request was dismissed",
     "onboarding.archive.written": "Finished runs were archived",
     "onboarding.archive.calls-removed": "Archived calls were deleted: they were kept long enough",
@@ -103,9 +103,9 @@ AUDIT_WORDS = {
     "integrations.connection.tested": "The connection was tested",
     "integrations.connection.set": "The connection was set up or changed",
     "integrations.breaker.opened": "Calls to the vendor were stopped",
-    "integrations.breaker.closed": "Calls to the vendor may go on",
-    "integrations.breaker.probe-requested": "Somebody had the vendor tried at once",
-    "integrations.sandbox.changed": "A switch of the sandbox was used",
+    "integrations.breaker.closed": "Calls to the vendor were resumed",
+    "integrations.breaker.probe-requested": "A probe was requested",
+    "integrations.sandbox.changed": "A sandbox switch was used",
     "integrations.sandbox.paid": "A sample customer paid in the sandbox",
     "integrations.events.retried": "Failed events were processed again",
     "exceptions.ticket.opened": "A ticket was opened",
@@ -113,14 +113,14 @@ AUDIT_WORDS = {
     "exceptions.ticket.renewed": "The ticket's problem came back or changed",
     "exceptions.ticket.resolved": "The ticket was resolved",
     "exceptions.ticket.assigned": "The ticket was assigned",
-    "exceptions.ticket.snoozed": "The ticket was put aside",
-    "exceptions.ticket.woken": "The ticket was taken up again",
+    "exceptions.ticket.snoozed": "The ticket was snoozed",
+    "exceptions.ticket.woken": "The snooze was ended",
     "exceptions.ticket.noted": "A note was written on the ticket",
-    "exceptions.sla.started": "The clock began to run",
-    "exceptions.sla.at-risk": "The promised time was running out",
-    "exceptions.sla.breached": "The promised time was over",
+    "exceptions.sla.started": "The clock started",
+    "exceptions.sla.at-risk": "The SLA was at risk",
+    "exceptions.sla.breached": "The SLA was breached",
     "exceptions.sla.met": "The clock ended",
-    "exceptions.sla.cancelled": "The clock was called off",
+    "exceptions.sla.cancelled": "The clock was cancelled",
 }
 HEADINGS = {
     "onboarding.payload": "Data",
@@ -128,10 +128,10 @@ HEADINGS = {
     "exceptions.ticket": "Ticket",
     "exceptions.sla": "SLA clock",
 }
-UNTOLD = frozenset({"token", "hash", "step", "steps", "how", "request", "note", "object", "key"})
+HIDDEN_FACTS = frozenset({"token", "hash", "step", "steps", "how", "request", "note", "object", "key"})
 """For machines, or said already by the heading and the words."""
 PHRASES = {"source": "from {}", "from": "from {}", "reason": "“{}”", "state": "{}"}
-LISTED = {"by_hand": "to be changed by hand:"}
+LISTED = {"by_hand": "to be changed manually:"}
 EMPTY: tuple[Any, ...] = (None, "", [], {}, False)
 
 
@@ -146,7 +146,7 @@ class Line:
 
 
 @dataclass
-class Chapter:
+class TimelineSection:
     """What one actor did at a stretch to one thing."""
 
     heading: str
@@ -223,24 +223,26 @@ def sentence(entry: AuditEntry) -> str:
     return f"{who(entry.actor)}, {badges.when(entry.at)}: {lowered(words(entry.name))}."
 
 
-def chapters(
+def timeline_sections(
     run: OnboardingTransaction, titles: dict[str, str], names: Names | None = None, *, may_see: bool
-) -> tuple[list[Chapter], bool]:
+) -> tuple[list[TimelineSection], bool]:
     """The latest entries as chapters, oldest first, and whether earlier ones are left out. ``titles``: by step key.
 
     Steps run beside each other, so their entries alternate: until something else happens to the run, each keeps its own chapter.
     """
     names = names or Names()
     found = entries_of(run, LATEST + 1)
-    told: list[Chapter] = []
-    open_chapters: dict[tuple[str, str], Chapter] = {}
+    told: list[TimelineSection] = []
+    open_chapters: dict[tuple[str, str], TimelineSection] = {}
     for entry in reversed(found[:LATEST]):
         key = str(entry.data.get("step") or "")
         mark = (key or _heading(entry, titles), entry.actor)
         if not (key and entry.actor == audit.SYSTEM) and mark not in open_chapters:
             open_chapters.clear()
         if mark not in open_chapters:
-            chapter = Chapter(_heading(entry, titles), who(entry.actor, names), _is_person(entry.actor), key, entry.at)
+            chapter = TimelineSection(
+                _heading(entry, titles), who(entry.actor, names), _is_person(entry.actor), key, entry.at
+            )
             open_chapters[mark] = chapter
             told.append(chapter)
         (told_detail,) = each_shown([entry], lambda each: detail(each, names, may_see=may_see), lambda _: CANNOT)
@@ -249,11 +251,11 @@ def chapters(
     return told, len(found) > LATEST
 
 
-def _add_polls(run: OnboardingTransaction, told: list[Chapter]) -> None:
+def _add_polls(run: OnboardingTransaction, told: list[TimelineSection]) -> None:
     """Looks that found nothing new are no entries: each step's own are one line in its last chapter."""
     for poll in StepPoll.objects.filter(step__transaction=run, count__gt=0).select_related("step"):
         if (chapter := next((each for each in reversed(told) if each.step == poll.step.key), None)) and poll.last_at:
-            chapter.lines.append(Line("It was looked whether it is done", "", poll.last_at, poll.count))
+            chapter.lines.append(Line("The awaited event was polled", "", poll.last_at, poll.count))
 
 
 def words(name: str) -> str:
@@ -317,11 +319,11 @@ def _heading(entry: AuditEntry, titles: dict[str, str]) -> str:
 
 def detail(entry: AuditEntry, names: Names, *, may_see: bool = True) -> str:
     """The entry's facts in words. Choices and ids are no personal data, but an address may hide in what people wrote."""
-    facts = {key: value for key, value in entry.data.items() if key not in UNTOLD and value not in EMPTY}
+    facts = {key: value for key, value in entry.data.items() if key not in HIDDEN_FACTS and value not in EMPTY}
     if owner := str(facts.get("owner", "")):  # of a run's implementation, or of a ticket
         facts["owner"] = names.implementer(owner) if "capacity" in facts else names.person(owner)
     text = ", ".join(
-        _fact(key, value, facts, names) for key, value in facts.items() if not _is_told_with_another(key, facts)
+        _fact(key, value, facts, names) for key, value in facts.items() if not _is_shown_with_another(key, facts)
     )
     return text if may_see else redact_text(text)
 
@@ -331,7 +333,7 @@ def _line(entry: AuditEntry, names: Names, *, may_see: bool) -> str:
     return ", ".join(part for part in (step, facts) if part)
 
 
-def _is_told_with_another(key: str, facts: dict[str, Any]) -> bool:
+def _is_shown_with_another(key: str, facts: dict[str, Any]) -> bool:
     """A kind with its id, a playbook's version with its name, and where data came from with who wrote it."""
     return (key, True) in (("kind", "id" in facts), ("version", "playbook" in facts), ("origin", "version" in facts))
 

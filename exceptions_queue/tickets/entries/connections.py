@@ -21,10 +21,10 @@ def _credentials(ticket: Ticket, now: Circumstances) -> Story:
         else f"{name} refused our credentials",
         [
             f"Calls through the connection {ticket.connection} have stopped, so that the account is not locked.",
-            "Runs that need it are parked and lose nothing.",
+            "Runs that need it are parked; nothing is lost.",
             now.progress,
         ],
-        "Enter new credentials on the connection's page. They are tested at once, and what waits goes on.",
+        "Enter new credentials on the connection's page. They are tested at once, and parked runs resume.",
     )
 
 
@@ -34,10 +34,10 @@ def _outage(ticket: Ticket, now: Circumstances) -> Story:
         f"{name} does not work; {_waiting(now.waiting_runs)}" if ticket.is_open else f"{name} did not work",
         [
             f"Several calls in a row failed, so those through the connection {ticket.connection} have stopped.",
-            "Runs that need it are parked and lose nothing; what they do elsewhere goes on.",
+            "Runs that need it are parked; nothing is lost, and their other steps continue.",
             now.progress,
         ],
-        f"Look at {name}'s status page, and at our own network. Once {name} works, everything goes on by itself.",
+        f"Look at {name}'s status page, and at our own network. Once {name} works, everything resumes automatically.",
     )
 
 
@@ -86,7 +86,7 @@ ENTRIES = (
         _event,
         (
             "Open the event under the connection's events and read what was wrong.",
-            "Mend the cause (a price without a plan, a defect), then retry: every failed event is processed again.",
+            "Fix the cause (a price without a plan, a defect), then retry: every failed event is processed again.",
         ),
         topic=Topic.EVENT,
         remedies=frozenset({"retry"}),

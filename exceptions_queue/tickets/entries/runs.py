@@ -31,7 +31,7 @@ def _missing_data(ticket: Ticket, _: Circumstances) -> Story:
     return Story(
         f"{customer(ticket)} paid, but the {listed} {verb} {'missing' if absent else 'missing or unusable'}",
         [
-            "The onboarding has not started, so that nothing is set up from wrong data.",
+            "The onboarding has not started, so nothing is created from wrong data.",
             "Checked the available sources; none has it.",
         ],
         "Fill in what is missing. The onboarding starts as soon as you save.",
@@ -40,12 +40,12 @@ def _missing_data(ticket: Ticket, _: Circumstances) -> Story:
 
 def _refund(ticket: Ticket, _: Circumstances) -> Story:
     return Story(
-        f"{customer(ticket)} got the money back: what becomes of the onboarding?",
+        f"{customer(ticket)} was refunded: what happens to the onboarding?",
         [
-            "The payment was refunded, so nothing more is begun for this customer.",
-            "What was set up already is still there at the vendors.",
+            "The payment was refunded, so no further step is started for this customer.",
+            "What was already created at the vendors is still there.",
         ],
-        "Roll it back (you see first what would be taken back), or keep it and let it go on.",
+        "Roll it back (you see first what would be removed), or keep it and continue.",
     )
 
 
@@ -54,7 +54,7 @@ def _payment(ticket: Ticket, _: Circumstances) -> Story:
         f"Is the payment of {customer(ticket)} a new order?",
         [
             "It may be a renewal, or a part of another payment, so nothing more is begun for this customer.",
-            "What was set up already is still there at the vendors.",
+            "What was already created at the vendors is still there.",
         ],
         "Look at the payment. Keep the run if it is a new order; else roll it back.",
     )
@@ -64,21 +64,21 @@ def _decision(ticket: Ticket, _: Circumstances) -> Story:
     return Story(
         f"What becomes of the onboarding of {customer(ticket)}?",
         ["Somebody has to decide, and nothing more is begun until then."],
-        "Roll it back (you see first what would be taken back), or keep it and let it go on.",
+        "Roll it back (you see first what would be removed), or keep it and continue.",
     )
 
 
 def _change(ticket: Ticket, _: Circumstances) -> Story:
     return Story(
         f"A change of {customer(ticket)}'s data waits for a decision",
-        ["The onboarding goes on with the data as it was until somebody decides."],
+        ["The onboarding continues with the previous data until somebody decides."],
         "Look at what would change, then apply or reject it.",
     )
 
 
 def _by_hand(ticket: Ticket, _: Circumstances) -> Story:
     return Story(
-        f"A change for {customer(ticket)} is to be made by hand",
+        f"A change for {customer(ticket)} must be made manually",
         ["The change was applied, and no step of the playbook writes this part of it."],
         "Make the change there, then say here what you did.",
     )
@@ -90,7 +90,7 @@ def _object(ticket: Ticket, _: Circumstances) -> Story:
     return Story(
         f"Is the {kind(ticket)} {external_id} at {name} still {customer(ticket)}'s?",
         [f"What {name} says of it is not what the run has on record."],
-        f"Look at it in {name}. Mend it there, or unlink it on the run's page.",
+        f"Look at it in {name}. Fix it there, or unlink it on the run's page.",
     )
 
 
@@ -140,7 +140,7 @@ ENTRIES = (
         (
             "Find out from billing why {customer} was refunded, and whether in full.",
             "Where the order stands, keep the run.",
-            "Else roll it back: the preview says what would be taken back.",
+            "Else roll it back: the preview says what would be removed.",
         ),
         topic=Topic.REFUND,
         remedies=DECIDE,
@@ -194,7 +194,7 @@ ENTRIES = (
         _object,
         (
             "Open the {object} in {vendor}: is it there, is it {customer}'s?",
-            "Mend it there, or unlink it on the run's page and let the step look for the right one.",
+            "Fix it there, or unlink it on the run's page and let the step look for the right one.",
         ),
         topic=Topic.OBJECT,
         remedies=frozenset({"done"}),

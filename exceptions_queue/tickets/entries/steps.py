@@ -26,8 +26,8 @@ WITHOUT_LINK = AGAIN - {"link-object"}
 WAIT = "Usually nothing: {vendor} is tried again by itself."
 
 
-def goes_on(ticket: Ticket) -> str:
-    return "" if not ticket.next_retry else held_up(ticket) or "Firstvalue keeps trying by itself."
+def may_advance(ticket: Ticket) -> str:
+    return "" if not ticket.next_retry else held_up(ticket) or "Firstvalue keeps retrying automatically."
 
 
 def _ambiguous(ticket: Ticket, _: Circumstances) -> Story:
@@ -48,10 +48,10 @@ def _ambiguous(ticket: Ticket, _: Circumstances) -> Story:
     return Story(
         headline,
         [
-            f"Firstvalue was to {doing(step.uses) if step else 'go on'} and found {found}.",
-            "It does not guess: a wrong choice would mix up two customers.",
+            f"Firstvalue had to {doing(step.uses) if step else 'go on'} and found {found}.",
+            "It does not guess: a wrong match would mix two customers.",
         ],
-        f"{todo}. The choice is kept and used for this customer from now on.",
+        f"{todo}. The choice is saved and used for this customer from now on.",
     )
 
 
@@ -62,7 +62,7 @@ def _inactive(ticket: Ticket, name: str, state: str) -> Story:
         f"{name} has {state} the {kind(ticket)} {label}; {customer(ticket)} waits",
         [
             f"Firstvalue was to {task(ticket)} and found one that is {state}.",
-            "Nobody can use it like that, and whoever did it may have had a reason.",
+            "Nobody can use it in that state, and it may be intentional.",
         ],
         f"Restore it in {name} and then use it here, or have a new one created.",
     )
@@ -76,25 +76,25 @@ def _candidates(ticket: Ticket) -> str:
 def _rate_limit(ticket: Ticket, _: Circumstances) -> Story:
     name = vendor_of(ticket)
     return Story(
-        f"{name} asks us to slow down; {customer(ticket)} waits",
+        f"{name} is rate limiting us; {customer(ticket)} waits",
         [
-            f"{name} took too many calls and refuses more for a while. Nothing is lost and nothing was made twice.",
-            goes_on(ticket),
+            f"{name} received too many calls and refuses more for a while. Nothing is lost and nothing was created twice.",
+            may_advance(ticket),
         ],
-        "Usually you need not do anything. Retry if the customer cannot wait.",
+        "Usually no action is needed. Retry if the customer cannot wait.",
     )
 
 
 def _server_error(ticket: Ticket, _: Circumstances) -> Story:
     name = vendor_of(ticket)
     return Story(
-        f"{name} has trouble of its own; {customer(ticket)} waits",
+        f"{name} has an outage; {customer(ticket)} waits",
         [
-            f"{name} did not answer properly when Firstvalue was to {task(ticket)}.",
-            "Retrying is safe: what may have been done already is looked up first.",
-            goes_on(ticket),
+            f"{name} did not answer correctly when Firstvalue tried to {task(ticket)}.",
+            "Retrying is safe: what may already exist is looked up first.",
+            may_advance(ticket),
         ],
-        f"Look at {name}'s status page. Retry once it is well again.",
+        f"Look at {name}'s status page. Retry when it works again.",
     )
 
 
@@ -102,8 +102,8 @@ def _auth(ticket: Ticket, _: Circumstances) -> Story:
     name = vendor_of(ticket)
     return Story(
         f"{name} does not let us {task(ticket)} for {customer(ticket)}",
-        [f"Our credentials at {name} are valid, but they may not do this."],
-        f"Somebody with access to {name} must give our account this right. Then retry.",
+        [f"Our credentials at {name} are valid, but lack the permission for this."],
+        f"Somebody with access to {name} must grant our account this permission. Then retry.",
     )
 
 
@@ -113,10 +113,10 @@ def _validation(ticket: Ticket, _: Circumstances) -> Story:
     return Story(
         f"{name} refuses the data of {customer(ticket)}",
         [
-            f"Firstvalue was to {task(ticket)}. {name} read the data and said no.",
-            "Trying again unchanged would fail in the same way.",
+            f"Firstvalue was to {task(ticket)}. {name} rejected the data.",
+            "Retrying without a change would fail in the same way.",
         ],
-        "Mend the fields that it names, then save." if has_fields else f"Mend the cause at {name}, then retry.",
+        "Fix the fields that it names, then save." if has_fields else f"Fix the cause at {name}, then retry.",
     )
 
 
@@ -129,24 +129,24 @@ def _not_configured(ticket: Ticket, _: Circumstances) -> Story:
         )
     connection = ticket.step.connection
     what = (
-        f"The connection {connection} is not set up rightly"
+        f"The connection {connection} is not set up correctly"
         if connection
         else f"{ticket.get_system_display()} is not set up"
     )
     return Story(
         f"{what}; {customer(ticket)} waits",
-        [f"Firstvalue was to {task(ticket)} and has no working connection for that."],
-        f"{ENGINEERS} sets up the connection. What waits for it goes on by itself when its test has passed.",
+        [f"Firstvalue was to {task(ticket)} but has no working connection for it."],
+        f"{ENGINEERS} sets up the connection. What waits for it resumes automatically when its test has passed.",
     )
 
 
 def _indeterminate(ticket: Ticket, _: Circumstances) -> Story:
     name = vendor_of(ticket)
     return Story(
-        f"Did {name} make the {kind(ticket)} for {customer(ticket)}?",
+        f"Did {name} create the {kind(ticket)} for {customer(ticket)}?",
         [
-            "The call was sent, and it is not known whether it was carried out.",
-            f"The {kind(ticket)} cannot be found at {name}, which would let us make a second one, so Firstvalue stopped.",
+            "The call was sent, and its outcome is indeterminate: it may have been carried out.",
+            f"The {kind(ticket)} cannot be found at {name}, which would accept a second one, so Firstvalue stopped.",
         ],
         f"Look for it at {name}. If it is there, link it by its id; if not, have it created.",
     )
@@ -158,25 +158,25 @@ def _stalled(ticket: Ticket, _: Circumstances) -> Story:
         return Story(
             f"The kickoff of {customer(ticket)} is not scheduled yet",
             [
-                "Everything is set up. The business day for scheduling the kickoff is running out, or over.",
-                "The ticket closes by itself as soon as the kickoff is scheduled.",
+                "Everything is provisioned. The business day for scheduling the kickoff is running out or has passed.",
+                "The ticket closes automatically when the kickoff is scheduled.",
             ],
-            "Find out whose it is to agree on a date with the customer, and what keeps them.",
+            "Find out who agrees on a date with the customer, and what delays them.",
         )
     return Story(
-        f"{customer(ticket)} is not moving",
+        f"The onboarding of {customer(ticket)} is stalled",
         [
-            "The 30 minutes from payment to a set-up customer are running out or over, and this is what holds it up.",
-            goes_on(ticket),
+            "The 30 minutes from payment to a provisioned customer are running out or have passed, and this is the cause.",
+            may_advance(ticket),
         ],
-        "See the steps below; retry what waits, or find out who can help.",
+        "Look at the steps below; retry what waits, or find out who can help.",
     )
 
 
 def _internal(ticket: Ticket, _: Circumstances) -> Story:
     return Story(
         f"Firstvalue itself failed for {customer(ticket)}",
-        ["This is a fault of ours and not of the customer's data. What was done at vendors is recorded."],
+        ["This is a defect in Firstvalue, not in the customer's data. What was done at vendors is recorded."],
         f"{ENGINEERS} finds the details in the log. Retrying is safe.",
     )
 
@@ -184,12 +184,12 @@ def _internal(ticket: Ticket, _: Circumstances) -> Story:
 def _rollback_failed(ticket: Ticket, _: Circumstances) -> Story:
     name = vendor_of(ticket)
     return Story(
-        f"What was made at {name} for {customer(ticket)} could not be taken back",
+        f"What was made at {name} for {customer(ticket)} could not be removed",
         [
-            f"The rollback is under way and stopped here: {lowered(kind(ticket))} at {name}.",
-            "What comes before it in the playbook waits, so that nothing is left half tied.",
+            f"The rollback is in progress and stopped here: {lowered(kind(ticket))} at {name}.",
+            "Earlier steps of the playbook wait, so that nothing is left half removed.",
         ],
-        "Look at it there. Retry, take it back all the same, or skip it and leave it where it is.",
+        "Look at it there. Retry, force the rollback, or skip it and leave it where it is.",
     )
 
 
@@ -258,7 +258,7 @@ ENTRIES = (
         (
             "Read what {vendor} said of which field.",
             "Where it is a field of ours, correct it here.",
-            "Else mend the cause at {vendor} (a required property, a closed pipeline, say), then retry.",
+            "Else fix the cause at {vendor} (a required property, a closed pipeline, say), then retry.",
         ),
         remedies=AGAIN,
     ),
@@ -302,13 +302,13 @@ ENTRIES = (
             "Retry what waits for nobody.",
         ),
         remedies=AGAIN,
-        passed="The run went on by itself.",
+        passed="The run resumed.",
     ),
     Entry(
         Category.ROLLBACK_FAILED,
         BAD,
         BY_STEP,
-        "An object of a run that is rolled back could not be taken back, or was changed since.",
+        "An object of a run that is rolled back could not be removed, or was changed since.",
         _rollback_failed,
         (
             "Look at the {object} in {vendor}: what is tied to it, who changed it?",

@@ -142,7 +142,7 @@ def _state(connection: Connection) -> str:
         return f"open breaker (server errors, next try in {seconds} s)"
     if connection.is_stopped:
         return "half-open breaker" if connection.breaker == Breaker.HALF_OPEN else "open breaker (credentials refused)"
-    return "ready" if connection.pace is None else f"ready, {connection.pace} at once"
+    return "ready" if connection.concurrency_limit is None else f"ready, {connection.concurrency_limit} at once"
 
 
 def _row(connection: Connection) -> tuple[str, ...]:

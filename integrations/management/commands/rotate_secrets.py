@@ -27,7 +27,7 @@ class Command(BaseCommand):
                 self.stderr.write(f"{name}: {len(outcome.unreadable)} cannot be read with any of the keys: {listed}.")
             unreadable += len(outcome.unreadable)
         if unreadable:
-            raise CommandError("Keep every older key until what cannot be read is entered anew or given up.")
+            raise CommandError("Keep every older key until what cannot be read is entered again or deleted.")
         self.stdout.write(
             "Nothing needs an older key any more: only the first one has to stay in FIELD_ENCRYPTION_KEYS."
         )

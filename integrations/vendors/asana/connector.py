@@ -15,7 +15,7 @@ fills the others with the day of the call (``is_strict`` false).
 Asana documents no refusal that passes by itself but 429 and the statuses from 500 (/docs/errors), which are such anywhere.
 
 A deleted task can be recovered from our user's trash for 30 days. With a project go only its tasks that are nobody's and
-in no other project (forum.asana.com/t/100480): take back its tasks first. ``modified_at`` "does not currently reflect any
+in no other project (forum.asana.com/t/100480): undo its tasks first. ``modified_at`` "does not currently reflect any
 changes in associations such as tasks or comments".
 """
 

@@ -387,7 +387,7 @@ class HubSpot(CrmConnector):
         return f"HubSpot portal {account.portalId} {account.accountType}".strip()
 
     def _check_deals(self) -> None:
-        """Names everything that deals lack, so that one visit to HubSpot's settings mends it."""
+        """Names everything that deals lack, so that one visit to HubSpot's settings fixes it."""
         unique = self._reference_property("deal")
         faults = []
         for name in filter(None, (unique, *DEAL_PROPERTIES.values())):

@@ -1,7 +1,7 @@
 """SMTP (email): one mail to a customer's contact, through the installation's own mail server.
 
 Where mails go is this installation's ``EMAIL_URL``, not the connection's: a relay is often private, and nobody at the
-console may lead mails elsewhere. SMTP knows no idempotency key and nothing to look up: a mail whose outcome is unknown
+console may lead mails elsewhere. SMTP knows no idempotency key and nothing to look up: a mail whose outcome is indeterminate
 is never sent again by itself.
 """
 

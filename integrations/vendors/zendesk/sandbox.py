@@ -64,7 +64,7 @@ class Zendesk(Dialect):
     page = re.compile(r"/zendesk/agent/(?P<kind>organizations|users|tickets)/(?P<id>[^/]+)")
     counted = ("organizations", "users", "tickets")
     id_base = 360_000_000_000
-    passing_refusals = (HTTPStatus.CONFLICT, HTTPStatus.SERVICE_UNAVAILABLE)
+    transient_refusals = (HTTPStatus.CONFLICT, HTTPStatus.SERVICE_UNAVAILABLE)
 
     def accepts(self, tx: Tx, authorization: str, tokens: Sequence[str]) -> bool:
         """An OAuth token as a bearer, or an API token by basic authentication as ``EMAIL/token:TOKEN``."""
@@ -113,7 +113,7 @@ class Zendesk(Dialect):
                 body = {"error": "InvalidParameter", "description": message}
         return Answer(status, body)
 
-    def pace_headers(self, limit: int, remaining: int, seconds: float) -> dict[str, str]:  # noqa: ARG002
+    def rate_limit_headers(self, limit: int, remaining: int, seconds: float) -> dict[str, str]:  # noqa: ARG002
         limit = limit or _RATE_LIMIT
         return {
             "X-Rate-Limit": str(limit),

@@ -49,7 +49,7 @@ class ClaimedWork:
             return ensure_batch(self.claim, handler, connector, parts)
         return ensure(self.claim, handler, connector)
 
-    def take_back(self, handler: StepHandler) -> Outcome:
+    def claim_compensation(self, handler: StepHandler) -> Outcome:
         plan = self.claim.plan
         assert plan is not None  # noqa: S101  (a compensation is claimed with one)
         return compensation.compensate(plan, handler, self.connector)
@@ -67,7 +67,7 @@ def usable(connection: Connection | None, handler: StepHandler) -> Connection:
         which = f" with the provider “{handler.provider}”" if handler.provider else ""
         raise ProviderError(Kind.NOT_CONFIGURED, f"No connection{which} is set up for the system “{handler.system}”.")
     if not connection.enabled:
-        raise ProviderError(Kind.NOT_CONFIGURED, f"The connection {connection.slug} is switched off.")
+        raise ProviderError(Kind.NOT_CONFIGURED, f"The connection {connection.slug} is disabled.")
     return connection
 
 

@@ -1,7 +1,7 @@
 """Find or create, written once: at most one object, however often and by whomever it is tried.
 
 The order is: what we know, what a person chose, what can be found by the strongest key, and only then a create. A create whose
-outcome is unknown is never simply sent again (docs/architecture.md, "The indeterminate create").
+outcome is indeterminate is never simply sent again (docs/architecture.md, "The indeterminate create").
 """
 
 from collections.abc import Callable
@@ -16,14 +16,14 @@ from integrations.connectors.base import Connector, Created, CreateSafety, Found
 from integrations.enums import vendor_name
 from integrations.errors import DeadlinePassed, Kind, ProviderError
 from integrations.failpoints import failpoint
-from onboarding.engine.claiming import RESERVATION_WAIT, Claim, forget, reopen
-from onboarding.engine.outcomes import Ambiguous, Ensured, Failed, Outcome, UnknownOutcome, Waiting
+from onboarding.engine.claiming import RESERVATION_WAIT, Claim, discard_choice, reopen
+from onboarding.engine.outcomes import Ambiguous, Ensured, Failed, IndeterminateOutcome, Outcome, Waiting
 from onboarding.enums import IntentState, WaitsFor
 from onboarding.models import Intent, MatchChoice
 from onboarding.steps.handler import StepHandler
 
 JOB_POLL = timedelta(seconds=2)
-JOB_GIVEN_UP_AFTER = timedelta(minutes=10)
+JOB_TIMEOUT = timedelta(minutes=10)
 LONGEST_ID, LONGEST_URL = 255, 500
 
 
@@ -34,7 +34,7 @@ def ensure(claim: Claim, handler: StepHandler, connector: Connector) -> Outcome:
         outcome = replace(outcome, awaited=handler.finished_by is not None and not outcome.done)
         failpoint("before-tie")
         try:
-            handler.settle(connector, outcome.external_id, claim.facts)
+            handler.associate(connector, outcome.external_id, claim.facts)
         except ProviderError as error:
             return Failed(error, made=outcome)
         except DeadlinePassed:
@@ -57,7 +57,7 @@ def _find_or_create(claim: Claim, handler: StepHandler, connector: Connector) ->
         if there := _as_chosen(chosen, handler, connector):
             return there
         note = f"{connector.provider} has no {handler.kind} {chosen.external_id}, which was chosen. "
-        forget(chosen)
+        discard_choice(chosen)
         chosen = None
     if intent.state == IntentState.ACCEPTED:
         return _poll(handler, connector, intent)
@@ -69,8 +69,8 @@ def _find_or_create(claim: Claim, handler: StepHandler, connector: Connector) ->
     asked_at = clock.now()
     outcome = seek(keys)
     if outcome is None and not create_anyway:
-        outcome = settle_unknown(handler, connector, intent, asked_at)
-    if isinstance(outcome, Ambiguous | UnknownOutcome):
+        outcome = resolve_indeterminate(handler, connector, intent, asked_at)
+    if isinstance(outcome, Ambiguous | IndeterminateOutcome):
         outcome = replace(outcome, message=note + outcome.message)
     if outcome:
         return outcome
@@ -145,14 +145,16 @@ def _replayed_the_gone(claim: Claim, handler: StepHandler, connector: Connector)
     """A vendor that still remembers the key answers with the object that it no longer has."""
     if connector.kind(handler.kind).safety is not CreateSafety.IDEMPOTENCY_KEY:
         return None
-    return UnknownOutcome(
+    return IndeterminateOutcome(
         f"{connector.provider} no longer has the {handler.kind} {claim.known_id}, and answers with it when asked for "
         "another one: restore it there, or link another one."
     )
 
 
 def storable(outcome: Outcome, connector: Connector) -> Outcome:
-    """An id that fits no column is no id that the vendor documents: the create's outcome is unknown. A long link is left out."""
+    """An id that fits no column is no id that the vendor documents: the create's outcome is indeterminate. A long
+    link is left out.
+    """
     match outcome:
         case Ensured(external_id=name) | Waiting(job_id=name) if len(name) > LONGEST_ID:
             error = ProviderError(
@@ -166,7 +168,7 @@ def storable(outcome: Outcome, connector: Connector) -> Outcome:
 
 def is_stale(chosen: MatchChoice, intent: Intent) -> bool:
     """A person's "nothing is there, create it" says nothing about a create that was sent after they looked."""
-    return intent.unknown_since is not None and chosen.chosen_at < intent.unknown_since
+    return intent.indeterminate_since is not None and chosen.chosen_at < intent.indeterminate_since
 
 
 def find(
@@ -183,7 +185,7 @@ def find(
         found = [each for each in connector.find(handler.kind, key) if each.external_id not in rejected]
         found = [each for each in found if inactive_too or not each.inactive]
         # Under our reference, after a create whose answer was lost: that create made it.
-        ours = key.name == "reference" and intent.unknown_since is not None
+        ours = key.name == "reference" and intent.indeterminate_since is not None
         if key.name == "id" and len(found) == 1 and (merged := _merged(found[0], key.value, handler, connector)):
             return merged
         if len(found) == 1 and (told := inactive(found[0], handler, connector)):
@@ -210,17 +212,19 @@ def _judge(found: list[Found], key: MatchKey, *, ours: bool, wary: bool) -> Outc
     return Ambiguous(found, f"{len(found)} objects have the same {key.name} “{key.value}”.")
 
 
-def settle_unknown(handler: StepHandler, connector: Connector, intent: Intent, asked_at: datetime) -> Outcome | None:
-    """An earlier create may have been carried out and nothing was found: wait out the vendor's lag, then decide.
+def resolve_indeterminate(
+    handler: StepHandler, connector: Connector, intent: Intent, asked_at: datetime
+) -> Outcome | None:
+    """An indeterminate create whose object was not found: wait out the vendor's search lag, then decide.
 
     ``asked_at``: when the search began, which alone says what it can have seen, however long its answer took.
 
     None: the same create may be sent again, as the vendor recognises it by its key.
     """
-    if intent.unknown_since is None:
+    if intent.indeterminate_since is None:
         return None
     kind = connector.kind(handler.kind)
-    caught_up: datetime = intent.unknown_since + timedelta(seconds=kind.search_lag)
+    caught_up: datetime = intent.indeterminate_since + timedelta(seconds=kind.search_lag)
     # What this holder sends, it sends before its send_by; parameters and key are as old as created_at.
     forgotten = intent.created_at + timedelta(seconds=kind.key_lifetime)
     replayable = kind.safety is CreateSafety.IDEMPOTENCY_KEY and intent.send_by <= forgotten
@@ -230,14 +234,14 @@ def settle_unknown(handler: StepHandler, connector: Connector, intent: Intent, a
         return Waiting(WaitsFor.HOLD_OFF, caught_up + timedelta(milliseconds=50))
     if kind.safety is CreateSafety.UNIQUE_UPSERT or replayable:
         return None
-    return UnknownOutcome(
+    return IndeterminateOutcome(
         f"{connector.provider} may have carried out an earlier create of “{intent.reference}”, it cannot be found, "
-        "and a second one might make a duplicate."
+        "and a second one might be a duplicate."
     )
 
 
 def send(claim: Claim, handler: StepHandler, connector: Connector, *, replays: bool) -> Created | JobAccepted | Failed:
-    """Create once. ``replays``: an unknown outcome, where there is one, is not settled by a person."""
+    """Create once. ``replays``: an indeterminate outcome, where there is one, is not resolved by a person."""
     intent = claim.intent
     assert intent is not None  # noqa: S101  (as above)
     try:
@@ -245,7 +249,7 @@ def send(claim: Claim, handler: StepHandler, connector: Connector, *, replays: b
     except ProviderError as error:
         # A vendor that refuses a replay says nothing about the create that it replays; one with unique keys does.
         by_key = connector.kind(handler.kind).safety is CreateSafety.IDEMPOTENCY_KEY
-        return Failed(error, sent=True, unsettled=replays and by_key and intent.unknown_since is not None)
+        return Failed(error, sent=True, indeterminate=replays and by_key and intent.indeterminate_since is not None)
     failpoint("after-answer")
     return made
 
@@ -274,7 +278,9 @@ def _existing(claim: Claim, handler: StepHandler, connector: Connector, error: P
         return None
     if told := _merged(found, error.existing_id, handler, connector) or inactive(found, handler, connector):
         return told
-    ours = error.existing_by == "reference" and claim.intent is not None and claim.intent.unknown_since is not None
+    ours = (
+        error.existing_by == "reference" and claim.intent is not None and claim.intent.indeterminate_since is not None
+    )
     conclusive = found.conclusive and bool(error.existing_by)
     return _judge(
         [replace(found, conclusive=conclusive)], MatchKey(error.existing_by, ""), ours=ours, wary=bool(claim.rejected)
@@ -295,7 +301,7 @@ def _poll(handler: StepHandler, connector: Connector, intent: Intent) -> Outcome
     if made:
         return Ensured(made.external_id, made.url, "created", created_by_us=True)
     now = clock.now()
-    if intent.job_started_at and now - intent.job_started_at > JOB_GIVEN_UP_AFTER:
+    if intent.job_started_at and now - intent.job_started_at > JOB_TIMEOUT:
         return _lost_job()
     # Ever further apart: each look is a claim, and a job that takes minutes would fill the run's history with them.
     so_far = now - intent.job_started_at if intent.job_started_at else JOB_POLL
@@ -303,5 +309,5 @@ def _poll(handler: StepHandler, connector: Connector, intent: Intent) -> Outcome
 
 
 def _lost_job() -> Outcome:
-    """The vendor does not know its job, or never ends it: what it made is looked for, as after any unknown outcome."""
+    """The vendor does not know its job, or never ends it: what it made is looked for, as after any indeterminate outcome."""
     return Waiting(WaitsFor.HOLD_OFF, clock.now(), job_lost=True)

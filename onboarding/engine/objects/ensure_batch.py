@@ -1,6 +1,8 @@
-"""Find or create for one call that makes many objects: one intent, as an unknown outcome concerns the call; a mapping an item.
+"""Find or create for one call that makes many objects: one intent, as an indeterminate outcome concerns the call; a
+mapping an item.
 
-The order is that of ``ensure``, for each item: known, chosen, found; then one create for all that are lacking. After an unknown
+The order is that of ``ensure``, for each item: known, chosen, found; then one create for all that are lacking. After an
+indeterminate
 outcome each item is looked up, and only what was frozen before it is ever sent again.
 """
 
@@ -9,9 +11,9 @@ from dataclasses import replace
 from integrations import clock
 from integrations.connectors.base import Connector, Created, Found, JobAccepted
 from integrations.errors import Kind
-from onboarding.engine.claiming import Claim, forget, narrow
-from onboarding.engine.objects.ensure import find, inactive, is_stale, send, settle_unknown, storable
-from onboarding.engine.outcomes import Ambiguous, Ensured, Failed, Outcome, UnknownOutcome
+from onboarding.engine.claiming import Claim, discard_choice, replace_params
+from onboarding.engine.objects.ensure import find, inactive, is_stale, resolve_indeterminate, send, storable
+from onboarding.engine.outcomes import Ambiguous, Ensured, Failed, IndeterminateOutcome, Outcome
 from onboarding.models import Intent
 from onboarding.steps.handler import StepHandler
 
@@ -36,12 +38,12 @@ def ensure_batch(claim: Claim, handler: StepHandler, connector: Connector, items
     if not lacking:
         return _all(found)
     create_anyway = claim.choice is not None and not claim.choice.external_id and not is_stale(claim.choice, intent)
-    if not create_anyway and (outcome := settle_unknown(handler, connector, intent, asked_at)):
+    if not create_anyway and (outcome := resolve_indeterminate(handler, connector, intent, asked_at)):
         return _with_names(outcome, claim, handler, lacking)
-    if intent.unknown_since is None or create_anyway:
+    if intent.indeterminate_since is None or create_anyway:
         _freeze(claim, handler, intent, lacking)
     sent = send(claim, handler, connector, replays=not create_anyway)
-    if isinstance(sent, Failed) and sent.error.kind is Kind.CONFLICT and not sent.unsettled:
+    if isinstance(sent, Failed) and sent.error.kind is Kind.CONFLICT and not sent.indeterminate:
         # Some exist already: those are met by a search that has caught up meanwhile.
         again = _found(claim, handler, connector, intent, items, chosen)
         if isinstance(again, Ambiguous):
@@ -59,7 +61,7 @@ def _chosen(claim: Claim, handler: StepHandler, connector: Connector) -> dict[st
     ids = [part.strip() for part in claim.choice.external_id.split(",") if part.strip()]
     there = {external_id: made for external_id in ids if (made := connector.get(handler.kind, external_id))}
     if len(there) != len(ids):
-        forget(claim.choice)
+        discard_choice(claim.choice)
         return {}
     return there
 
@@ -103,7 +105,7 @@ def _as_chosen(found: dict[str, Ensured], lacking: list[str], chosen: dict[str, 
 
 
 def _with_names(outcome: Outcome, claim: Claim, handler: StepHandler, lacking: list[str]) -> Outcome:
-    if not isinstance(outcome, UnknownOutcome):
+    if not isinstance(outcome, IndeterminateOutcome):
         return outcome
     names = ", ".join(handler.label(replace(claim.facts, item=item)) for item in lacking)
     how = "To link what is there, give the ids in this order, with commas between."
@@ -115,7 +117,7 @@ def _freeze(claim: Claim, handler: StepHandler, intent: Intent, lacking: list[st
     params = handler.params(claim.facts)
     params["items"] = [item for item in params["items"] if item["key"] in lacking]
     if params != intent.params:
-        narrow(claim, params)
+        replace_params(claim, params)
 
 
 def _made(sent: Created | JobAccepted, connector: Connector, found: dict[str, Ensured], lacking: list[str]) -> Outcome:

@@ -7,10 +7,10 @@ from typing import Any
 from integrations.database.instances import instance_of
 from onboarding import audit, working_set
 from onboarding.engine.claiming import Claim
-from onboarding.engine.dispatch import hint_step
+from onboarding.engine.dispatch import enqueue_step
 from onboarding.engine.facts import forget_mappings, mappings_of, note_mapping
 from onboarding.engine.outcomes import Ensured
-from onboarding.engine.reconcile import noted_when_sent, was_sent_as_asked
+from onboarding.engine.reconcile import state_when_sent, was_sent_with_current_data
 from onboarding.models import ObjectMapping, OnboardingTransaction, Step
 from onboarding.steps.handler import Facts, StepHandler
 
@@ -21,9 +21,9 @@ def map_made(run: OnboardingTransaction, step: Step, claim: Claim, made: Ensured
     for item, each in of_items.items():
         _map_one(run, step, claim, item, each, now)
     if handler.shared:
-        # A create with what the payload said before has taken the turn with that.
+        # A create with the former payload has claimed the reservation under its key.
         was_other_data = _was_made_from_other_data(claim, handler, made)
-        waiting = working_set.of(run).end_turn(
+        waiting = working_set.of(run).complete_reservation(
             step,
             handler.kind,
             claim.match_key,
@@ -32,11 +32,11 @@ def map_made(run: OnboardingTransaction, step: Step, claim: Claim, made: Ensured
             was_other_data=was_other_data,
         )
         for pk in waiting:
-            hint_step(pk)
+            enqueue_step(pk)
 
 
 def _was_made_from_other_data(claim: Claim, handler: StepHandler, made: Ensured) -> bool:
-    """A create whose outcome was unknown has carried what the payload said before."""
+    """A create whose outcome was indeterminate has carried what the payload said before."""
     assert claim.intent is not None  # noqa: S101  (as above)
     return made.created_by_us and claim.intent.reference != handler.reference(claim.facts)
 
@@ -52,13 +52,13 @@ def _map_one(run: OnboardingTransaction, step: Step, claim: Claim, item: str, ma
     if mapping and mapping.external_id == made.external_id:
         _note_update(run, step, mapping, made, noted)
         return
-    if not is_as_asked(claim, made, facts):
+    if not matches_request(claim, made, facts):
         # It is as the payload was then; what differs is written next. All of it, where no version of the payload was so.
         unlike = {"state": {}, "identity": handler.identity(facts, intent.reference)} if made.created_by_us else noted
-        noted = noted_when_sent(run, handler, intent, facts) or unlike
+        noted = state_when_sent(run, handler, intent, facts) or unlike
     created_by_us = made.created_by_us
     if mapping and mapping.state is not None and mapping.identity != noted["identity"]:
-        created_by_us = _give_way(run, step, mapping, made) or created_by_us
+        created_by_us = _replace_mapping(run, step, mapping, made) or created_by_us
         mapping = None
     is_new = mapping is None
     mapping = mapping or instance_of(ObjectMapping, {"transaction_id": run.pk, "step_id": step.pk, "item": item})
@@ -85,7 +85,7 @@ def _note_update(
         mapping.save()
 
 
-def _give_way(run: OnboardingTransaction, step: Step, old: ObjectMapping, made: Ensured) -> bool:
+def _replace_mapping(run: OnboardingTransaction, step: Step, old: ObjectMapping, made: Ensured) -> bool:
     """Keep the object that another takes the place of, as this run may have made it. True where it made the other one, too."""
     old.item = f"{ObjectMapping.FORMER}{old.pk}"
     old.save()
@@ -97,14 +97,14 @@ def _give_way(run: OnboardingTransaction, step: Step, old: ObjectMapping, made: 
     return ours
 
 
-def is_as_asked(claim: Claim, made: Ensured, facts: Facts) -> bool:
+def matches_request(claim: Claim, made: Ensured, facts: Facts) -> bool:
     """False for what was made by a create with other parameters, as those stay frozen until its outcome is known.
 
-    What is found after a create whose outcome was unknown may be what that made.
+    What is found after a create whose outcome was indeterminate may be what that made.
     """
     handler, intent = claim.handler, claim.intent
     if intent is None:
         return True
-    if not made.created_by_us and intent.unknown_since is None:
+    if not made.created_by_us and intent.indeterminate_since is None:
         return True
-    return was_sent_as_asked(handler, intent, facts)
+    return was_sent_with_current_data(handler, intent, facts)

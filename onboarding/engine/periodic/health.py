@@ -14,7 +14,7 @@ from onboarding.enums import LEASED
 from onboarding.models import Attempt, Step
 
 
-def standstill() -> str:
+def stall_reason() -> str:
     """Why due work lies there, in a sentence; empty while it is being taken, or nothing is due.
 
     Work counts as lying there once it has been due for ``READY_LAG_SECONDS`` and nothing at all was begun for as long.
@@ -28,10 +28,10 @@ def standstill() -> str:
     since = min(filter(None, (_oldest(steps), _oldest(events))), default=None)
     if since is None or _last_begun() > late:
         return ""
-    hinted = steps.filter(hinted_until__gt=now).exists() or events.filter(hinted_until__gt=now).exists()
-    cause = "the scheduler hints at it and no worker takes it" if hinted else "no scheduler sweeps, or it cannot"
+    enqueued = steps.filter(enqueued_until__gt=now).exists() or events.filter(enqueued_until__gt=now).exists()
+    cause = "the scheduler enqueues it and no worker takes it" if enqueued else "no scheduler sweeps, or it cannot"
     count = steps.count() + events.count()
-    return f"{count} due since {since:%Y-%m-%d %H:%M:%S} UTC, and nothing is being begun: {cause}."
+    return f"{count} due since {since:%Y-%m-%d %H:%M:%S} UTC, and no work is being started: {cause}."
 
 
 def _oldest(rows: QuerySet[Any]) -> datetime | None:

@@ -36,7 +36,7 @@ def due(now: datetime) -> QuerySet[StepPoll]:
         step__due_at=None,
         step__transaction__held_at=None,
     )
-    awaited = awaited.exclude(hinted_until__gt=now).exclude(step__connection__breaker__in=STOPPED)
+    awaited = awaited.exclude(enqueued_until__gt=now).exclude(step__connection__breaker__in=STOPPED)
     return awaited.order_by("due_at", "pk")
 
 
@@ -99,7 +99,7 @@ def _failed(step: Step, error: ProviderError) -> None:
     connection, now = step.connection, clock.now()
     wait = error.retry_after or 0.0
     if connection:
-        connection_queue.heed(connection.pk, error)
+        connection_queue.apply_backpressure(connection.pk, error)
     if error.kind in LATER:
         _again(step.pk, now + timedelta(seconds=max(wait, settings.KICKOFF_POLL_SECONDS)))
     else:
@@ -108,7 +108,7 @@ def _failed(step: Step, error: ProviderError) -> None:
 
 def _again(step_pk: int, at: datetime, *, looked_at: datetime | None = None) -> None:
     counted = {"count": F("count") + 1, "last_at": looked_at} if looked_at else {}
-    StepPoll.objects.filter(pk=step_pk).update(due_at=at, hinted_until=None, **counted)
+    StepPoll.objects.filter(pk=step_pk).update(due_at=at, enqueued_until=None, **counted)
 
 
 def _make_due(step_pk: int, at: datetime) -> None:

@@ -15,8 +15,8 @@ from integrations.failpoints import failpoint
 from integrations.models import InboundEvent
 from onboarding.audit import anchors
 from onboarding.engine import connection_queue, dispatch
-from onboarding.engine.compensation import go_on
-from onboarding.engine.dispatch import HINT_LIFETIME
+from onboarding.engine.compensation import advance_or_roll_back
+from onboarding.engine.dispatch import MESSAGE_LIFETIME
 from onboarding.engine.locks import lock_run, retried
 from onboarding.engine.periodic import polling
 from onboarding.engine.runs import gate_evaluation
@@ -24,7 +24,7 @@ from onboarding.enums import ADVANCED_BY_ENGINE, Category, Status, StepState, To
 from onboarding.models import OnboardingTransaction, Step, StepPoll
 from onboarding.signals import run_blocked
 
-OUTSTANDING_HINTS = 300
+MAX_OUTSTANDING_MESSAGES = 300
 MOST_DOUBLINGS = 3  # 80 s: what a wiped broker costs at most
 ALIVE = (
     Q(due_at__isnull=False) | Q(lease_until__isnull=False) | Q(state=StepState.BLOCKED) | Q(waits_for=WaitsFor.EVENT)
@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Due:
-    """Primary keys of what may be worked on now, most urgent first (at paced connections after the others)."""
+    """Primary keys of what may be worked on now, most urgent first (at limited connections after the others)."""
 
     steps: list[int] = field(default_factory=list)
     events: list[int] = field(default_factory=list)
@@ -49,12 +49,14 @@ class Due:
 
 
 def sweep() -> Due:
-    """One pass: recover paces, anchor the audit trail, wake stalled runs, and find what is due and not already hinted."""
+    """One pass: recover concurrency limits, anchor the audit trail, resume stalled runs, and find what is due and
+    not already enqueued.
+    """
     now = clock.now()
     concurrency.recover(now)
     _anchor()
     for run_pk in [*_gathered(now), *_stalled(now)]:
-        _wake_or_tell(run_pk)
+        _resume_or_notify(run_pk)
     due = Due(_due_steps(now), _due_events(now), breaker.take_due_probes(now), _due_polls(now))
     if due:
         failpoint("marked-due")
@@ -70,7 +72,7 @@ def _anchor() -> None:
 
 
 def publish(due: Due) -> Due:
-    """Hint workers at what is due; returns what no broker took."""
+    """Enqueue what is due; returns what no broker took."""
     return Due(
         steps=[pk for pk in due.steps if not dispatch.publish(dispatch.RUN_STEP, pk)],
         events=[pk for pk in due.events if not dispatch.publish(dispatch.PROCESS_EVENT, pk)],
@@ -81,29 +83,32 @@ def publish(due: Due) -> Due:
 
 def release(due: Due) -> None:
     """Nobody took these after all: let the next sweep see them at once."""
-    Step.objects.filter(pk__in=due.steps).update(hinted_until=None)
-    InboundEvent.objects.filter(pk__in=due.events).update(hinted_until=None)
-    StepPoll.objects.filter(pk__in=due.polls).update(hinted_until=None)
+    Step.objects.filter(pk__in=due.steps).update(enqueued_until=None)
+    InboundEvent.objects.filter(pk__in=due.events).update(enqueued_until=None)
+    StepPoll.objects.filter(pk__in=due.polls).update(enqueued_until=None)
 
 
 def _due_steps(now: datetime) -> list[int]:
-    """Due or abandoned steps that no fresh hint stands for, marked as hinted: at a paced connection as many as it takes."""
-    paced = connection_queue.paced()
-    free = max(0, OUTSTANDING_HINTS - connection_queue.hinted().exclude(connection__in=paced).count())
-    steps = connection_queue.unhinted().only("pk", "due_at", "lease_until")
+    """Due or abandoned steps that are not enqueued, marked as enqueued: at a limited connection as many as it takes."""
+    paced = connection_queue.limited_connections()
+    free = max(0, MAX_OUTSTANDING_MESSAGES - connection_queue.enqueued().exclude(connection__in=paced).count())
+    steps = connection_queue.not_enqueued().only("pk", "due_at", "lease_until")
     due = _mark(Step, list(steps.exclude(connection__in=paced)[:free]), now)
     for connection in paced:
-        # A lost hint holds one of few places: however long the step has waited, for no longer than a young one's.
+        # A lost message holds one of few slots: however long the step has waited, for no longer than a young one's.
         due += _mark(
-            Step, list(steps.filter(connection=connection)[: connection_queue.room(connection)]), now, HINT_LIFETIME
+            Step,
+            list(steps.filter(connection=connection)[: connection_queue.free_capacity(connection)]),
+            now,
+            MESSAGE_LIFETIME,
         )
     return due
 
 
 def _due_events(now: datetime) -> list[int]:
-    waiting = InboundEvent.objects.filter(hinted_until__gt=now, due_at__lte=now).count()
-    due = InboundEvent.objects.filter(due_at__lte=now).exclude(hinted_until__gt=now).order_by("due_at", "pk")
-    return _mark(InboundEvent, list(due.only("pk", "due_at")[: max(0, OUTSTANDING_HINTS - waiting)]), now)
+    waiting = InboundEvent.objects.filter(enqueued_until__gt=now, due_at__lte=now).count()
+    due = InboundEvent.objects.filter(due_at__lte=now).exclude(enqueued_until__gt=now).order_by("due_at", "pk")
+    return _mark(InboundEvent, list(due.only("pk", "due_at")[: max(0, MAX_OUTSTANDING_MESSAGES - waiting)]), now)
 
 
 def _due_polls(now: datetime) -> list[int]:
@@ -118,20 +123,20 @@ def _mark(
     now: datetime,
     most: timedelta | None = None,
 ) -> list[int]:
-    # hinted_until is no state: it only spares the broker, so no run is locked for it.
+    # enqueued_until is no state: it only spares the broker, so no run is locked for it.
     by_lifetime: dict[timedelta, list[int]] = {}
     for row in rows:
-        by_lifetime.setdefault(most or hint_lifetime(row, now), []).append(row.pk)
+        by_lifetime.setdefault(most or message_lifetime(row, now), []).append(row.pk)
     for lifetime, pks in by_lifetime.items():
-        model._default_manager.filter(pk__in=pks).update(hinted_until=now + lifetime)
+        model._default_manager.filter(pk__in=pks).update(enqueued_until=now + lifetime)
     return [row.pk for row in rows]
 
 
-def hint_lifetime(row: Step | InboundEvent | StepPoll, now: datetime) -> timedelta:
-    """How long a hint may stay unanswered: doubling, so that a broker without workers does not fill up."""
+def message_lifetime(row: Step | InboundEvent | StepPoll, now: datetime) -> timedelta:
+    """How long a message may stay unanswered: doubling, so that a broker without workers does not fill up."""
     since = row.due_at or getattr(row, "lease_until", None) or now
-    doublings = int((now - since) / HINT_LIFETIME).bit_length()
-    return HINT_LIFETIME * float(2 ** min(doublings, MOST_DOUBLINGS))
+    doublings = int((now - since) / MESSAGE_LIFETIME).bit_length()
+    return MESSAGE_LIFETIME * float(2 ** min(doublings, MOST_DOUBLINGS))
 
 
 def _gathered(now: datetime) -> Iterable[int]:
@@ -154,37 +159,37 @@ def _stalled(now: datetime) -> Iterable[int]:
     )
 
 
-def _wake_or_tell(run_pk: int) -> None:
-    """One run that cannot be woken must not hold up the others, nor stay unseen itself."""
+def _resume_or_notify(run_pk: int) -> None:
+    """One run that cannot be resumed must not delay the others, and is reported itself."""
     try:
-        wake(run_pk)
+        resume_stalled(run_pk)
     except (OperationalError, InterfaceError):
-        log.warning("Run %s could not be woken: the database does not answer", run_pk)
+        log.warning("Run %s could not be resumed: the database does not answer", run_pk)
     except Exception as error:
-        log.exception("Run %s could not be woken", run_pk)
+        log.exception("Run %s could not be resumed", run_pk)
         try:
-            _tell(run_pk, f"{type(error).__name__} while Firstvalue tried to go on with it")
+            _notify(run_pk, f"{type(error).__name__} while Firstvalue tried to resume it")
         except Exception:
-            log.exception("Nobody could be told of run %s", run_pk)
+            log.exception("No ticket could be opened for run %s", run_pk)
 
 
 @retried
-def wake(run_pk: int) -> None:
-    """Let a run that stands still go on; where nothing becomes ready, a person is told."""
+def resume_stalled(run_pk: int) -> None:
+    """Resume a stalled run; where nothing becomes ready, a ticket is opened."""
     with db.atomic():
         run = lock_run(run_pk)
         run.gathers_until = None
-        gate_evaluation.admit(run)
-        go_on(run)
+        gate_evaluation.evaluate_gate(run)
+        advance_or_roll_back(run)
         moving = run.steps.filter(ALIVE)
         # One that still waits at the gate has its ticket from there (no playbook serves it, say).
         if run.status in ADVANCED_BY_ENGINE and run.status != Status.QUEUED and not moving.exists():
-            _block(run, "Nothing is under way in this run")
+            _block(run, "No step is due or running in this run")
         run.save()
 
 
 @retried
-def _tell(run_pk: int, why: str) -> None:
+def _notify(run_pk: int, why: str) -> None:
     with db.atomic():
         run = lock_run(run_pk)
         run.gathers_until = None  # from now on it is looked at once a minute, as one that stands still

@@ -2,8 +2,8 @@
 
 from integrations import clock
 from onboarding import audit
-from onboarding.engine.advancing import advance, follow, tell_end
-from onboarding.engine.dispatch import hint_step
+from onboarding.engine.advancing import advance, refresh_status_reports, report_end
+from onboarding.engine.dispatch import enqueue_step
 from onboarding.engine.runs import gate_evaluation
 from onboarding.enums import Category, Status, Topic
 from onboarding.models import OnboardingTransaction, Step
@@ -16,14 +16,14 @@ def cancel(run: OnboardingTransaction, *, actor: str, reason: str) -> None:
     run.cancel(at=now, reason=reason)
     audit.record(run, "onboarding.run.cancelled", actor=actor)
     for step in run.steps.all():
-        if not step.is_done and not tell_end(run, step):
+        if not step.is_done and not report_end(run, step):
             # One in a worker's hands too: what that brings is late, and kept as evidence.
             step.skip(at=now, reason="The run was cancelled.")
             step.category, step.problems, step.candidates = "", [], []
             step.save()
             step_unblocked.send(Step, step=step, resolution="The step was skipped.")
     run_cancelled.send(OnboardingTransaction, run=run, at=now, resolution="The run was cancelled.")
-    follow(run)
+    refresh_status_reports(run)
 
 
 def hold_and_ask(run: OnboardingTransaction, *, actor: str, hold_reason: str, question: str, topic: Topic) -> None:
@@ -36,7 +36,7 @@ def hold_and_ask(run: OnboardingTransaction, *, actor: str, hold_reason: str, qu
     if not run.is_over and not run.held_at:
         run.held_at, run.held_by, run.hold_reason = clock.now(), actor[:150], hold_reason[:500]
         audit.record(run, "onboarding.run.held", actor=actor)
-        follow(run)
+        refresh_status_reports(run)
     run_blocked.send(
         OnboardingTransaction,
         run=run,
@@ -48,12 +48,12 @@ def hold_and_ask(run: OnboardingTransaction, *, actor: str, hold_reason: str, qu
 
 
 def resume(run: OnboardingTransaction, *, actor: str, resolution: str) -> None:
-    """Let a run on hold go on; ``resolution`` closes the tickets that asked. The caller holds the run locked."""
+    """Resume a run on hold; ``resolution`` closes the tickets that asked. The caller holds the run locked."""
     run.held_at, run.held_by, run.hold_reason = None, "", ""
     audit.record(run, "onboarding.run.resumed", actor=actor)
     run_decided.send(OnboardingTransaction, run=run, resolution=resolution)
-    gate_evaluation.admit(run, actor=actor)
+    gate_evaluation.evaluate_gate(run, actor=actor)
     advance(run)
     run.save()
     for pk in run.steps.filter(due_at__lte=clock.now()).values_list("pk", flat=True):
-        hint_step(pk)
+        enqueue_step(pk)

@@ -7,7 +7,7 @@ from integrations.connections.services import default_connection
 from integrations.enums import System
 from onboarding import audit, working_set
 from onboarding.engine.advancing import advance, make_due
-from onboarding.engine.dispatch import hint_step
+from onboarding.engine.dispatch import enqueue_step
 from onboarding.engine.runs import owner_assignment
 from onboarding.enums import Category, OriginKind, Status, Topic
 from onboarding.models import Attempt, OnboardingTransaction, Step
@@ -22,8 +22,10 @@ from onboarding.signals import run_blocked, run_unblocked, step_unblocked
 LOOKUP = "crm.lookup"
 
 
-def admit(run: OnboardingTransaction, *, actor: str = audit.SYSTEM) -> None:
-    """Take a new or mended payload as far as it goes. The caller holds the run locked (or has just made it) and saves it."""
+def evaluate_gate(run: OnboardingTransaction, *, actor: str = audit.SYSTEM) -> None:
+    """Evaluate the gate for a new or fixed payload and continue. The caller holds the run locked (or has just made
+    it) and saves it.
+    """
     if run.status not in (Status.QUEUED, Status.AWAITING_DATA):
         return
     missing = problems_of(run)
@@ -83,7 +85,7 @@ def _may_look_up(run: OnboardingTransaction) -> bool:
     make_due(step, clock.now())
     working_set.of(run).insert(step)
     run.note_made("steps", step)
-    hint_step(step.pk)
+    enqueue_step(step.pk)
     audit.record(run, "onboarding.step.planned", data={"step": LOOKUP})
     return True
 

@@ -42,7 +42,7 @@ def assign(run: OnboardingTransaction) -> None:
 
 
 def occupying() -> QuerySet[OnboardingTransaction]:
-    """The runs that take up their owner's capacity: neither complete nor given up."""
+    """The runs that take up their owner's capacity: neither complete nor cancelled."""
     return OnboardingTransaction.objects.under_way()
 
 

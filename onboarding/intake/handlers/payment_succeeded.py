@@ -77,10 +77,10 @@ def _dismiss(stored: InboundEvent, facts: PaymentSucceeded, reason: str) -> None
     stored.ignore(outcome=reason, at=clock.now())
 
 
-def _match_or_open(stored: InboundEvent, facts: PaymentSucceeded, keys: payments.Keys, doubt: str) -> None:
+def _match_or_open(stored: InboundEvent, facts: PaymentSucceeded, keys: payments.Keys, open_question: str) -> None:
     trace = payments.soft_match(stored.connection, facts, _paid_at(stored, facts))
     if trace is None:
-        _open(stored, facts, keys, doubt or _doubt(stored, facts))
+        _open(stored, facts, keys, open_question or _doubt(stored, facts))
     elif trace.transaction_id is None:
         payments.learn(trace, facts)
         trace.paired = True
@@ -128,7 +128,7 @@ def _doubt(stored: InboundEvent, facts: PaymentSucceeded) -> str:
     )
 
 
-def _open(stored: InboundEvent, facts: PaymentSucceeded, keys: payments.Keys, doubt: str) -> None:
+def _open(stored: InboundEvent, facts: PaymentSucceeded, keys: payments.Keys, open_question: str) -> None:
     paid = billing.payload(facts)
     at = _paid_at(stored, facts)
     content = with_value(paid.content, "onboarding_transaction_id", payments.new_run_id(facts))
@@ -139,7 +139,7 @@ def _open(stored: InboundEvent, facts: PaymentSucceeded, keys: payments.Keys, do
         occurred_at=at,
         keys=payments.free_keys(keys),
         gather_for=timedelta(seconds=settings.HOLD_SECONDS),
-        question=f"{doubt} {late.ASK}" if doubt else "",
+        question=f"{open_question} {late.ASK}" if open_question else "",
         also_known_by=payments.unnamed_payment(stored.connection, facts),
     )
     if receipt.verdict is not service.Verdict.CREATED:
@@ -148,7 +148,7 @@ def _open(stored: InboundEvent, facts: PaymentSucceeded, keys: payments.Keys, do
     _note_name(trace, paid, content)
     _note(stored, trace, facts, _told(paid, keys))
     how = "" if facts.settlement is Settlement.PAID else f" ({facts.settlement})"
-    asked = f"; on hold: {doubt}" if doubt else ""
+    asked = f"; on hold: {open_question}" if open_question else ""
     stored.process(
         outcome=f"{receipt.verdict.value}: {receipt.run.onboarding_transaction_id}{how}{asked}", at=clock.now()
     )
@@ -161,7 +161,7 @@ def _join(stored: InboundEvent, run_pk: int, facts: PaymentSucceeded, keys: paym
     trace = payments.trace_of(run, stored.connection, facts, _paid_at(stored, facts))
     outcome = "nothing new"
     # Compared with what this object last said, never with the snapshot: a repetition must not question a person's fix.
-    if trace.told.get(facts.object_id) != told:
+    if trace.object_digests.get(facts.object_id) != told:
         content = _without_contradictions(run, paid)
         _note_name(trace, paid, content)
         # First, as with the contact's name nothing else may be missing: the run would start.
@@ -171,7 +171,7 @@ def _join(stored: InboundEvent, run_pk: int, facts: PaymentSucceeded, keys: paym
         outcome = receipt.verdict.value
     else:
         service.remember(run, keys)
-    late.clear_doubt(lock_run(run_pk), facts, actor=actor_of(stored))
+    late.clear_question(lock_run(run_pk), facts, actor=actor_of(stored))
     _note(stored, trace, facts, told)
     stored.process(outcome=f"joined {run.onboarding_transaction_id}: {outcome}", at=clock.now())
 
@@ -179,10 +179,10 @@ def _join(stored: InboundEvent, run_pk: int, facts: PaymentSucceeded, keys: paym
 def _without_contradictions(run: OnboardingTransaction, paid: billing.BillingPayload) -> dict[str, Any]:
     """The content without inferred values for fields that plausibly hold another: a guess is no question for people."""
     current = run.payload
-    known, mended = paths(current), {problem.path for problem in problems_of(run)}
+    known, fixed = paths(current), {problem.path for problem in problems_of(run)}
     content = with_value(paid.content, "onboarding_transaction_id", run.onboarding_transaction_id)
     for path in paid.inferred:
-        if path in known and path not in mended:
+        if path in known and path not in fixed:
             content = with_value(content, path, None)
     if "customer.legal_name" in paid.inferred and is_same_name(
         get(content, "customer.legal_name"), get(current, "customer.primary_contact.name")
@@ -203,13 +203,14 @@ def _note_name(trace: PaymentTrace, paid: billing.BillingPayload, content: dict[
 
 
 def _note(stored: InboundEvent, trace: PaymentTrace, facts: PaymentSucceeded, told: str) -> None:
-    trace.told = {**trace.told, facts.object_id: told}
+    trace.object_digests = {**trace.object_digests, facts.object_id: told}
     trace.save()
     payments.release_held(stored.connection, facts)
 
 
 def _told(paid: billing.BillingPayload, keys: payments.Keys) -> str:
-    # When it was paid, our id, and which payments pay which invoice differ between an object's events without telling anything new.
+    # When it was paid, our id, and which payments pay which invoice differ between an object's events without telling
+    # anything new.
     content = {
         key: value for key, value in paid.content.items() if key not in ("occurred_at", "onboarding_transaction_id")
     }

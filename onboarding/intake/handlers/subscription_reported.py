@@ -4,7 +4,7 @@ from integrations import clock
 from integrations.enums import EventState
 from integrations.inbound.events import SubscriptionFacts, SubscriptionReported
 from integrations.models import InboundEvent
-from onboarding.engine.dispatch import hint_event
+from onboarding.engine.dispatch import enqueue_event
 from onboarding.intake import payments, subscriptions
 from onboarding.intake.handlers.base import handles
 
@@ -24,4 +24,4 @@ def note(stored: InboundEvent, about: SubscriptionFacts | None) -> None:
         if earlier.state == EventState.IGNORED:
             earlier.reconsider(at=clock.now())
             earlier.save()
-            hint_event(earlier.pk)
+            enqueue_event(earlier.pk)

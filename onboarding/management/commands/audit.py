@@ -49,7 +49,7 @@ class Command(BaseCommand):
             raise CommandError(f"The audit trail was tampered with; findings: {len(findings)}.{more}")
         self.stdout.write(
             f"The audit trail is whole: {verification.entries} entries of {verification.runs} runs, "
-            f"{verification.elsewhere} outside runs, {verification.anchors} anchors."
+            f"{verification.global_entries} outside runs, {verification.anchors} anchors."
         )
         if (archive := verification.archive).batches:
             self.stdout.write(

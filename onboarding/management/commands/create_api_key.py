@@ -45,6 +45,6 @@ class Command(BaseCommand):
         with transaction.atomic():
             key, row = new_key(name, Scope(scope), fills)
             data = {"key": row.pk, "name": name, "scope": scope, "prefix": row.prefix, "fills": row.fills}
-            audit.record_elsewhere("onboarding.api-key.created", actor="command", data=data)
+            audit.record_global("onboarding.api-key.created", actor="command", data=data)
         self.stdout.write(f"The key “{name}” with the scope {scope}. Keep it now: it is not shown again.")
         self.stdout.write(key)

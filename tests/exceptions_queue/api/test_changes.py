@@ -26,7 +26,7 @@ def told(post: Post, payload: Payload, drain: Drain) -> str:
     return f"{CHANGES}{response.json()['change_request']['id']}/"
 
 
-def test_a_told_change_shows_its_difference_and_each_touched_step(told: str, operate: APIClient) -> None:
+def test_a_change_request_shows_its_diff_and_each_affected_step(told: str, operate: APIClient) -> None:
     shown = operate.get(told).json()
     assert (shown["status"], shown["source"]) == ("open", "billing")
     assert {"path": "commercial.plan_sku", "label": "Plan", "now": "pro", "proposed": "enterprise"} in shown[
@@ -38,14 +38,14 @@ def test_a_told_change_shows_its_difference_and_each_touched_step(told: str, ope
     }  # fmt: skip
 
 
-def test_who_may_not_see_personal_data_sees_that_it_differs(told: str, read: APIClient) -> None:
+def test_personal_data_in_a_diff_is_masked_without_permission(told: str, read: APIClient) -> None:
     response = read.get(told)
     assert {each["path"] for each in response.json()["differences"]} >= {"customer.primary_contact.email"}
     assert "kim@" not in response.content.decode()
     assert "Kim" not in response.content.decode()
 
 
-def test_applying_it_updates_what_was_touched(told: str, operate: APIClient, drain: Drain) -> None:
+def test_applying_a_change_updates_the_affected_objects(told: str, operate: APIClient, drain: Drain) -> None:
     applied = operate.post(f"{told}apply/", {}, format="json")
     assert (applied.status_code, applied.json()["status"], applied.json()["steps"]) == (200, "applied", [])
     assert applied.json()["decided_by"].startswith("key:")
@@ -76,13 +76,13 @@ def test_an_operator_asks_for_a_change(told: str, operate: APIClient) -> None:
     ("fields", "status"),
     [({"customer.shoe_size": 44}, 400), ({"customer.country": "DE"}, 409), ({}, 400), ({"customer.domain": None}, 400)],
 )
-def test_what_makes_no_sense_is_refused(told: str, operate: APIClient, fields: dict[str, Any], status: int) -> None:
+def test_invalid_change_is_refused(told: str, operate: APIClient, fields: dict[str, Any], status: int) -> None:
     assert operate.post(CHANGES, {"fields": fields}, format="json").status_code == status
     assert ChangeRequest.objects.count() == 1
 
 
 @pytest.mark.parametrize(("scope", "may_look"), [("read", True), ("intake", False)])
-def test_other_scopes_decide_nothing(told: str, caller: Caller, scope: str, may_look: bool) -> None:
+def test_other_scopes_cannot_decide(told: str, caller: Caller, scope: str, may_look: bool) -> None:
     client = caller(scope)
     assert client.get(told).status_code == (200 if may_look else 403)
     assert client.post(f"{told}apply/", {}, format="json").status_code == 403
@@ -113,7 +113,7 @@ def test_the_list_shows_what_was_asked_to_change_newest_first(
     assert read.get(f"{RUNS}nobody/change-requests/").status_code == 404
 
 
-def test_the_exception_about_a_change_to_be_made_by_hand_is_closed_over_the_api(
+def test_manual_change_exception_can_be_closed_over_the_api(
     post: Post, payload: Payload, operate: APIClient, drain: Drain
 ) -> None:
     post(payload())
@@ -130,7 +130,7 @@ def test_the_exception_about_a_change_to_be_made_by_hand_is_closed_over_the_api(
     assert late.status_code == 409
 
 
-def test_a_misspelt_field_is_kept_and_told_to_the_sender(post: Post, payload: Payload, read: APIClient) -> None:
+def test_misspelt_field_is_kept_and_reported_to_the_sender(post: Post, payload: Payload, read: APIClient) -> None:
     sent = payload(custmer={"domain": "acme.com"}, customer__legal_nmae="Acme", customer__mother="Group")
     answer = post(sent)
     assert answer.status_code == 201
@@ -144,7 +144,7 @@ def test_a_misspelt_field_is_kept_and_told_to_the_sender(post: Post, payload: Pa
     assert post(sent).json()["warnings"] == answer.json()["warnings"], "on a replay too"
 
 
-def test_a_payload_of_known_fields_warns_of_nothing(post: Post, payload: Payload) -> None:
+def test_payload_with_known_fields_has_no_warnings(post: Post, payload: Payload) -> None:
     users = [{"name": "Sam", "email": "sam@acme-logistics.com", "role": "admin"}]
     sent = payload(users=users, handover__stakeholders={"Sponsor": "Lee"}, commercial__lines=[{"sku": "x"}])
     assert post(sent).json()["warnings"] == []

@@ -120,7 +120,7 @@ def test_the_tickets_that_cover_a_run(several_runs: list[OnboardingTransaction],
     assert [assert_same(run_parts.TICKETS, run.pk) for run in several_runs] == [3, 0, 1]
 
 
-def test_what_a_source_has_told(several_runs: list[OnboardingTransaction]) -> None:
+def test_query_for_accepted_content_of_a_source(several_runs: list[OnboardingTransaction]) -> None:
     for name in ("Pay_Blocked", "pay_waits", "nobody"):
         for kind, label in (("rest", "billing"), ("rest", "unheard of"), ("import", "billing")):
             assert_same(service.KNOWN_RUN, name, comparable(name), kind, label)
@@ -129,7 +129,7 @@ def test_what_a_source_has_told(several_runs: list[OnboardingTransaction]) -> No
     assert known.told_earlier == []
 
 
-def test_events_that_wait_under_one_value_or_several() -> None:
+def test_query_for_waiting_events_by_one_value_or_several() -> None:
     for number, value in enumerate(("pay_1", "pay_2", "pay_1")):
         UnmatchedEvent.objects.create(
             kind="id", value=value, type="payment.refunded", event_id=f"e{number}", actor="tests", data={"n": [None]},

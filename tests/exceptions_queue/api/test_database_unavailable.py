@@ -88,20 +88,20 @@ def assert_try_again(answer: Any, log: pytest.LogCaptureFixture) -> None:
 
 
 @pytest.mark.parametrize("door", ["webhook", "intake", "list", "readyz"])
-def test_a_machine_is_told_to_try_again_while_the_database_is_away(
+def test_api_answers_503_with_retry_after_while_the_database_is_down(
     doors: dict[str, Send], away: None, caplog: pytest.LogCaptureFixture, door: str
 ) -> None:
     assert_try_again(doors[door](), caplog)
 
 
 @pytest.mark.parametrize("door", ["webhook", "intake"])
-def test_a_machine_is_told_to_try_again_while_the_database_is_busy(
+def test_api_answers_503_with_retry_after_while_the_database_is_busy(
     doors: dict[str, Send], busy: None, caplog: pytest.LogCaptureFixture, door: str
 ) -> None:
     assert_try_again(doors[door](), caplog)
 
 
-def test_what_was_refused_while_busy_is_taken_when_it_is_sent_again(
+def test_request_refused_while_busy_succeeds_when_sent_again(
     doors: dict[str, Send], request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.CRITICAL)
@@ -133,7 +133,7 @@ def test_a_session_that_the_server_ended_costs_one_503_at_most(
     assert [each for each in caplog.records if each.exc_info] == []
 
 
-def test_a_person_gets_a_page_that_says_so(
+def test_browser_gets_an_unavailable_page(
     doors: dict[str, Send], people: dict[str, User], request: pytest.FixtureRequest
 ) -> None:
     client = Client(raise_request_exception=False)

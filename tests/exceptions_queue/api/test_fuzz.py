@@ -140,7 +140,7 @@ def ask(case: Case, headers: dict[str, str], refusal: HTTPStatus | None) -> int:
 
 @pytest.mark.parametrize("scope", [*NO_KEYS, *Scope.values])
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE], ids=["right", "wrong"])
-def test_nothing_that_is_asked_breaks_it(
+def test_no_generated_request_causes_a_server_error(
     scope: str, mode: GenerationMode, tickets: list[int], changes: list[int], in_process: None
 ) -> None:
     headers, reached = header(scope), set()

@@ -60,15 +60,15 @@ def test_a_revoked_key_is_401(read: APIClient) -> None:
     problem(read.get(RUNS), 401)
 
 
-def test_without_a_key_nothing_is_read_of_the_body(db: None) -> None:
+def test_body_is_not_read_without_a_key(db: None) -> None:
     problem(APIClient().post(RUNS, b"{", content_type="text/plain"), 401)
 
 
-def test_head_is_as_free_as_get(intake: APIClient, read: APIClient) -> None:
+def test_head_is_allowed_where_get_is(intake: APIClient, read: APIClient) -> None:
     assert (intake.head(RUNS).status_code, read.head(RUNS).status_code) == (403, 200)
 
 
-def test_a_session_is_no_key(admin_client: Any) -> None:
+def test_session_login_does_not_authenticate_the_api(admin_client: Any) -> None:
     problem(admin_client.get(RUNS), 401)
 
 

@@ -33,7 +33,7 @@ def test_healthz_needs_no_database(client: Client) -> None:
     problem(client.post("/healthz"), 405)
 
 
-def test_readyz_says_that_all_is_there(client: Client, db: None) -> None:
+def test_readyz_reports_ready(client: Client, db: None) -> None:
     response = client.get("/readyz")
 
     assert response.status_code == 200
@@ -63,7 +63,7 @@ def test_readyz_asks_the_broker(client: Client, db: None, settings: Any) -> None
     assert client.get("/readyz").json()["broker"] == "ok"
 
 
-def test_readyz_names_a_broker_that_is_gone_and_needs_none(client: Client, db: None, no_broker: None) -> None:
+def test_readyz_is_ready_without_its_broker_and_names_the_fault(client: Client, db: None, no_broker: None) -> None:
     answer = client.get("/readyz")
 
     assert answer.status_code == 200
@@ -101,7 +101,7 @@ def payload_schema(client: Client) -> dict[str, Any]:
     return schema
 
 
-def test_the_payloads_schema_takes_what_the_call_takes(client: Client, payload: Any) -> None:
+def test_payload_schema_accepts_what_the_call_accepts(client: Client, payload: Any) -> None:
     validator = jsonschema.Draft202012Validator(payload_schema(client))
 
     for body in (payload(), MINIMAL, {"onboarding_transaction_id": "a", "event_source": "b"}, {**MINIMAL, "other": 1}):
@@ -110,7 +110,7 @@ def test_the_payloads_schema_takes_what_the_call_takes(client: Client, payload: 
         assert not validator.is_valid(wrong)
 
 
-def test_the_payloads_schema_says_what_is_needed_before_provisioning(client: Client) -> None:
+def test_payload_schema_marks_fields_required_before_provisioning(client: Client) -> None:
     schema = payload_schema(client)
     needed = set()
     for field in FIELDS:

@@ -48,7 +48,7 @@ def test_every_representation(
     assert shown == answers()
 
 
-def test_what_an_instance_does_not_keep_is_asked_for() -> None:
+def test_value_missing_on_the_instance_is_fetched() -> None:
     class Serializer(RowSerializer[OnboardingTransaction]):
         is_over = serializers.BooleanField()
         name = serializers.CharField(source="__str__")

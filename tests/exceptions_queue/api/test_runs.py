@@ -168,7 +168,7 @@ def test_runs_are_filtered_by_their_clock(read: APIClient, post: Post) -> None:
         assert response.json()["results"][0]["sla"]["state"] == state
 
 
-def test_a_run_with_a_kickoff_to_schedule_goes_by_its_second_clock(read: APIClient, post: Post) -> None:
+def test_run_awaiting_its_kickoff_is_filtered_by_its_p2_clock(read: APIClient, post: Post) -> None:
     go_to(FRIDAY_NOON)
     start(post, "kickoff", "other")
     to_be_scheduled(OnboardingTransaction.objects.get(onboarding_transaction_id="kickoff"))
@@ -309,7 +309,7 @@ def test_a_run_parked_behind_its_connection_is_blocked(read: APIClient, post: Po
     assert [shown["id"] for shown in read.get(f"{RUNS}parked/").json()["exceptions"]] == [ticket.pk]
 
 
-def test_a_run_that_waits_for_another_runs_turn_is_blocked_with_it(
+def test_run_waiting_for_a_reservation_is_blocked_with_its_holder(
     read: APIClient, post: Post, payload: Payload, crm: Connection, blocked: Blocked
 ) -> None:
     ticket = blocked("pay_1", category="unknown-outcome")
@@ -373,7 +373,7 @@ def test_operators_see_personal_data(operate: APIClient, post: Post, payload: Pa
     assert not [name for name in NAMES if name not in text]
 
 
-def test_looks_at_what_a_step_awaits_are_counted_apart_from_its_attempts(read: APIClient, post: Post) -> None:
+def test_polls_are_counted_apart_from_attempts(read: APIClient, post: Post) -> None:
     start(post, "a")
     run = OnboardingTransaction.objects.get()
     step = Step.objects.create(

@@ -64,7 +64,7 @@ def refused(crm: Connection) -> Ticket:
 # --- Reading ----------------------------------------------------------------------------------------------------------
 
 
-def test_an_exception_carries_all_that_somebody_needs(operate: APIClient, blocked: Blocked) -> None:
+def test_exception_has_all_details(operate: APIClient, blocked: Blocked) -> None:
     ticket = blocked("pay_1", http_status=503)
 
     body = operate.get(f"{TICKETS}{ticket.pk}/").json()
@@ -103,7 +103,7 @@ def test_an_exception_carries_all_that_somebody_needs(operate: APIClient, blocke
         "resolved_at": None,
         "resolution": "",
         "snoozed_until": None,
-        "what_to_do": "Look at HubSpot's status page. Retry once it is well again.",
+        "what_to_do": "Look at HubSpot's status page. Retry when it works again.",
         "available_actions": ["retry", "link-object", "replay", "skip", "rollback", "assign", "snooze", "note"],
     }
 
@@ -119,11 +119,11 @@ def test_missing_fields_are_listed_with_their_reason(operate: APIClient, missing
     assert body["available_actions"] == ["fix", "rollback", "assign", "snooze", "note"]
 
 
-def test_readers_may_act_on_nothing(read: APIClient, missing: Ticket) -> None:
+def test_read_scope_cannot_act(read: APIClient, missing: Ticket) -> None:
     assert read.get(f"{TICKETS}{missing.pk}/").json()["available_actions"] == []
 
 
-def test_readers_see_no_addresses(read: APIClient, ambiguous: Ticket) -> None:
+def test_read_scope_sees_no_addresses(read: APIClient, ambiguous: Ticket) -> None:
     text = read.get(f"{TICKETS}{ambiguous.pk}/").content.decode()
 
     assert "jo@" not in text
@@ -185,7 +185,7 @@ def test_exceptions_are_filtered_by_their_clock(read: APIClient, post: Post, pay
         assert {row["sla_state"] for row in response.json()["results"]} == {state}
 
 
-def test_an_exception_goes_by_the_clock_that_runs_now(read: APIClient, blocked: Blocked) -> None:
+def test_exception_is_filtered_by_its_current_clock(read: APIClient, blocked: Blocked) -> None:
     go_to(FRIDAY_NOON)
     run = to_be_scheduled(blocked("pay_1").transaction)
     go_to(AT_RISK + timedelta(minutes=1))
@@ -282,7 +282,7 @@ def test_a_ticket_is_given_to_somebody(operate: APIClient, people: dict[str, Use
     assert (body["queue"], body["owner"]) == ("sales-ops", None)
 
 
-def test_a_ticket_is_put_aside_and_taken_up_again(operate: APIClient, missing: Ticket) -> None:
+def test_ticket_is_snoozed_and_unsnoozed(operate: APIClient, missing: Ticket) -> None:
     aside = act(operate, missing, "snooze", {"minutes": 1, "reason": "They call back."}).json()
     assert aside["snoozed_until"]
     assert act(operate, missing, "snooze", {"minutes": 0}).json()["snoozed_until"] is None
@@ -335,9 +335,7 @@ def test_a_wrong_body_is_malformed(
 @pytest.mark.parametrize(
     ("name", "body"), [("retry", {}), ("choose-match", {"external_id": "1"}), ("link-object", {"external_id": "1"})]
 )
-def test_an_action_that_makes_no_sense_is_a_conflict(
-    operate: APIClient, missing: Ticket, name: str, body: dict[str, Any]
-) -> None:
+def test_unavailable_action_is_a_conflict(operate: APIClient, missing: Ticket, name: str, body: dict[str, Any]) -> None:
     assert "not possible" in problem(act(operate, missing, name, body), 409)["detail"]
 
 

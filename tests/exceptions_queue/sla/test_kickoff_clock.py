@@ -133,7 +133,7 @@ def test_it_goes_by_the_companys_own_calendar(accepted: Any, tmp_path: Path, set
     ],
     ids=["nothing left", "no kickoff", "kickoff scheduled before"],
 )
-def test_without_a_kickoff_to_wait_for_there_is_none(accepted: Any, steps: list[dict[str, Any]]) -> None:
+def test_run_without_a_kickoff_gets_no_p2_clock(accepted: Any, steps: list[dict[str, Any]]) -> None:
     provision(accepted, *steps)
     assert [each.milestone for each in accepted.clocks.all()] == ["P1"]
 
@@ -161,7 +161,7 @@ def test_it_ends_when_the_kickoff_is_scheduled(ready: Any, hours: int, noticed: 
 
 
 @pytest.mark.parametrize("days", [-30, 300])
-def test_a_senders_wrong_clock_moves_no_end_out_of_what_can_be(ready: OnboardingTransaction, days: int) -> None:
+def test_wrong_sender_clock_cannot_move_the_end_out_of_range(ready: OnboardingTransaction, days: int) -> None:
     send(signals.kickoff_scheduled, ready, at=clock.now() + timedelta(days=days))
     ended = p2(ready)
     assert ended.state == ClockState.MET
@@ -180,7 +180,7 @@ def test_it_is_met_when_the_run_completes_without_a_kickoff(ready: OnboardingTra
 # --- At risk and late -------------------------------------------------------------------------------------------------
 
 
-def test_at_risk_the_kickoff_becomes_a_ticket_of_the_leads_and_is_looked_at_on(
+def test_kickoff_at_risk_opens_a_leads_ticket_and_polling_continues(
     ready: OnboardingTransaction, mailoutbox: Mails
 ) -> None:
     looked_at = step_of(ready, "kickoff").due_at
@@ -199,13 +199,13 @@ def test_at_risk_the_kickoff_becomes_a_ticket_of_the_leads_and_is_looked_at_on(
     assert ticket.url in mail.body
 
 
-def test_a_playbooks_queue_goes_before_the_leads(accepted: OnboardingTransaction) -> None:
+def test_playbook_queue_takes_precedence_over_leads(accepted: OnboardingTransaction) -> None:
     run = to_be_scheduled(accepted, queue="support-ops")
     pass_of(AT_RISK + MOMENT)
     assert ticket_of(run, "kickoff").queue == "support-ops"
 
 
-def test_a_failure_long_past_is_not_what_a_waiting_kickoff_is_shown_for(accepted: OnboardingTransaction) -> None:
+def test_past_failure_is_not_shown_for_a_waiting_kickoff(accepted: OnboardingTransaction) -> None:
     run = to_be_scheduled(accepted, message="Asana answered 503.", http_status=503)
     pass_of(AT_RISK + MOMENT)
     ticket = ticket_of(run, "kickoff")
@@ -213,7 +213,7 @@ def test_a_failure_long_past_is_not_what_a_waiting_kickoff_is_shown_for(accepted
     assert "503" not in ticket.message
 
 
-def test_the_breach_is_written_down_and_says_no_more_than_that(ready: OnboardingTransaction, mailoutbox: Mails) -> None:
+def test_breach_is_recorded_once(ready: OnboardingTransaction, mailoutbox: Mails) -> None:
     pass_of(DUE + timedelta(hours=1))
     late = p2(ready)
     assert (late.state, late.breached_at) == (ClockState.BREACHED, late.due_at)
@@ -223,7 +223,7 @@ def test_the_breach_is_written_down_and_says_no_more_than_that(ready: Onboarding
     assert told == ["started", "at-risk", "breached"]
 
 
-def test_a_calendar_changed_meanwhile_moves_nothing_and_guesses_nothing(
+def test_calendar_change_does_not_move_running_clocks(
     ready: OnboardingTransaction, mailoutbox: Mails, tmp_path: Path, settings: Any
 ) -> None:
     (tmp_path / "calendar.toml").write_text('zone = "UTC"\n[hours]\nsunday = ["08:00-18:00"]\n')
@@ -268,7 +268,7 @@ def test_a_kickoff_that_begins_to_wait_when_it_is_late_already_is_shown_too(acce
     assert ticket_of(run, "kickoff").category == Category.STALLED
 
 
-def test_what_does_not_hold_up_the_kickoff_is_neither_its_excuse_nor_its_alarm(accepted: OnboardingTransaction) -> None:
+def test_unrelated_blocked_step_sends_no_kickoff_alert(accepted: OnboardingTransaction) -> None:
     run = provision(
         accepted,
         {**KICKOFF_WAITS, "due_at": FRIDAY_NOON + timedelta(days=9)},
@@ -282,7 +282,7 @@ def test_what_does_not_hold_up_the_kickoff_is_neither_its_excuse_nor_its_alarm(a
     assert [alert.ticket for alert in Alert.objects.all()] == [kickoff]
 
 
-def test_a_kickoff_early_at_hand_is_no_part_of_the_p1_promise(accepted: OnboardingTransaction) -> None:
+def test_early_kickoff_does_not_affect_the_p1_clock(accepted: OnboardingTransaction) -> None:
     Step.objects.create(transaction=accepted, system="delivery", position=99, **KICKOFF_WAITS)
     Step.objects.filter(transaction=accepted).exclude(uses=KICKOFF).update(state=StepState.PENDING, due_at=None)
     pass_of(FRIDAY_NOON + timedelta(minutes=16))
@@ -292,9 +292,7 @@ def test_a_kickoff_early_at_hand_is_no_part_of_the_p1_promise(accepted: Onboardi
 # --- Given up ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_cancelled_run_has_no_clock_no_ticket_and_no_mail_left(
-    ready: OnboardingTransaction, mailoutbox: Mails
-) -> None:
+def test_cancelling_a_run_ends_its_clock_ticket_and_alerts(ready: OnboardingTransaction, mailoutbox: Mails) -> None:
     blocked_step(ready, "kickoff")
     go_to(AT_RISK + MOMENT)
     lifecycle.for_run(fresh(ready), category=Category.STALLED, message="Slow.", problems=[])
@@ -343,7 +341,7 @@ def test_open_tickets_become_due_by_the_next_clock(accepted: OnboardingTransacti
     assert Ticket.objects.get(pk=ticket.pk).sla_due == p2(accepted).due_at
 
 
-def test_a_skipped_kickoff_calls_the_clock_off_and_says_so(ready: OnboardingTransaction) -> None:
+def test_skipped_kickoff_cancels_the_clock_and_says_so(ready: OnboardingTransaction) -> None:
     services.skip_step(step_of(ready, "kickoff").pk, actor="kim", reason="They need none")
     assert p2(ready).state == ClockState.CANCELLED
     run = fresh(ready)

@@ -178,9 +178,7 @@ def test_a_mail_server_that_fails_is_tried_again(
     assert Alert.objects.get().state == AlertState.SENT
 
 
-def test_a_mail_server_that_never_works_is_given_up(
-    waiting: OnboardingTransaction, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_alert_fails_after_the_last_attempt(waiting: OnboardingTransaction, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(EmailMessage, "send", lambda _: 1 / 0)
     clock.shift(minutes(16))
     for _ in range(alerts.TRIES + 3):
@@ -189,7 +187,7 @@ def test_a_mail_server_that_never_works_is_given_up(
     assert (Alert.objects.get().state, Alert.objects.get().attempts) == (AlertState.FAILED, alerts.TRIES)
 
 
-def test_a_sender_lost_while_sending_is_followed_by_another_who_says_so(
+def test_lost_sender_is_replaced_and_the_mail_says_so(
     waiting: OnboardingTransaction, mailoutbox: Mails, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def dies(_: EmailMessage) -> None:
@@ -205,11 +203,11 @@ def test_a_sender_lost_while_sending_is_followed_by_another_who_says_so(
     assert mailoutbox == []
     clock.shift(minutes(6))
     alerts.deliver()
-    assert "may have reached you before" in mailoutbox[0].body
+    assert "may have received this mail before" in mailoutbox[0].body
 
 
 @pytest.mark.usefixtures("connections")
-def test_a_step_that_waits_in_silence_is_shown_at_half_time_and_retried_on(
+def test_silent_retry_gets_a_ticket_at_risk_and_keeps_retrying(
     accept: Accept, drain: Drain, sandbox: SandboxControl, people: Any, mailoutbox: Mails, settled: Settled
 ) -> None:
     sandbox.add_fault("hubspot", "rate_limit", retry_after=1200)
@@ -232,16 +230,14 @@ def test_a_step_that_waits_in_silence_is_shown_at_half_time_and_retried_on(
 
 
 @pytest.mark.usefixtures("connections")
-def test_a_run_nobody_worked_on_is_shown_at_half_time(
-    accept: Accept, drain: Drain, people: Any, mailoutbox: Mails
-) -> None:
+def test_untouched_run_gets_a_ticket_at_risk(accept: Accept, drain: Drain, people: Any, mailoutbox: Mails) -> None:
     run = accept()
     clock.shift(minutes(16))
     sla.tick()
     assert ticket_of(run).category == Category.STALLED
     drain()
     assert status_of(run) == Status.COMPLETE
-    assert Ticket.objects.get().resolution == "The customer is set up."
+    assert Ticket.objects.get().resolution == "The customer is provisioned."
 
 
 @pytest.mark.usefixtures("connections")
@@ -337,7 +333,7 @@ def test_a_slow_mail_server_costs_a_pass_no_more_than_its_share(
 
 @pytest.mark.usefixtures("connections")
 @pytest.mark.parametrize("waits_for", [WaitsFor.RETRY, WaitsFor.SLOT])
-def test_a_long_wait_that_begins_when_its_run_is_late_is_shown_too(
+def test_long_wait_of_a_late_run_gets_a_ticket(
     waits_for: str,
     accept: Accept,
     drain: Drain,
@@ -367,7 +363,7 @@ def test_a_long_wait_that_begins_when_its_run_is_late_is_shown_too(
     settled()
 
 
-def test_one_broken_clock_stops_no_other(
+def test_one_failing_clock_stops_no_other(
     waiting: OnboardingTransaction, accept: Accept, mailoutbox: Mails, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     accept(**customer("beta"), commercial__term=None)

@@ -46,7 +46,7 @@ def test_every_entry_tells_the_question_and_what_to_do(entry: Entry) -> None:
 
 @pytest.mark.parametrize("entry", ENTRIES)
 def test_those_remedies_are_offered_that_the_entry_names(entry: Entry) -> None:
-    """A field can be mended where the vendor names one, and there is none here; what is done by hand the subject itself says."""
+    """A field can be fixed where the vendor names one, and there is none here; what is done by hand the subject itself says."""
     ticket = ticket_about(entry)
     offered = {name for name, action in ACTIONS.items() if action.is_remedy and action.is_offered(ticket)}
     assert offered == entry.remedies - {"fix", "done"}

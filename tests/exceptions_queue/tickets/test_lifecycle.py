@@ -95,7 +95,7 @@ def test_our_own_defect_is_an_internal_error_not_a_crash(
 
 
 @pytest.mark.usefixtures("connections")
-def test_the_ticket_and_what_it_is_about_become_true_together(
+def test_ticket_and_its_subject_commit_together(
     accept: Accept, sandbox: SandboxControl, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sandbox.add_fault("hubspot", "error_before", status=400)
@@ -173,7 +173,7 @@ def test_a_ticket_given_to_a_person_stays_theirs(
 
 
 @pytest.mark.usefixtures("connections")
-def test_the_same_trouble_stays_where_a_person_sent_it(
+def test_renewed_failure_keeps_a_persons_assignment(
     accept: Accept, drain: Drain, sandbox: SandboxControl, people: Any, settled: Settled
 ) -> None:
     sandbox.add_fault("zendesk", **REFUSED)
@@ -189,7 +189,7 @@ def test_the_same_trouble_stays_where_a_person_sent_it(
 
 
 @pytest.mark.usefixtures("connections")
-def test_half_a_fix_leaves_the_ticket_with_whom_it_was_given_to(accept: Accept, people: Any) -> None:
+def test_partial_fix_keeps_the_assignee(accept: Accept, people: Any) -> None:
     CrmOwner.objects.create(crm_owner_id="u_789", user=people["sales"])
     run = accept(customer__legal_name=None, commercial__term=None)
     ticket = ticket_of(run)
@@ -200,7 +200,7 @@ def test_half_a_fix_leaves_the_ticket_with_whom_it_was_given_to(accept: Accept, 
 
 
 @pytest.mark.usefixtures("connections")
-def test_other_trouble_goes_where_it_belongs(accept: Accept, drain: Drain, sandbox: SandboxControl) -> None:
+def test_different_failure_is_routed_anew(accept: Accept, drain: Drain, sandbox: SandboxControl) -> None:
     sandbox.add_fault("zendesk", count=1, **REFUSED)
     run = accept()
     drain()
@@ -238,7 +238,7 @@ def test_a_new_ticket_of_the_same_subject_names_the_one_before(
 
 
 @pytest.mark.usefixtures("connections")
-def test_a_refused_field_is_mended_and_the_step_goes_on(
+def test_refused_field_is_fixed_and_the_step_continues(
     accept: Accept, drain: Drain, sandbox: SandboxControl, settled: Settled
 ) -> None:
     sandbox.seed("zendesk", "organizations", [{"name": "Acme Logistics", "domain_names": ["acme-logistics.fr"]}])

@@ -68,7 +68,7 @@ def test_behind_an_open_breaker_nothing_is_sent_and_no_attempt_is_used(
     assert [step_of(each, "crm.account").attempts for each in (run, later)] == [0, 0]
 
 
-def test_a_run_under_way_is_parked_where_it_stands(
+def test_active_run_is_parked_at_its_current_step(
     accept: Accept, drain: Drain, sandbox: SandboxControl, settled: Settled
 ) -> None:
     run = accept()
@@ -80,7 +80,7 @@ def test_a_run_under_way_is_parked_where_it_stands(
     settled()
 
 
-def test_a_passed_test_closes_the_breaker_and_everything_goes_on(
+def test_passed_test_closes_the_breaker_and_resumes_runs(
     accept: Accept, drain: Drain, sandbox: SandboxControl, hubspot: Connection, settled: Settled
 ) -> None:
     revoke(sandbox)
@@ -95,7 +95,7 @@ def test_a_passed_test_closes_the_breaker_and_everything_goes_on(
     settled()
 
 
-def test_a_failed_test_leaves_it_open(
+def test_failed_test_leaves_the_breaker_open(
     accept: Accept, drain: Drain, sandbox: SandboxControl, hubspot: Connection
 ) -> None:
     revoke(sandbox)
@@ -106,7 +106,9 @@ def test_a_failed_test_leaves_it_open(
     assert Ticket.objects.get().is_open
 
 
-def test_many_401s_at_once_open_it_once(accept: Accept, sandbox: SandboxControl, hubspot: Connection) -> None:
+def test_many_concurrent_401s_open_the_breaker_once(
+    accept: Accept, sandbox: SandboxControl, hubspot: Connection
+) -> None:
     revoke(sandbox)
     steps = [step_of(accept(**customer(f"many{number}")), "crm.account").pk for number in range(6)]
     together([lambda pk=pk: engine.run_step(pk) for pk in steps])
@@ -114,7 +116,7 @@ def test_many_401s_at_once_open_it_once(accept: Accept, sandbox: SandboxControl,
     assert fresh(hubspot).breaker == Breaker.OPEN
 
 
-def test_a_401_earned_with_older_credentials_opens_nothing(
+def test_401_with_older_credentials_does_not_open_the_breaker(
     accept: Accept, drain: Drain, sandbox: SandboxControl, hubspot: Connection, settled: Settled
 ) -> None:
     run = accept()
@@ -132,7 +134,7 @@ def test_a_401_earned_with_older_credentials_opens_nothing(
     settled()
 
 
-def test_new_credentials_and_a_passed_test_end_it(
+def test_new_credentials_and_a_passed_test_close_the_breaker(
     accept: Accept, drain: Drain, sandbox: SandboxControl, hubspot: Connection, settled: Settled
 ) -> None:
     revoke(sandbox)
@@ -235,9 +237,7 @@ def test_a_secret_that_is_entered_again_lets_its_steps_go_on(
     settled()
 
 
-def test_a_lost_secret_is_said_in_plain_words(
-    accept: Accept, drain: Drain, hubspot: Connection, settled: Settled
-) -> None:
+def test_unreadable_secret_is_reported(accept: Accept, drain: Drain, hubspot: Connection, settled: Settled) -> None:
     hubspot.secret_rows.all().delete()
     run = accept()
     drain()
@@ -247,22 +247,23 @@ def test_a_lost_secret_is_said_in_plain_words(
     settled()
 
 
-# --- Pace -----------------------------------------------------------------------------------------------------------------
+# --- Concurrency limit
+# -----------------------------------------------------------------------------------------------------------------
 
 
-def test_a_429_lowers_the_connections_pace_and_pauses_it(
+def test_429_lowers_the_concurrency_limit_and_pauses_the_connection(
     accept: Accept, sandbox: SandboxControl, hubspot: Connection
 ) -> None:
     sandbox.add_fault("hubspot", "rate_limit", retry_after=30, count=1)
     accept()
     scheduling.one_pass(publish=False)
     slowed = fresh(hubspot)
-    assert slowed.pace == 4
+    assert slowed.concurrency_limit == 4
     assert slowed.paused_until is not None
     assert (slowed.paused_until - clock.now()).total_seconds() == pytest.approx(30, abs=2)
 
 
-def test_a_paused_connection_lets_others_wait_without_an_attempt(
+def test_waiting_for_a_paused_connection_uses_no_attempt(
     accept: Accept, drain: Drain, sandbox: SandboxControl, hubspot: Connection, settled: Settled
 ) -> None:
     sandbox.add_fault("hubspot", "rate_limit", retry_after=30, count=1)
@@ -288,7 +289,7 @@ def test_no_more_steps_at_once_than_the_connection_takes(accept: Accept, hubspot
     assert Step.objects.filter(waits_for=WaitsFor.SLOT, attempts=0).count() == 4
 
 
-def test_a_slot_comes_back_with_the_result(accept: Accept, drain: Drain, hubspot: Connection, settled: Settled) -> None:
+def test_slot_is_released_with_the_result(accept: Accept, drain: Drain, hubspot: Connection, settled: Settled) -> None:
     Connection.objects.filter(pk=hubspot.pk).update(max_concurrency=1)
     for number in range(3):
         accept(**customer(f"slot{number}"))

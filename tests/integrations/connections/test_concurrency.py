@@ -1,4 +1,4 @@
-"""Pace: places that admit no more than the limit, lowered by 429 answers and raised again without them."""
+"""Concurrency limit: slots that admit no more than the limit, lowered by 429 answers and raised again without them."""
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -34,12 +34,12 @@ def test_no_more_than_the_limit_at_once(connection):
     assert concurrency.acquire(connection, "c", later(60))
 
 
-def test_a_holder_has_one_place(connection):
+def test_holder_has_one_slot(connection):
     assert all(concurrency.acquire(connection, "a", later(60)) for _ in range(3))
     assert ConnectionSlot.objects.exclude(holder="").count() == 1
 
 
-def test_an_expired_place_is_free_and_its_former_holder_cannot_give_it_back(connection):
+def test_expired_slot_is_free_and_its_former_holder_cannot_release_it(connection):
     for holder in ("a", "b"):
         concurrency.acquire(connection, holder, later(60))
     clock.shift(timedelta(seconds=61))
@@ -79,23 +79,23 @@ def test_a_429_pauses_and_halves_once_a_pause(connection):
     for _ in range(4):
         concurrency.slow_down(connection.pk, 1)
         clock.shift(timedelta(seconds=2))
-    assert fresh().limit == concurrency.FLOOR
+    assert fresh().limit == concurrency.MIN_LIMIT
 
 
 def test_429s_at_one_moment_halve_once_even_if_they_ask_for_no_pause(connection):
     Connection.objects.update(max_concurrency=16)
     for _ in range(5):
         concurrency.slow_down(connection.pk, 0)
-    assert fresh().pace == 8
+    assert fresh().concurrency_limit == 8
 
 
-def test_a_lowered_pace_rises_by_one_with_each_success_until_the_limit_rules_again(connection):
+def test_lowered_limit_rises_by_one_per_success_up_to_the_maximum(connection):
     Connection.objects.update(max_concurrency=6)
     concurrency.slow_down(connection.pk, 1)
     clock.shift(timedelta(seconds=2))
     seen = []
     for _ in range(4):
-        seen.append(fresh().pace)
+        seen.append(fresh().concurrency_limit)
         breaker.succeeded(fresh())
     assert seen == [3, 4, 5, None]
     assert fresh().limit == 6
@@ -108,12 +108,12 @@ def test_the_success_of_a_call_from_before_the_429_raises_nothing(connection):
     before = fresh()
     concurrency.slow_down(connection.pk, 1)
     breaker.succeeded(before)
-    assert fresh().pace == concurrency.FLOOR
+    assert fresh().concurrency_limit == concurrency.MIN_LIMIT
     breaker.succeeded(fresh())
-    assert fresh().pace == concurrency.FLOOR + 1
+    assert fresh().concurrency_limit == concurrency.MIN_LIMIT + 1
 
 
-def test_with_nothing_to_do_a_lowered_pace_is_over_within_seconds_of_the_last_429(connection):
+def test_lowered_limit_recovers_within_seconds_when_idle(connection):
     Connection.objects.update(max_concurrency=None)
     for _ in range(4):
         concurrency.slow_down(connection.pk, 30)
@@ -121,13 +121,13 @@ def test_with_nothing_to_do_a_lowered_pace_is_over_within_seconds_of_the_last_42
     seen = []
     for _ in range(4):
         concurrency.recover(clock.now())
-        seen.append(fresh().pace)
+        seen.append(fresh().concurrency_limit)
         clock.shift(timedelta(seconds=2))
     assert seen == [2, 4, None, None]
 
 
-def test_one_429_in_twenty_does_not_starve_a_connection(connection):
-    """Of steps that come one after the other: after each 429 the pace is back before the next one."""
+def test_limit_recovers_with_one_429_in_twenty_calls(connection):
+    """Of steps that come one after the other: after each 429 the limit is back before the next one."""
     Connection.objects.update(max_concurrency=16)
     seen = []
     for number in range(200):
@@ -141,7 +141,7 @@ def test_one_429_in_twenty_does_not_starve_a_connection(connection):
     assert sum(limit == 16 for limit in seen) > len(seen) / 2
 
 
-def test_places_above_a_lowered_limit_count_until_they_are_given_back(connection):
+def test_slots_above_a_lowered_limit_count_until_released(connection):
     Connection.objects.update(max_concurrency=4)
     assert all(concurrency.acquire(fresh(), holder, later(60)) for holder in ("a", "b", "c", "d"))
     concurrency.slow_down(connection.pk, 0)
@@ -154,7 +154,7 @@ def test_places_above_a_lowered_limit_count_until_they_are_given_back(connection
 
 
 @pytest.mark.parametrize("left", ["ac", "bd", "ad", "cd", "bc"])
-def test_whichever_holders_are_left_no_more_than_the_lowered_limit(connection, left):
+def test_lowered_limit_holds_for_any_remaining_holders(connection, left):
     Connection.objects.update(max_concurrency=4)
     assert all(concurrency.acquire(fresh(), holder, later(60)) for holder in "abcd")
     Connection.objects.update(max_concurrency=2)
@@ -165,7 +165,7 @@ def test_whichever_holders_are_left_no_more_than_the_lowered_limit(connection, l
     assert [concurrency.acquire(fresh(), holder, later(60)) for holder in "ef"] == [True, False]
 
 
-def test_a_place_that_ran_out_above_the_limit_is_not_renewed(connection):
+def test_expired_slot_above_the_limit_is_not_renewed(connection):
     assert all(concurrency.acquire(fresh(), holder, later(60)) for holder in "ab")
     Connection.objects.update(max_concurrency=1)
     clock.shift(timedelta(seconds=61))
@@ -173,7 +173,7 @@ def test_a_place_that_ran_out_above_the_limit_is_not_renewed(connection):
 
 
 @pytest.mark.parametrize(("limit", "halved"), [(None, [4, 2, 2, 2]), (6, [3, 2, 2, 2]), (1, [1, 1, 1, 1])])
-def test_each_429_halves_whatever_rules_down_to_the_floor(connection, limit, halved):
+def test_each_429_halves_the_limit_down_to_the_minimum(connection, limit, halved):
     Connection.objects.update(max_concurrency=limit)
     seen = []
     for _ in range(4):
@@ -191,7 +191,7 @@ def test_a_retry_after_holds_all_workers_without_a_limit_too(connection):
     assert [concurrency.acquire(fresh(), f"w{number}", later(60)) for number in range(8)] == [True] * 4 + [False] * 4
 
 
-def test_those_left_after_it_was_lowered_count_wherever_their_places_are(connection):
+def test_remaining_holders_count_whatever_their_slot_numbers(connection):
     Connection.objects.update(max_concurrency=4)
     assert all(concurrency.acquire(fresh(), holder, later(60)) for holder in "abcd")
     for holder in "ac":
@@ -202,16 +202,16 @@ def test_those_left_after_it_was_lowered_count_wherever_their_places_are(connect
     assert concurrency.acquire(fresh(), "e", later(60))
 
 
-def test_a_pace_above_a_limit_that_was_set_since_does_not_rule(connection):
-    Connection.objects.update(max_concurrency=2, pace=6)
+def test_lowered_limit_above_a_newer_maximum_is_ignored(connection):
+    Connection.objects.update(max_concurrency=2, concurrency_limit=6)
     assert [concurrency.acquire(fresh(), holder, later(60)) for holder in "abc"] == [True, True, False]
 
 
-def test_a_short_wait_is_the_refused_calls_own_until_others_are_refused_too(connection):
+def test_short_wait_delays_only_its_call_until_others_are_refused(connection):
     Connection.objects.update(max_concurrency=None)
-    for _ in range(concurrency.IN_A_ROW - 1):
+    for _ in range(concurrency.CONSECUTIVE_REFUSALS - 1):
         concurrency.slow_down(connection.pk, 1)
-    assert fresh().pace == 4
+    assert fresh().concurrency_limit == 4
     assert concurrency.acquire(fresh(), "a", later(60)), "the others go on"
     concurrency.slow_down(connection.pk, 1)
     assert not concurrency.acquire(fresh(), "b", later(60))
@@ -228,7 +228,7 @@ def test_a_success_between_shows_that_not_the_whole_account_is_refused(connectio
 
 
 @pytest.mark.skipif(database.vendor != "postgresql", reason="SQLite waits for the disk with every commit")
-def test_a_place_that_is_given_back_in_a_transaction_leaves_that_as_durable_as_it_was(connection):
+def test_releasing_a_slot_keeps_the_transactions_durability(connection):
     concurrency.acquire(connection, "a", later(60))
     with transaction.atomic(), database.cursor() as cursor:
         cursor.execute("SET LOCAL synchronous_commit = on")

@@ -76,7 +76,7 @@ def test_a_secret_entered_while_the_rotation_runs_is_kept(
     assert set(Connection.objects.get().secrets("webhook_secret")) == {"whsec_entered"}
 
 
-def test_what_no_key_reads_is_named_and_the_rest_is_rotated(keys: tuple[str, str]) -> None:
+def test_undecryptable_values_are_named_and_the_rest_is_rotated(keys: tuple[str, str]) -> None:
     lost = ConnectionSecret.objects.order_by("pk").last()
     assert lost is not None
     stranger = Fernet(Fernet.generate_key())

@@ -170,7 +170,7 @@ def test_nothing_else_on_this_machine_can_be_connected(settings, base_url, envir
         ({"environment": "moon"}, "environment"),
     ],
 )
-def test_wrong_entries_are_refused_in_words(changes, words):
+def test_invalid_entries_are_refused_with_a_message(changes, words):
     with pytest.raises(ValueError, match=words):
         crm(**changes)
 
@@ -184,7 +184,7 @@ def test_a_refused_credential_opens_the_breaker_once(hubspot, heard):
     assert heard == [("opened", 401)]
 
 
-def test_a_401_earned_with_older_credentials_opens_nothing(hubspot, heard):
+def test_401_with_older_credentials_does_not_open_the_breaker(hubspot, heard):
     crm(environment="sandbox", base_url=hubspot.base_url, secrets={"token": ["newer"]})
     assert not record_auth_failure(hubspot.pk, credentials_version=1, status=401, reason="")
     assert heard == []
@@ -265,7 +265,7 @@ def test_the_command_keeps_a_new_credential_only_if_it_passes(hubspot, sandbox):
     assert Connection.objects.get(pk=hubspot.pk).secrets("token") == ["mistyped"]
 
 
-def test_wrong_commands_are_refused_in_words():
+def test_invalid_commands_are_refused_with_a_message():
     with pytest.raises(CommandError, match="unknown provider"):
         run("connection", "set", "x", "--system", "crm", "--provider", "x")
     with pytest.raises(CommandError, match="no connection 'x'"):

@@ -6,7 +6,7 @@ from django.test.utils import CaptureQueriesContext
 from integrations.connections.services import set_connection
 from integrations.connectors.registry import TOKEN
 from integrations.crypto import encrypt
-from integrations.database.process_cache import Kept
+from integrations.database.process_cache import ProcessCache
 from integrations.models import Connection, ConnectionSecret
 
 
@@ -42,7 +42,7 @@ def test_each_change_of_a_secret_raises_the_version_that_it_is_kept_under(hubspo
     assert fetched(hubspot).secrets(TOKEN) == ["second"]
 
 
-def test_a_transaction_that_is_undone_leaves_nothing_behind(hubspot: Connection) -> None:
+def test_rolled_back_transaction_leaves_no_cache_entry(hubspot: Connection) -> None:
     before = fetched(hubspot).secrets(TOKEN)
     with transaction.atomic():
         set_connection("hubspot", system="crm", provider="hubspot", secrets={TOKEN: ["undone"]}, actor="tests")
@@ -52,8 +52,8 @@ def test_a_transaction_that_is_undone_leaves_nothing_behind(hubspot: Connection)
     assert fetched(hubspot).secrets(TOKEN) == before
 
 
-def test_the_oldest_entry_makes_room() -> None:
-    few: Kept[str, int] = Kept(2)
+def test_oldest_entry_is_evicted() -> None:
+    few: ProcessCache[str, int] = ProcessCache(2)
     for number, key in enumerate("abc"):
         few.put(key, number)
 

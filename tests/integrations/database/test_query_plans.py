@@ -34,7 +34,7 @@ from onboarding.api import pagination
 from onboarding.audit.verification import Verification
 from onboarding.engine import execution as engine
 from onboarding.engine.periodic import sweep
-from onboarding.engine.periodic.health import standstill
+from onboarding.engine.periodic.health import stall_reason
 from onboarding.intake import events
 from onboarding.models import ImplementationOwner, OnboardingTransaction
 from onboarding.services.runs import rollback
@@ -74,7 +74,7 @@ INDEXES = {
     "step_waits_on": "onboarding_step",
     "step_unfinished": "onboarding_step",
     "step_poll_due": "onboarding_steppoll",
-    "intent_unsettled": "onboarding_intent",
+    "intent_indeterminate": "onboarding_intent",
     "reservation_object": "onboarding_reservation",
     "inbound_event_failed": "integrations_inboundevent",
     "inbound_event_processed": "integrations_inboundevent",
@@ -193,7 +193,7 @@ def _nodes(plan: Node) -> Iterator[Node]:
 
 @pytest.mark.skipif(connection.vendor != "postgresql", reason="the plans are PostgreSQL's")
 @pytest.mark.usefixtures("history", "whole_playbook")
-def test_what_is_done_all_the_time_does_not_cost_more_with_history(
+def test_hot_queries_do_not_slow_down_with_history(
     accept: Accept,  # noqa: F811
     payload: Payload,
     people: dict[str, User],
@@ -218,10 +218,10 @@ def test_what_is_done_all_the_time_does_not_cost_more_with_history(
         with plans.of("an event of a payment"):
             events.process_event(stored.pk)
     live = [accept(**customer(f"live{number}")) for number in range(3)]
-    accept(onboarding_transaction_id="pay_again")  # of the same customer: it waits for its turn
+    accept(onboarding_transaction_id="pay_again")  # of the same customer: it waits for the reservation
     clock.shift(timedelta(seconds=settings.READY_LAG_SECONDS + 1))
     with plans.of("health"):
-        assert standstill()
+        assert stall_reason()
     for _ in range(PASSES):
         clock.shift(PASS)
         with plans.of("sweep"):

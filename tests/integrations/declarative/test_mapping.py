@@ -186,7 +186,7 @@ def test_a_handler_exists_as_long_as_its_mapping(folder: Path, tmp_path: Path) -
         ("", "needs tasks under “with”"),
         ('with = { tasks = ["a"] }', "item 1 needs a name"),
         ("with = { tasks = [] }", "must list 1 to 100 items"),
-        ('with = { tasks = [{ name = "a" }, { name = "a" }] }', "the item “a” stands twice"),
+        ('with = { tasks = [{ name = "a" }, { name = "a" }] }', "the item “a” is listed twice"),
         ('with = { tasks = [{ name = "a" }], colour = "red" }', "knows no option colour (known: tasks)"),
     ],
 )
@@ -340,7 +340,7 @@ def test_a_dollar_is_the_whole_answer(answer: Any, where: str, found: Any) -> No
     assert templates.pick(answer, where) == found
 
 
-def test_a_refusal_names_the_field_that_a_person_can_mend(plain: Any, sandbox: SandboxControl) -> None:
+def test_refusal_names_the_field_a_person_can_fix(plain: Any, sandbox: SandboxControl) -> None:
     sandbox.configure("widgets", refused=["name"])
     with pytest.raises(ProviderError) as failed:
         plain.create(WIDGET, "ref")
@@ -377,7 +377,7 @@ def test_refusals_of_all_shapes_lead_to_our_field(shape: str) -> None:
     assert error.message.endswith("is taken")
 
 
-def test_a_name_that_two_places_end_in_is_neithers() -> None:
+def test_ambiguous_field_name_maps_to_no_path() -> None:
     sent = Request(
         path="/x",
         body={"a": {"name": "{payload.customer.legal_name}"}, "b": {"name": "{payload.customer.primary_contact.name}"}},
@@ -385,7 +385,7 @@ def test_a_name_that_two_places_end_in_is_neithers() -> None:
     assert set(sent.origins) == {"a.name", "b.name"}
 
 
-def test_a_proxys_page_explains_nothing() -> None:
+def test_proxy_error_page_is_not_parsed() -> None:
     error = ProviderError(Kind.INVALID, "Mine did not accept the request", 400)
     refusals.explain(Errors(message="$"), {}, error, "<html>Bad Request</html>")
     assert (error.message, error.fields) == ("Mine did not accept the request", [])
@@ -422,7 +422,9 @@ def test_an_object_that_no_step_keeps_up_to_date_is_warned_of(folder: Path, tmp_
     assert warned(fixed, steps) == []
 
 
-def test_a_success_that_says_no_is_a_failure(folder: Path, transactional_db: None, sandbox: SandboxControl) -> None:
+def test_success_status_with_error_body_is_a_failure(
+    folder: Path, transactional_db: None, sandbox: SandboxControl
+) -> None:
     refusal = '[[failures]]\nstatus = [201]\nwhere = "name"\nvalues = ["Acme"]\nmeans = "rate-limit"\n[probe]'
     mapped(folder, TO_WIDGETS.replace("[probe]", refusal))
     with pytest.raises(ProviderError) as failed:
@@ -430,9 +432,7 @@ def test_a_success_that_says_no_is_a_failure(folder: Path, transactional_db: Non
     assert (failed.value.kind, failed.value.effect_possible) == (Kind.RATE_LIMIT, False)
 
 
-def test_a_mapping_tells_a_passing_refusal_and_its_wait(
-    folder: Path, transactional_db: None, sandbox: SandboxControl
-) -> None:
+def test_mapping_declares_transient_refusals(folder: Path, transactional_db: None, sandbox: SandboxControl) -> None:
     refusal = '[[failures]]\nstatus = [201]\nwhere = "name"\nmeans = "temporary"\nwait = 30\n[probe]'
     mapped(folder, TO_WIDGETS.replace("[probe]", refusal))
     with pytest.raises(ProviderError) as failed:

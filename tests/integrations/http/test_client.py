@@ -126,7 +126,7 @@ def test_a_write_without_an_answer_may_have_had_an_effect(http, sandbox, setting
     assert not failure(lambda: http().request("GET", PATH + "/1", expect=Anything)).effect_possible
 
 
-def test_headers_that_drip_do_not_outlive_the_deadline(http, hubspot, settings):
+def test_slow_headers_are_cut_at_the_deadline(http, hubspot, settings):
     settings.CALL_SECONDS = 0.5
     with answering(b"HTTP/1.1 200 OK\r\n", threading.Event()) as hubspot.base_url:
         started = time.monotonic()
@@ -181,14 +181,14 @@ def test_a_rate_limit_says_how_long_to_wait(http, sandbox):
         (401, Kind.AUTH, False),
     ],
 )
-def test_whatever_status_asks_for_patience_is_heard(http, sandbox, status, kind, whole):
+def test_retry_after_is_honoured_for_any_status(http, sandbox, status, kind, whole):
     sandbox.add_fault("hubspot", "error_before", status=status, retry_after=7)
     error = failure(lambda: http().request("POST", PATH, json=COMPANY))
     assert (error.kind, error.retry_after, error.whole_account) == (kind, 7.0, whole)
     assert error.effect_possible == (status >= 500)
 
 
-def test_a_refusal_that_the_vendor_documents_as_passing_has_its_own_wait(http, sandbox):
+def test_documented_transient_refusal_has_its_own_wait(http, sandbox):
     made = http()
     made.temporary = (TemporaryRefusal(418, wait=60.0, whole_account=True), TemporaryRefusal(423, wait=2.0))
     seen = []
@@ -235,7 +235,7 @@ def test_a_pause_that_another_process_was_told_of_holds_a_step_that_has_begun(ht
     assert sandbox.requests("hubspot") == []
 
 
-def test_a_passing_refusal_is_told_from_others_of_its_status_by_its_code():
+def test_transient_refusal_is_recognised_by_its_code():
     conflict = TemporaryRefusal(409, code="DatabaseConflict")
     assert conflict.covers(409, {"error": "DatabaseConflict", "description": "A write at the same moment"})
     assert not conflict.covers(409, {"error": "RecordInvalid"})
@@ -262,7 +262,7 @@ def test_redirects_are_not_followed(http, hubspot, sandbox, status, kind):
     assert sandbox.requests("hubspot") == []
 
 
-def test_a_page_that_is_not_the_vendors_proves_no_absence(http, hubspot):
+def test_foreign_404_page_does_not_prove_absence(http, hubspot):
     page = b"HTTP/1.1 404 Not Found\r\nContent-Length: 6\r\n\r\n<html>"
     with answering(page) as hubspot.base_url:
         assert failure(lambda: http().request("GET", PATH + "/1")).kind is Kind.MALFORMED

@@ -53,7 +53,7 @@ def test_what_is_stored_is_bounded_and_storable():
 @pytest.mark.parametrize(
     "text", ["whsec_abcdefgh", "pat-na1-abcdefgh", "Bearer abcdefgh", "a@b.co", "token:abc", "x\x00y"]
 )
-def test_one_sign_is_enough_to_be_looked_at(text: str) -> None:
+def test_one_secret_marker_triggers_redaction(text: str) -> None:
     assert redact_text(text) != text
 
 

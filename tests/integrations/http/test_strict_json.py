@@ -21,6 +21,6 @@ def test_an_object_is_taken() -> None:
         (b'{"a":' * 40 + b"1" + b"}" * 40, "levels"),
     ],
 )
-def test_what_says_nothing_clear_is_refused(body: bytes, why: str) -> None:
+def test_ambiguous_json_is_refused(body: bytes, why: str) -> None:
     with pytest.raises(BadJson, match=why):
         parse_object(body)

@@ -196,10 +196,10 @@ def test_an_event_is_read_again_once_it_is_understood(monkeypatch: pytest.Monkey
     settle()
     assert states() == {"ev_1": EventState.FAILED}
 
-    def mended(_: LedgerWebhook, stored: InboundEvent) -> Event:
+    def fixed(_: LedgerWebhook, stored: InboundEvent) -> Event:
         return Ignored(reason=f"{json.loads(stored.raw)['number']} is understood now.")
 
-    monkeypatch.setattr(LedgerWebhook, "read", mended)
+    monkeypatch.setattr(LedgerWebhook, "read", fixed)
     connection = Connection.objects.get(slug="ledger")
     assert events.retry_failed(connection.pk, actor="kim") == 1
     settle()

@@ -240,7 +240,7 @@ def test_a_task_needs_a_project_that_exists(asana: Vendor):
     assert asana.post("/tasks", {"data": {"name": "Invite", "projects": ["404"]}}).status_code == 400
 
 
-def test_beyond_the_pace_it_says_how_long_to_wait(asana: Vendor, control: SandboxControl):
+def test_rate_limit_answer_has_retry_after(asana: Vendor, control: SandboxControl):
     control.configure("asana", rate_limit={"requests": 1, "seconds": 30})
     assert asana.get("/users/me").status_code == 200
     refused = asana.get("/users/me")
@@ -280,7 +280,7 @@ def test_a_task_remembers_when_it_was_completed(asana: Vendor):
 
 def test_two_tasks_of_one_reference_in_one_project_are_duplicates(asana: Vendor, control: SandboxControl):
     one, other = project(asana, "A"), project(asana, "B")
-    for gid, notes in ((one, "Ours [x]\n\nReference: [pay_1]"), (other, "Reference: [pay_1]"), (one, "By hand")):
+    for gid, notes in ((one, "Ours [x]\n\nReference: [pay_1]"), (other, "Reference: [pay_1]"), (one, "Manual")):
         asana.post("/tasks", {"data": {"name": "Kickoff", "notes": notes, "projects": [gid]}})
     assert control.duplicates() == 0
     asana.post("/tasks", {"data": {"name": "Kick-off", "notes": "Changed\nReference: [pay_1]", "projects": [one]}})

@@ -89,14 +89,14 @@ def test_a_refusal_has_no_effect(hubspot: Vendor, control: SandboxControl, kind:
     assert companies(control) == 0
 
 
-def test_a_drip_outlives_a_read_timeout(zendesk: Vendor, control: SandboxControl):
+def test_slow_drip_exceeds_a_read_timeout(zendesk: Vendor, control: SandboxControl):
     control.add_fault("zendesk", "slow_drip", delay=0.005)
     started = time.monotonic()
     assert zendesk("GET", "/users/me", timeout=0.2).json()["user"]["id"] == 1
     assert time.monotonic() - started > 0.2
 
 
-def test_a_rule_with_a_count_strikes_so_often_however_many_ask_at_once(hubspot: Vendor, control: SandboxControl):
+def test_rule_with_a_count_applies_exactly_that_often(hubspot: Vendor, control: SandboxControl):
     control.add_fault("hubspot", "error_before", count=3)
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(lambda _: hubspot.get("/account-info/v3/details").status_code, range(24)))
@@ -106,26 +106,26 @@ def test_a_rule_with_a_count_strikes_so_often_however_many_ask_at_once(hubspot: 
 
 
 @pytest.mark.parametrize("pattern", ["/crm/v3/objects/companies", "^/crm/.*/companies$", "/hubspot/crm/*/companies"])
-def test_a_rule_strikes_only_its_method_and_path(hubspot: Vendor, control: SandboxControl, pattern: str):
+def test_rule_applies_only_to_its_method_and_path(hubspot: Vendor, control: SandboxControl, pattern: str):
     control.add_fault("hubspot", "error_before", method="post", path=pattern)
     assert hubspot.post(COMPANIES, ACME).status_code == 500
     assert hubspot.get("/account-info/v3/details").status_code == 200
     assert hubspot.get(f"{COMPANIES}/404").status_code == 404
 
 
-def test_a_rule_of_another_vendor_does_not_strike(hubspot: Vendor, asana: Vendor, control: SandboxControl):
+def test_rule_of_another_vendor_does_not_apply(hubspot: Vendor, asana: Vendor, control: SandboxControl):
     control.add_fault("asana", "error_before")
     assert hubspot.get("/account-info/v3/details").status_code == 200
     assert asana.get("/users/me").status_code == 500
 
 
-def test_a_rule_for_all_vendors_strikes_each(hubspot: Vendor, zendesk: Vendor, control: SandboxControl):
+def test_rule_for_all_vendors_applies_to_each(hubspot: Vendor, zendesk: Vendor, control: SandboxControl):
     control.add_fault("*", "error_before")
     assert hubspot.get("/account-info/v3/details").status_code == 500
     assert zendesk.get("/users/me").status_code == 500
 
 
-def test_a_rule_without_a_chance_never_strikes(hubspot: Vendor, control: SandboxControl):
+def test_rule_with_zero_probability_never_applies(hubspot: Vendor, control: SandboxControl):
     control.add_fault("hubspot", "error_before", probability=0)
     assert hubspot.get("/account-info/v3/details").status_code == 200
 

@@ -237,7 +237,7 @@ def test_a_won_deal_says_so_whatever_its_stage_is_called(hubspot: Vendor):
 
 
 @pytest.mark.parametrize(("status", "retry_after"), [(423, None), (477, "86400")])
-def test_a_passing_refusal_is_hubspots_own(
+def test_transient_refusal_has_hubspots_shape(
     hubspot: Vendor, control: SandboxControl, status: int, retry_after: str | None
 ):
     control.add_fault("hubspot", "error_before", status=status)
@@ -250,7 +250,7 @@ def test_a_passing_refusal_is_hubspots_own(
 
 
 @pytest.mark.parametrize("status", [502, 504, 521, 524])
-def test_what_stands_before_hubspot_answers_no_json(hubspot: Vendor, control: SandboxControl, status: int):
+def test_gateway_errors_of_hubspot_are_not_json(hubspot: Vendor, control: SandboxControl, status: int):
     control.add_fault("hubspot", "error_before", status=status)
     assert "html" in hubspot.get("/account-info/v3/details").headers["Content-Type"]
 
@@ -261,7 +261,7 @@ def test_a_company_under_an_additional_domain_of_another_is_a_duplicate(hubspot:
     assert control.duplicates() == 1
 
 
-def test_every_answer_tells_the_pace(hubspot: Vendor, control: SandboxControl):
+def test_every_answer_has_rate_limit_headers(hubspot: Vendor, control: SandboxControl):
     control.configure("hubspot", rate_limit={"requests": 1, "seconds": 60})
     first, second = hubspot.get("/account-info/v3/details"), hubspot.get("/account-info/v3/details")
     assert first.headers["X-HubSpot-RateLimit-Max"] == "1"
@@ -310,7 +310,7 @@ def test_a_second_deal_of_one_transaction_is_a_duplicate(hubspot: Vendor, contro
 
 
 def test_a_second_note_of_one_reference_is_a_duplicate(hubspot: Vendor, control: SandboxControl):
-    for body in ("<p>Brief [1]</p><p>Reference: [pay_1]</p>", "<p>Reference: [pay_2]</p>", "By hand", "By hand"):
+    for body in ("<p>Brief [1]</p><p>Reference: [pay_1]</p>", "<p>Reference: [pay_2]</p>", "Manual", "Manual"):
         create(hubspot, NOTES, hs_timestamp="1700000000000", hs_note_body=body)
     assert control.duplicates() == 0
     create(hubspot, NOTES, hs_timestamp="2026-11-22T10:00:00Z", hs_note_body="Changed<p>Reference: [pay_1]</p>")

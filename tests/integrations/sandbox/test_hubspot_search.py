@@ -47,7 +47,7 @@ def test_search_sees_a_write_after_the_lag(hubspot: Vendor, control: SandboxCont
     assert until(lambda: found(hubspot, {"domain": "acme.com"})) == [company]
 
 
-def test_a_healed_lag_shows_what_it_hid(hubspot: Vendor, control: SandboxControl):
+def test_lowered_lag_shows_pending_writes(hubspot: Vendor, control: SandboxControl):
     control.configure("hubspot", search_lag="never")
     company = create(hubspot, domain="acme.com")
     control.configure("hubspot", search_lag=0)

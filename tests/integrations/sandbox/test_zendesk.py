@@ -108,7 +108,7 @@ def test_the_probe_answers_with_and_without_suffix(zendesk: Vendor):
     assert zendesk.get("/users/me").json() == zendesk.get("/users/me.json").json()
 
 
-def test_beyond_the_pace_it_says_how_long_to_wait(zendesk: Vendor, control: SandboxControl):
+def test_rate_limit_answer_has_retry_after(zendesk: Vendor, control: SandboxControl):
     control.configure("zendesk", rate_limit={"requests": 1, "seconds": 30})
     first, second = zendesk.get("/users/me"), zendesk.get("/users/me")
     assert (first.headers["X-Rate-Limit"], first.headers["X-Rate-Limit-Remaining"]) == ("1", "0")

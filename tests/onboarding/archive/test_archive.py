@@ -15,7 +15,7 @@ from integrations import clock
 from integrations.models import ApiCall
 from onboarding import audit, services
 from onboarding.archive import files
-from onboarding.archive.history import archived_story
+from onboarding.archive.history import archived_history
 from onboarding.enums import RunEventType, Status
 from onboarding.intake import service
 from onboarding.models import ArchiveBatch, ArchivedRun, Attempt, AuditEntry, OnboardingTransaction, Step
@@ -184,7 +184,7 @@ def test_a_run_with_a_step_due_or_leased_stays(old: OnboardingTransaction, colum
     assert stays(archive(), "a step at work or due")
 
 
-def test_a_run_that_something_happened_to_later_stays(old: OnboardingTransaction) -> None:
+def test_run_changed_later_stays(old: OnboardingTransaction) -> None:
     services.receive_event(
         old.pk, kind=RunEventType.KICKOFF_SCHEDULED, event_id="e", occurred_at=clock.now(), data={}, actor="tests"
     )
@@ -238,7 +238,7 @@ def test_a_late_event_continues_the_chain_and_both_parts_verify(old: OnboardingT
     later = old.archived.latest("pk")
     assert later.first_sequence == part.last_sequence + 1
     verify()
-    story = archived_story(OnboardingTransaction.objects.get(pk=old.pk))
+    story = archived_history(OnboardingTransaction.objects.get(pk=old.pk))
     assert [entry.sequence for entry in story.entries] == list(range(1, later.last_sequence + 1))
 
 
@@ -253,7 +253,7 @@ def test_an_archived_run_may_be_replayed(old: OnboardingTransaction, drain: Drai
 # --- The narrow way
 
 
-def test_the_database_still_refuses_a_stray_delete(finished: Finished) -> None:
+def test_database_refuses_other_deletes(finished: Finished) -> None:
     finished("alpha")
     clock.shift(LONG)
     archive()
@@ -264,7 +264,7 @@ def test_the_database_still_refuses_a_stray_delete(finished: Finished) -> None:
         AuditEntry.objects.filter(transaction=None).delete()
 
 
-def test_nor_may_later_entries_of_an_archived_run_be_deleted_or_changed(old: OnboardingTransaction) -> None:
+def test_later_entries_of_an_archived_run_are_append_only(old: OnboardingTransaction) -> None:
     archive()
     services.receive_event(
         old.pk, kind=RunEventType.PAYMENT_REFUNDED, event_id="e", occurred_at=clock.now(), data={}, actor="tests"
@@ -275,7 +275,7 @@ def test_nor_may_later_entries_of_an_archived_run_be_deleted_or_changed(old: Onb
         old.audit.update(actor="nobody")
 
 
-def test_two_passes_at_once_are_one(old: OnboardingTransaction) -> None:
+def test_concurrent_archive_passes_are_excluded(old: OnboardingTransaction) -> None:
     def attempt() -> str:
         try:
             return archive()
@@ -302,14 +302,14 @@ def archived(old: OnboardingTransaction) -> ArchiveBatch:
 
 
 @pytest.mark.parametrize("name", ["trail_file", "calls_file"])
-def test_a_missing_file_is_found(archived: ArchiveBatch, name: str) -> None:
+def test_missing_file_is_detected(archived: ArchiveBatch, name: str) -> None:
     files.path_of(getattr(archived, name)).unlink()
     with pytest.raises(CommandError, match=f"archive: {getattr(archived, name)} is missing in"):
         verify()
 
 
 @pytest.mark.parametrize("name", ["trail_file", "calls_file"])
-def test_a_file_with_one_other_bit_is_found(archived: ArchiveBatch, name: str) -> None:
+def test_file_with_one_flipped_bit_is_detected(archived: ArchiveBatch, name: str) -> None:
     path = files.path_of(getattr(archived, name))
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
@@ -328,7 +328,7 @@ def rewritten(batch: ArchiveBatch) -> str:
     return files.sha256_of(batch.trail_file)
 
 
-def test_a_rewritten_file_is_found_by_its_chain(archived: ArchiveBatch) -> None:
+def test_rewritten_file_is_detected_by_its_chain(archived: ArchiveBatch) -> None:
     rewritten(archived)
     with pytest.raises(CommandError, match=r"pay_acme, in .*: entry \d+ \(audit row \d+\) was changed"):
         verify()
@@ -387,7 +387,7 @@ def test_a_head_that_was_set_back_below_what_is_archived_is_found(
         verify()
 
 
-def test_a_file_of_another_database_is_told_of_and_left_alone(old: OnboardingTransaction, folder: Path) -> None:
+def test_file_of_another_database_is_reported_and_left_alone(old: OnboardingTransaction, folder: Path) -> None:
     archive()
     (folder / "2020-01").mkdir()
     stray = folder / "2020-01" / "left.trail.jsonl.gz"

@@ -111,7 +111,7 @@ def test_a_database_that_fails_while_rows_are_deleted_moves_nothing(
     assert_all_is_archived(olds, folder)
 
 
-def test_a_pass_elsewhere_that_takes_over_ends_this_one(
+def test_pass_taken_over_by_another_ends(
     olds: tuple[int, int, int], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """From another machine, with another folder: it takes our unfinished batch for one that was cut off."""

@@ -70,13 +70,13 @@ def test_a_rolled_back_run_is_shown_as_before(finished: Finished, people: dict[s
     assert any("lead" in banner["text"].lower() for banner in before["banners"])
 
 
-def test_what_happens_later_follows_what_is_archived(old: OnboardingTransaction, lead: Client) -> None:
+def test_later_entries_follow_the_archived_ones(old: OnboardingTransaction, lead: Client) -> None:
     archive()
     services.receive_event(
         old.pk, kind=RunEventType.PAYMENT_REFUNDED, event_id="e", occurred_at=clock.now(), data={}, actor="tests"
     )
     shown_now = page(lead, old)
-    assert shown_now.index("The payment came in") < shown_now.index("Another system reported something")
+    assert shown_now.index("The payment was received") < shown_now.index("Another system reported an event")
 
 
 def test_a_page_says_what_it_cannot_show(old: OnboardingTransaction, lead: Client, folder: Path) -> None:
@@ -129,7 +129,7 @@ def test_rest_says_what_is_archived(old: OnboardingTransaction, api_key: Any) ->
     }
 
 
-def test_deleted_calls_are_told_of(old: OnboardingTransaction, lead: Client, api_key: Any, settings: Any) -> None:
+def test_deleted_calls_are_reported(old: OnboardingTransaction, lead: Client, api_key: Any, settings: Any) -> None:
     archive()
     settings.CALL_RETENTION_DAYS = 100
     archive()

@@ -44,7 +44,7 @@ def watched(transactional_db: None) -> Iterator[None]:
 UNAUDITED: dict[str, tuple[type[Model], dict[str, Any]]] = {
     "run": (OnboardingTransaction, {"hold_reason": "Wait."}),
     "step": (Step, {"message": "No."}),
-    "intent": (Intent, {"state": "open"}),
+    "intent": (Intent, {"state": "indeterminate"}),
     "mapping": (ObjectMapping, {"url": "https://elsewhere.example/"}),
     "event": (RunEvent, {"data": {"amount": 1}}),
 }
@@ -59,9 +59,7 @@ def seen() -> list[str]:
 
 
 @pytest.mark.parametrize("name", UNAUDITED)
-def test_a_change_without_an_entry_is_seen_and_one_with_an_entry_is_not(
-    name: str, accept: Accept, drain: Drain
-) -> None:
+def test_unaudited_change_is_detected(name: str, accept: Accept, drain: Drain) -> None:
     model, changed = UNAUDITED[name]
     run = accept()
     drain()
@@ -79,7 +77,7 @@ def test_a_change_without_an_entry_is_seen_and_one_with_an_entry_is_not(
     assert not seen()
 
 
-def test_a_row_that_is_put_in_or_taken_out_without_an_entry_is_seen(accept: Accept, drain: Drain) -> None:
+def test_inserted_or_deleted_row_without_audit_entry_is_detected(accept: Accept, drain: Drain) -> None:
     run = accept()
     drain()
     run.mappings.filter(kind="contact").delete()
@@ -88,7 +86,7 @@ def test_a_row_that_is_put_in_or_taken_out_without_an_entry_is_seen(accept: Acce
         "delete of onboarding_objectmapping",
         "insert of onboarding_step",
     ]
-    Step.objects.update(due_at=clock.now(), hinted_until=clock.now())
+    Step.objects.update(due_at=clock.now(), enqueued_until=clock.now())
     assert not seen(), "when somebody is told of a step is no change of it"
 
 

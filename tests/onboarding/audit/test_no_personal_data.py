@@ -45,7 +45,7 @@ def assert_impersonal() -> None:
 
 
 @pytest.mark.usefixtures("whole_playbook", "connections", "smtp")
-def test_nobodys_name_or_address_stands_in_the_trail(
+def test_audit_trail_contains_no_personal_data(
     accept: Accept, drain: Drain, sandbox: SandboxControl, payload: Payload
 ) -> None:
     sandbox.add_fault("zendesk", "error_before", method="POST", path="*create_or_update", status=422, count=1)
@@ -67,9 +67,9 @@ def test_nobodys_name_or_address_stands_in_the_trail(
     drain()
     other = payload(**PERSONAL | {"customer__domain": "zyxwall.com", "customer__brother": {"Crispin": 1}})
     service.accept(OnboardingPayload.model_validate(other).content(), actor="tests")
-    given_up = accept(**PERSONAL, onboarding_transaction_id="pay_2", customer__domain="other-zyx.com")
-    services.skip_step(step_of(given_up, "crm.account").pk, actor="kim", reason=REASON, with_dependents=True)
-    services.cancel(given_up.pk, actor="kim", reason=REASON)
+    abandoned = accept(**PERSONAL, onboarding_transaction_id="pay_2", customer__domain="other-zyx.com")
+    services.skip_step(step_of(abandoned, "crm.account").pk, actor="kim", reason=REASON, with_dependents=True)
+    services.cancel(abandoned.pk, actor="kim", reason=REASON)
     set_connection("spare", system="crm", provider="hubspot", secrets={"token": ["wilhelmina"]}, actor="kim")
     names = set(AuditEntry.objects.values_list("name", flat=True))
     assert {
@@ -84,13 +84,13 @@ def test_nobodys_name_or_address_stands_in_the_trail(
 def test_an_address_given_as_an_id_is_masked(transactional_db: None, accept: Accept) -> None:
     run: OnboardingTransaction = accept()
     data: dict[str, Any] = {"id": "hume@zyxwall.com", "ids": ["hume@zyxwall.com", 7]}
-    audit.record_elsewhere("onboarding.object.linked", actor="system", data=data)
+    audit.record_global("onboarding.object.linked", actor="system", data=data)
     assert_impersonal()
     assert AuditEntry.objects.latest("pk").data["ids"][1] == 7
     assert run.audit.exists()
 
 
-def test_paths_are_told_as_far_as_the_schema_names_them() -> None:
+def test_audit_paths_are_limited_to_declared_fields() -> None:
     paths = [
         "customer.primary_contact.email",
         "handover.stakeholders.Balthasar Hume",

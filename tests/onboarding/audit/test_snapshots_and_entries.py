@@ -52,7 +52,7 @@ def test_the_trail_of_a_complete_run_verifies(connections: Any, accept: Accept, 
     assert list(audit.broken_links()) == []
 
 
-def test_waits_renewals_retries_and_a_met_clock_leave_evidence(
+def test_waits_renewals_retries_and_met_clocks_are_audited(
     connections: Any, accept: Accept, drain: Drain, sandbox: SandboxControl
 ) -> None:
     sandbox.configure("asana", job_seconds=0.2)
@@ -77,7 +77,7 @@ def test_waits_renewals_retries_and_a_met_clock_leave_evidence(
     assert list(audit.broken_links()) == []
 
 
-def test_who_set_a_connection_leaves_evidence_without_its_secrets(transactional_db: None) -> None:
+def test_connection_change_is_audited_without_secrets(transactional_db: None) -> None:
     given = {"slug": "hubspot", "system": "crm", "provider": "hubspot"}
     set_connection(**given, secrets={"token": ["first"]}, actor="kim")
     set_connection(**given, base_url="https://api-eu1.hubapi.com", secrets={"token": ["second"]}, actor="lee")

@@ -80,7 +80,7 @@ def test_the_database_refuses_to_change_the_trail(run: OnboardingTransaction, ta
 
 
 @pytest.mark.parametrize("table", TABLES)
-def test_nor_is_there_a_way_around_row_triggers(run: OnboardingTransaction, table: str) -> None:
+def test_database_refuses_truncating_the_trail(run: OnboardingTransaction, table: str) -> None:
     """TRUNCATE on PostgreSQL, INSERT OR REPLACE on SQLite."""
     anchored()
     ways = {"postgresql": "TRUNCATE {0} CASCADE", "sqlite": "INSERT OR REPLACE INTO {0} SELECT * FROM {0}"}
@@ -129,7 +129,7 @@ def test_an_entry_inserted_at_the_end_is_named(run: OnboardingTransaction) -> No
     ]
 
 
-def test_an_entry_with_a_hash_that_fits_is_betrayed_by_the_next_one(run: OnboardingTransaction) -> None:
+def test_forged_entry_is_detected_by_its_successor(run: OnboardingTransaction) -> None:
     entry = run.audit.get(sequence=1)
     entry.actor = "nobody"
     with tampering():
@@ -142,7 +142,7 @@ def test_an_entry_with_a_hash_that_fits_is_betrayed_by_the_next_one(run: Onboard
     ]
 
 
-def test_a_last_entry_with_a_hash_that_fits_is_betrayed_by_its_run(run: OnboardingTransaction) -> None:
+def test_forged_last_entry_is_detected_by_the_runs_head(run: OnboardingTransaction) -> None:
     entry = run.audit.get(sequence=run.audit.count())
     entry.actor = "nobody"
     with tampering():
@@ -160,8 +160,8 @@ def test_runs_have_chains_of_their_own(run: OnboardingTransaction, accept: Accep
     assert broken() == [f"pay_beta: entry 2 (audit row {row(other, 2)}) was changed"]
 
 
-def test_what_belongs_to_no_run_is_one_chain(transactional_db: None) -> None:
-    made = [audit.record_elsewhere("integrations.breaker.opened", actor="system", data={"n": n}) for n in range(4)]
+def test_global_entries_form_one_chain(transactional_db: None) -> None:
+    made = [audit.record_global("integrations.breaker.opened", actor="system", data={"n": n}) for n in range(4)]
     assert [entry.sequence for entry in made] == [1, 2, 3, 4]
     assert broken() == []
     with tampering():
@@ -174,9 +174,9 @@ def test_what_belongs_to_no_run_is_one_chain(transactional_db: None) -> None:
     ]
 
 
-def test_who_writes_outside_runs_at_the_same_moment_makes_one_chain(transactional_db: None) -> None:
+def test_concurrent_global_entries_form_one_chain(transactional_db: None) -> None:
     def write() -> None:
-        audit.record_elsewhere("integrations.breaker.opened", actor="system", data={})
+        audit.record_global("integrations.breaker.opened", actor="system", data={})
 
     together([write] * 6)
     sequences = AuditEntry.objects.order_by("sequence").values_list("sequence", flat=True)
@@ -187,8 +187,8 @@ def test_who_writes_outside_runs_at_the_same_moment_makes_one_chain(transactiona
 # --- Anchors ---------------------------------------------------------------------------------------------------------
 
 
-def test_an_anchor_holds_what_moved_and_nothing_else(run: OnboardingTransaction, accept: Accept) -> None:
-    audit.record_elsewhere("integrations.breaker.opened", actor="system", data={})
+def test_anchor_contains_only_chains_that_moved(run: OnboardingTransaction, accept: Accept) -> None:
+    audit.record_global("integrations.breaker.opened", actor="system", data={})
     first = anchored()
     run.refresh_from_db(fields=["audit_sequence", "audit_head"])
     assert first.heads == [
@@ -238,7 +238,7 @@ def test_the_sweep_anchors(connections: Any, accept: Accept, drain: Drain) -> No
     assert last.hash in verify()
 
 
-def test_schedulers_at_the_same_moment_do_not_fork_the_anchors(run: OnboardingTransaction) -> None:
+def test_concurrent_schedulers_do_not_fork_the_anchors(run: OnboardingTransaction) -> None:
     clock.shift(timedelta(seconds=301))
     made = together([anchors.append_if_due] * 4)
     assert len([anchor for anchor in made if anchor]) == 1
@@ -269,9 +269,9 @@ def test_a_chain_shortened_as_a_whole_is_named_by_its_anchor(run: OnboardingTran
     assert broken() == [f"pay_12345: entry {sequence} is gone; anchor 1 holds its hash. The chain was rewritten"]
 
 
-def test_the_chain_outside_runs_is_anchored_too(transactional_db: None) -> None:
+def test_global_chain_is_anchored(transactional_db: None) -> None:
     for _ in range(2):
-        audit.record_elsewhere("integrations.breaker.opened", actor="system", data={})
+        audit.record_global("integrations.breaker.opened", actor="system", data={})
     anchored()
     with tampering():
         AuditEntry.objects.filter(sequence=1).update(actor="nobody")
@@ -296,7 +296,7 @@ def test_changed_and_removed_anchors_are_named(run: OnboardingTransaction) -> No
 # --- The command -----------------------------------------------------------------------------------------------------
 
 
-def test_a_hash_that_was_kept_elsewhere_betrays_rewritten_anchors(run: OnboardingTransaction) -> None:
+def test_externally_kept_hash_detects_rewritten_anchors(run: OnboardingTransaction) -> None:
     kept = anchored().hash
     assert verify(f"--expect={kept}").splitlines()[-1] == kept
     with tampering():
@@ -322,7 +322,7 @@ def test_the_command_names_all_that_is_broken_and_fails(run: OnboardingTransacti
 
 
 def test_the_command_counts_what_it_verified(run: OnboardingTransaction) -> None:
-    audit.record_elsewhere("integrations.breaker.opened", actor="system", data={})
+    audit.record_global("integrations.breaker.opened", actor="system", data={})
     count = run.audit.count()
     assert f"{count} entries of 1 runs, 1 outside runs, 0 anchors" in verify()
 

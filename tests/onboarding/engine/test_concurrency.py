@@ -57,7 +57,7 @@ def lose(step: Step) -> None:
 
 
 @pytest.mark.parametrize("options", [{}, {"reference_property": "", "search_lag": "20"}], ids=["unique", "neither"])
-def test_two_runs_of_one_customer_share_everything_but_the_project(
+def test_runs_of_one_customer_share_all_objects_except_the_project(
     options: dict[str, str],
     connections: dict[str, Connection],
     accept: Accept,
@@ -75,7 +75,7 @@ def test_two_runs_of_one_customer_share_everything_but_the_project(
     settled()
 
 
-def test_who_waits_for_another_runs_turn_uses_no_attempt(accept: Accept, account: Step) -> None:
+def test_waiting_for_a_reservation_uses_no_attempt(accept: Accept, account: Step) -> None:
     claimed(account)
     other = step_of(accept(onboarding_transaction_id="pay_2"), "crm.account")
     for _ in range(3):
@@ -84,7 +84,7 @@ def test_who_waits_for_another_runs_turn_uses_no_attempt(accept: Accept, account
     assert (other.waits_for, other.attempts, other.attempt_rows.count()) == (WaitsFor.RESERVATION, 0, 0)
 
 
-def test_a_turn_is_given_back_when_the_create_surely_failed(
+def test_reservation_is_released_after_a_definite_failure(
     accept: Accept, drain: Drain, sandbox: SandboxControl, settled: Settled
 ) -> None:
     sandbox.add_fault("hubspot", "error_before", method="POST", path="*/batch/upsert", status=400, count=1)
@@ -97,7 +97,7 @@ def test_a_turn_is_given_back_when_the_create_surely_failed(
     settled()
 
 
-def test_who_waits_for_another_runs_turn_is_covered_by_its_ticket(
+def test_waiting_for_a_reservation_is_covered_by_the_holders_ticket(
     accept: Accept, drain: Drain, monkeypatch: pytest.MonkeyPatch, settled: Settled
 ) -> None:
     first = accept()
@@ -154,7 +154,7 @@ def test_two_schedulers_do_the_work_once(
     settled()
 
 
-def test_a_result_that_comes_after_the_lease_is_evidence_only(
+def test_late_result_is_recorded_as_evidence_only(
     run: OnboardingTransaction, account: Step, drain: Drain, sandbox: SandboxControl, settled: Settled
 ) -> None:
     zombie = claimed(account)
@@ -187,7 +187,7 @@ def test_a_zombie_that_created_in_time_is_found_by_its_reference(
     settled()
 
 
-def test_a_late_failure_does_not_block_what_the_new_holder_did(
+def test_late_failure_does_not_block_the_new_holders_result(
     run: OnboardingTransaction, account: Step, drain: Drain, sandbox: SandboxControl, settled: Settled
 ) -> None:
     zombie = claimed(account)
@@ -203,7 +203,7 @@ def test_a_late_failure_does_not_block_what_the_new_holder_did(
     settled()
 
 
-def test_after_the_time_to_send_nothing_is_sent(
+def test_nothing_is_sent_after_send_by(
     run: OnboardingTransaction, account: Step, sandbox: SandboxControl, settings: Any
 ) -> None:
     settings.STEP_SECONDS = -1.0
@@ -216,7 +216,7 @@ def test_after_the_time_to_send_nothing_is_sent(
     assert Intent.objects.get(step=account).state == IntentState.NO_EFFECT
 
 
-def test_a_write_after_the_time_to_send_is_not_sent(
+def test_write_after_send_by_is_not_sent(
     account: Step, sandbox: SandboxControl, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def too_late(_: Claim) -> None:
@@ -228,7 +228,7 @@ def test_a_write_after_the_time_to_send_is_not_sent(
     assert created(sandbox) == {}
 
 
-def test_what_was_made_before_the_time_was_over_is_kept(
+def test_object_created_before_send_by_is_kept(
     run: OnboardingTransaction, drain: Drain, sandbox: SandboxControl, monkeypatch: pytest.MonkeyPatch, settled: Settled
 ) -> None:
     associate, over = HubSpot.associate, [True]
@@ -258,7 +258,7 @@ def test_a_lease_that_runs_out_counts_as_an_attempt(account: Step) -> None:
     assert Attempt.objects.get(step=account, token=1).outcome == "lease-expired"
 
 
-def test_five_lost_workers_are_a_stalled_step_that_somebody_owns(
+def test_step_that_lost_five_workers_gets_an_owned_stalled_ticket(
     run: OnboardingTransaction, account: Step, drain: Drain, settled: Settled
 ) -> None:
     for _ in range(ATTEMPTS_BEFORE_TICKET):
@@ -276,9 +276,7 @@ def test_five_lost_workers_are_a_stalled_step_that_somebody_owns(
     settled()
 
 
-def test_who_takes_over_creates_only_after_the_former_holders_time_and_the_vendors_lag(
-    account: Step, sandbox: SandboxControl
-) -> None:
+def test_new_holder_creates_only_after_send_by_and_search_lag(account: Step, sandbox: SandboxControl) -> None:
     Connection.objects.filter(slug="hubspot").update(options={"reference_property": "", "search_lag": "300"})
     claimed(account)
     lose(account)
@@ -287,12 +285,12 @@ def test_who_takes_over_creates_only_after_the_former_holders_time_and_the_vendo
     intent = Intent.objects.get(step=account)
     assert account.waits_for == WaitsFor.HOLD_OFF
     assert account.due_at is not None
-    assert intent.unknown_since is not None
-    assert account.due_at > intent.unknown_since + timedelta(seconds=300)
+    assert intent.indeterminate_since is not None
+    assert account.due_at > intent.indeterminate_since + timedelta(seconds=300)
     assert created(sandbox) == {}
 
 
-def test_a_run_whose_next_step_was_forgotten_is_woken(run: OnboardingTransaction, drain: Drain) -> None:
+def test_run_without_due_steps_is_resumed_by_the_sweep(run: OnboardingTransaction, drain: Drain) -> None:
     run.steps.update(due_at=None)
     scheduling.one_pass(publish=False)
     assert not Attempt.objects.exists()
@@ -301,7 +299,7 @@ def test_a_run_whose_next_step_was_forgotten_is_woken(run: OnboardingTransaction
     assert status_of(run) == Status.COMPLETE
 
 
-def test_a_run_that_cannot_be_woken_is_shown_to_a_person(
+def test_run_that_cannot_be_resumed_gets_a_ticket(
     run: OnboardingTransaction, account: Step, drain: Drain, settled: Settled
 ) -> None:
     run.steps.filter(pk=account.pk).update(state=StepState.WAITING, due_at=None)
@@ -311,7 +309,7 @@ def test_a_run_that_cannot_be_woken_is_shown_to_a_person(
     settled()
 
 
-def test_the_ticket_of_a_run_that_stands_still_names_its_last_finished_step(
+def test_stalled_ticket_names_the_last_finished_step(
     run: OnboardingTransaction, account: Step, settled: Settled
 ) -> None:
     current = claimed(account)
@@ -325,11 +323,11 @@ def test_the_ticket_of_a_run_that_stands_still_names_its_last_finished_step(
     ticket = ticket_of(run)
     assert not AuditEntry.objects.filter(name="exceptions.ticket.renewed").exists(), "that it still stands is no news"
     assert (ticket.category, ticket.queue) == (Category.STALLED, "revenue-operations")
-    assert ticket.message == "Nothing is under way in this run; its last finished step is crm.account."
+    assert ticket.message == "No step is due or running in this run; its last finished step is crm.account."
     settled()
 
 
-def test_parameters_stay_frozen_while_an_outcome_is_unknown(
+def test_parameters_stay_frozen_while_the_outcome_is_indeterminate(
     run: OnboardingTransaction, account: Step, drain: Drain, sandbox: SandboxControl
 ) -> None:
     sandbox.add_fault("hubspot", "error_before", method="POST", path="*/batch/upsert", count=1)
@@ -341,7 +339,7 @@ def test_parameters_stay_frozen_while_an_outcome_is_unknown(
     assert sent[0] == sent[1]
 
 
-def test_parameters_may_change_once_nothing_came_of_them(
+def test_parameters_may_change_after_a_definite_failure(
     run: OnboardingTransaction, account: Step, drain: Drain, sandbox: SandboxControl
 ) -> None:
     sandbox.add_fault("hubspot", "error_before", method="POST", path="*/batch/upsert", status=400, count=1)

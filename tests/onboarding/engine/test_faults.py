@@ -51,7 +51,7 @@ FAULTS: dict[str, dict[str, Any]] = {
 
 
 def resume(drain: Drain) -> None:
-    """What people do once the fault is gone: mend the credentials, and retry what is still blocked."""
+    """What people do once the fault is gone: fix the credentials, and retry what is still blocked."""
     for connection in Connection.objects.filter(breaker="open"):
         assert connections.close_after_probe(connection.pk, actor="kim").ok
     for pk in Step.objects.filter(state=StepState.BLOCKED, due_at=None).values_list("pk", flat=True):
@@ -94,7 +94,7 @@ def test_a_fault_at_each_create(
 
 @pytest.mark.usefixtures("connections")
 @pytest.mark.parametrize("fault", ["error_before", "malformed", "unauthorized"])
-def test_a_vendor_that_fails_at_everything_for_a_while(
+def test_vendor_outage_of_all_calls(
     fault: str, accept: Accept, drain: Drain, sandbox: SandboxControl, settled: Settled
 ) -> None:
     sandbox.add_fault("*", fault)
@@ -109,9 +109,7 @@ def test_a_vendor_that_fails_at_everything_for_a_while(
 
 
 @pytest.mark.usefixtures("connections")
-def test_a_lasting_fault_is_tried_no_more_than_the_cap_says(
-    accept: Accept, drain: Drain, sandbox: SandboxControl
-) -> None:
+def test_lasting_fault_is_retried_up_to_the_cap(accept: Accept, drain: Drain, sandbox: SandboxControl) -> None:
     sandbox.add_fault("hubspot", "error_before", method="POST", path="*/batch/upsert")
     run = accept()
     drain()

@@ -108,7 +108,9 @@ def test_a_customer_without_a_domain_is_matched_by_name_and_billing_email(
 
 
 @pytest.mark.usefixtures("connections")
-def test_a_branch_fails_alone(accept: Accept, drain: Drain, sandbox: SandboxControl, settled: Settled) -> None:
+def test_failed_branch_does_not_stop_the_others(
+    accept: Accept, drain: Drain, sandbox: SandboxControl, settled: Settled
+) -> None:
     sandbox.add_fault("zendesk", "error_before", status=400)
     run = accept()
     drain()
@@ -121,9 +123,7 @@ def test_a_branch_fails_alone(accept: Accept, drain: Drain, sandbox: SandboxCont
 
 
 @pytest.mark.usefixtures("connections")
-def test_a_branch_that_passes_after_all_resolves_its_ticket(
-    accept: Accept, drain: Drain, sandbox: SandboxControl
-) -> None:
+def test_branch_that_succeeds_later_resolves_its_ticket(accept: Accept, drain: Drain, sandbox: SandboxControl) -> None:
     sandbox.add_fault("zendesk", "error_before", method="POST", count=7)  # the probe reads, and passes
     run = accept()
     drain()

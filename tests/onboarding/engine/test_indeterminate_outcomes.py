@@ -1,4 +1,4 @@
-"""Creates whose outcome is unknown, at vendors that enforce no unique key: never simply sent again."""
+"""Creates whose outcome is indeterminate, at vendors that enforce no unique key: never simply sent again."""
 
 from datetime import timedelta
 from typing import Any
@@ -47,9 +47,7 @@ def creates(sandbox: SandboxControl) -> int:
 
 
 @pytest.mark.usefixtures("plain")
-def test_without_a_fault_it_is_like_any_other(
-    accept: Accept, drain: Drain, sandbox: SandboxControl, settled: Settled
-) -> None:
+def test_create_without_a_fault(accept: Accept, drain: Drain, sandbox: SandboxControl, settled: Settled) -> None:
     run = accept()
     drain()
     assert status_of(run) == Status.COMPLETE
@@ -61,7 +59,7 @@ def test_without_a_fault_it_is_like_any_other(
 @pytest.mark.parametrize(
     "fault", ["error_after", "reset_after", "timeout_after", "malformed", "wrong_shape", "slow_drip"]
 )
-def test_what_was_made_is_found_by_search_after_all(
+def test_created_object_is_found_by_search(
     fault: str, accept: Accept, drain: Drain, sandbox: SandboxControl, settled: Settled, settings: Any
 ) -> None:
     settings.CALL_SECONDS = 0.4
@@ -75,7 +73,7 @@ def test_what_was_made_is_found_by_search_after_all(
 
 @pytest.mark.usefixtures("plain")
 @pytest.mark.parametrize("fault", ["error_before", "reset_before", "timeout_before"])
-def test_what_may_not_have_been_made_is_not_made_again(
+def test_indeterminate_create_is_not_repeated(
     fault: str, accept: Accept, drain: Drain, sandbox: SandboxControl, settled: Settled, settings: Any
 ) -> None:
     settings.CALL_SECONDS = 0.4
@@ -89,7 +87,7 @@ def test_what_may_not_have_been_made_is_not_made_again(
 
 @pytest.mark.usefixtures("plain")
 @pytest.mark.parametrize("fault", ["rate_limit", "unauthorized", "forbidden"])
-def test_what_was_surely_refused_is_made_later(
+def test_definitely_refused_create_is_sent_again(
     fault: str, accept: Accept, drain: Drain, sandbox: SandboxControl, settled: Settled
 ) -> None:
     sandbox.add_fault("hubspot", fault, count=1, **CREATE)
@@ -102,7 +100,7 @@ def test_what_was_surely_refused_is_made_later(
 
 
 @pytest.mark.usefixtures("plain")
-def test_while_search_may_lag_an_empty_answer_says_nothing(accept: Accept, sandbox: SandboxControl) -> None:
+def test_empty_search_within_the_lag_is_inconclusive(accept: Accept, sandbox: SandboxControl) -> None:
     sandbox.configure("hubspot", search_lag="never")
     sandbox.add_fault("hubspot", "error_after", count=1, **CREATE)
     run = accept()
@@ -112,16 +110,14 @@ def test_while_search_may_lag_an_empty_answer_says_nothing(accept: Accept, sandb
     step = step_of(run, "crm.account")
     assert (step.state, step.waits_for) == (StepState.WAITING, WaitsFor.HOLD_OFF)
     intent = Intent.objects.get(step=step)
-    assert intent.unknown_since is not None
+    assert intent.indeterminate_since is not None
     assert step.due_at is not None
-    assert (step.due_at - intent.unknown_since).total_seconds() == pytest.approx(20, abs=1)
+    assert (step.due_at - intent.indeterminate_since).total_seconds() == pytest.approx(20, abs=1)
     assert creates(sandbox) == 1
 
 
 @pytest.mark.usefixtures("plain")
-def test_a_lag_that_passes_within_the_hold_off_is_waited_out(
-    accept: Accept, drain: Drain, sandbox: SandboxControl, settled: Settled
-) -> None:
+def test_search_lag_is_waited_out(accept: Accept, drain: Drain, sandbox: SandboxControl, settled: Settled) -> None:
     sandbox.configure("hubspot", search_lag="never")
     sandbox.add_fault("hubspot", "reset_after", count=1, **CREATE)
     run = accept()
@@ -151,7 +147,9 @@ not_made = pytest.mark.parametrize("unknown", ["error_before"], indirect=True)
 
 
 @both
-def test_what_cannot_be_found_is_a_persons_to_judge(unknown: Ticket, sandbox: SandboxControl, settled: Settled) -> None:
+def test_object_that_cannot_be_found_is_decided_by_a_person(
+    unknown: Ticket, sandbox: SandboxControl, settled: Settled
+) -> None:
     assert unknown.category == Category.UNKNOWN_OUTCOME
     assert creates(sandbox) == 1
     settled()
@@ -170,7 +168,7 @@ def test_retrying_it_never_creates_again(
 
 
 @made
-def test_linking_the_object_that_was_made_ends_it(
+def test_linking_the_created_object_resolves_it(
     unknown: Ticket, drain: Drain, sandbox: SandboxControl, settled: Settled
 ) -> None:
     (company,) = sandbox.objects("hubspot", "companies")
@@ -220,7 +218,7 @@ def test_a_confirmation_does_not_cover_the_create_sent_after_it(
 
 
 @both
-def test_other_runs_of_the_customer_wait_for_the_answer(
+def test_other_runs_wait_for_the_indeterminate_outcome(
     unknown: Ticket, accept: Accept, drain: Drain, sandbox: SandboxControl
 ) -> None:
     other = accept(onboarding_transaction_id="pay_2")
@@ -232,7 +230,7 @@ def test_other_runs_of_the_customer_wait_for_the_answer(
 
 
 @not_made
-def test_the_answer_lets_the_other_runs_go_on(
+def test_resolved_outcome_resumes_the_other_runs(
     unknown: Ticket, accept: Accept, drain: Drain, sandbox: SandboxControl, settled: Settled
 ) -> None:
     other = accept(onboarding_transaction_id="pay_2")
@@ -388,33 +386,33 @@ def test_an_object_that_is_tied_again_was_created_once(accept: Accept, drain: Dr
 
 
 @pytest.mark.usefixtures("connections")
-def test_a_customer_mended_while_its_create_is_unknown_keeps_only_its_present_turn(
+def test_fix_during_an_indeterminate_create_keeps_one_reservation(
     accept: Accept, drain: Drain, sandbox: SandboxControl, settled: Settled
 ) -> None:
     (known,) = sandbox.seed("hubspot", "companies", [{"name": "Acme", "domain": "acme.com"}])
     sandbox.add_fault("hubspot", "error_before", method="POST", path="*/batch/upsert", count=1)
-    mended = accept()
+    fixed = accept()
     scheduling.one_pass(publish=False)
-    assert step_of(mended, "crm.account").waits_for == WaitsFor.RETRY
-    services.fix(mended.pk, {"customer.domain": "acme.com"}, actor="kim")
+    assert step_of(fixed, "crm.account").waits_for == WaitsFor.RETRY
+    services.fix(fixed.pk, {"customer.domain": "acme.com"}, actor="kim")
     drain()
-    turns = dict(Reservation.objects.filter(kind="company").values_list("match_key", "external_id"))
-    assert turns == {"domain:acme.com": known}
+    reservations = dict(Reservation.objects.filter(kind="company").values_list("match_key", "external_id"))
+    assert reservations == {"domain:acme.com": known}
     other = accept(
         onboarding_transaction_id="pay_other",
         customer__legal_name="Another Acme Logistics",
         customer__primary_contact={"name": "Bo Ek", "email": "bo@acme-logistics.com"},
     )
     drain()
-    assert [status_of(run) for run in (mended, other)] == [Status.COMPLETE] * 2, shown(other)
-    assert mended.mappings.get(kind="company").external_id == known
+    assert [status_of(run) for run in (fixed, other)] == [Status.COMPLETE] * 2, shown(other)
+    assert fixed.mappings.get(kind="company").external_id == known
     assert other.mappings.get(kind="company").external_id != known
     assert other.mappings.get(kind="company").created_by_us
     settled()
 
 
 @pytest.mark.usefixtures("plain")
-def test_customers_of_other_domains_are_not_held_up(
+def test_customers_of_other_domains_are_not_delayed(
     accept: Accept, drain: Drain, sandbox: SandboxControl, settled: Settled
 ) -> None:
     sandbox.configure("hubspot", search_lag="never")

@@ -65,7 +65,7 @@ def without_reservations(monkeypatch: pytest.MonkeyPatch) -> None:
         return Reservation(connection=connection, kind=kind, match_key=match_key, holder=step, created_at=now), None
 
     for rows in (Rows, LeanRows):
-        monkeypatch.setattr(rows, "take_turn", take)
+        monkeypatch.setattr(rows, "claim_reservation", take)
 
 
 def test_with_reservations_two_runs_at_once_make_one_account(
@@ -94,7 +94,7 @@ def a_create_without_an_answer(accept: Accept, drain: Drain, sandbox: SandboxCon
     return run
 
 
-def test_with_the_check_for_unknown_outcomes_a_create_is_not_sent_twice(
+def test_check_for_indeterminate_outcomes_prevents_a_duplicate(
     accept: Accept, drain: Drain, sandbox: SandboxControl
 ) -> None:
     run = a_create_without_an_answer(accept, drain, sandbox)
@@ -102,10 +102,10 @@ def test_with_the_check_for_unknown_outcomes_a_create_is_not_sent_twice(
     assert status_of(run) == Status.PROVISIONING
 
 
-def test_without_the_check_for_unknown_outcomes_it_makes_a_duplicate(
+def test_removing_the_indeterminate_check_creates_a_duplicate(
     accept: Accept, drain: Drain, sandbox: SandboxControl, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ensure, "settle_unknown", lambda *_: None)
+    monkeypatch.setattr(ensure, "resolve_indeterminate", lambda *_: None)
     a_create_without_an_answer(accept, drain, sandbox)
     assert sandbox.duplicates() == 1
 
@@ -136,7 +136,7 @@ def test_without_what_the_intent_says_the_next_worker_makes_a_duplicate(
 
     def forgetful(*args: Any, **more: Any) -> Any:
         intent = intent_of(*args, **more)
-        intent.unknown_since = None
+        intent.indeterminate_since = None
         return intent
 
     monkeypatch.setattr(claiming, "_intent", forgetful)
@@ -162,15 +162,17 @@ def test_with_the_fencing_token_the_current_holders_result_stands(accept: Accept
     assert a_zombies_result(accept) == "current"
 
 
-def test_without_the_fencing_token_the_zombies_does(accept: Accept, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_fencing_token_the_stale_holders_result_wins(
+    accept: Accept, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def anybodys(_run: Any, step: Step, *_: Any) -> bool:
         return step.state == "running"
 
-    monkeypatch.setattr(recording, "_still_mine", anybodys)
+    monkeypatch.setattr(recording, "_is_current_holder", anybodys)
     assert a_zombies_result(accept) == "zombie"
 
 
-def test_without_the_time_to_send_a_zombie_still_writes(
+def test_without_send_by_a_stale_holder_still_writes(
     accept: Accept, sandbox: SandboxControl, monkeypatch: pytest.MonkeyPatch, settings: Any
 ) -> None:
     settings.STEP_SECONDS = 0.0
@@ -190,7 +192,7 @@ def test_without_the_lease_check_eight_workers_hold_one_step(accept: Accept, mon
     assert len([held for held in together([lambda: claiming.claim(step.pk)] * 8) if held]) > 1
 
 
-def test_without_the_sweep_a_lost_hint_is_a_lost_step(
+def test_without_the_sweep_a_lost_message_is_a_lost_step(
     accept: Accept, drain: Drain, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = accept()

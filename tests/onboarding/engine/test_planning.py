@@ -62,11 +62,11 @@ DONE_AGAIN = {
     "not there": ("crm.account", again(), "look-up", "It is looked up"),
     "some there": ("support.users", again(objects=made("support.users", PEOPLE[0])), "look-up", "It is looked up"),
     "none there": ("support.users", again(), "look-up", "2 are looked up"),
-    "an outcome that is not known": ("delivery.project", again(is_unsettled=True), "look-up", "may have worked"),
+    "an outcome that is not known": ("delivery.project", again(is_indeterminate=True), "look-up", "may have worked"),
     "a new one is wanted": ("delivery.project", again(wants_new=True), "create", "A person decided"),
     "not sent yet": ("welcome.mail", again(), "create", "It was not sent yet"),
     "sent": ("welcome.mail", again(objects=made("welcome.mail")), "cannot-be-undone", "It was sent"),
-    "sent, perhaps": ("welcome.mail", again(is_unsettled=True), "cannot-be-undone", "It may have been sent"),
+    "sent, perhaps": ("welcome.mail", again(is_indeterminate=True), "cannot-be-undone", "It may have been sent"),
     "writes into another's object": ("crm.deal-status", again(), "send-again", "It is written again"),
     "fills what is empty": ("crm.lookup", again(), "look-up", "The CRM is asked"),
     "no handler any more": ("http:gone", again(), "by-hand", "Nothing here does “http:gone” any more"),
@@ -89,12 +89,12 @@ CHANGED = {
     ),
     "not done yet": ("crm.account", change(ABROAD, is_done=False), "later", "It is not done yet"),
     "an outcome that is not known": (
-        *("delivery.project", change(ABROAD, is_done=False, is_unsettled=True), "look-up"),
+        *("delivery.project", change(ABROAD, is_done=False, is_indeterminate=True), "look-up"),
         "no second one is made",
     ),
     "sent": ("welcome.mail", change(KIM, objects=made("welcome.mail")), "cannot-be-undone", "It was sent"),
     "sent, perhaps": (
-        *("welcome.mail", change(KIM, is_done=False, is_unsettled=True), "cannot-be-undone"),
+        *("welcome.mail", change(KIM, is_done=False, is_indeterminate=True), "cannot-be-undone"),
         "It may have been sent",
     ),
     "what was written stays true": (

@@ -169,7 +169,7 @@ def test_a_replay_where_no_vendor_can_be_asked(
 ) -> None:
     Connection.objects.filter(pk=zendesk.pk).update(enabled=False)
     told = services.replay_preview(complete.pk, "support.organization")
-    assert (told[0].verdict, told[0].text) == ("by-hand", "The connection zendesk is switched off.")
+    assert (told[0].verdict, told[0].text) == ("by-hand", "The connection zendesk is disabled.")
     watched = Watched(complete)
     services.replay(complete.pk, "support.organization", actor="kim")
     drain()

@@ -33,17 +33,17 @@ def test_the_next_try_is_neither_before_the_retry_after_nor_before_the_backoff(k
 
 
 @pytest.mark.parametrize("kind", [Kind.RATE_LIMIT, Kind.SERVER, Kind.TEMPORARY])
-def test_people_are_told_at_once_of_what_will_not_pass_in_time_and_retrying_goes_on(kind: Kind) -> None:
+def test_long_waits_open_a_ticket_at_once_and_retrying_continues(kind: Kind) -> None:
     decision = decide(error(kind, retry_after=86_400.0), facts())
     assert (decision.action, decision.delay) == (Action.BLOCK, 86_400.0)
 
 
-def test_a_passing_refusal_is_retried_like_a_server_error() -> None:
+def test_transient_refusal_is_retried_like_a_server_error() -> None:
     decision = decide(error(Kind.TEMPORARY, retry_after=20.0), facts())
     assert decision == Decision(Action.RETRY, Category.SERVER_ERROR, delay=20.0)
 
 
-def test_a_429_waits_as_long_as_the_vendor_asks_and_slows_the_connection_down() -> None:
+def test_429_waits_for_retry_after_and_lowers_the_limit() -> None:
     decision = decide(error(Kind.RATE_LIMIT, retry_after=17.0), facts())
     assert decision == Decision(Action.RETRY, Category.RATE_LIMIT, delay=17.0, slow_down=True)
 
@@ -132,7 +132,7 @@ def test_a_malformed_answer_is_shown_at_once_and_retried() -> None:
         (Kind.NOT_FOUND, Category.VALIDATION_ERROR),
     ],
 )
-def test_what_only_a_person_can_mend_is_queued_at_once(kind: Kind, category: Category) -> None:
+def test_permanent_failure_is_queued_at_once(kind: Kind, category: Category) -> None:
     assert decide(error(kind), facts()) == Decision(Action.BLOCK, category, delay=None)
 
 

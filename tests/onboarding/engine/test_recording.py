@@ -80,7 +80,7 @@ class Outage:
             raise OperationalError("the database system is starting up")
 
 
-def test_a_result_is_held_on_to_until_the_database_is_back(
+def test_result_is_kept_until_the_database_is_back(
     run: OnboardingTransaction,
     account: Claim,
     drain: Drain,
@@ -102,7 +102,7 @@ def test_a_result_is_held_on_to_until_the_database_is_back(
     settled()
 
 
-def test_once_another_may_hold_the_step_the_result_is_let_go(
+def test_result_is_dropped_after_the_lease(
     run: OnboardingTransaction, account: Claim, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     outcome = engine.perform(account)
@@ -137,7 +137,7 @@ def test_secrets_that_the_database_does_not_hand_out_are_asked_for_again(
 # --- What no column takes -------------------------------------------------------------------------------------------
 
 
-def test_an_id_that_no_column_takes_leaves_the_outcome_unknown(
+def test_unstorable_id_leaves_the_outcome_indeterminate(
     run: OnboardingTransaction,
     drain: Drain,
     sandbox: SandboxControl,
@@ -154,8 +154,8 @@ def test_an_id_that_no_column_takes_leaves_the_outcome_unknown(
         strange.setattr(HubSpot, "create", endless)
         engine.run_step(step_of(run, "crm.account").pk)
     intent = Intent.objects.get(step__key="crm.account")
-    assert intent.state == IntentState.OPEN
-    assert intent.unknown_since is not None
+    assert intent.state == IntentState.INDETERMINATE
+    assert intent.indeterminate_since is not None
     assert "an id of 256 characters" in ticket_of(run, "crm.account").message
     drain()
     assert status_of(run) == Status.COMPLETE, shown(run)
@@ -163,16 +163,14 @@ def test_an_id_that_no_column_takes_leaves_the_outcome_unknown(
     settled()
 
 
-def test_a_link_that_no_column_takes_is_left_out(
-    run: OnboardingTransaction, drain: Drain, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_unstorable_link_is_omitted(run: OnboardingTransaction, drain: Drain, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connector, "_url", lambda project: f"https://app.asana.com/0/{project.gid}/" + "x" * 500)
     drain()
     assert status_of(run) == Status.COMPLETE, shown(run)
     assert run.mappings.get(kind="project").url == ""
 
 
-def test_characters_that_the_database_refuses_do_not_keep_an_answer_from_being_written_down(
+def test_unstorable_characters_do_not_prevent_recording(
     accept: Accept, drain: Drain, sandbox: SandboxControl, monkeypatch: pytest.MonkeyPatch, settled: Settled
 ) -> None:
     parsed, names = http._parsed, ("Ac\x00me", "Ac(surrogate)me")
@@ -264,7 +262,7 @@ def test_a_step_that_cannot_be_claimed_inline_leaves_the_one_before_done(
     settled()
 
 
-def test_a_step_that_nobody_can_do_any_more_is_a_ticket_and_holds_up_no_other(
+def test_step_without_a_handler_opens_a_ticket_and_blocks_no_other(
     accept: Accept, drain: Drain, connections: dict[str, Connection], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A provider mapping was removed while runs still name its steps."""

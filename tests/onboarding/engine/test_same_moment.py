@@ -21,7 +21,7 @@ from tests.support.threads import together
 
 TIMES = sized(100, 10)
 ROUNDS = 20
-"""Enough for one pair: it takes a round a wait of the one for the other's turn, and one for the vendor's lag."""
+"""Enough for one pair: it takes a round a wait of the one for the other's reservation, and one for the vendor's lag."""
 CRM_ONLY = """
 name = "standard"
 version = "crm"
@@ -49,7 +49,7 @@ def crm_only(tmp_path: Path, settings: Any) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("crm_only")
-def test_two_payments_at_the_same_moment_make_one_account(
+def test_concurrent_payments_create_one_account(
     hubspot: Connection, accept: Accept, sandbox: SandboxControl, settled: Settled
 ) -> None:
     # A CRM without unique properties, whose search finds nothing new: our reservation alone keeps the second one out.

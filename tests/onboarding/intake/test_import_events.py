@@ -82,7 +82,7 @@ BAD = {
     b"{": "The line is not JSON.",
     b"[]": "The line is not a JSON object.",
     b'{"a": NaN}': "NaN is not JSON.",
-    b'{"a": 1, "a": 2}': "A name stands twice in one object.",
+    b'{"a": 1, "a": 2}': "A name is listed twice in one object.",
     b'{"a": "\\u0000"}': "A text holds a NUL or half of a surrogate pair.",
     b'{"a": 1e400}': "A number is out of range.",
     b"\xff{}": "The line is not UTF-8.",

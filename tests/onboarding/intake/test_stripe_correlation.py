@@ -267,7 +267,7 @@ class TestTrouble:
         settle()
         assert reread(event).state == EventState.PROCESSED
 
-    def test_a_passing_failure_is_tried_again_five_times(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_transient_failure_is_retried_five_times(self, monkeypatch: pytest.MonkeyPatch) -> None:
         shown: list[str] = []
 
         def show(message: str, **_: Any) -> None:
@@ -297,12 +297,12 @@ class TestTrouble:
         settle()
         assert only_run()
 
-    def test_a_repetition_does_not_question_a_persons_fix(self) -> None:
+    def test_redelivery_does_not_question_a_manual_fix(self) -> None:
         payment = bought(metadata=COMPLETE)
         deliver(payment.invoice())
         service.join(
             only_run().pk,
-            {"handover": {"success_criteria": "mended"}},
+            {"handover": {"success_criteria": "fixed"}},
             sender=Sender(OriginKind.PERSON, "kim"),
             actor="kim",
             keys=[],
@@ -310,14 +310,14 @@ class TestTrouble:
         deliver(payment.invoice("invoice.payment_succeeded"))
         assert not ChangeRequest.objects.exists()
 
-    def test_what_two_events_state_differently_is_asked(self) -> None:
+    def test_conflicting_events_create_a_change_request(self) -> None:
         payment = bought(metadata={"legal_name": "Acme Logistics"})
         deliver(payment.session())
         payment.metadata = {"legal_name": "Acme Logistics Ltd"}
         deliver(payment.invoice())
         assert ChangeRequest.objects.get().paths == ["customer.legal_name"]
 
-    def test_once_a_change_is_applied_the_first_events_change_nothing_back(self) -> None:
+    def test_redelivered_event_does_not_revert_an_applied_change(self) -> None:
         first, second = {"legal_name": "Acme Logistics"}, {"legal_name": "Acme Logistics Ltd"}
         payment = bought(metadata=first)
         session = deliver(payment.session())

@@ -174,7 +174,7 @@ class TestOldCustomers:
         )
         assert not OnboardingTransaction.objects.exists()
 
-    def test_news_of_an_old_subscription_does_not_make_its_renewal_a_first_payment(self) -> None:
+    def test_event_of_an_old_subscription_keeps_its_renewal_a_renewal(self) -> None:
         old, began = bought(billing_reason="subscription_cycle"), int((clock.now() - timedelta(days=400)).timestamp())
         deliver(old.subscription("customer.subscription.updated", start_date=began))
         assert deliver(old.invoice()).state == EventState.IGNORED
@@ -198,7 +198,7 @@ class TestOldCustomers:
         assert not run.steps.filter(token__gt=0).exists()
 
     @pytest.mark.parametrize("answer", ["keep", "roll back"])
-    def test_what_was_asked_is_answered_by_a_safe_action(self, answer: str) -> None:
+    def test_question_is_resolved_by_a_safe_action(self, answer: str) -> None:
         deliver(bought(mode="payment").session())
         wait(timedelta(days=60))
         unseen = bought(interval="month", billing_reason="subscription_cycle", metadata=COMPLETE)

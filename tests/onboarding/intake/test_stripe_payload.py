@@ -74,7 +74,7 @@ def test_a_customers_name_is_the_companys_where_the_payer_is_called_otherwise() 
     assert only_run().customer_name == "Acme Logistics"
 
 
-def test_what_the_checkout_asks_fills_the_payload() -> None:
+def test_checkout_custom_fields_fill_the_payload() -> None:
     fields = [
         {"key": "companyname", "type": "text", "text": {"value": "Acme Logistics"}},
         {"key": "vatid", "type": "text", "text": {"value": "DE123456789"}},

@@ -1,4 +1,6 @@
-"""One invoice paid by several payment intents is one run, and what is learnt late of a payment looks at the run that it opened."""
+"""One invoice paid by several payment intents is one run, and what is learnt late of a payment looks at the run that
+it opened.
+"""
 
 from datetime import timedelta
 from itertools import permutations
@@ -143,7 +145,7 @@ class TestOneInvoice:
         assert len(held) == 1
         assert Ticket.objects.get(transaction=held[0], status__in=UNRESOLVED).category == Category.APPROVAL_OVERDUE
 
-    def test_another_purchase_of_the_customer_is_asked_about_and_not_lost(self) -> None:
+    def test_another_purchase_of_the_customer_asks_a_person(self) -> None:
         shared = Shared()
         deliver(shared.invoice())
         deliver(bought(mode="payment", customer=shared.whole.customer, amount=300_000).intent())
@@ -152,7 +154,7 @@ class TestOneInvoice:
         assert other.held_at
         assert "paid before" in Ticket.objects.get(transaction=other, topic=Topic.PAYMENT).message
 
-    def test_what_was_asked_is_answered_by_the_payments_own_checkout(self) -> None:
+    def test_question_is_resolved_by_the_payments_checkout(self) -> None:
         known = bought()
         deliver(known.session())
         second = bought(mode="payment", customer=known.customer, amount=300_000, metadata=COMPLETE)

@@ -54,9 +54,7 @@ def assert_held_and_asked() -> None:
 class TestARefund:
     @SHAPES
     @pytest.mark.parametrize("mode", ["subscription", "payment"])
-    def test_that_overtakes_its_payment_holds_the_run_before_anything_is_begun(
-        self, version: str, linked: bool, mode: str
-    ) -> None:
+    def test_refund_before_its_payment_holds_the_run(self, version: str, linked: bool, mode: str) -> None:
         payment = bought(version=version, linked=linked, mode=mode, metadata=FULL)
         refund = deliver(payment.refund())
         assert (refund.state, "kept" in refund.outcome) == (EventState.HELD, True)
@@ -107,7 +105,7 @@ class TestARefund:
         assert (refund.state, "30 days" in refund.outcome) == (EventState.IGNORED, True)
         assert {row.state for row in UnmatchedEvent.objects.all()} == {UnmatchedState.EXPIRED}
 
-    def test_even_then_holds_the_run_that_comes_all_the_same(self) -> None:
+    def test_expired_refund_still_holds_a_later_run(self) -> None:
         payment = bought(metadata=FULL)
         refund = deliver(payment.refund())
         wait(unmatched.WAIT + timedelta(seconds=1))
@@ -132,7 +130,7 @@ class TestAtTheSameMoment:
             assert run.held_at
             assert reread(stored[-1]).state == EventState.PROCESSED
 
-    def test_an_event_by_rest_and_its_run_miss_each_other_never(self, payload: Payload) -> None:
+    def test_concurrent_event_and_run_always_meet(self, payload: Payload) -> None:
         refund = {"kind": RunEventType.PAYMENT_REFUNDED, "event_id": "evt", "occurred_at": clock.now(), "data": {}}
         for number in range(8):
             run_id = f"pay_{number}"

@@ -68,9 +68,7 @@ def test_a_deactivated_owner_is_asked_for_and_named(accept: Accept, drain: Drain
 
 
 @pytest.mark.usefixtures("connections")
-def test_an_owner_that_the_crm_refuses_is_a_field_to_mend(
-    accept: Accept, drain: Drain, sandbox: SandboxControl
-) -> None:
+def test_owner_refused_by_the_crm_is_a_field_to_fix(accept: Accept, drain: Drain, sandbox: SandboxControl) -> None:
     run = accept(ownership__crm_owner_id="9999")
     drain()
     ticket = ticket_of(run, "crm.account")
@@ -103,7 +101,7 @@ def test_the_deals_owner_goes_before_the_companys(accept: Accept, drain: Drain, 
 
 
 @pytest.mark.usefixtures("connections")
-def test_two_owners_on_one_domain_are_not_guessed_among(
+def test_two_owners_on_one_domain_are_ambiguous(
     accept: Accept, drain: Drain, sandbox: SandboxControl, settled: Settled
 ) -> None:
     sandbox.seed("hubspot", "companies", [COMPANY, COMPANY | {"hubspot_owner_id": "7002"}])
@@ -115,12 +113,12 @@ def test_two_owners_on_one_domain_are_not_guessed_among(
 
 
 @pytest.mark.usefixtures("connections")
-def test_what_the_crm_does_not_tell_a_person_is_asked(accept: Accept, drain: Drain, settled: Settled) -> None:
+def test_person_is_asked_for_what_the_crm_does_not_know(accept: Accept, drain: Drain, settled: Settled) -> None:
     run = accept(**NO_OWNER)
     drain()
     ticket = ticket_of(run)
     assert ticket.category == Category.MISSING_DATA
-    assert "The CRM was asked and does not tell." in ticket.message
+    assert "The CRM was asked and does not know it." in ticket.message
     settled()
     actions.perform(ticket.pk, "fix", KIM, fields={"ownership.crm_owner_id": "7003"})
     drain()
@@ -129,7 +127,7 @@ def test_what_the_crm_does_not_tell_a_person_is_asked(accept: Accept, drain: Dra
 
 
 @pytest.mark.usefixtures("connections")
-def test_a_crm_that_is_down_is_no_reason_not_to_ask(
+def test_person_is_asked_while_the_crm_is_down(
     accept: Accept, drain: Drain, sandbox: SandboxControl, settled: Settled
 ) -> None:
     sandbox.add_fault("hubspot", "error_before")
@@ -202,7 +200,7 @@ def test_an_implausible_value_is_asked_about_not_overwritten(accept: Accept, set
 
 
 @pytest.mark.usefixtures("connections")
-def test_a_fact_never_overwrites_what_came_meanwhile(accept: Accept, sandbox: SandboxControl, drain: Drain) -> None:
+def test_looked_up_fact_never_overwrites_newer_data(accept: Accept, sandbox: SandboxControl, drain: Drain) -> None:
     sandbox.seed("hubspot", "companies", [COMPANY])
     run = accept(**NO_OWNER, customer__legal_name="TBD")
     drain()
@@ -237,7 +235,7 @@ def test_what_arrives_during_the_look_up_starts_the_run(
 
 
 @pytest.mark.usefixtures("connections")
-def test_a_look_up_that_is_skipped_needs_nobody_any_more(
+def test_skipped_look_up_closes_its_ticket(
     accept: Accept, drain: Drain, sandbox: SandboxControl, settled: Settled
 ) -> None:
     sandbox.add_fault("hubspot", "rate_limit", retry_after=1200)
@@ -255,7 +253,7 @@ def test_a_look_up_that_is_skipped_needs_nobody_any_more(
 
 
 @pytest.mark.usefixtures("connections")
-def test_a_look_up_that_a_mended_domain_allows_shortens_the_ticket(
+def test_fixed_domain_enables_the_look_up_and_shortens_the_ticket(
     accept: Accept, drain: Drain, sandbox: SandboxControl, settled: Settled
 ) -> None:
     sandbox.seed("hubspot", "companies", [COMPANY])
@@ -284,7 +282,7 @@ def test_a_look_up_that_a_mended_domain_allows_shortens_the_ticket(
 
 
 @pytest.mark.usefixtures("connections")
-def test_half_a_fix_shortens_the_list(accept: Accept, settled: Settled) -> None:
+def test_partial_fix_shortens_the_list(accept: Accept, settled: Settled) -> None:
     run = accept(customer__legal_name="TBD", commercial__term=None)
     left = services.fix(run.pk, {"commercial.term": "annual"}, actor="kim")
     assert [problem.path for problem in left] == ["customer.legal_name"]

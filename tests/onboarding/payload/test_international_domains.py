@@ -95,7 +95,7 @@ def test_the_crms_account_is_found_however_it_writes_the_domain(
 
 
 @pytest.mark.usefixtures("connections")
-def test_a_namesake_at_the_help_desk_with_the_others_domain_is_not_the_customers(
+def test_help_desk_namesake_with_another_domain_is_not_linked(
     accept: Accept, drain: Drain, sandbox: SandboxControl
 ) -> None:
     sandbox.seed("zendesk", "organizations", [{"name": "Straße X", "domain_names": [OTHERS]}])
@@ -104,7 +104,7 @@ def test_a_namesake_at_the_help_desk_with_the_others_domain_is_not_the_customers
     assert "domain" in str(ticket_of(run, "support.organization").candidates)
 
 
-def test_nothing_uses_the_codec_of_idna_2003() -> None:
+def test_idna_2003_codec_is_not_used() -> None:
     """Python's ``idna`` codec, and Django's ``punycode``, which uses it."""
     root = Path(__file__).parents[3]
     found = []

@@ -35,7 +35,7 @@ def snapshot_of(run: OnboardingTransaction) -> PayloadSnapshot:
     return PayloadSnapshot.objects.get(transaction=run)
 
 
-def test_our_own_texts_become_kinds(migration: ModuleType, accept: Accept) -> None:
+def test_migration_maps_our_own_texts_to_origin_kinds(migration: ModuleType, accept: Accept) -> None:
     run = accept()
     stored = {
         "customer.legal_name": "billing",

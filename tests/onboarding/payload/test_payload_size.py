@@ -94,7 +94,7 @@ def body(run_id: str, links: dict[str, Any], **more: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", ["A", ""], ids=["conflicting", "filling"])
-def test_telling_a_run_again_with_other_keys_is_linear(transactional_db: None, name: str) -> None:
+def test_redelivery_with_other_keys_is_linear(transactional_db: None, name: str) -> None:
     """The first telling leaves the run without required data, so that what comes then may fill it."""
     shop = Sender(OriginKind.REST, "shop")
     made = 0

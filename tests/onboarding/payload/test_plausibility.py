@@ -29,7 +29,7 @@ KIM = Actor("kim", Scope.OPERATE)
         "<name>", "Unknown", "unknown customer", "Jane Doe", "lorem ipsum", "not provided", "??", "0",
     ],
 )  # fmt: skip
-def test_what_says_nothing_is_missing(text: str, type_: Type) -> None:
+def test_placeholder_counts_as_missing(text: str, type_: Type) -> None:
     assert "is a placeholder" in implausible(text, type_)
 
 
@@ -57,7 +57,7 @@ def test_a_short_mailbox_passes(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["none@acme.io", "you@company.com", "x@x.com", "no-email@acme.io", "kim@example.org"])
-def test_a_mailbox_of_nobody_is_missing(text: str) -> None:
+def test_placeholder_mailbox_counts_as_missing(text: str) -> None:
     assert "is a placeholder" in implausible(text, Type.EMAIL)
 
 
@@ -103,7 +103,7 @@ def test_a_persons_own_confirmation_wins(transactional_db: None, accept: Accept,
         ("customer.legal_name", "---"),
     ],
 )
-def test_what_cannot_be_used_at_all_cannot_be_confirmed(
+def test_unusable_value_cannot_be_confirmed_in_the_payload(
     transactional_db: None, accept: Accept, path: str, value: str
 ) -> None:
     run = accept(**{path: "", "commercial__term": ""})

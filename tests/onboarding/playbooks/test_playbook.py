@@ -45,7 +45,7 @@ def test_a_sound_file_is_read(tmp_path: Path) -> None:
     ("parts", "words"),
     [
         ([ACCOUNT.replace("crm.account", "crm.magic")], "uses crm.magic, which no handler is called"),
-        ([ACCOUNT, ACCOUNT], "step account stands twice"),
+        ([ACCOUNT, ACCOUNT], "step account is listed twice"),
         ([ACCOUNT, PROJECT.replace('["account"]', '["ghost"]')], "comes after ghost, which is not a step"),
         ([ACCOUNT + 'after = ["project"]\n', PROJECT], "the steps go in a circle"),
         ([ACCOUNT + 'after = ["account"]\n'], "the steps go in a circle"),
@@ -88,7 +88,7 @@ def test_two_files_of_one_name_are_refused(tmp_path: Path, settings: Any) -> Non
         playbooks()
 
 
-def test_the_one_that_names_the_plan_goes_before_the_one_for_all(tmp_path: Path, settings: Any) -> None:
+def test_playbook_naming_the_plan_takes_precedence(tmp_path: Path, settings: Any) -> None:
     settings.CONFIG_DIR = tmp_path
     write(tmp_path / "playbooks", 'plans = ["pro"]', ACCOUNT)
     assert (chosen := choose({"commercial": {"plan_sku": "pro"}})) is not None

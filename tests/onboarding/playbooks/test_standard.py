@@ -54,7 +54,7 @@ def test_a_clean_run_makes_everything_once_and_waits_for_the_kickoff(
     settled()
 
 
-def test_the_kickoffs_event_completes_the_run_and_tells_the_deal(
+def test_kickoff_event_completes_the_run_and_updates_the_deal(
     accept: Accept, drain: Drain, sandbox: SandboxControl
 ) -> None:
     run = accept()
@@ -122,7 +122,7 @@ def test_a_task_that_the_template_brought_is_linked(
     assert created(sandbox)["tasks"] == 5
 
 
-def test_a_user_of_another_organization_is_a_persons_decision(
+def test_user_of_another_organization_is_decided_by_a_person(
     accept: Accept, drain: Drain, sandbox: SandboxControl, settled: Settled
 ) -> None:
     (other,) = sandbox.seed("zendesk", "organizations", [{"name": "Other Co"}])
@@ -278,7 +278,7 @@ def test_a_preview_reaches_users_that_are_not_made_yet(accept: Accept, drain: Dr
     assert told["support.users"].text == "2 are looked up; what is found is linked, what is not is created."
 
 
-def test_a_skipped_step_between_them_lets_none_begin_before_what_it_needs(
+def test_skipped_step_keeps_the_order_of_its_dependencies(
     accept: Accept, drain: Drain, sandbox: SandboxControl
 ) -> None:
     sandbox.add_fault("asana", "error_before", method="POST", path="*/instantiateProject", status=422, count=1)
@@ -294,7 +294,7 @@ def test_a_skipped_step_between_them_lets_none_begin_before_what_it_needs(
     assert status_of(run) == Status.READY_FOR_KICKOFF, shown(run)
 
 
-def test_what_is_done_again_later_holds_nobody_up_that_needs_it(
+def test_step_rerun_later_does_not_block_its_dependents(
     accept: Accept, drain: Drain, settings: Any, tmp_path: Path
 ) -> None:
     head, later = 'name = "standard"\nversion = "1"\nowner = "tests"\n', 'after = ["contact"]\n'

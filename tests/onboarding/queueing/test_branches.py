@@ -58,7 +58,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return pks
 
 
-def done_by_one_hint(run: OnboardingTransaction, told: list[int]) -> None:
+def run_by_one_message(run: OnboardingTransaction, told: list[int]) -> None:
     (first,) = told
     engine.run_step(first, with_branches=True)
     assert told == [first]
@@ -69,40 +69,38 @@ def done_by_one_hint(run: OnboardingTransaction, told: list[int]) -> None:
 
 
 @pytest.mark.usefixtures("slow_vendors")
-def test_one_hint_does_a_run_with_its_branches_beside_each_other(
-    accept: Accept, threads: set[int], told: list[int]
-) -> None:
-    done_by_one_hint(accept(), told)
+def test_one_message_runs_all_branches_in_parallel(accept: Accept, threads: set[int], told: list[int]) -> None:
+    run_by_one_message(accept(), told)
     assert len(threads) > 1
 
 
-def test_where_vendors_are_quick_they_are_done_one_after_the_other(
+def test_branches_run_sequentially_when_vendors_are_quick(
     accept: Accept, threads: set[int], told: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(branches, "WORTH_SECONDS", 60.0)
-    done_by_one_hint(accept(), told)
+    run_by_one_message(accept(), told)
     assert threads == {get_ident()}
 
 
 @pytest.mark.usefixtures("slow_vendors")
-def test_a_busy_worker_does_them_one_after_the_other(
+def test_branches_run_sequentially_on_a_busy_worker(
     accept: Accept, threads: set[int], told: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(dispatch, "is_busy", lambda: True)
-    done_by_one_hint(accept(), told)
+    run_by_one_message(accept(), told)
     assert threads == {get_ident()}
 
 
 @pytest.mark.usefixtures("slow_vendors")
-def test_where_no_thread_is_idle_they_are_done_one_after_the_other(
+def test_branches_run_sequentially_without_an_idle_thread(
     accept: Accept, threads: set[int], told: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(branches, "start", lambda *_: None)
-    done_by_one_hint(accept(), told)
+    run_by_one_message(accept(), told)
     assert threads == {get_ident()}
 
 
-def test_what_a_stopping_worker_has_left_is_told_to_others(
+def test_stopping_worker_enqueues_its_remaining_branches(
     accept: Accept, threads: set[int], told: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = accept()

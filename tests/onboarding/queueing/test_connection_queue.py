@@ -1,4 +1,4 @@
-"""Steps in line at a connection that takes only so many: who is told, when, and that nobody is forgotten."""
+"""Steps queued at a connection that takes only so many: which are enqueued, when, and that nobody is forgotten."""
 
 import time
 from collections.abc import Callable
@@ -75,7 +75,7 @@ def limit(hubspot: Connection, places: int | None) -> None:
 # --- Places ---------------------------------------------------------------------------------------------------------
 
 
-def test_whoever_gives_a_place_back_tells_the_next_though_its_own_run_goes_on(
+def test_released_slot_enqueues_the_next_step(
     accept: Accept, hubspot: Connection, told: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(dispatch, "is_busy", lambda: True)  # one step after the other, in this thread
@@ -93,33 +93,31 @@ def test_whoever_gives_a_place_back_tells_the_next_though_its_own_run_goes_on(
     assert told == [second.pk]
 
 
-def test_where_the_limit_is_lifted_all_that_are_in_line_are_told(
-    accept: Accept, hubspot: Connection, told: list[int]
-) -> None:
+def test_lifting_the_limit_enqueues_all_queued_steps(accept: Accept, hubspot: Connection, told: list[int]) -> None:
     first, *others = accounts(accept, 4)
     limit(hubspot, 1)
     claimed(first)
     assert [claiming.claim(step.pk) for step in others] == [None] * 3
     del told[:]
     limit(hubspot, None)
-    connection_queue.tell(hubspot.pk)
+    connection_queue.enqueue_next(hubspot.pk)
     assert sorted(told) == [step.pk for step in others]
 
 
-def test_a_place_that_came_free_before_the_step_was_in_line_is_not_missed(
+def test_slot_freed_before_queueing_is_not_missed(
     run: OnboardingTransaction, hubspot: Connection, told: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     current = claimed(step_of(run, "crm.account"))
     outcome = engine.perform(current)
     limit(hubspot, 1)
     assert concurrency.acquire(Connection.objects.get(pk=hubspot.pk), "another", clock.now() + HOUR)
-    tell = connection_queue.tell
+    tell = connection_queue.enqueue_next
 
     def give_back_and_tell(connection_pk: int) -> None:
         concurrency.release(hubspot.pk, "another")
         tell(connection_pk)
 
-    monkeypatch.setattr(connection_queue, "tell", give_back_and_tell)
+    monkeypatch.setattr(connection_queue, "enqueue_next", give_back_and_tell)
     later: list[int] = []
     record(current, outcome, inline=True, later=later)
     contact = step_of(run, "crm.contact")
@@ -127,7 +125,7 @@ def test_a_place_that_came_free_before_the_step_was_in_line_is_not_missed(
     assert told == [contact.pk]
 
 
-def test_a_step_without_a_place_is_told_once_there_is_one_and_not_before(
+def test_step_without_a_slot_is_enqueued_when_one_is_free(
     run: OnboardingTransaction, hubspot: Connection, told: list[int]
 ) -> None:
     current = claimed(step_of(run, "crm.account"))
@@ -138,11 +136,11 @@ def test_a_step_without_a_place_is_told_once_there_is_one_and_not_before(
     contact = step_of(run, "crm.contact")
     assert (contact.waits_for, contact.pk in told) == (WaitsFor.SLOT, False)
     concurrency.release(hubspot.pk, "another")
-    connection_queue.tell(hubspot.pk)
+    connection_queue.enqueue_next(hubspot.pk)
     assert contact.pk in told
 
 
-def test_a_claimed_step_is_done_though_nobody_could_be_told_of_the_place(
+def test_claimed_step_runs_even_if_enqueueing_failed(
     accept: Accept, hubspot: Connection, told: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     limit(hubspot, 2)
@@ -152,30 +150,30 @@ def test_a_claimed_step_is_done_though_nobody_could_be_told_of_the_place(
         raise OperationalError
 
     monkeypatch.setattr(connection_queue, "_take", fail)
-    assert engine._next_in_line(done, following, time.monotonic()) is following
+    assert engine._run_next_queued(done, following, time.monotonic()) is following
 
 
 @pytest.mark.parametrize("is_worker", [True, False])
-def test_a_step_that_has_waited_goes_before_what_waits_in_the_broker_and_only_a_worker_does_it_itself(
+def test_waited_step_runs_before_queued_messages_and_only_in_a_worker(
     is_worker: bool, told: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     here: list[int] = []
     monkeypatch.setattr(dispatch, "_is_worker", is_worker)
     monkeypatch.setattr(branches, "start", lambda _, pk: here.append(pk))  # None: no thread is idle
-    assert dispatch.do_soon(1)
+    assert dispatch.run_soon(1)
     assert (here, told) == ([1] if is_worker else [], [1])
     monkeypatch.setattr(branches, "start", lambda _, pk: here.append(pk) or Future())
-    assert dispatch.do_soon(2)
+    assert dispatch.run_soon(2)
     assert (here, told) == ([1, 2], [1]) if is_worker else ([], [1, 2])
 
 
-def test_a_step_done_here_that_fails_is_logged(run: OnboardingTransaction, caplog: pytest.LogCaptureFixture) -> None:
+def test_failure_of_an_inline_step_is_logged(run: OnboardingTransaction, caplog: pytest.LogCaptureFixture) -> None:
     def fail(_: int) -> None:
         raise OperationalError
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(current_app.tasks, dispatch.RUN_STEP, fail)
-        dispatch._run_here(1)
+        dispatch._run_on_idle_thread(1)
     assert "Step 1 failed; the sweep tries it again" in caplog.text
 
 
@@ -183,7 +181,7 @@ def test_a_step_done_here_that_fails_is_logged(run: OnboardingTransaction, caplo
 
 
 @pytest.mark.parametrize("asked", [1.0, 9.0])
-def test_a_call_that_was_refused_for_a_moment_is_told_of_when_it_is_due(
+def test_briefly_refused_call_is_enqueued_when_due(
     asked: float, run: OnboardingTransaction, told: list[int], set_alarms: Alarms
 ) -> None:
     account = step_of(run, "crm.account")
@@ -200,7 +198,7 @@ def test_a_call_that_was_refused_for_a_moment_is_told_of_when_it_is_due(
     assert told == [account.pk], "once"
 
 
-def test_the_sweep_tells_of_what_is_due_later(run: OnboardingTransaction, told: list[int], set_alarms: Alarms) -> None:
+def test_sweep_enqueues_steps_due_later(run: OnboardingTransaction, told: list[int], set_alarms: Alarms) -> None:
     refuse(step_of(run, "crm.account"), connection_queue.SOON_SECONDS + 1)
     assert set_alarms == []
 
@@ -210,7 +208,7 @@ def test_without_a_broker_no_alarm_is_set(run: OnboardingTransaction, set_alarms
     assert set_alarms == []
 
 
-def test_a_call_that_is_due_again_takes_its_turn_in_line(
+def test_call_due_again_waits_in_the_connection_queue(
     accept: Accept, hubspot: Connection, told: list[int], set_alarms: Alarms
 ) -> None:
     refused, other = accounts(accept, 2)
@@ -246,11 +244,11 @@ STEPS = st.lists(
 
 
 @pytest.mark.skipif(database.vendor != "postgresql", reason="there is one way on SQLite")
-def test_the_next_in_line_are_those_that_the_sweep_would_tell(
+def test_connection_queue_picks_the_same_steps_as_the_sweep(
     accept: Accept, hubspot: Connection, told: list[int]
 ) -> None:
     steps = accounts(accept, 4)
-    followers = {step.pk: connection_queue.FOLLOWERS[0] for step in steps}
+    followers = {step.pk: connection_queue.STATUS_REPORTERS[0] for step in steps}
     assert followers
 
     @given(
@@ -267,17 +265,22 @@ def test_the_next_in_line_are_those_that_the_sweep_would_tell(
         def at(minutes: int | None) -> Any:
             return now + timedelta(minutes=minutes) if minutes is not None else None
 
-        paced = {"pace": limits[0], "max_concurrency": limits[1], "breaker": state, "paused_until": at(paused)}
+        paced = {
+            "concurrency_limit": limits[0],
+            "max_concurrency": limits[1],
+            "breaker": state,
+            "paused_until": at(paused),
+        }
         Connection.objects.filter(pk=hubspot.pk).update(**paced)
         ConnectionSlot.objects.all().delete()
         for number, until in enumerate(held):
             holder = "" if until is None else "somebody"
             ConnectionSlot.objects.create(connection=hubspot, number=number, holder=holder, leased_until=at(until))
         pks = list(Step.objects.filter(key="crm.account").order_by("pk").values_list("pk", flat=True))
-        for pk, (due, lease, hinted, step_state, is_held, follows) in zip(pks, steps, strict=True):
-            when = {"due_at": at(due), "lease_until": at(lease), "hinted_until": at(hinted)}
+        for pk, (due, lease, enqueued, step_state, is_held, follows) in zip(pks, steps, strict=True):
+            when = {"due_at": at(due), "lease_until": at(lease), "enqueued_until": at(enqueued)}
             uses = (
-                {"uses": connection_queue.FOLLOWERS[0], "written": "x"}
+                {"uses": connection_queue.STATUS_REPORTERS[0], "written": "x"}
                 if follows
                 else {"uses": "crm.account", "written": ""}
             )
@@ -290,11 +293,13 @@ def test_the_next_in_line_are_those_that_the_sweep_would_tell(
             if not is_going
             else connection_queue.MOST_AT_ONCE
             if connection.limit is None
-            else connection_queue.room(connection)
+            else connection_queue.free_capacity(connection)
         )
-        expected = set(connection_queue.unhinted().filter(connection=connection).values_list("pk", flat=True)[:most])
+        expected = set(
+            connection_queue.not_enqueued().filter(connection=connection).values_list("pk", flat=True)[:most]
+        )
         del told[:]
-        connection_queue.tell(hubspot.pk)
+        connection_queue.enqueue_next(hubspot.pk)
         assert set(told) == expected
 
     same()
@@ -312,10 +317,15 @@ def test_a_success_counts_alike_on_both_databases(hubspot: Connection) -> None:
     )
     @budget(sized(80, 20))
     def same(limits: Any, counted: Any, lowered: Any, since: str) -> None:
-        failures, refusals, ramping = counted
+        failures, refusals, slow_start = counted
         state = {"breaker": Breaker.CLOSED, "breaker_changed_at": None, "credentials_version": 1}
-        state |= {"pace": limits[0], "max_concurrency": limits[1], "lowered_at": lowered, "pace_changed_at": lowered}
-        state |= {"failures": failures, "failures_of": "x" * failures, "refusals": refusals, "ramping": ramping}
+        state |= {
+            "concurrency_limit": limits[0],
+            "max_concurrency": limits[1],
+            "lowered_at": lowered,
+            "concurrency_changed_at": lowered,
+        }
+        state |= {"failures": failures, "failures_of": "x" * failures, "refusals": refusals, "slow_start": slow_start}
         changes: dict[str, dict[str, Any]] = {
             "nothing": {},
             "lowered": {"lowered_at": clock.now()},
@@ -331,7 +341,7 @@ def test_a_success_counts_alike_on_both_databases(hubspot: Connection) -> None:
             rows.update(**changes[since])
             way(seen)
             now = rows.values().get()
-            now["pace_changed_at"] = now["pace_changed_at"] == lowered
+            now["concurrency_changed_at"] = now["concurrency_changed_at"] == lowered
             now["lowered_at"] = now["lowered_at"] == lowered
             ends.append(now)
         assert ends[0] == ends[1]
@@ -339,7 +349,7 @@ def test_a_success_counts_alike_on_both_databases(hubspot: Connection) -> None:
     same()
 
 
-def test_a_step_of_a_held_run_is_not_told_of(accept: Accept, hubspot: Connection, told: list[int]) -> None:
+def test_step_of_a_held_run_is_not_enqueued(accept: Accept, hubspot: Connection, told: list[int]) -> None:
     first, second = accounts(accept, 2)
     limit(hubspot, 1)
     current = claimed(first)
@@ -347,5 +357,5 @@ def test_a_step_of_a_held_run_is_not_told_of(accept: Accept, hubspot: Connection
     services.hold(second.transaction_id, actor="kim", reason="Wait.")
     concurrency.release(hubspot.pk, current.slot_holder)
     del told[:]
-    connection_queue.tell(hubspot.pk)
+    connection_queue.enqueue_next(hubspot.pk)
     assert told == []

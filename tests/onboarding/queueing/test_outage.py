@@ -53,7 +53,7 @@ def tried(sandbox: SandboxControl) -> int:
 # --- Opening --------------------------------------------------------------------------------------------------------------
 
 
-def test_five_failures_in_a_row_stop_the_connection_behind_one_ticket(
+def test_five_consecutive_failures_open_the_breaker_with_one_ticket(
     accept: Accept, drain: Drain, sandbox: SandboxControl, hubspot: Connection, settled: Settled
 ) -> None:
     sandbox.add_fault(**DOWN)
@@ -68,7 +68,7 @@ def test_five_failures_in_a_row_stop_the_connection_behind_one_ticket(
     settled()
 
 
-def test_a_token_that_no_key_reads_stops_its_connection_behind_one_ticket(
+def test_undecryptable_token_opens_the_breaker_with_one_ticket(
     accept: Accept, drain: Drain, hubspot: Connection, settings: Any, settled: Settled
 ) -> None:
     runs = accept_many(accept, 3)
@@ -86,9 +86,7 @@ def test_a_token_that_no_key_reads_stops_its_connection_behind_one_ticket(
     settled()
 
 
-def test_nothing_is_sent_while_a_vendor_says_that_it_is_away(
-    accept: Accept, sandbox: SandboxControl, hubspot: Connection
-) -> None:
+def test_nothing_is_sent_during_a_503_retry_after(accept: Accept, sandbox: SandboxControl, hubspot: Connection) -> None:
     """A 503's Retry-After is about the whole service: other runs wait too, and use no attempt."""
     sandbox.add_fault(**WRITES_FAIL, status=503, retry_after=60, count=1)
     first, second = accept_many(accept, 2)
@@ -101,15 +99,15 @@ def test_nothing_is_sent_while_a_vendor_says_that_it_is_away(
     clock.shift(timedelta(seconds=58))
     scheduling.one_pass(publish=False)
     assert tried(sandbox) == 1
-    assert (fresh(hubspot).pace, fresh(hubspot).breaker) == (None, Breaker.CLOSED), "away, not asked too often"
+    assert (fresh(hubspot).concurrency_limit, fresh(hubspot).breaker) == (None, Breaker.CLOSED), (
+        "away, not asked too often"
+    )
     clock.shift(timedelta(seconds=3))
     scheduling.one_pass(publish=False)
     assert tried(sandbox) == 3
 
 
-def test_a_locked_record_holds_up_its_own_step_only(
-    accept: Accept, sandbox: SandboxControl, hubspot: Connection
-) -> None:
+def test_locked_record_delays_only_its_own_step(accept: Accept, sandbox: SandboxControl, hubspot: Connection) -> None:
     sandbox.add_fault(**WRITES_FAIL, status=423, retry_after=60, count=1)
     first, second = accept_many(accept, 2)
     engine.run_step(step_of(first, "crm.account").pk)
@@ -119,7 +117,7 @@ def test_a_locked_record_holds_up_its_own_step_only(
     assert due >= clock.now() + timedelta(seconds=59)
     assert step_of(second, "crm.account").state == StepState.SUCCEEDED
     assert fresh(hubspot).failures == 0
-    assert not Ticket.objects.exists(), "nobody need mend their data"
+    assert not Ticket.objects.exists(), "nobody need fix their data"
 
 
 def test_a_stopped_connection_is_not_tried_before_the_time_that_the_vendor_asked_for(
@@ -155,7 +153,7 @@ def test_parked_steps_are_not_tried_and_use_no_attempts(
     assert [step_of(run, "crm.account").attempts for run in (*runs, late)] == [*attempts, 0]
 
 
-def test_other_branches_go_on(accept: Accept, drain: Drain, sandbox: SandboxControl, settled: Settled) -> None:
+def test_other_branches_continue(accept: Accept, drain: Drain, sandbox: SandboxControl, settled: Settled) -> None:
     sandbox.add_fault("zendesk", "timeout_before", delay=0.01)
     runs = accept_many(accept, 6)
     drain()
@@ -164,7 +162,7 @@ def test_other_branches_go_on(accept: Accept, drain: Drain, sandbox: SandboxCont
     settled()
 
 
-def test_a_success_between_starts_the_count_anew(accept: Accept, hubspot: Connection, sandbox: SandboxControl) -> None:
+def test_success_resets_the_failure_count(accept: Accept, hubspot: Connection, sandbox: SandboxControl) -> None:
     for number in range(3):
         sandbox.add_fault(**WRITES_FAIL, count=4)
         for each in range(5):
@@ -172,7 +170,7 @@ def test_a_success_between_starts_the_count_anew(accept: Accept, hubspot: Connec
         assert (fresh(hubspot).failures, fresh(hubspot).breaker) == (0, Breaker.CLOSED)
 
 
-def test_one_poisoned_step_is_its_own_trouble_while_the_probe_passes(
+def test_one_failing_step_does_not_open_the_breaker_while_probes_pass(
     accept: Accept, drain: Drain, sandbox: SandboxControl, hubspot: Connection, settled: Settled
 ) -> None:
     sandbox.add_fault(**WRITES_FAIL)
@@ -183,7 +181,7 @@ def test_one_poisoned_step_is_its_own_trouble_while_the_probe_passes(
     settled()
 
 
-def test_late_answers_from_before_it_opened_change_nothing(
+def test_late_answers_from_before_opening_are_ignored(
     accept: Accept, sandbox: SandboxControl, hubspot: Connection
 ) -> None:
     early = claiming.claim(step_of(accept(**customer("early")), "crm.account").pk)
@@ -198,7 +196,7 @@ def test_late_answers_from_before_it_opened_change_nothing(
     assert (fresh(hubspot).breaker, fresh(hubspot).failures) == (Breaker.OPEN, opened.failures)
 
 
-def test_a_late_failure_does_not_open_it_again(accept: Accept, sandbox: SandboxControl, hubspot: Connection) -> None:
+def test_late_failure_does_not_reopen_the_breaker(accept: Accept, sandbox: SandboxControl, hubspot: Connection) -> None:
     early = claiming.claim(step_of(accept(**customer("early")), "crm.account").pk)
     assert early is not None
     service.record_auth_failure(hubspot.pk, credentials_version=hubspot.credentials_version, status=401, reason="no")
@@ -212,9 +210,7 @@ def test_a_late_failure_does_not_open_it_again(accept: Accept, sandbox: SandboxC
 # --- Trying again ---------------------------------------------------------------------------------------------------------
 
 
-def test_it_is_tried_again_by_itself_ever_more_rarely(
-    accept: Accept, drain: Drain, sandbox: SandboxControl, hubspot: Connection
-) -> None:
+def test_probes_back_off(accept: Accept, drain: Drain, sandbox: SandboxControl, hubspot: Connection) -> None:
     sandbox.add_fault(**DOWN)
     accept_many(accept, 5)
     drain()
@@ -231,7 +227,7 @@ def test_it_is_tried_again_by_itself_ever_more_rarely(
     assert Ticket.objects.get().status == TicketStatus.OPEN
 
 
-def test_once_the_vendor_works_everything_goes_on_and_the_ticket_closes_by_itself(
+def test_recovery_closes_the_breaker_and_its_ticket(
     accept: Accept, drain: Drain, sandbox: SandboxControl, hubspot: Connection, settled: Settled
 ) -> None:
     sandbox.add_fault(**DOWN)
@@ -242,8 +238,8 @@ def test_once_the_vendor_works_everything_goes_on_and_the_ticket_closes_by_itsel
     assert [status_of(run) for run in runs] == [Status.COMPLETE] * 8, shown(runs[0])
     ticket = Ticket.objects.get()
     assert (ticket.status, ticket.resolution) == (TicketStatus.RESOLVED, "The vendor works again.")
-    mended = fresh(hubspot)
-    assert (mended.breaker, mended.failures, mended.pace, mended.probe_at) == (Breaker.CLOSED, 0, None, None)
+    fixed = fresh(hubspot)
+    assert (fixed.breaker, fixed.failures, fixed.concurrency_limit, fixed.probe_at) == (Breaker.CLOSED, 0, None, None)
     settled()
 
 
@@ -269,7 +265,7 @@ def test_a_passing_probe_lets_one_real_step_through_whose_failure_opens_it_again
     settled()
 
 
-def test_the_step_that_alone_stopped_it_is_followed_by_one_other(
+def test_sole_failing_step_is_followed_by_one_other_trial(
     accept: Accept, sandbox: SandboxControl, hubspot: Connection
 ) -> None:
     sandbox.add_fault(**DOWN)
@@ -283,13 +279,15 @@ def test_the_step_that_alone_stopped_it_is_followed_by_one_other(
     wait_for_probe(hubspot)
     sent, account = tried(sandbox), step_of(suspect, "crm.account")
     engine.run_step(account.pk)
-    # That it fails once more was to be expected; whether the vendor works, the next one in line has just shown.
+    # That it fails once more was to be expected; whether the vendor works, the next queued step has just shown.
     assert (fresh(hubspot).breaker, tried(sandbox)) == (Breaker.OPEN, sent + 2)
     assert step_of(others[0], "crm.account").waits_for == WaitsFor.CONNECTION
     assert {step_of(run, "crm.account").state for run in others[1:]} == {StepState.PENDING}
 
 
-def test_a_step_that_only_looks_closes_nothing(accept: Accept, sandbox: SandboxControl, hubspot: Connection) -> None:
+def test_read_only_step_does_not_close_the_breaker(
+    accept: Accept, sandbox: SandboxControl, hubspot: Connection
+) -> None:
     Connection.objects.filter(pk=hubspot.pk).update(options={"reference_property": "", "search_lag": "300"})
     sandbox.add_fault(**DOWN, method="POST", path="*/objects/companies")
     runs = accept_many(accept, 5)
@@ -304,7 +302,7 @@ def test_a_step_that_only_looks_closes_nothing(accept: Accept, sandbox: SandboxC
     assert fresh(hubspot).failed_probes == 0
 
 
-def test_with_nothing_in_line_a_passing_probe_is_enough(hubspot: Connection, sandbox: SandboxControl) -> None:
+def test_passing_probe_closes_the_breaker_when_nothing_is_queued(hubspot: Connection, sandbox: SandboxControl) -> None:
     error = breaker.ProviderError(breaker.Kind.SERVER, "HubSpot failed", 503)
     for number in range(5):
         breaker.failed(hubspot, subject=f"step:{number}", error=error)
@@ -314,7 +312,7 @@ def test_with_nothing_in_line_a_passing_probe_is_enough(hubspot: Connection, san
     assert not Ticket.objects.get().is_open
 
 
-def test_a_probe_that_is_refused_makes_it_a_matter_of_credentials(
+def test_refused_probe_changes_the_cause_to_credentials(
     accept: Accept, drain: Drain, sandbox: SandboxControl, hubspot: Connection
 ) -> None:
     sandbox.add_fault(**DOWN)
@@ -328,9 +326,7 @@ def test_a_probe_that_is_refused_makes_it_a_matter_of_credentials(
     assert Ticket.objects.get().category == Category.AUTH_ERROR
 
 
-def test_a_person_may_have_it_tried_at_once(
-    accept: Accept, drain: Drain, sandbox: SandboxControl, hubspot: Connection
-) -> None:
+def test_person_can_request_a_probe(accept: Accept, drain: Drain, sandbox: SandboxControl, hubspot: Connection) -> None:
     sandbox.add_fault(**DOWN)
     runs = accept_many(accept, 5)
     drain()
@@ -340,7 +336,7 @@ def test_a_person_may_have_it_tried_at_once(
     assert {status_of(run) for run in runs} == {Status.COMPLETE}
 
 
-def test_a_prober_that_is_lost_is_followed_by_another(
+def test_lost_prober_is_replaced(
     accept: Accept, drain: Drain, sandbox: SandboxControl, hubspot: Connection, settings: Any
 ) -> None:
     sandbox.add_fault(**DOWN)
@@ -357,7 +353,7 @@ def test_a_prober_that_is_lost_is_followed_by_another(
 
 
 @pytest.mark.parametrize(("limit", "expected"), [(None, [1, 2, 4, 5]), (3, [1, 2, 3, 3, 3])])
-def test_the_release_begins_with_one_and_doubles(
+def test_release_starts_with_one_and_doubles(
     limit: int | None, expected: list[int], accept: Accept, drain: Drain, sandbox: SandboxControl, hubspot: Connection
 ) -> None:
     Connection.objects.filter(pk=hubspot.pk).update(max_concurrency=limit)
@@ -380,7 +376,7 @@ def test_the_release_begins_with_one_and_doubles(
     assert left == [12 - sum(expected[: number + 1]) for number in range(len(expected))]
 
 
-def test_a_canary_that_is_refused_stops_it_again(
+def test_refused_trial_step_reopens_the_breaker(
     accept: Accept, drain: Drain, sandbox: SandboxControl, hubspot: Connection, settled: Settled
 ) -> None:
     sandbox.set_tokens("hubspot", ["another"])
@@ -398,15 +394,15 @@ def test_a_canary_that_is_refused_stops_it_again(
     settled()
 
 
-def test_a_429_ends_the_slow_start_and_successes_raise_the_pace_from_there(
+def test_429_ends_the_slow_start_and_successes_raise_the_limit(
     accept: Accept, drain: Drain, sandbox: SandboxControl, hubspot: Connection
 ) -> None:
     service.record_auth_failure(hubspot.pk, credentials_version=hubspot.credentials_version, status=401, reason="no")
     assert service.close_after_probe(hubspot.pk, actor="kim").ok
-    Connection.objects.filter(pk=hubspot.pk).update(pace=6)
+    Connection.objects.filter(pk=hubspot.pk).update(concurrency_limit=6)
     sandbox.add_fault("hubspot", "rate_limit", retry_after=30, count=1)
     engine.run_step(step_of(accept(), "crm.account").pk)
     slowed = fresh(hubspot)
-    assert (slowed.pace, slowed.ramping) == (3, False)
+    assert (slowed.concurrency_limit, slowed.slow_start) == (3, False)
     drain()
-    assert (fresh(hubspot).pace, fresh(hubspot).ramping) == (5, False), "account and contact"
+    assert (fresh(hubspot).concurrency_limit, fresh(hubspot).slow_start) == (5, False), "account and contact"

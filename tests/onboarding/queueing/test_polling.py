@@ -23,7 +23,7 @@ LOOKS = 5
 
 @pytest.fixture
 def awaited(accept: Accept, drain: Drain) -> OnboardingTransaction:
-    """Everything is set up, and the kickoff task is there."""
+    """Everything is provisioned, and the kickoff task is there."""
     run = accept()
     drain()
     assert step_of(run, "kickoff.task").waits_for == WaitsFor.EVENT, shown(run)
@@ -51,7 +51,7 @@ def looked_at(sandbox: SandboxControl) -> int:
     return sum("/tasks/" in each["path"] and each["method"] == "GET" for each in sandbox.requests("asana"))
 
 
-def test_looks_that_find_nothing_leave_the_runs_history_alone(
+def test_polls_without_news_leave_no_history(
     awaited: OnboardingTransaction, sandbox: SandboxControl, settings: Any
 ) -> None:
     before, asked = kept(), looked_at(sandbox)
@@ -65,7 +65,7 @@ def test_looks_that_find_nothing_leave_the_runs_history_alone(
     assert poll.last_at <= clock.now() < poll.due_at
 
 
-def test_a_look_that_finds_it_done_completes_the_run(
+def test_poll_that_finds_it_done_completes_the_run(
     awaited: OnboardingTransaction, asana: Connection, drain: Drain, settings: Any
 ) -> None:
     from tests.integrations.vendors.asana.test_connector import delivery
@@ -87,7 +87,7 @@ def looked_at_count(run: OnboardingTransaction) -> int:
     return int(StepPoll.objects.get(step__transaction=run).count)
 
 
-def test_nobody_looks_while_the_run_is_on_hold(
+def test_held_run_is_not_polled(
     awaited: OnboardingTransaction, sandbox: SandboxControl, drain: Drain, settings: Any
 ) -> None:
     services.hold(awaited.pk, actor="kim", reason="The customer asked")
@@ -100,9 +100,7 @@ def test_nobody_looks_while_the_run_is_on_hold(
     assert looked_at(sandbox) == asked + 1
 
 
-def test_a_vendor_that_fails_at_a_look_is_met_by_an_attempt(
-    awaited: OnboardingTransaction, sandbox: SandboxControl, settings: Any
-) -> None:
+def test_failed_poll_becomes_an_attempt(awaited: OnboardingTransaction, sandbox: SandboxControl, settings: Any) -> None:
     attempts = Attempt.objects.count()
     sandbox.add_fault("asana", "error_before", method="GET", path="*/tasks/*", count=2)
     look(settings=settings)
@@ -117,7 +115,7 @@ def test_a_vendor_that_fails_at_a_look_is_met_by_an_attempt(
     assert looked_at_count(awaited) == 1
 
 
-def test_a_vendor_that_asks_for_patience_at_a_look_is_given_it(
+def test_poll_honours_retry_after(
     awaited: OnboardingTransaction, sandbox: SandboxControl, asana: Connection, settings: Any
 ) -> None:
     before = kept()
@@ -132,7 +130,7 @@ def test_a_vendor_that_asks_for_patience_at_a_look_is_given_it(
     assert Connection.objects.get(pk=asana.pk).lowered_at is not None
 
 
-def test_a_late_kickoffs_ticket_does_not_end_the_looking(
+def test_late_kickoff_ticket_does_not_end_polling(
     awaited: OnboardingTransaction, asana: Connection, drain: Drain, settings: Any
 ) -> None:
     from tests.integrations.vendors.asana.test_connector import delivery
@@ -149,15 +147,13 @@ def test_a_late_kickoffs_ticket_does_not_end_the_looking(
     assert not Ticket.objects.filter(resolved_at=None).exists()
 
 
-def test_a_run_that_awaits_somebody_does_not_stand_still(awaited: OnboardingTransaction, settings: Any) -> None:
+def test_run_awaiting_an_event_is_not_stalled(awaited: OnboardingTransaction, settings: Any) -> None:
     clock.shift(timedelta(hours=2))
     scheduling.one_pass(publish=False)
     assert not Ticket.objects.filter(category=Category.STALLED, step=None).exists()
 
 
-def test_what_awaits_somebody_is_polled_beside_others_and_each_is_due_again(
-    accept: Accept, drain: Drain, settings: Any
-) -> None:
+def test_several_steps_are_polled_and_rescheduled(accept: Accept, drain: Drain, settings: Any) -> None:
     for number in range(3):
         accept(**customer(f"n{number}"))
     drain()
@@ -165,11 +161,9 @@ def test_what_awaits_somebody_is_polled_beside_others_and_each_is_due_again(
     assert list(StepPoll.objects.values_list("count", flat=True)) == [2, 2, 2]
 
 
-def test_a_job_that_does_not_end_is_asked_for_ever_less_often(
-    accept: Accept, drain: Drain, sandbox: SandboxControl
-) -> None:
+def test_job_polling_backs_off(accept: Accept, drain: Drain, sandbox: SandboxControl) -> None:
     sandbox.configure("asana", job_seconds=3600)
     run = accept()
     drain()
-    assert ticket_of(run, "delivery.project").category == Category.UNKNOWN_OUTCOME, "given up after minutes"
+    assert ticket_of(run, "delivery.project").category == Category.UNKNOWN_OUTCOME, "timed out after minutes"
     assert step_of(run, "delivery.project").attempt_rows.count() < 20

@@ -1,4 +1,6 @@
-"""Hundreds of runs behind one refused credential: one ticket, and once it is mended all complete at the connection's pace."""
+"""Hundreds of runs behind one refused credential: one ticket, and once it is fixed all complete within the
+connection's concurrency limit.
+"""
 
 import os
 from collections.abc import Iterator
@@ -25,7 +27,7 @@ from tests.support.threads import together
 
 RUNS = int(os.environ.get("FIRSTVALUE_PARKED_RUNS", sized(300, 60)))
 PACE = 3
-"""Fewer than the threads that the sweep works with, so that only the pace holds them back."""
+"""Fewer than the threads that the sweep works with, so that only the concurrency limit delays them."""
 ACCOUNT_ONLY = """
 name = "standard"
 version = "1"
@@ -51,7 +53,7 @@ def account_only(tmp_path: Path, settings: Any) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("account_only")
-def test_runs_parked_behind_an_expired_credential_complete_at_the_connections_pace(
+def test_runs_parked_behind_an_expired_credential_complete_within_the_concurrency_limit(
     accept: Accept,
     drain: Drain,
     sandbox: SandboxControl,
@@ -59,7 +61,7 @@ def test_runs_parked_behind_an_expired_credential_complete_at_the_connections_pa
     settled: Settled,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(engine, "LINE_SECONDS", 0.2)  # so that the first one's thread does not do them all
+    monkeypatch.setattr(engine, "QUEUE_SECONDS", 0.2)  # so that the first one's thread does not do them all
     Connection.objects.filter(pk=hubspot.pk).update(max_concurrency=PACE)
     sandbox.set_tokens("hubspot", ["the-next-one"])
     for number in range(RUNS):
@@ -75,12 +77,12 @@ def test_runs_parked_behind_an_expired_credential_complete_at_the_connections_pa
     sandbox.forget_traffic()
     assert service.close_after_probe(hubspot.pk, actor="kim").ok
     assert Ticket.objects.get().status == TicketStatus.RESOLVED
-    mended = Connection.objects.get(pk=hubspot.pk)
-    assert (mended.breaker, mended.pace, mended.release_total) == (Breaker.CLOSED, 1, RUNS)
-    assert connection_queue.runs_left(mended) == RUNS
+    fixed = Connection.objects.get(pk=hubspot.pk)
+    assert (fixed.breaker, fixed.concurrency_limit, fixed.release_total) == (Breaker.CLOSED, 1, RUNS)
+    assert connection_queue.runs_left(fixed) == RUNS
 
     assert scheduling.one_pass(publish=False).steps == 1  # the canary; its place then goes on from step to step
-    # Hints that are late or doubled ask out of turn, more of them at once than may go on.
+    # Late or duplicate messages ask out of order, more of them at once than may go on.
     sandbox.add_fault("hubspot", "slow_drip", delay=0.001, count=12)  # so that they would meet there
     stray = list(Step.objects.filter(finished_at=None).order_by("-pk").values_list("pk", flat=True)[:12])
     together([lambda pk=pk: engine.run_step(pk) for pk in stray])
@@ -89,9 +91,9 @@ def test_runs_parked_behind_an_expired_credential_complete_at_the_connections_pa
     assert 1 < sandbox.most_at_once("hubspot") <= PACE
     assert Ticket.objects.count() == 1
     done = Connection.objects.get(pk=hubspot.pk)
-    assert (done.pace, connection_queue.runs_left(done)) == (None, 0)
+    assert (done.concurrency_limit, connection_queue.runs_left(done)) == (None, 0)
     assert not ConnectionSlot.objects.exclude(holder="").exists()
-    # Waiting in line is no attempt.
+    # Waiting in the connection queue is no attempt.
     assert Attempt.objects.count() <= RUNS + PACE
     assert not Step.objects.filter(waits_for=WaitsFor.SLOT).exists()
     settled()

@@ -1,4 +1,4 @@
-"""A run that is given up in the middle of a shared object's create leaves the turn to the customer's next run."""
+"""A run that ends in the middle of a shared object's create leaves the reservation to the customer's next run."""
 
 from collections.abc import Callable
 
@@ -23,7 +23,7 @@ def skip_all(run: OnboardingTransaction) -> None:
 
 
 @pytest.mark.parametrize("give_up", [lambda run: services.cancel(run.pk, **BY), skip_all], ids=["cancelled", "skipped"])
-def test_the_next_run_takes_the_turn_and_makes_nothing_twice(
+def test_next_run_takes_over_the_reservation_without_duplicates(
     accept: Accept,
     drain: Drain,
     sandbox: SandboxControl,
@@ -44,7 +44,7 @@ def test_the_next_run_takes_the_turn_and_makes_nothing_twice(
     settled()
 
 
-def test_a_skipped_look_up_has_people_asked_at_once(accept: Accept) -> None:
+def test_skipped_look_up_asks_people_at_once(accept: Accept) -> None:
     run = accept(ownership__crm_owner_id=None)
     services.skip_step(step_of(run, "crm.lookup").pk, **BY)
     assert status_of(run) == Status.AWAITING_DATA

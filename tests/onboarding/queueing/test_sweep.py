@@ -1,4 +1,4 @@
-"""The scheduler's pass: hints are bounded, and one trouble does not hold up the rest."""
+"""The scheduler's pass: messages are bounded, and one failure does not delay the rest."""
 
 import threading
 from collections import Counter
@@ -22,15 +22,15 @@ from onboarding.models import OnboardingTransaction, Step
 from tests.conftest import Drain
 from tests.onboarding.conftest import Accept, customer, shown, status_of, step_of, ticket_of
 
-LIFETIME = dispatch.HINT_LIFETIME
-Hints = Counter[str]
+LIFETIME = dispatch.MESSAGE_LIFETIME
+Messages = Counter[str]
 
 
 @pytest.fixture
-def hints(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Hints:
-    """A broker that takes every hint, counted here by task, and has no worker."""
+def messages(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Messages:
+    """A broker that takes every message, counted here by task, and has no worker."""
     settings.BROKER_PUBLISH = True
-    taken: Hints = Counter()
+    taken: Messages = Counter()
     broker = type(current_app._get_current_object())
     monkeypatch.setattr(broker, "send_task", lambda _, name, **__: taken.update([name]))
     return taken
@@ -53,9 +53,9 @@ def due_steps(count: int, run: OnboardingTransaction) -> None:
 
 @pytest.fixture(params=["events", "steps"])
 def three_hundred_due(
-    request: pytest.FixtureRequest, connections: Any, accept: Accept, hints: Hints
+    request: pytest.FixtureRequest, connections: Any, accept: Accept, messages: Messages
 ) -> Callable[[], int]:
-    """300 due events, or steps; returns the count of hints at them so far."""
+    """300 due events, or steps; returns the count of messages for them so far."""
     if request.param == "events":
         due_events(300)
         task = dispatch.PROCESS_EVENT
@@ -64,14 +64,14 @@ def three_hundred_due(
         run.steps.update(due_at=None)
         due_steps(300, run)
         task = dispatch.RUN_STEP
-    hints.clear()
-    return lambda: hints[task]
+    messages.clear()
+    return lambda: messages[task]
 
 
-# --- Hints ----------------------------------------------------------------------------------------------------------
+# --- Messages ----------------------------------------------------------------------------------------------------------
 
 
-def test_hints_that_nobody_answers_are_repeated_ever_more_slowly(three_hundred_due: Callable[[], int]) -> None:
+def test_unanswered_messages_are_repeated_with_backoff(three_hundred_due: Callable[[], int]) -> None:
     began, counted = clock.now(), [0]
     at: list[float] = []
     for _ in range(62):
@@ -86,15 +86,15 @@ def test_hints_that_nobody_answers_are_repeated_ever_more_slowly(three_hundred_d
     assert counted[-1] == 300 * len(at)
 
 
-def test_no_more_hints_are_under_way_than_the_bound(connections: Any, hints: Hints) -> None:
-    due_events(sweep.OUTSTANDING_HINTS + 20)
+def test_outstanding_messages_are_bounded(connections: Any, messages: Messages) -> None:
+    due_events(sweep.MAX_OUTSTANDING_MESSAGES + 20)
     for _ in range(4):
         sweep.publish(sweep.sweep())
         clock.shift(timedelta(seconds=2))
-    assert hints[dispatch.PROCESS_EVENT] == sweep.OUTSTANDING_HINTS
+    assert messages[dispatch.PROCESS_EVENT] == sweep.MAX_OUTSTANDING_MESSAGES
 
 
-def test_what_nobody_took_after_all_is_due_at_once(three_hundred_due: Callable[[], int]) -> None:
+def test_released_work_is_due_at_once(three_hundred_due: Callable[[], int]) -> None:
     due = sweep.sweep()
     assert len(due.steps) + len(due.events) == 300
     assert not sweep.sweep()
@@ -102,18 +102,18 @@ def test_what_nobody_took_after_all_is_due_at_once(three_hundred_due: Callable[[
     assert sweep.sweep() == due
 
 
-def test_a_claim_answers_the_hint(connections: Any, accept: Accept, hints: Hints) -> None:
+def test_claim_clears_the_enqueue_mark(connections: Any, accept: Accept, messages: Messages) -> None:
     step = step_of(accept(), "crm.account")
-    assert hints[dispatch.RUN_STEP] == 1
-    assert step.hinted_until is not None
+    assert messages[dispatch.RUN_STEP] == 1
+    assert step.enqueued_until is not None
     assert claiming.claim(step.pk) is not None
-    assert Step.objects.get(pk=step.pk).hinted_until is None
+    assert Step.objects.get(pk=step.pk).enqueued_until is None
 
 
 def test_a_pass_does_no_more_than_its_share_and_leaves_the_rest_due(connections: Any, accept: Accept) -> None:
     runs = [accept(**customer(f"share{number}")) for number in range(5)]
     assert scheduling.one_pass(publish=False, most=2).steps == 2
-    assert Step.objects.filter(key="crm.account", finished_at=None, hinted_until=None).count() == 3
+    assert Step.objects.filter(key="crm.account", finished_at=None, enqueued_until=None).count() == 3
     for _ in range(2):
         scheduling.one_pass(publish=False, most=2)
     assert all(step_of(run, "crm.account").is_done for run in runs)
@@ -122,7 +122,7 @@ def test_a_pass_does_no_more_than_its_share_and_leaves_the_rest_due(connections:
 # --- One trouble holds up nothing else ------------------------------------------------------------------------------
 
 
-def test_a_run_that_cannot_be_woken_holds_up_no_other(
+def test_run_that_cannot_be_resumed_delays_no_other(
     connections: Any, accept: Accept, drain: Drain, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     poisoned, stalled = accept(), accept(**customer("stalled"))
@@ -143,14 +143,12 @@ def test_a_run_that_cannot_be_woken_holds_up_no_other(
     assert "LookupError" in ticket_of(poisoned).message
 
 
-def test_a_step_that_cannot_be_begun_keeps_no_other_from_the_only_place(
-    connections: Any, accept: Accept, hubspot: Connection
-) -> None:
+def test_unclaimable_step_does_not_hold_the_only_slot(connections: Any, accept: Accept, hubspot: Connection) -> None:
     Connection.objects.filter(pk=hubspot.pk).update(max_concurrency=1)
-    given_up = accept()
-    services.cancel(given_up.pk, actor="kim", reason="They withdrew.")
+    abandoned = accept()
+    services.cancel(abandoned.pk, actor="kim", reason="They withdrew.")
     # A defect, as there should be none: due, and nobody may claim it.
-    given_up.steps.filter(key="crm.account").update(due_at=clock.now())
+    abandoned.steps.filter(key="crm.account").update(due_at=clock.now())
     clock.shift(timedelta(seconds=1))
     other = accept(**customer("other"))
     scheduling.one_pass(publish=False)

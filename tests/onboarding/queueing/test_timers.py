@@ -31,7 +31,7 @@ def test_work_is_done_after_its_time_and_the_sooner_one_first() -> None:
     assert done == ["sooner", "later"]
 
 
-def test_one_that_fails_keeps_no_other_from_its_time(caplog: pytest.LogCaptureFixture) -> None:
+def test_failing_alarm_does_not_delay_others(caplog: pytest.LogCaptureFixture) -> None:
     over = Event()
 
     def fail() -> None:
@@ -43,7 +43,7 @@ def test_one_that_fails_keeps_no_other_from_its_time(caplog: pytest.LogCaptureFi
     assert "An alarm came to nothing" in caplog.text
 
 
-def test_one_that_is_due_before_all_that_wait_is_not_late() -> None:
+def test_earlier_alarm_is_not_delayed_by_waiting_ones() -> None:
     over = Event()
     timers.after(LONG * 10, lambda: None)
     timers.after(0.0, over.set)
@@ -61,6 +61,6 @@ def test_the_thread_ends_when_nothing_waits_and_another_is_started_for_what_come
         assert timers.thread() is None
 
 
-def test_no_more_wait_than_a_process_should_keep(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_alarms_per_process_are_capped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(timers, "MOST", 2)
     assert [timers.after(LONG * 10, lambda: None) for _ in range(3)] == [True, True, False]

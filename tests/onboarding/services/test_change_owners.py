@@ -84,7 +84,7 @@ def test_a_rejected_change_closes_its_ticket_and_its_clock(asked: ChangeRequest)
     assert clock_of(asked).state == ClockState.MET
 
 
-def test_what_is_out_of_date_closes_its_ticket_too(complete: OnboardingTransaction) -> None:
+def test_superseded_change_closes_its_ticket(complete: OnboardingTransaction) -> None:
     def tell(name: str) -> ChangeRequest:
         content = {**complete.payload, "customer": {**complete.payload["customer"], "legal_name": name}}
         request = service.accept(OnboardingPayload.model_validate(content).content(), actor="tests").change_request
@@ -124,13 +124,13 @@ def test_a_person_closes_it_with_a_note(asked: ChangeRequest, drain: Drain) -> N
     with pytest.raises(Refused, match="Say what was done"):
         actions.perform(ticket.pk, "done", KIM, text=" ")
     closed = actions.perform(ticket.pk, "done", KIM, text="Renamed it in Keyed.")
-    assert (closed.is_open, closed.resolution) == (False, "kim did it by hand.")
+    assert (closed.is_open, closed.resolution) == (False, "kim did it manually.")
     assert [(note.author, note.text) for note in closed.notes.all()] == [("kim", "Renamed it in Keyed.")]
     assert clock_of(asked).state == ClockState.MET
     assert asked.transaction.audit.filter(name="exceptions.ticket.resolved").exists()
 
 
-def test_an_applied_change_that_steps_write_leaves_nobody_a_task(complete: OnboardingTransaction, drain: Drain) -> None:
+def test_change_written_by_steps_leaves_no_manual_task(complete: OnboardingTransaction, drain: Drain) -> None:
     request = services.request_change(complete.pk, {"ownership.implementation_owner_id": "u_9"}, actor="kim")
     services.apply_change(request.pk, actor="lee")
     drain()
@@ -145,7 +145,7 @@ def test_change_requests_from_before_there_were_tickets_get_an_owner(asked: Chan
     assert ticket_about(asked).sla_due == clock_of(asked).due_at
 
 
-def test_a_cancelled_run_asks_nobody_about_its_changes(complete: OnboardingTransaction, asked: ChangeRequest) -> None:
+def test_cancelling_a_run_closes_its_change_tickets(complete: OnboardingTransaction, asked: ChangeRequest) -> None:
     OnboardingTransaction.objects.filter(pk=complete.pk).update(status="ready-for-kickoff")
     services.cancel(complete.pk, actor="kim", reason="The customer withdrew")
     scheduling.one_pass(publish=False)

@@ -20,7 +20,7 @@ __all__ = ["complete", "tell", "writes"]  # fixtures
 pytestmark = pytest.mark.usefixtures("whole_playbook", "connections", "smtp")
 
 
-def test_of_two_requests_of_a_source_the_newer_one_counts(
+def test_newer_change_request_of_a_source_supersedes_the_older(
     complete: OnboardingTransaction, tell: Tell, drain: Drain, sandbox: SandboxControl
 ) -> None:
     first = tell(commercial__plan_sku="enterprise").change_request
@@ -50,7 +50,7 @@ def test_two_changes_one_after_the_other(
     settled()
 
 
-def test_a_rejected_request_stays_rejected_when_it_is_told_again(
+def test_rejected_change_stays_rejected_on_redelivery(
     complete: OnboardingTransaction, tell: Tell, drain: Drain, writes: Callable[[], list[str]]
 ) -> None:
     writes()
@@ -104,7 +104,7 @@ def test_what_would_leave_required_data_out_is_refused(complete: OnboardingTrans
     assert [problem.path for problem in refused.value.problems] == ["customer.domain"]
 
 
-def test_the_preview_tells_what_each_step_would_do_and_no_personal_data(
+def test_preview_shows_each_steps_effect_without_personal_data(
     complete: OnboardingTransaction, accept: Accept, drain: Drain
 ) -> None:
     accept(onboarding_transaction_id="pay_2", commercial__order_id="2")

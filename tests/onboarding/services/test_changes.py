@@ -91,7 +91,7 @@ def steps_of(written: list[str]) -> set[tuple[str, str]]:
 # --- The one promise ---------------------------------------------------------------------------------------------------
 
 
-def test_another_contact_and_plan_reach_all_that_read_them_and_nothing_else(
+def test_new_contact_and_plan_update_only_dependent_objects(
     complete: OnboardingTransaction,
     tell: Tell,
     drain: Drain,
@@ -186,7 +186,7 @@ def test_a_new_name_and_date_reach_project_tasks_and_organization(
     settled()
 
 
-def test_another_domain_takes_the_former_one_off_the_organization_and_leaves_the_others(
+def test_new_domain_replaces_the_former_one_on_the_organization(
     complete: OnboardingTransaction, tell: Tell, drain: Drain, sandbox: SandboxControl, zendesk: Connection
 ) -> None:
     from tests.integrations.vendors.zendesk.test_connector import support
@@ -239,7 +239,7 @@ def test_back_to_the_first_contact_is_the_first_contact(
     settled()
 
 
-def test_another_deal_is_linked_and_told(
+def test_another_deal_is_linked_and_its_status_updated(
     complete: OnboardingTransaction, tell: Tell, drain: Drain, sandbox: SandboxControl
 ) -> None:
     (deal,) = sandbox.seed("hubspot", "deals", [{"dealname": "Acme renewal"}])
@@ -266,7 +266,7 @@ FAULTS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_fault_during_an_update_doubles_nothing(
+def test_fault_during_an_update_creates_no_duplicates(
     fault: str,
     complete: OnboardingTransaction,
     tell: Tell,
@@ -321,7 +321,7 @@ def test_an_archived_object_is_made_anew_from_the_new_data_once_a_person_says_so
     assert one(sandbox, "hubspot", "contacts")["lastname"] == "Kim"
 
 
-def test_a_change_while_a_worker_has_the_step_in_hand_is_not_lost(
+def test_change_during_a_running_step_is_not_lost(
     accept: Accept, tell: Tell, drain: Drain, sandbox: SandboxControl, settled: Settled
 ) -> None:
     run = accept()
@@ -340,7 +340,7 @@ def test_a_change_while_a_worker_has_the_step_in_hand_is_not_lost(
     ("key", "change"),
     [("crm.account", {"customer__country": "AT"}), ("crm.contact", {"customer__primary_contact": KIM})],
 )
-def test_a_worker_lost_after_it_wrote_leaves_nothing_twice(
+def test_worker_lost_after_a_write_causes_no_duplicates(
     key: str,
     change: dict[str, Any],
     complete: OnboardingTransaction,
@@ -359,16 +359,18 @@ def test_a_worker_lost_after_it_wrote_leaves_nothing_twice(
     settled()
 
 
-def test_a_change_while_a_create_is_unknown_reaches_what_it_made(
+def test_change_during_an_indeterminate_create_is_applied_to_its_object(
     accept: Accept, tell: Tell, drain: Drain, sandbox: SandboxControl, settled: Settled
 ) -> None:
-    """The contact of the first data may be there: it is settled with its own parameters, then the other one is found or created."""
+    """The contact of the first data may be there: it is settled with its own parameters, then the other one is found
+    or created.
+    """
     run = accept()
     sandbox.add_fault("hubspot", "reset_after", method="POST", path="*/objects/contacts", count=1)
     engine.run_step(step_of(run, "crm.account").pk)
     if step_of(run, "crm.contact").state == StepState.PENDING:
         engine.run_step(step_of(run, "crm.contact").pk)
-    assert step_of(run, "crm.contact").intents.get().unknown_since is not None
+    assert step_of(run, "crm.contact").intents.get().indeterminate_since is not None
     applied(tell(customer__primary_contact=KIM))
     drain()
     assert status_of(run) == Status.READY_FOR_KICKOFF, shown(run)
@@ -378,7 +380,7 @@ def test_a_change_while_a_create_is_unknown_reaches_what_it_made(
     settled()
 
 
-def test_a_change_before_the_first_step_simply_is_the_data(
+def test_change_before_the_first_step_becomes_the_data(
     accept: Accept, tell: Tell, drain: Drain, sandbox: SandboxControl
 ) -> None:
     run = accept()
@@ -429,7 +431,7 @@ def test_the_kickoff_task_that_waits_is_brought_up_to_date_at_once(
     assert status_of(run) == Status.READY_FOR_KICKOFF
 
 
-def test_on_hold_it_is_noted_and_done_after_the_hold(
+def test_change_on_hold_is_applied_after_the_hold(
     accept: Accept, tell: Tell, drain: Drain, sandbox: SandboxControl
 ) -> None:
     run = accept()
@@ -444,7 +446,7 @@ def test_on_hold_it_is_noted_and_done_after_the_hold(
     assert status_of(run) == Status.READY_FOR_KICKOFF
 
 
-def test_a_cancelled_run_is_changed_no_more(accept: Accept, tell: Tell, drain: Drain) -> None:
+def test_cancelled_run_cannot_be_changed(accept: Accept, tell: Tell, drain: Drain) -> None:
     run = accept()
     receipt = tell(customer__country="AT")
     assert receipt.change_request

@@ -44,7 +44,7 @@ def with_contact_in_hand(run: OnboardingTransaction) -> claiming.Claim:
 # --- Rolling back what was changed -------------------------------------------------------------------------------------
 
 
-def test_a_rollback_takes_back_former_contacts_and_users_too(
+def test_rollback_removes_former_contacts_and_users(
     accept: Accept, tell: Tell, drain: Drain, sandbox: SandboxControl
 ) -> None:
     run = accept(users=SAM)
@@ -97,10 +97,10 @@ def test_a_former_contact_that_another_run_uses_stays(
     assert {item["id"] for item in sandbox.objects() if item["kind"] != "messages"} == kept
 
 
-def test_a_contact_that_gave_way_everywhere_is_nobodys_any_more(
+def test_contact_replaced_in_every_run_is_unowned(
     accept: Accept, tell: Tell, drain: Drain, sandbox: SandboxControl
 ) -> None:
-    """The second run only found it, and speaks of somebody else now: the first takes back what it made."""
+    """The second run only found it, and speaks of somebody else now: the first removes what it made."""
     first = accept()
     drain()
     second = accept(onboarding_transaction_id="pay_2")
@@ -112,7 +112,7 @@ def test_a_contact_that_gave_way_everywhere_is_nobodys_any_more(
     assert emails(sandbox, "hubspot", "contacts") == {"kim@acme-logistics.com"}
 
 
-def test_what_another_runs_change_links_is_not_taken_back(
+def test_object_linked_by_another_runs_change_is_not_removed(
     accept: Accept, tell: Tell, drain: Drain, sandbox: SandboxControl
 ) -> None:
     other = accept(onboarding_transaction_id="pay_2", customer__primary_contact=KIM)
@@ -124,7 +124,7 @@ def test_what_another_runs_change_links_is_not_taken_back(
     assert emails(sandbox, "hubspot", "contacts") == {"jordan@acme-logistics.com", "kim@acme-logistics.com"}
 
 
-def test_a_matched_deal_that_took_a_made_ones_place_is_told_how_it_ended(
+def test_matched_deal_that_replaced_a_created_one_gets_the_final_status(
     complete: OnboardingTransaction, tell: Tell, drain: Drain, sandbox: SandboxControl
 ) -> None:
     (deal,) = sandbox.seed("hubspot", "deals", [{"dealname": "Acme renewal"}])
@@ -135,7 +135,7 @@ def test_a_matched_deal_that_took_a_made_ones_place_is_told_how_it_ended(
     assert (kept["id"], kept["body"]["firstvalue_onboarding_status"]) == (deal, "rolled-back")
 
 
-def test_a_rollback_in_the_middle_of_a_change_leaves_nothing_of_either(
+def test_rollback_during_a_change_removes_both_objects(
     complete: OnboardingTransaction, tell: Tell, drain: Drain, sandbox: SandboxControl
 ) -> None:
     applied(tell(customer__primary_contact=KIM))
@@ -150,7 +150,7 @@ def test_a_rollback_in_the_middle_of_a_change_leaves_nothing_of_either(
     assert left(sandbox) == {}
 
 
-def test_a_rollback_looks_for_the_contact_that_was_sent_and_not_for_todays(
+def test_rollback_searches_for_the_contact_that_was_sent(
     accept: Accept, tell: Tell, drain: Drain, sandbox: SandboxControl
 ) -> None:
     """Today's contact may be somebody whom others have entered."""
@@ -166,7 +166,7 @@ def test_a_rollback_looks_for_the_contact_that_was_sent_and_not_for_todays(
     assert [each["id"] for each in sandbox.objects("hubspot", "contacts")] == [kim]
 
 
-def test_what_was_only_found_stays_though_a_worker_looks_at_it_again(
+def test_matched_object_stays_after_another_look_up(
     accept: Accept, tell: Tell, drain: Drain, sandbox: SandboxControl
 ) -> None:
     (found,) = sandbox.seed("hubspot", "contacts", [{"email": "jordan@acme-logistics.com", "firstname": "Jordan"}])
@@ -189,7 +189,7 @@ NOT_CHANGEABLE: dict[str, Callable[[OnboardingTransaction, Drain], None]] = {
 
 
 @pytest.mark.parametrize("status", NOT_CHANGEABLE)
-def test_a_run_that_goes_on_no_more_is_not_changed(
+def test_finished_run_is_not_changed(
     status: str, accept: Accept, tell: Tell, drain: Drain, writes: Callable[[], list[str]]
 ) -> None:
     run = accept()
@@ -211,7 +211,7 @@ def test_a_run_that_goes_on_no_more_is_not_changed(
 # --- While it is not known how a create ended --------------------------------------------------------------------------
 
 
-def test_a_change_waits_for_an_outcome_that_is_not_known(
+def test_change_waits_for_an_indeterminate_outcome(
     accept: Accept, tell: Tell, drain: Drain, sandbox: SandboxControl, settled: Settled
 ) -> None:
     run = accept()
@@ -269,7 +269,7 @@ def test_what_is_found_after_a_lost_answer_gets_what_has_changed_since(
     settled()
 
 
-def test_a_person_settles_what_was_sent_for_the_former_contact(
+def test_person_resolves_the_indeterminate_create_of_the_former_contact(
     accept: Accept, tell: Tell, drain: Drain, sandbox: SandboxControl, settled: Settled
 ) -> None:
     """Their choice is about the contact that the create was for, not about today's."""
@@ -310,7 +310,7 @@ def test_a_run_under_the_new_domain_links_the_same_account_before_the_search_kno
     assert created(sandbox)["companies"] == 1
 
 
-def test_a_name_that_was_taken_is_no_change(complete: OnboardingTransaction, drain: Drain, zendesk: Connection) -> None:
+def test_alternative_name_is_not_a_change(complete: OnboardingTransaction, drain: Drain, zendesk: Connection) -> None:
     MatchChoice.objects.create(
         connection=zendesk, kind="organization", match_key="domain:acme-logistics.com", external_id="", chosen_by="kim",
         chosen_at=clock.now(),

@@ -48,7 +48,7 @@ def test_an_update_step_writes_what_it_reads(
     assert created(sandbox) == MADE
 
 
-def test_what_no_step_writes_is_told_and_left_to_people(
+def test_fields_no_step_writes_are_reported_for_manual_change(
     complete: OnboardingTransaction, drain: Drain, sandbox: SandboxControl, writes: Callable[[], list[str]]
 ) -> None:
     writes()
@@ -64,7 +64,7 @@ def test_what_no_step_writes_is_told_and_left_to_people(
     assert writes() == []
 
 
-def test_somebody_more_is_looked_up_and_those_who_are_there_are_left(
+def test_additional_user_is_ensured_and_existing_ones_kept(
     complete: OnboardingTransaction, drain: Drain, sandbox: SandboxControl
 ) -> None:
     effects = change(complete, drain, {"users": [*USERS[:2], {"name": "New One", "email": "new@acme-logistics.com"}]})
@@ -73,7 +73,7 @@ def test_somebody_more_is_looked_up_and_those_who_are_there_are_left(
     assert created(sandbox) == MADE | {"contacts": 3}
 
 
-def test_a_renamed_person_is_to_be_renamed_by_hand(
+def test_renamed_user_is_reported_for_manual_change(
     complete: OnboardingTransaction, drain: Drain, writes: Callable[[], list[str]]
 ) -> None:
     writes()

@@ -37,7 +37,7 @@ def test_a_contact_that_appears_meanwhile_is_a_conflict_and_linked(
     settled()
 
 
-def test_a_namesake_at_the_help_desk_on_another_domain_is_not_guessed(
+def test_help_desk_namesake_on_another_domain_is_ambiguous(
     accept: Accept, drain: Drain, sandbox: SandboxControl, settled: Settled
 ) -> None:
     (namesake,) = sandbox.seed(
@@ -88,7 +88,7 @@ def test_a_name_that_search_shows_too_late_is_met_as_a_duplicate_value(
     settled()
 
 
-def test_a_name_that_search_never_shows_is_supports_to_look_at(
+def test_duplicate_name_missing_from_search_goes_to_support(
     accept: Accept, drain: Drain, settled: Settled, sandbox: SandboxControl, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sandbox.seed("zendesk", "organizations", [{"name": "Acme Logistics"}])
@@ -147,9 +147,7 @@ def run_of(ticket: Ticket) -> OnboardingTransaction:
     return ticket.transaction
 
 
-def test_two_accounts_on_one_domain_are_a_persons_to_choose_among(
-    ambiguous: Ticket, sandbox: SandboxControl, settled: Settled
-) -> None:
+def test_two_accounts_on_one_domain_are_ambiguous(ambiguous: Ticket, sandbox: SandboxControl, settled: Settled) -> None:
     assert ambiguous.category == Category.AMBIGUOUS_MATCH
     assert ambiguous.queue == "sales-ops"
     assert {candidate["label"] for candidate in ambiguous.candidates} == {"Acme", "ACME"}
@@ -157,9 +155,7 @@ def test_two_accounts_on_one_domain_are_a_persons_to_choose_among(
     settled()
 
 
-def test_choosing_one_goes_on_with_it(
-    ambiguous: Ticket, drain: Drain, sandbox: SandboxControl, settled: Settled
-) -> None:
+def test_chosen_match_is_linked(ambiguous: Ticket, drain: Drain, sandbox: SandboxControl, settled: Settled) -> None:
     chosen = ambiguous.candidates[1]["external_id"]
     actions.perform(ambiguous.pk, "choose-match", KIM, external_id=chosen)
     drain()
@@ -184,7 +180,7 @@ def test_the_choice_is_kept_for_the_customers_next_run(
     settled()
 
 
-def test_one_choice_answers_every_run_that_asks_the_same(
+def test_one_choice_resolves_all_runs_with_the_same_question(
     ambiguous: Ticket, accept: Accept, drain: Drain, settled: Settled
 ) -> None:
     others = [accept(onboarding_transaction_id=f"pay_{number}") for number in (2, 3)]
@@ -214,7 +210,7 @@ def test_a_choice_is_one_of_the_candidates(ambiguous: Ticket) -> None:
     assert not MatchChoice.objects.exists()
 
 
-def test_a_linked_object_that_does_not_exist_brings_the_question_back(
+def test_linking_a_missing_object_reopens_the_question(
     ambiguous: Ticket, accept: Accept, drain: Drain, sandbox: SandboxControl, settled: Settled
 ) -> None:
     actions.perform(ambiguous.pk, "link-object", KIM, external_id="99999999")
@@ -257,7 +253,7 @@ def test_a_choice_for_a_step_that_asks_nothing_is_refused(accept: Accept, drain:
         services.choose_match(step_of(run, "crm.account").pk, external_id="1", actor="kim")
 
 
-def test_an_archived_account_is_a_persons_to_bring_back_or_to_make_anew_once(
+def test_archived_account_is_restored_or_recreated_by_a_person(
     accept: Accept, drain: Drain, sandbox: SandboxControl, settled: Settled
 ) -> None:
     first = accept()
@@ -278,7 +274,7 @@ def test_an_archived_account_is_a_persons_to_bring_back_or_to_make_anew_once(
     settled()
 
 
-def test_a_choice_of_before_says_nothing_about_what_was_archived_since(
+def test_earlier_choice_does_not_apply_to_a_later_archived_object(
     ambiguous: Ticket, accept: Accept, drain: Drain, sandbox: SandboxControl
 ) -> None:
     actions.perform(ambiguous.pk, "choose-match", KIM, create=True)
@@ -290,7 +286,7 @@ def test_a_choice_of_before_says_nothing_about_what_was_archived_since(
     assert "has archived the company" in ticket_of(later, "crm.account").message
 
 
-def test_a_merged_account_is_a_persons_to_recognise(
+def test_merged_account_is_confirmed_by_a_person(
     accept: Accept, drain: Drain, sandbox: SandboxControl, settled: Settled
 ) -> None:
     first = accept()
@@ -327,7 +323,7 @@ def test_a_rollback_leaves_what_was_merged_into_another(accept: Accept, drain: D
     assert [each["id"] for each in sandbox.objects("hubspot", "companies")] == [survivor]
 
 
-def test_a_customer_known_under_another_domain_of_theirs_gets_no_second_account(
+def test_customer_with_another_known_domain_gets_no_second_account(
     accept: Accept, drain: Drain, sandbox: SandboxControl
 ) -> None:
     seed = {"name": "Acme", "domain": "acme.com", "hs_additional_domains": "acme.eu;acme-logistics.com"}
@@ -338,9 +334,7 @@ def test_a_customer_known_under_another_domain_of_theirs_gets_no_second_account(
     assert sandbox.counts()["duplicates"] == 0
 
 
-def test_two_accounts_that_list_the_domain_are_a_persons_to_tell_apart(
-    accept: Accept, drain: Drain, sandbox: SandboxControl
-) -> None:
+def test_two_accounts_listing_the_domain_are_ambiguous(accept: Accept, drain: Drain, sandbox: SandboxControl) -> None:
     seeds = [{"domain": "acme.com", "hs_additional_domains": "acme-logistics.com"}, {"domain": "acme-logistics.com"}]
     known = sandbox.seed("hubspot", "companies", seeds)
     run = accept()

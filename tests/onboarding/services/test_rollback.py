@@ -41,7 +41,7 @@ def roll_back(run: OnboardingTransaction, drain: Drain) -> None:
     drain()
 
 
-def test_nothing_of_the_run_is_left(accept: Accept, drain: Drain, sandbox: SandboxControl) -> None:
+def test_rollback_removes_everything(accept: Accept, drain: Drain, sandbox: SandboxControl) -> None:
     run = accept(users=USERS)
     drain()
     assert left(sandbox)["tasks"] == 6
@@ -63,7 +63,7 @@ def test_compensations_go_in_reverse_order(accept: Accept, drain: Drain, sandbox
         assert all(done.index(step.key) < done.index(before) for before in step.after if before in done)
 
 
-def test_what_was_found_and_what_others_use_stays(accept: Accept, drain: Drain, sandbox: SandboxControl) -> None:
+def test_matched_and_shared_objects_are_kept(accept: Accept, drain: Drain, sandbox: SandboxControl) -> None:
     (account,) = sandbox.seed("hubspot", "companies", [{"name": "Acme", "domain": "acme-logistics.com"}])
     first = accept()
     drain()
@@ -80,7 +80,7 @@ def test_what_was_found_and_what_others_use_stays(accept: Accept, drain: Drain, 
     assert account in {item["id"] for item in sandbox.objects()}
 
 
-def test_a_matched_deal_is_told_how_it_ended(accept: Accept, drain: Drain, sandbox: SandboxControl) -> None:
+def test_matched_deal_gets_the_final_status(accept: Accept, drain: Drain, sandbox: SandboxControl) -> None:
     (deal,) = sandbox.seed("hubspot", "deals", [{"dealname": "Acme"}])
     run = accept(commercial__deal_id=deal)
     drain()
@@ -89,7 +89,7 @@ def test_a_matched_deal_is_told_how_it_ended(accept: Accept, drain: Drain, sandb
     assert (kept["id"], kept["body"]["firstvalue_onboarding_status"]) == (deal, "rolled-back")
 
 
-def test_a_matched_deal_is_told_though_it_could_not_be_reached_just_before(
+def test_matched_deal_gets_the_final_status_after_an_outage(
     accept: Accept, drain: Drain, sandbox: SandboxControl
 ) -> None:
     (deal,) = sandbox.seed("hubspot", "deals", [{"dealname": "Acme"}])
@@ -104,7 +104,7 @@ def test_a_matched_deal_is_told_though_it_could_not_be_reached_just_before(
     assert kept["body"]["firstvalue_onboarding_status"] == "rolled-back"
 
 
-def test_a_run_after_it_starts_afresh(accept: Accept, drain: Drain, sandbox: SandboxControl) -> None:
+def test_next_run_after_a_rollback_starts_afresh(accept: Accept, drain: Drain, sandbox: SandboxControl) -> None:
     roll_back(accept(), drain)
     run = accept(onboarding_transaction_id="pay_2")
     drain()
@@ -163,7 +163,7 @@ def test_a_delete_whose_answer_is_lost_is_repeated(
     assert left(sandbox) == {}
 
 
-def test_what_a_cut_off_worker_makes_is_found_and_taken_back(
+def test_object_of_an_interrupted_worker_is_found_and_removed(
     accept: Accept, drain: Drain, sandbox: SandboxControl
 ) -> None:
     run = accept()
@@ -178,7 +178,7 @@ def test_what_a_cut_off_worker_makes_is_found_and_taken_back(
     assert left(sandbox) == {}
 
 
-def test_a_job_under_way_is_waited_for_and_taken_back(accept: Accept, drain: Drain, sandbox: SandboxControl) -> None:
+def test_running_job_is_awaited_and_its_object_removed(accept: Accept, drain: Drain, sandbox: SandboxControl) -> None:
     run = accept()
     for _ in range(3):
         for step in run.steps.filter(due_at__isnull=False, key__in=("crm.account", "delivery.project")):
@@ -191,7 +191,9 @@ def test_a_job_under_way_is_waited_for_and_taken_back(accept: Accept, drain: Dra
     assert left(sandbox) == {}
 
 
-def test_what_cannot_be_found_is_a_persons_to_judge(accept: Accept, drain: Drain, sandbox: SandboxControl) -> None:
+def test_object_that_cannot_be_found_is_decided_by_a_person(
+    accept: Accept, drain: Drain, sandbox: SandboxControl
+) -> None:
     run = accept()
     sandbox.configure("asana", search_lag="never")
     sandbox.add_fault("asana", "error_after", method="POST", path="*/instantiateProject", count=1)
@@ -224,10 +226,12 @@ def test_a_person_cannot_name_what_another_run_uses(accept: Accept, drain: Drain
 def lose_project(run: OnboardingTransaction) -> None:
     """As if its create's answer had been lost."""
     run.mappings.filter(kind="project").delete()
-    run.intents.filter(step__key="delivery.project").update(state="open", job_id="", unknown_since=clock.now())
+    run.intents.filter(step__key="delivery.project").update(
+        state="indeterminate", job_id="", indeterminate_since=clock.now()
+    )
 
 
-def test_what_a_person_linked_before_it_stays(accept: Accept, drain: Drain, sandbox: SandboxControl) -> None:
+def test_object_linked_by_a_person_is_kept(accept: Accept, drain: Drain, sandbox: SandboxControl) -> None:
     """Linked while the run went on it is the customer's object, also where the step did not come to it any more."""
     (theirs,) = sandbox.seed("asana", "projects", [{"name": "Acme, by hand"}])
     run = accept()
@@ -239,7 +243,7 @@ def test_what_a_person_linked_before_it_stays(accept: Accept, drain: Drain, sand
     assert theirs in {found["id"] for found in sandbox.objects("asana", "projects")}
 
 
-def test_the_doubt_that_another_run_took_over_is_left_to_it(
+def test_indeterminate_create_adopted_by_another_run_is_left_to_it(
     accept: Accept, drain: Drain, sandbox: SandboxControl
 ) -> None:
     """The given-up create made the account, and the customer's next run has just found it when the first is rolled back."""
@@ -261,7 +265,7 @@ def test_the_doubt_that_another_run_took_over_is_left_to_it(
     assert left(sandbox)["companies"] == 1
 
 
-def test_what_was_changed_since_is_asked_about(accept: Accept, drain: Drain, sandbox: SandboxControl) -> None:
+def test_object_changed_since_asks_a_person(accept: Accept, drain: Drain, sandbox: SandboxControl) -> None:
     run = accept()
     drain()
     project = ObjectMapping.objects.get(kind="project").external_id
@@ -341,7 +345,7 @@ def test_a_refund_holds_the_run_and_asks_finance(accept: Accept, drain: Drain, s
     assert not Ticket.objects.filter(resolved_at=None).exists()
 
 
-def test_what_is_asked_after_a_refund_outlives_the_missing_data(accept: Accept, drain: Drain) -> None:
+def test_refund_question_survives_the_missing_data_ticket(accept: Accept, drain: Drain) -> None:
     """Both questions are open at once, and each is answered for itself."""
     run = accept(commercial__plan_sku="", customer__legal_name="")
     refunded(run)
@@ -392,7 +396,7 @@ REFUSED: dict[str, Callable[[OnboardingTransaction], Any]] = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_is_rolled_back_takes_nothing_more(accept: Accept, drain: Drain, name: str) -> None:
+def test_rolled_back_run_refuses_further_actions(accept: Accept, drain: Drain, name: str) -> None:
     run = accept(**customer("other"))
     drain()
     roll_back(run, drain)
@@ -401,7 +405,7 @@ def test_what_is_rolled_back_takes_nothing_more(accept: Accept, drain: Drain, na
     assert status_of(run) == Status.ROLLED_BACK
 
 
-def test_a_run_that_has_not_begun_is_just_over(accept: Accept, drain: Drain) -> None:
+def test_rollback_of_an_unstarted_run_ends_at_once(accept: Accept, drain: Drain) -> None:
     run = accept(commercial__plan_sku="")
     drain()
     roll_back(run, drain)

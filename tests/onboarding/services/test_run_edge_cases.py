@@ -1,4 +1,4 @@
-"""Runs at their edges: cancelled or held in a worker's hands, replayed, unlinked, or mended while something is under way."""
+"""Runs at their edges: cancelled or held in a worker's hands, replayed, unlinked, or fixed while something is under way."""
 
 from datetime import timedelta
 from typing import Any
@@ -51,7 +51,7 @@ def in_hand(run: OnboardingTransaction, key: str) -> claiming.Claim:
 # --- Turns that nobody gives back --------------------------------------------------------------------------------------
 
 
-def test_a_run_cancelled_in_a_workers_hands_gives_its_turn_back(accept: Accept, drain: Drain) -> None:
+def test_cancelling_a_running_step_releases_its_reservation(accept: Accept, drain: Drain) -> None:
     first = accept()
     claim = claiming.claim(step_of(first, "crm.account").pk)
     assert claim
@@ -62,7 +62,7 @@ def test_a_run_cancelled_in_a_workers_hands_gives_its_turn_back(accept: Accept, 
     assert status_of(second) == Status.READY_FOR_KICKOFF, shown(second)
 
 
-def test_a_skipped_step_gives_its_turn_back(accept: Accept, drain: Drain, sandbox: SandboxControl) -> None:
+def test_skipping_a_step_releases_its_reservation(accept: Accept, drain: Drain, sandbox: SandboxControl) -> None:
     sandbox.add_fault("zendesk", "error_after", method="POST", path="*/organizations*", count=1)
     first = accept()
     in_hand_claim = in_hand(first, "support.organization")
@@ -93,7 +93,7 @@ def test_a_ticket_about_the_kickoff_closes_once_its_cause_is_gone(
     assert (step.state, open_tickets(run)) == (StepState.WAITING, [])
 
 
-def test_two_hiccups_an_hour_apart_are_no_ticket(
+def test_two_transient_failures_an_hour_apart_open_no_ticket(
     accept: Accept, drain: Drain, sandbox: SandboxControl, settings: Any
 ) -> None:
     run = accept()
@@ -149,7 +149,7 @@ def test_nobody_is_asked_to_schedule_a_kickoff_that_was_skipped(
 # --- Items -------------------------------------------------------------------------------------------------------------
 
 
-def test_a_user_added_before_the_one_in_hand_is_made(accept: Accept, drain: Drain, sandbox: SandboxControl) -> None:
+def test_user_added_before_the_current_one_is_created(accept: Accept, drain: Drain, sandbox: SandboxControl) -> None:
     run = accept(users=USERS)
     claim = in_hand(run, "support.users")  # the contact
     record(claim, engine.perform(claim), inline=False)
@@ -194,9 +194,7 @@ def test_unlinking_a_user_who_is_no_longer_listed(accept: Accept, drain: Drain, 
     assert not ObjectMapping.objects.filter(pk=mapping.pk).exists()
 
 
-def test_a_choice_does_not_trip_over_another_runs_payload(
-    accept: Accept, drain: Drain, sandbox: SandboxControl
-) -> None:
+def test_choice_is_independent_of_other_runs_payloads(accept: Accept, drain: Drain, sandbox: SandboxControl) -> None:
     """The other run's user in question was taken out of its payload, and its step not yet tried again."""
     (org,) = sandbox.seed("zendesk", "organizations", [{"name": "Other Co"}])
     for name in ("sam", "eve"):
@@ -216,9 +214,7 @@ def test_a_choice_does_not_trip_over_another_runs_payload(
     services.choose_match(step.pk, external_id=step.candidates[0]["external_id"], actor="kim")
 
 
-def test_a_user_added_while_the_last_one_is_in_hand_is_made(
-    accept: Accept, drain: Drain, sandbox: SandboxControl
-) -> None:
+def test_user_added_during_the_last_item_is_created(accept: Accept, drain: Drain, sandbox: SandboxControl) -> None:
     run = accept()
     claim = in_hand(run, "support.users")  # the contact, the only one
     outcome = engine.perform(claim)
@@ -232,9 +228,7 @@ def test_a_user_added_while_the_last_one_is_in_hand_is_made(
 # --- Again -------------------------------------------------------------------------------------------------------------
 
 
-def test_a_welcome_that_a_person_vouched_for_can_be_sent_again(
-    accept: Accept, drain: Drain, sandbox: SandboxControl
-) -> None:
+def test_confirmed_welcome_can_be_sent_again(accept: Accept, drain: Drain, sandbox: SandboxControl) -> None:
     sandbox.add_fault("mail", "reset_after", count=1)
     run = accept()
     drain()
@@ -280,7 +274,7 @@ def test_the_brief_does_not_stay_at_the_wrong_customers_account(
     assert right in tied, tied
 
 
-def test_what_one_run_unlinked_another_run_of_the_customer_does_not_keep_in_silence(
+def test_unlinked_match_is_questioned_in_other_runs_of_the_customer(
     accept: Accept, drain: Drain, sandbox: SandboxControl
 ) -> None:
     (wrong,) = sandbox.seed("hubspot", "companies", [{"name": "Somebody else", "domain": "acme-logistics.com"}])
@@ -311,11 +305,11 @@ def test_a_match_rejected_before_is_linked_where_a_person_chooses_it_after_all(
         drain()
 
 
-def test_a_replay_does_not_wait_for_a_worker_that_is_gone(accept: Accept, drain: Drain) -> None:
+def test_replay_does_not_wait_for_a_lost_worker(accept: Accept, drain: Drain) -> None:
     run = accept()
     assert claiming.claim(step_of(run, "crm.account").pk)
     services.hold(run.pk, **BY)
-    with pytest.raises(Refused, match="under way"):
+    with pytest.raises(Refused, match="in progress"):
         services.replay(run.pk, "crm.account", actor="kim")
     clock.shift(timedelta(minutes=10))
     services.replay(run.pk, "crm.account", actor="kim")
@@ -324,7 +318,9 @@ def test_a_replay_does_not_wait_for_a_worker_that_is_gone(accept: Accept, drain:
     assert status_of(run) == Status.READY_FOR_KICKOFF, shown(run)
 
 
-def test_an_unlink_does_not_settle_an_unknown_outcome(accept: Accept, drain: Drain, sandbox: SandboxControl) -> None:
+def test_unlink_does_not_resolve_an_indeterminate_outcome(
+    accept: Accept, drain: Drain, sandbox: SandboxControl
+) -> None:
     """A project that a person linked vanished; making it anew may have worked: that stays unknown."""
     sandbox.add_fault("asana", "error_before", method="POST", path="*/instantiateProject", status=422, count=1)
     run = accept()
@@ -374,7 +370,7 @@ def test_the_page_of_a_cancelled_runs_ticket_opens(
     assert client.get(reverse("ticket", args=[ticket_of(run, "crm.deal-status").pk]), follow=True).status_code == 200
 
 
-def test_a_tickets_page_opens_while_a_worker_is_at_it(
+def test_ticket_page_opens_while_a_worker_runs_the_step(
     accept: Accept, drain: Drain, sandbox: SandboxControl, people: Any, client: Client
 ) -> None:
     sandbox.add_fault("hubspot", "error_before", method="POST", path="*/companies/*", status=400, count=1)

@@ -62,7 +62,7 @@ def test_what_is_under_way_ends_and_is_kept(accept: Accept, drain: Drain, sandbo
     assert created(sandbox) == CREATED
 
 
-def test_a_run_on_hold_is_no_secret_once_it_is_at_risk(accept: Accept, drain: Drain) -> None:
+def test_held_run_at_risk_opens_a_ticket(accept: Accept, drain: Drain) -> None:
     run = accept()
     services.hold(run.pk, **BY)
     clock.shift(timedelta(minutes=16))
@@ -73,9 +73,7 @@ def test_a_run_on_hold_is_no_secret_once_it_is_at_risk(accept: Accept, drain: Dr
 # --- Cancel ------------------------------------------------------------------------------------------------------------
 
 
-def test_a_cancelled_run_does_nothing_more_and_needs_nobody(
-    accept: Accept, drain: Drain, sandbox: SandboxControl
-) -> None:
+def test_cancelled_run_stops_and_closes_its_tickets(accept: Accept, drain: Drain, sandbox: SandboxControl) -> None:
     sandbox.add_fault("asana", "error_before", method="POST", status=422)
     run = accept()
     drain()
@@ -88,7 +86,7 @@ def test_a_cancelled_run_does_nothing_more_and_needs_nobody(
     assert list(audit.broken_links()) == []
 
 
-def test_what_a_worker_brings_after_the_cancel_is_evidence(accept: Accept, drain: Drain) -> None:
+def test_result_after_a_cancel_is_recorded_as_evidence(accept: Accept, drain: Drain) -> None:
     from onboarding.engine.execution import perform
     from onboarding.engine.recording import record
 
@@ -107,7 +105,7 @@ def test_what_a_worker_brings_after_the_cancel_is_evidence(accept: Accept, drain
 # --- Replay ------------------------------------------------------------------------------------------------------------
 
 
-def test_a_replay_makes_nothing_twice(accept: Accept, drain: Drain, sandbox: SandboxControl, settled: Settled) -> None:
+def test_replay_creates_no_duplicates(accept: Accept, drain: Drain, sandbox: SandboxControl, settled: Settled) -> None:
     run = accept()
     drain()
     ids = set(ObjectMapping.objects.values_list("external_id", flat=True))
@@ -132,7 +130,7 @@ def test_a_replay_begins_at_its_step_and_leaves_the_others(accept: Accept, drain
     assert (step_of(run, "crm.contact").token, step_of(run, "delivery.project").token > 1) == (before, True)
 
 
-def test_a_replay_makes_again_what_somebody_deleted(accept: Accept, drain: Drain, sandbox: SandboxControl) -> None:
+def test_replay_recreates_deleted_objects(accept: Accept, drain: Drain, sandbox: SandboxControl) -> None:
     import requests
 
     run = accept()
@@ -147,7 +145,7 @@ def test_a_replay_makes_again_what_somebody_deleted(accept: Accept, drain: Drain
     assert ObjectMapping.objects.get(kind="organization").external_id != gone
 
 
-def test_the_preview_tells_what_is_not_known_yet(accept: Accept, drain: Drain, sandbox: SandboxControl) -> None:
+def test_preview_shows_indeterminate_creates(accept: Accept, drain: Drain, sandbox: SandboxControl) -> None:
     sandbox.add_fault("asana", "error_before", method="POST", status=422, count=1)
     run = accept()
     drain()
@@ -157,10 +155,10 @@ def test_the_preview_tells_what_is_not_known_yet(accept: Accept, drain: Drain, s
     assert status_of(run) == Status.COMPLETE
 
 
-def test_a_step_in_a_workers_hands_is_not_replayed(accept: Accept) -> None:
+def test_running_step_is_not_replayed(accept: Accept) -> None:
     run = accept()
     assert claiming.claim(step_of(run, "crm.account").pk)
-    with pytest.raises(Refused, match="under way right now"):
+    with pytest.raises(Refused, match="in progress right now"):
         services.replay(run.pk, "crm.account", actor="kim")
     with pytest.raises(Refused, match="no step nonsense"):
         services.replay_preview(run.pk, "nonsense")
@@ -183,7 +181,7 @@ def test_a_skipped_step_is_left_out_and_the_run_goes_on(accept: Accept, drain: D
     assert step_of(run, "support.organization").state == StepState.SKIPPED
 
 
-def test_what_others_need_is_not_skipped(accept: Accept, drain: Drain, sandbox: SandboxControl) -> None:
+def test_step_with_dependents_is_not_skipped_alone(accept: Accept, drain: Drain, sandbox: SandboxControl) -> None:
     sandbox.add_fault("hubspot", "error_before", method="POST", status=400)
     run = accept()
     drain()
@@ -191,7 +189,7 @@ def test_what_others_need_is_not_skipped(accept: Accept, drain: Drain, sandbox: 
         services.skip_step(step_of(run, "crm.account").pk, **BY)
 
 
-def test_what_needs_it_is_skipped_along(accept: Accept, drain: Drain, sandbox: SandboxControl) -> None:
+def test_dependents_are_skipped_along(accept: Accept, drain: Drain, sandbox: SandboxControl) -> None:
     sandbox.add_fault("hubspot", "error_before", method="POST", path="*/companies/*", status=400)
     run = accept()
     drain()
@@ -208,7 +206,7 @@ def test_what_needs_it_is_skipped_along(accept: Accept, drain: Drain, sandbox: S
 
 
 @pytest.mark.parametrize("answer", ["link", "create", "skip"])
-def test_an_unknown_outcome_is_linked_created_or_given_up(
+def test_indeterminate_outcome_is_linked_created_or_skipped(
     accept: Accept, drain: Drain, sandbox: SandboxControl, answer: str
 ) -> None:
     """Asana lists nothing and may have made the project: a person says what is so."""

@@ -1,4 +1,4 @@
-"""The deal at the CRM is told how its run stands: on hold, cancelled, complete, mended."""
+"""The deal at the CRM is told its run's status: on hold, cancelled, complete, fixed."""
 
 from datetime import timedelta
 from typing import Any
@@ -12,7 +12,7 @@ from integrations.sandbox.control import SandboxControl
 from onboarding import services
 from onboarding.engine import claiming
 from onboarding.engine import execution as engine
-from onboarding.engine.periodic.health import standstill
+from onboarding.engine.periodic.health import stall_reason
 from onboarding.engine.recording import record
 from onboarding.enums import Scope, Status
 from onboarding.models import OnboardingTransaction
@@ -63,7 +63,7 @@ def test_a_cancel_in_the_middle_of_a_replay_reaches_the_deal(
     assert deal_status(sandbox) == "cancelled", shown(run)
 
 
-def test_a_cancel_while_the_deal_is_first_told_reaches_it(
+def test_cancel_during_the_first_status_update_reaches_the_deal(
     accept: Accept, drain: Drain, sandbox: SandboxControl
 ) -> None:
     run = accept()
@@ -98,9 +98,7 @@ def test_a_ticket_about_a_run_that_is_over_can_be_closed(
 # --- Hold --------------------------------------------------------------------------------------------------------------
 
 
-def test_a_run_on_hold_before_its_deal_was_told_is_no_standstill(
-    accept: Accept, sandbox: SandboxControl, settings: Any
-) -> None:
+def test_run_held_before_its_deal_status_is_not_stalled(accept: Accept, sandbox: SandboxControl, settings: Any) -> None:
     run = accept()
     while not (step := step_of(run, "crm.deal-status")).due_at:
         for each in run.steps.exclude(due_at=None).exclude(key="crm.deal-status"):
@@ -110,12 +108,10 @@ def test_a_run_on_hold_before_its_deal_was_told_is_no_standstill(
     services.hold(run.pk, **BY)
     assert claiming.claim(step.pk) is None  # rightly: it may not be done
     clock.shift(timedelta(seconds=settings.READY_LAG_SECONDS + 60))
-    assert standstill() == ""
+    assert stall_reason() == ""
 
 
-def test_a_run_that_completes_on_hold_does_not_leave_the_deal_so(
-    accept: Accept, drain: Drain, sandbox: SandboxControl
-) -> None:
+def test_completing_a_held_run_updates_the_deal_status(accept: Accept, drain: Drain, sandbox: SandboxControl) -> None:
     run = accept()
     drain()
     services.hold(run.pk, **BY)
@@ -128,7 +124,7 @@ def test_a_run_that_completes_on_hold_does_not_leave_the_deal_so(
     assert OnboardingTransaction.objects.get(pk=run.pk).held_at is None
 
 
-def test_a_hold_in_the_middle_of_a_replay_is_told(accept: Accept, drain: Drain, sandbox: SandboxControl) -> None:
+def test_hold_during_a_replay_updates_the_deal_status(accept: Accept, drain: Drain, sandbox: SandboxControl) -> None:
     run = accept()
     drain()
     services.replay(run.pk, "crm.account", actor="kim")
@@ -140,7 +136,7 @@ def test_a_hold_in_the_middle_of_a_replay_is_told(accept: Accept, drain: Drain, 
     assert deal_status(sandbox) == "ready-for-kickoff"
 
 
-def test_a_mended_owner_is_told(accept: Accept, drain: Drain, sandbox: SandboxControl) -> None:
+def test_corrected_owner_updates_the_deal(accept: Accept, drain: Drain, sandbox: SandboxControl) -> None:
     run = accept()
     drain()
     services.fix(run.pk, {"ownership.implementation_owner_id": "u_7"}, actor="kim")

@@ -141,7 +141,7 @@ def test_an_object_that_is_there_is_linked_by_its_key(begin: Accept, drain: Drai
     assert (account.external_id, account.how, account.created_by_us) == (known, "domain", False)
 
 
-def test_several_that_match_are_a_persons_to_choose(begin: Accept, drain: Drain, sandbox: SandboxControl) -> None:
+def test_several_matches_are_chosen_by_a_person(begin: Accept, drain: Drain, sandbox: SandboxControl) -> None:
     same = {"name": "Acme", "domain": "acme-logistics.com"}
     ids = sandbox.seed("widgets", "accounts", [same, same])
     run = begin()
@@ -155,14 +155,14 @@ def test_several_that_match_are_a_persons_to_choose(begin: Accept, drain: Drain,
     assert status_of(run) == Status.COMPLETE, shown(run)
 
 
-def test_nobody_among_the_users_is_nothing_to_do(begin: Accept, drain: Drain, sandbox: SandboxControl) -> None:
+def test_step_without_users_has_nothing_to_do(begin: Accept, drain: Drain, sandbox: SandboxControl) -> None:
     run = begin(users=[])
     drain()
     assert status_of(run) == Status.COMPLETE, shown(run)
     assert "contacts" not in created(sandbox)
 
 
-def test_without_a_connection_of_its_provider_a_person_is_told(begin: Accept, drain: Drain) -> None:
+def test_missing_provider_connection_opens_a_ticket(begin: Accept, drain: Drain) -> None:
     Connection.objects.filter(slug="plain").update(enabled=False)
     run = begin()
     drain()
@@ -176,7 +176,7 @@ def test_without_a_connection_of_its_provider_a_person_is_told(begin: Accept, dr
 
 @pytest.mark.parametrize("lag", [0, "until the hold-off"])
 @pytest.mark.parametrize("fault", LOST)
-def test_an_answer_that_is_lost_makes_nothing_twice(
+def test_lost_answer_creates_no_duplicate(
     fault: str, lag: object, begin: Accept, drain: Drain, sandbox: SandboxControl, settled: Settled
 ) -> None:
     for create in CREATES.values():
@@ -198,7 +198,7 @@ def test_an_answer_that_is_lost_makes_nothing_twice(
 
 
 @pytest.mark.parametrize("fault", NOT_DONE)
-def test_what_may_not_have_been_made_is_made_again_only_where_the_vendor_protects_it(
+def test_indeterminate_create_is_repeated_only_with_vendor_protection(
     fault: str, begin: Accept, drain: Drain, sandbox: SandboxControl, settled: Settled
 ) -> None:
     for create in CREATES.values():
@@ -218,7 +218,7 @@ def test_what_may_not_have_been_made_is_made_again_only_where_the_vendor_protect
 
 
 @pytest.mark.parametrize("fault", ["rate_limit", "unauthorized", "forbidden"])
-def test_what_was_surely_refused_is_made_later(
+def test_definitely_refused_create_is_sent_again(
     fault: str, begin: Accept, drain: Drain, sandbox: SandboxControl, settled: Settled
 ) -> None:
     for create in CREATES.values():
@@ -264,7 +264,7 @@ def lost(begin: Accept, sandbox: SandboxControl) -> OnboardingTransaction:
         scheduling.one_pass(publish=False)
         if sent(sandbox, "workspace"):
             break
-    assert Intent.objects.get(step__key="workspace").unknown_since is not None
+    assert Intent.objects.get(step__key="workspace").indeterminate_since is not None
     return run
 
 
@@ -294,14 +294,14 @@ def test_after_its_lifetime_only_a_search_or_a_person_decides(
 
 
 @pytest.mark.parametrize("fault", ["rate_limit", "unauthorized"])
-def test_a_refused_replay_leaves_the_outcome_unknown(
+def test_refused_repeat_leaves_the_outcome_indeterminate(
     fault: str, lost: OnboardingTransaction, drain: Drain, sandbox: SandboxControl
 ) -> None:
     """Else the next attempt, after the key's lifetime, would count as the first one."""
     sandbox.add_fault("widgets", fault, count=None, **CREATES["workspace"])
     drain()
     intent = Intent.objects.get(step__key="workspace")
-    assert (intent.state, intent.unknown_since is None) == (IntentState.OPEN, False)
+    assert (intent.state, intent.indeterminate_since is None) == (IntentState.INDETERMINATE, False)
     sandbox.clear_faults()
     clock.shift(timedelta(days=1))
     resume(drain)
@@ -309,7 +309,7 @@ def test_a_refused_replay_leaves_the_outcome_unknown(
     assert ticket_of(lost, "workspace").category == Category.UNKNOWN_OUTCOME
 
 
-def test_mended_data_gets_a_key_of_its_own(begin: Accept, drain: Drain, sandbox: SandboxControl) -> None:
+def test_fixed_data_gets_a_new_idempotency_key(begin: Accept, drain: Drain, sandbox: SandboxControl) -> None:
     sandbox.add_fault("widgets", "error_before", status=422, count=1, **CREATES["workspace"])
     run = begin()
     drain()
@@ -338,7 +338,7 @@ def test_a_refused_field_of_a_mapped_vendor_is_a_form_on_its_ticket(
     assert widget["body"]["name"] == "Acme Logistics GmbH"
 
 
-def test_a_key_that_answers_with_what_is_gone_makes_nobody_believe_it(
+def test_replayed_answer_for_a_deleted_object_is_not_trusted(
     begin: Accept, drain: Drain, sandbox: SandboxControl, vendors: dict[str, Connection]
 ) -> None:
     run = begin()
@@ -373,7 +373,7 @@ def test_a_conflict_that_names_our_own_object_links_it(
     settled()
 
 
-def test_a_batch_asks_only_for_what_is_lacking(begin: Accept, drain: Drain, sandbox: SandboxControl) -> None:
+def test_batch_requests_only_missing_items(begin: Accept, drain: Drain, sandbox: SandboxControl) -> None:
     run = begin()
     drain()
     gone = run.mappings.get(item="Train the users")
@@ -418,13 +418,13 @@ def test_a_person_links_the_objects_of_a_lost_batch(
     settled()
 
 
-def test_a_batch_that_lost_its_worker_is_looked_up_first(begin: Accept, drain: Drain, sandbox: SandboxControl) -> None:
+def test_batch_with_a_lost_worker_is_looked_up_first(begin: Accept, drain: Drain, sandbox: SandboxControl) -> None:
     """A row as a killed worker leaves it: the intent open, its lease over, the objects made."""
     run = begin()
     drain()
     step, now = step_of(run, "seats"), clock.now()
     run.mappings.filter(kind="seat").delete()
-    Intent.objects.filter(step=step).update(state=IntentState.OPEN, token=step.token, send_by=now)
+    Intent.objects.filter(step=step).update(state=IntentState.INDETERMINATE, token=step.token, send_by=now)
     services.replay(run.pk, "seats", actor="kim")
     drain()
     assert status_of(run) == Status.COMPLETE, shown(run)

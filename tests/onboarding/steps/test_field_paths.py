@@ -1,4 +1,4 @@
-"""A vendor refuses a field of what it was asked for: the step's handler tells where in the payload a person mends it."""
+"""A vendor refuses a field of what it was asked for: the step's handler tells where in the payload a person fixes it."""
 
 from dataclasses import fields
 

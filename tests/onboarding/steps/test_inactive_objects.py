@@ -57,7 +57,7 @@ def test_a_suspended_user_is_not_ready_until_somebody_restores_them(
     settled()
 
 
-def test_choosing_a_suspended_user_makes_them_no_success(
+def test_choosing_a_suspended_user_does_not_succeed(
     suspended: str, accept: Accept, drain: Drain, sandbox: SandboxControl, settled: Settled
 ) -> None:
     run = accept()
@@ -72,7 +72,7 @@ def test_choosing_a_suspended_user_makes_them_no_success(
     assert status_of(run) == Status.READY_FOR_KICKOFF, shown(run)
 
 
-def test_asking_for_a_new_user_beside_a_suspended_one_is_no_success(
+def test_creating_a_user_beside_a_suspended_one_does_not_succeed(
     suspended: str, accept: Accept, drain: Drain, sandbox: SandboxControl, settled: Settled
 ) -> None:
     run = accept()
@@ -94,7 +94,7 @@ def archived(accept: Accept, sandbox: SandboxControl) -> OnboardingTransaction:
     return accept(onboarding_transaction_id="pay_1")
 
 
-def test_an_archived_project_is_a_persons_to_judge(
+def test_archived_project_is_decided_by_a_person(
     archived: OnboardingTransaction, drain: Drain, sandbox: SandboxControl, settled: Settled
 ) -> None:
     drain()
@@ -123,7 +123,7 @@ def test_a_new_project_beside_an_archived_one_is_made_once_when_a_person_asks(
     assert sandbox.counts()["vendors"]["asana"]["projects"]["created"] == 1
 
 
-def test_a_project_that_is_archived_later_is_no_success_of_a_replay(
+def test_replay_fails_for_a_project_archived_later(
     accept: Accept, drain: Drain, sandbox: SandboxControl, settled: Settled
 ) -> None:
     run = accept()
@@ -138,7 +138,7 @@ def test_a_project_that_is_archived_later_is_no_success_of_a_replay(
     settled()
 
 
-def test_an_organization_that_was_merged_is_made_no_second_time_by_a_replay(
+def test_replay_does_not_recreate_a_merged_organization(
     accept: Accept, drain: Drain, sandbox: SandboxControl, settled: Settled
 ) -> None:
     run = accept()
@@ -159,7 +159,7 @@ def test_an_organization_that_was_merged_is_made_no_second_time_by_a_replay(
     settled()
 
 
-def test_a_conflict_in_the_help_desks_database_needs_nobody(
+def test_help_desk_database_conflict_is_retried_without_a_ticket(
     accept: Accept, drain: Drain, sandbox: SandboxControl, settled: Settled
 ) -> None:
     sandbox.add_fault("zendesk", "error_before", method="POST", status=409, count=2)

@@ -1,4 +1,4 @@
-"""What a mail server says of one recipient holds up that mail alone: later again, or a ticket with the address to mend."""
+"""What a mail server says of one recipient holds up that mail alone: later again, or a ticket with the address to fix."""
 
 from datetime import timedelta
 
@@ -37,7 +37,7 @@ def welcomed_soon(accept: Accept, sandbox: SandboxControl, *names: str) -> list[
     return runs
 
 
-def test_six_greylisted_recipients_stop_nobody_else(accept: Accept, sandbox: SandboxControl) -> None:
+def test_greylisted_recipients_do_not_open_the_breaker(accept: Accept, sandbox: SandboxControl) -> None:
     names = [f"n{number}" for number in range(6)]
     for name in names:
         sandbox.add_fault(**GREYLISTED, path=f"*@{name}-works.com", count=1)
@@ -47,7 +47,7 @@ def test_six_greylisted_recipients_stop_nobody_else(accept: Accept, sandbox: San
     assert step_of(other, "welcome.mail").state == StepState.SUCCEEDED
     waiting = [step_of(run, "welcome.mail") for run in runs]
     assert {(step.state, step.attempts) for step in waiting} == {(StepState.WAITING, 1)}
-    assert not Ticket.objects.exists(), "nobody need mend anything"
+    assert not Ticket.objects.exists(), "nobody need fix anything"
     assert min(step.due_at for step in waiting if step.due_at) > clock.now() + timedelta(minutes=4)
 
 
@@ -61,7 +61,7 @@ def test_a_greylisted_recipient_gets_the_mail_once_some_minutes_later(
     assert sent_to(sandbox) == ["jordan@acme-logistics.com"]
 
 
-def test_a_recipient_that_is_refused_for_good_is_an_address_to_mend(
+def test_permanently_refused_recipient_is_an_address_to_fix(
     accept: Accept, drain: Drain, sandbox: SandboxControl
 ) -> None:
     sandbox.add_fault("mail", "error_before", method="RCPT", status=550, path="jordan@*")
@@ -88,7 +88,7 @@ def test_a_sender_that_is_refused_stops_the_mail_behind_one_ticket(
     assert (ticket.connection, ticket.category) == (mail_connection(), Category.AUTH_ERROR)
 
 
-def test_a_server_that_greets_nobody_stops_the_mail(accept: Accept, drain: Drain, sandbox: SandboxControl) -> None:
+def test_unavailable_mail_server_opens_the_breaker(accept: Accept, drain: Drain, sandbox: SandboxControl) -> None:
     sandbox.add_fault("mail", "error_before", method="MAIL", status=451)
     for number in range(6):
         accept(**customer(f"n{number}"))

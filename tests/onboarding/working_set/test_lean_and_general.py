@@ -155,7 +155,7 @@ class History:
             engine.run_step(pk)
 
     def wait(self, number: int) -> None:
-        due = next_due(turns=True) or clock.now()
+        due = next_due(reservations=True) or clock.now()
         clock.shift(max(due - clock.now(), timedelta(0)) + timedelta(seconds=number / 10))
         sla.tick()
 
@@ -251,7 +251,7 @@ def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("transactional_db", "unhurried")
 @pytest.mark.parametrize("seed", range(HISTORIES))
-def test_a_history_ends_in_the_same_rows_on_both_paths(
+def test_lean_and_general_paths_produce_the_same_rows(
     seed: int, accept: Accept, sandbox: SandboxControl, settings: Any
 ) -> None:
     ends = []

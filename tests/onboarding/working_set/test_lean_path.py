@@ -112,7 +112,7 @@ def test_a_step_is_claimed_and_recorded_with_one_statement_each(account: Step, w
     assert fresh(account).state == StepState.SUCCEEDED
 
 
-def test_a_step_of_a_run_that_was_put_on_hold_meanwhile_is_not_claimed(
+def test_step_of_a_concurrently_held_run_is_not_claimed(
     account: Step, meanwhile: Meanwhile, written: list[str]
 ) -> None:
     meanwhile(CLAIMING, lambda: services.hold(account.transaction_id, actor="kim", reason="Wait."))
@@ -121,7 +121,7 @@ def test_a_step_of_a_run_that_was_put_on_hold_meanwhile_is_not_claimed(
     nothing_written(account)
 
 
-def test_a_result_is_recorded_once_though_the_run_was_put_on_hold_meanwhile(
+def test_result_is_recorded_once_when_the_run_is_held_concurrently(
     run: OnboardingTransaction, account: Step, meanwhile: Meanwhile, written: list[str]
 ) -> None:
     current = claimed(account)
@@ -134,7 +134,7 @@ def test_a_result_is_recorded_once_though_the_run_was_put_on_hold_meanwhile(
     assert run.mappings.count() == run.audit.filter(name="onboarding.object.created").count() == 1
 
 
-def test_two_branches_with_rows_of_their_own_both_have_their_results_recorded(
+def test_results_of_two_concurrent_branches_are_both_recorded(
     run: OnboardingTransaction, account: Step, meanwhile: Meanwhile, written: list[str]
 ) -> None:
     done(account)
@@ -153,7 +153,7 @@ def test_two_branches_with_rows_of_their_own_both_have_their_results_recorded(
 # --- The connection -------------------------------------------------------------------------------------------------
 
 
-def test_a_step_whose_connections_breaker_opened_meanwhile_is_not_claimed(
+def test_step_is_not_claimed_when_its_breaker_opened_concurrently(
     account: Step, crm: Connection, meanwhile: Meanwhile
 ) -> None:
     def refuse() -> None:
@@ -173,14 +173,14 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("column", CHANGES)
-def test_a_claim_has_its_connection_as_it_is_when_the_claim_is_written(
+def test_claim_uses_the_connection_as_of_its_write(
     column: str, account: Step, crm: Connection, meanwhile: Meanwhile
 ) -> None:
     meanwhile(CLAIMING, lambda: Connection.objects.filter(pk=crm.pk).update(**{column: CHANGES[column]}))
     assert getattr(claimed(account).connection, column) == CHANGES[column]
 
 
-def test_a_call_goes_where_the_connection_leads_to_by_then(
+def test_call_uses_the_connections_current_address(
     account: Step, crm: Connection, sandbox: SandboxControl, meanwhile: Meanwhile
 ) -> None:
     def move() -> None:
@@ -211,8 +211,8 @@ def test_a_step_waits_for_a_pause_that_began_meanwhile(account: Step, crm: Conne
     assert waiting.due_at > clock.now() + timedelta(seconds=50)
 
 
-@pytest.mark.parametrize("column", ["pace", "max_concurrency"])
-def test_a_step_waits_for_its_turn_where_a_limit_was_set_meanwhile_and_is_full(
+@pytest.mark.parametrize("column", ["concurrency_limit", "max_concurrency"])
+def test_step_waits_for_a_slot_when_a_full_limit_was_set_concurrently(
     column: str, account: Step, crm: Connection, meanwhile: Meanwhile
 ) -> None:
     def limit() -> None:
@@ -224,7 +224,7 @@ def test_a_step_waits_for_its_turn_where_a_limit_was_set_meanwhile_and_is_full(
     assert fresh(account).waits_for == WaitsFor.SLOT
 
 
-def test_the_last_place_is_the_steps_own_before_the_claim_is_written(
+def test_last_slot_is_claimed_before_the_claim_is_written(
     account: Step, crm: Connection, meanwhile: Meanwhile, written: list[str]
 ) -> None:
     Connection.objects.filter(pk=crm.pk).update(max_concurrency=1)
@@ -235,7 +235,7 @@ def test_the_last_place_is_the_steps_own_before_the_claim_is_written(
     assert ConnectionSlot.objects.get().holder == current.slot_holder
 
 
-def test_a_step_without_a_place_is_put_in_line_with_one_statement_and_then_goes_on(
+def test_step_without_a_slot_is_queued_with_one_statement_and_runs_later(
     account: Step, crm: Connection, written: list[str]
 ) -> None:
     Connection.objects.filter(pk=crm.pk).update(max_concurrency=1)
@@ -245,17 +245,17 @@ def test_a_step_without_a_place_is_put_in_line_with_one_statement_and_then_goes_
     assert (waiting.waits_for, written) == (WaitsFor.SLOT, ["written"])
     assert waiting.due_at is not None
     assert waiting.due_at <= clock.now()
-    # Asking again changes nothing but its place in line.
+    # Asking again changes nothing but its position in the queue.
     entries = account.transaction.audit.count()
     assert claiming.claim(account.pk) is None
     assert (account.transaction.audit.count(), written) == (entries, ["written"] * 2)
     assert fresh(account).due_at > waiting.due_at
     concurrency.release(crm.pk, HOLDER)
-    assert claimed(account).match_key, "its turn with the shared object is still its own"
+    assert claimed(account).match_key, "its reservation of the shared object is still its own"
     assert written == ["written"] * 3
 
 
-def test_a_step_that_waits_does_not_take_the_turn_that_another_run_has_meanwhile(
+def test_waiting_step_does_not_take_a_concurrently_claimed_reservation(
     accept: Accept, account: Step, crm: Connection, meanwhile: Meanwhile
 ) -> None:
     Connection.objects.filter(pk=crm.pk).update(max_concurrency=1)
@@ -269,7 +269,7 @@ def test_a_step_that_waits_does_not_take_the_turn_that_another_run_has_meanwhile
     assert not ConnectionSlot.objects.exclude(holder="").exists()
 
 
-def test_at_a_pause_that_is_known_a_result_is_recorded_with_one_statement(
+def test_result_during_a_known_pause_is_recorded_with_one_statement(
     run: OnboardingTransaction, account: Step, crm: Connection, written: list[str]
 ) -> None:
     current = claimed(account)
@@ -281,9 +281,7 @@ def test_at_a_pause_that_is_known_a_result_is_recorded_with_one_statement(
     assert fresh(step_of(run, "crm.contact")).due_at is not None
 
 
-def test_nothing_is_claimed_by_rows_that_were_read_in_a_pause_which_ends_meanwhile(
-    account: Step, crm: Connection
-) -> None:
+def test_nothing_is_claimed_with_rows_read_during_a_pause_that_ended(account: Step, crm: Connection) -> None:
     concurrency.hold(crm.pk, 5)
     rows = working_set.of_step(account.pk)
     assert rows is not None
@@ -295,27 +293,27 @@ def test_nothing_is_claimed_by_rows_that_were_read_in_a_pause_which_ends_meanwhi
         assert not rows.take_slot(seen, HOLDER, clock.now() + AGAIN)
 
 
-def test_a_place_is_given_back_though_the_limit_was_lifted_before_the_claim_was_written(
+def test_slot_is_released_when_the_limit_was_lifted_before_the_claim(
     account: Step, crm: Connection, meanwhile: Meanwhile
 ) -> None:
-    Connection.objects.filter(pk=crm.pk).update(pace=7)
-    meanwhile(CLAIMING, lambda: Connection.objects.filter(pk=crm.pk).update(pace=None))
+    Connection.objects.filter(pk=crm.pk).update(concurrency_limit=7)
+    meanwhile(CLAIMING, lambda: Connection.objects.filter(pk=crm.pk).update(concurrency_limit=None))
     current = claimed(account)
     assert ConnectionSlot.objects.get(number=0).holder == current.slot_holder
     record(current, engine.perform(current), inline=False)
     assert not ConnectionSlot.objects.exclude(holder="").exists()
 
 
-def test_a_limit_that_was_lifted_and_set_again_meanwhile_is_kept_to(
+def test_limit_lifted_and_set_again_concurrently_is_respected(
     account: Step, crm: Connection, meanwhile: Meanwhile, written: list[str]
 ) -> None:
-    Connection.objects.filter(pk=crm.pk).update(pace=7)
+    Connection.objects.filter(pk=crm.pk).update(concurrency_limit=7)
     kept_connections.forget()
     assert kept_connections.known(crm.pk).limit == 7
-    Connection.objects.filter(pk=crm.pk).update(pace=None)
+    Connection.objects.filter(pk=crm.pk).update(concurrency_limit=None)
 
     def lower() -> None:
-        Connection.objects.filter(pk=crm.pk).update(pace=1)
+        Connection.objects.filter(pk=crm.pk).update(concurrency_limit=1)
         assert concurrency.acquire(Connection.objects.get(pk=crm.pk), HOLDER, clock.now() + AGAIN)
 
     meanwhile(CLAIMING, lower)
@@ -323,9 +321,7 @@ def test_a_limit_that_was_lifted_and_set_again_meanwhile_is_kept_to(
     assert (written, fresh(account).waits_for) == (["Stale", "written"], WaitsFor.SLOT)
 
 
-def test_no_place_is_taken_for_a_step_that_is_not_claimed_after_all(
-    account: Step, crm: Connection, meanwhile: Meanwhile
-) -> None:
+def test_no_slot_is_kept_for_a_step_that_is_not_claimed(account: Step, crm: Connection, meanwhile: Meanwhile) -> None:
     Connection.objects.filter(pk=crm.pk).update(max_concurrency=1)
     assert concurrency.acquire(Connection.objects.get(pk=crm.pk), HOLDER, clock.now() + AGAIN)
     concurrency.release(crm.pk, HOLDER)
@@ -346,7 +342,7 @@ def _taken_alike(crm: Connection, limits: tuple[int | None, int | None], places:
         ConnectionSlot(connection=crm, number=number, holder="" if each == "free" else HOLDER, leased_until=ends[each])
         for number, each in enumerate(places)
     ]
-    Connection.objects.filter(pk=crm.pk).update(pace=limits[0], max_concurrency=limits[1])
+    Connection.objects.filter(pk=crm.pk).update(concurrency_limit=limits[0], max_concurrency=limits[1])
     limited = Connection.objects.get(pk=crm.pk)
     if limited.limit is None:
         return
@@ -358,12 +354,12 @@ def _taken_alike(crm: Connection, limits: tuple[int | None, int | None], places:
         return list(ConnectionSlot.objects.filter(holder="mine").values_list("number", flat=True))
 
     def lean() -> None:
-        kept_connections.take_place(limited, "mine", now + AGAIN)
+        kept_connections.claim_slot(limited, "mine", now + AGAIN)
 
     assert take(lean) == take(lambda: concurrency.acquire(limited, "mine", now + AGAIN))
 
 
-def test_a_place_is_taken_by_the_same_rule_on_both_paths(crm: Connection) -> None:
+def test_slot_is_claimed_by_the_same_rule_on_both_paths(crm: Connection) -> None:
     _taken_alike(crm)
 
 
@@ -375,17 +371,13 @@ def about(account: Step, crm: Connection) -> dict[str, Any]:
     return {"connection": crm, "kind": "company", "match_key": f"domain:{domain}"}
 
 
-def test_a_match_that_was_rejected_meanwhile_is_known_to_the_claim(
-    account: Step, crm: Connection, meanwhile: Meanwhile
-) -> None:
+def test_claim_sees_a_concurrently_rejected_match(account: Step, crm: Connection, meanwhile: Meanwhile) -> None:
     said = {"external_id": "77", "rejected_by": "kim", "reason": "Theirs.", "rejected_at": clock.now()}
     meanwhile(CLAIMING, lambda: RejectedMatch.objects.create(**about(account, crm), **said))
     assert claimed(account).rejected == {"77"}
 
 
-def test_a_match_that_was_chosen_meanwhile_is_known_to_the_claim(
-    account: Step, crm: Connection, meanwhile: Meanwhile
-) -> None:
+def test_claim_sees_a_concurrently_chosen_match(account: Step, crm: Connection, meanwhile: Meanwhile) -> None:
     said = {"external_id": "77", "chosen_by": "kim", "chosen_at": clock.now()}
     meanwhile(CLAIMING, lambda: MatchChoice.objects.create(**about(account, crm), **said))
     choice = claimed(account).choice
@@ -393,7 +385,7 @@ def test_a_match_that_was_chosen_meanwhile_is_known_to_the_claim(
     assert choice.external_id == "77"
 
 
-def test_a_step_waits_where_another_run_took_the_turn_meanwhile(
+def test_step_waits_when_another_run_claimed_the_reservation_concurrently(
     accept: Accept, account: Step, meanwhile: Meanwhile, written: list[str]
 ) -> None:
     other = step_of(accept(onboarding_transaction_id="pay_2"), "crm.account")
@@ -404,7 +396,7 @@ def test_a_step_waits_where_another_run_took_the_turn_meanwhile(
     assert not Attempt.objects.filter(step=account).exists()
 
 
-def test_an_object_that_another_run_found_meanwhile_is_known_to_the_claim(
+def test_claim_sees_an_object_found_concurrently_by_another_run(
     accept: Accept, account: Step, meanwhile: Meanwhile, written: list[str]
 ) -> None:
     other = step_of(accept(onboarding_transaction_id="pay_2"), "crm.account")
@@ -415,7 +407,7 @@ def test_an_object_that_another_run_found_meanwhile_is_known_to_the_claim(
     )
 
 
-def test_the_doubt_about_another_runs_create_that_was_given_up_meanwhile_is_not_lost(
+def test_concurrently_abandoned_indeterminate_create_is_adopted(
     accept: Accept, account: Step, sandbox: SandboxControl, meanwhile: Meanwhile
 ) -> None:
     other = step_of(accept(onboarding_transaction_id="pay_2", customer__country="FR"), "crm.account")
@@ -424,15 +416,17 @@ def test_the_doubt_about_another_runs_create_that_was_given_up_meanwhile_is_not_
     def give_up() -> None:
         engine.run_step(other.pk)
         services.cancel(other.transaction_id, actor="kim", reason="No.")
-        Reservation.objects.filter(holder=other).delete()  # its turn is free; what it sent is in doubt all the same
+        Reservation.objects.filter(
+            holder=other
+        ).delete()  # the reservation is free; what it sent is indeterminate all the same
 
     meanwhile(CLAIMING, give_up)
     mine = claimed(account).intent
     theirs = Intent.objects.get(step=other)
     assert mine is not None
-    assert theirs.state == IntentState.OPEN
+    assert theirs.state == IntentState.INDETERMINATE
     assert (mine.state, mine.params) == (theirs.state, theirs.params)
-    assert mine.unknown_since is not None
+    assert mine.indeterminate_since is not None
 
 
 # --- Clocks and tickets ---------------------------------------------------------------------------------------------
@@ -487,7 +481,7 @@ def test_a_clock_that_was_met_is_not_met_again(run: OnboardingTransaction) -> No
     assert (p1(run).ended_at, met(run)) == (ended, 0)
 
 
-def test_a_clock_that_has_not_begun_yet_ends_when_it_begins(run: OnboardingTransaction) -> None:
+def test_clock_ended_before_its_start_ends_at_its_start(run: OnboardingTransaction) -> None:
     last, outcome = all_but_one(run)
     SlaClock.objects.update(started_at=clock.now() + AGAIN)
     record(last, outcome, inline=False)

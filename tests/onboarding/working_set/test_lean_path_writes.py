@@ -72,7 +72,7 @@ def fresh(step: Step) -> Step:
 # --- What is told ---------------------------------------------------------------------------------------------------
 
 
-def test_workers_are_told_of_steps_once_they_are_due_for_everybody(
+def test_steps_are_enqueued_after_commit(
     run: OnboardingTransaction, account: Step, told: list[tuple[int, bool]], written: list[str]
 ) -> None:
     current = claiming.claim(account.pk)
@@ -82,7 +82,7 @@ def test_workers_are_told_of_steps_once_they_are_due_for_everybody(
     assert sorted(told) == [(step.pk, True) for step in run.steps.order_by("pk") if step.after == ["crm.account"]]
 
 
-def test_of_a_transition_that_is_done_anew_workers_are_told_once(
+def test_retried_transition_enqueues_once(
     run: OnboardingTransaction, account: Step, told: list[tuple[int, bool]], meanwhile: Meanwhile, written: list[str]
 ) -> None:
     current = claiming.claim(account.pk)
@@ -100,7 +100,7 @@ def record_nothing(run: OnboardingTransaction) -> None:
         audit.record(locked, "onboarding.step.late-result", data={"step": "crm.note", "token": 1, "result": ""})
 
 
-def test_who_waits_for_a_shared_object_is_told_that_it_is_there(
+def test_steps_waiting_for_a_shared_object_are_enqueued_when_it_exists(
     accept: Accept, account: Step, told: list[tuple[int, bool]], written: list[str]
 ) -> None:
     other = step_of(accept(onboarding_transaction_id="pay_2"), "crm.account")
@@ -114,7 +114,7 @@ def test_who_waits_for_a_shared_object_is_told_that_it_is_there(
     assert (other.pk, True) in told
 
 
-def test_a_hint_that_the_sweep_noted_meanwhile_does_not_outlive_the_claim(
+def test_concurrent_enqueue_mark_does_not_survive_the_claim(
     run: OnboardingTransaction, account: Step, written: list[str]
 ) -> None:
     current = claiming.claim(account.pk)
@@ -123,13 +123,13 @@ def test_a_hint_that_the_sweep_noted_meanwhile_does_not_outlive_the_claim(
     following = record(current, engine.perform(current), inline=True, later=later)
     assert following is not None
     # The rows in this worker's hands say nothing of it, and the sweep changes nothing else.
-    Step.objects.filter(pk=later[0]).update(hinted_until=clock.now() + timedelta(seconds=10))
+    Step.objects.filter(pk=later[0]).update(enqueued_until=clock.now() + timedelta(seconds=10))
     second = claiming.claim(later[0], following.run)
     assert second is not None
     assert written == ["written"] * 3
     record(second, Failed(ProviderError(Kind.SERVER, "No.", http_status=503)), inline=False)
     waiting = Step.objects.get(pk=later[0])
-    assert (waiting.waits_for, waiting.hinted_until) == (WaitsFor.RETRY, None)
+    assert (waiting.waits_for, waiting.enqueued_until) == (WaitsFor.RETRY, None)
 
 
 # --- Queries inside -------------------------------------------------------------------------------------------------
@@ -146,7 +146,7 @@ def test_a_query_inside_a_lean_transition_leads_to_the_general_path(
     assert Attempt.objects.count() == 1
 
 
-def test_a_query_that_was_refused_inside_is_not_forgotten_where_code_swallows_it(
+def test_refused_query_is_detected_even_if_its_exception_is_swallowed(
     account: Step, inside: Meanwhile, written: list[str]
 ) -> None:
     counts: list[int | None] = []
@@ -163,9 +163,7 @@ def test_a_query_that_was_refused_inside_is_not_forgotten_where_code_swallows_it
     assert Attempt.objects.count() == 1
 
 
-def test_a_write_that_was_refused_while_a_run_is_made_is_not_forgotten_where_code_swallows_it(
-    accept: Accept, inside: Meanwhile
-) -> None:
+def test_refused_write_during_intake_is_detected_even_if_swallowed(accept: Accept, inside: Meanwhile) -> None:
     done: list[int | None] = []
 
     def write() -> None:
@@ -180,7 +178,7 @@ def test_a_write_that_was_refused_while_a_run_is_made_is_not_forgotten_where_cod
     assert OnboardingTransaction.objects.latest("pk") == run
 
 
-def test_a_fault_inside_leaves_nothing_half_written(account: Step, inside: Meanwhile) -> None:
+def test_fault_inside_a_transition_rolls_everything_back(account: Step, inside: Meanwhile) -> None:
     def fail() -> None:
         raise ValueError("no")
 
@@ -197,7 +195,7 @@ def test_a_fault_inside_leaves_nothing_half_written(account: Step, inside: Meanw
 # --- Records of calls -----------------------------------------------------------------------------------------------
 
 
-def test_a_call_that_wrote_is_on_record_before_anything_comes_of_it(account: Step, inside: Meanwhile) -> None:
+def test_write_call_is_recorded_before_its_result(account: Step, inside: Meanwhile) -> None:
     """A worker that dies before it records the result leaves that evidence."""
     kept: list[list[str]] = []
     inside("before-result", lambda: kept.append(list(ApiCall.objects.order_by("pk").values_list("path", flat=True))))
@@ -283,7 +281,7 @@ def test_a_refund_that_was_kept_while_the_run_was_made_is_applied(
     assert made().held_at is not None
 
 
-def test_a_refund_that_a_lost_process_left_beside_its_run_is_applied_by_the_scheduler(
+def test_orphaned_early_refund_is_applied_by_the_scheduler(
     arrive: Callable[[], Receipt], meanwhile: Meanwhile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     meanwhile(ACCEPTING, keep_refund)

@@ -53,9 +53,9 @@ class Asana(Dialect):
     options = {"template_gid": TEMPLATE_GID, "team_gid": TEAM_GID}
     page = re.compile(r"/asana/0/(?:\d+/)?(?P<id>(?!list$)[^/]+)(?:/list)?")
     counted = ("projects", "tasks")
-    furniture = ("project_templates", "teams", "users")
+    fixed_kinds = ("project_templates", "teams", "users")
     id_base = 1_200_000_000_100_000
-    passing_refusals = (HTTPStatus.SERVICE_UNAVAILABLE,)
+    transient_refusals = (HTTPStatus.SERVICE_UNAVAILABLE,)
     #: ``job_outcome`` is fixed when the job is accepted: "succeeded" or "failed"
     defaults = {"search_lag": 0.0, "job_seconds": 0.5, "job_outcome": "succeeded"}
 
@@ -81,7 +81,7 @@ class Asana(Dialect):
             error["phrase"] = f"6 sad squid snuggle softly {uuid.uuid4().hex[:8]}"
         return Answer(status, {"errors": [error]})
 
-    def pace_headers(self, limit: int, remaining: int, seconds: float) -> dict[str, str]:  # noqa: ARG002
+    def rate_limit_headers(self, limit: int, remaining: int, seconds: float) -> dict[str, str]:  # noqa: ARG002
         return {}
 
     def natural_keys(self, kind: str, body: Json) -> list[tuple[str, str]]:

@@ -56,12 +56,12 @@ class HubSpot(Dialect):
     page = re.compile(r"/hubspot/contacts/[^/]+/record/(?P<type>0-\d+)/(?P<id>[^/]+)")
     page_types = {"0-1": "contacts", "0-2": "companies", "0-3": "deals", "0-46": "notes"}
     counted = _TYPES
-    furniture = ("owners",)
+    fixed_kinds = ("owners",)
     id_base = 20_100_000_000
     #: ``search_limit``: HubSpot allows five searches a second, whatever else is allowed
     defaults = {"search_lag": 2.0, "search_limit": None}
     sends_retry_after = False
-    passing_refusals = (423, 477)
+    transient_refusals = (423, 477)
 
     def handle(self, call: Call) -> Answer:
         # The dated prefix beside which v3 is filed as legacy.
@@ -72,7 +72,7 @@ class HubSpot(Dialect):
     def refusal(self, status: int, message: str) -> Answer:
         return errors.refusal(status, message)
 
-    def pace_headers(self, limit: int, remaining: int, seconds: float) -> dict[str, str]:
+    def rate_limit_headers(self, limit: int, remaining: int, seconds: float) -> dict[str, str]:
         limit, seconds = (limit, seconds) if limit else (_POLICY_REQUESTS, _POLICY_SECONDS)
         return {
             "X-HubSpot-RateLimit-Max": str(limit),
@@ -203,12 +203,12 @@ class HubSpot(Dialect):
         if limit := call.settings["search_limit"]:
             used, _ = call.tx.spend(f"{self.name}/search", float(limit["seconds"]))
             if used > int(limit["requests"]):
-                return replace(errors.rate_limited("SECONDLY"), tells_pace=False)
+                return replace(errors.rate_limited("SECONDLY"), shows_rate_limit=False)
         wanted = searches.parsed(call.tx, kind, call.body)
         found = wanted.found(call.tx, kind, call.lag)
         page = _page(found, wanted.after, wanted.limit)
         results = [self._view(call.tx, row, shown, wanted.properties) for row, shown in page["results"]]
-        return Answer(200, {"total": len(found), **page, "results": results}, tells_pace=False)
+        return Answer(200, {"total": len(found), **page, "results": results}, shows_rate_limit=False)
 
     @route("POST", "/crm/v3/objects/{type}/batch/upsert")
     def upsert(self, call: Call, kind: str) -> Answer:

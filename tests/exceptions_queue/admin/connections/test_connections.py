@@ -27,7 +27,7 @@ def url(connection: Connection, name: str = "change") -> str:
     return f"{CONNECTIONS}{connection.pk}/{name}/"
 
 
-def test_new_credentials_are_tested_and_what_waited_goes_on(
+def test_new_credentials_are_tested_and_parked_runs_resume(
     refused: Ticket, connections: dict[str, Connection], as_: As, drain: Drain
 ) -> None:
     engineer = as_("engineer")
@@ -50,7 +50,7 @@ def test_new_credentials_are_tested_and_what_waited_goes_on(
     ).exists()
 
 
-def test_credentials_that_fail_their_test_are_told_and_never_shown(
+def test_credentials_that_fail_their_test_are_reported_and_never_shown(
     refused: Ticket, connections: dict[str, Connection], as_: As
 ) -> None:
     answer = as_("engineer").post(
@@ -68,7 +68,7 @@ def test_a_mistyped_credential_leaves_the_working_one_in_use(
 ) -> None:
     engineer = as_("engineer")
     answer = engineer.post(url(hubspot, "credentials"), {"token": "sandbox-hubspot-tokne"})
-    assert (answer.status_code, "the credentials before stay in use" in text(answer)) == (422, True)
+    assert (answer.status_code, "the current credentials stay in use" in text(answer)) == (422, True)
     hubspot = Connection.objects.get(pk=hubspot.pk)
     assert (Connection.objects.get(pk=hubspot.pk).secrets("token"), hubspot.credentials_version) == (
         ["sandbox-hubspot-token"],
@@ -80,7 +80,7 @@ def test_a_mistyped_credential_leaves_the_working_one_in_use(
     assert Connection.objects.get(pk=hubspot.pk).secrets("token") == [NEW]
 
 
-def test_without_an_answer_from_the_vendor_the_former_credential_stays(
+def test_previous_credential_stays_when_the_vendor_does_not_answer(
     hubspot: Connection, as_: As, sandbox: SandboxControl
 ) -> None:
     sandbox.add_fault("hubspot", "error_before")
@@ -109,7 +109,7 @@ def test_a_value_that_is_refused_is_not_shown_again(hubspot: Connection, as_: As
 
 
 @pytest.mark.parametrize("name", ["sales", "support", "finance", "lead"])
-def test_others_neither_test_nor_enter(hubspot: Connection, as_: As, name: str) -> None:
+def test_other_roles_can_neither_test_nor_enter_credentials(hubspot: Connection, as_: As, name: str) -> None:
     person = as_(name)
     assert person.post(url(hubspot, "test")).status_code == 403
     assert person.post(url(hubspot, "credentials"), {"token": "mine"}).status_code == 403
@@ -189,14 +189,14 @@ def outage(pay: Pay, connections: dict[str, Connection], sandbox: SandboxControl
     return Ticket.objects.get(connection=connections["hubspot"])
 
 
-def test_an_outage_is_told_with_its_next_try(outage: Ticket, connections: dict[str, Connection], as_: As) -> None:
+def test_outage_is_shown_with_its_next_probe(outage: Ticket, connections: dict[str, Connection], as_: As) -> None:
     engineer = as_("engineer")
     shown = text(engineer.get(page(outage)))
     assert "HubSpot does not work; 3 runs wait" in shown
-    assert "Firstvalue tries again by itself" in shown
+    assert "Firstvalue retries automatically" in shown
     assert "Enter new credentials" not in shown
     here = text(engineer.get(url(connections["hubspot"])))
-    assert "Calls have stopped; 3 runs wait. It is tried again by itself" in here
+    assert "Calls have stopped; 3 runs wait. It is retried automatically" in here
     assert "Does not work next try" in text(engineer.get(CONNECTIONS))
     assert "3 steps wait · next try" in text(engineer.get("/admin/"))
     out = StringIO()
@@ -204,10 +204,10 @@ def test_an_outage_is_told_with_its_next_try(outage: Ticket, connections: dict[s
     assert "open breaker (server errors, next try in" in out.getvalue()
 
 
-def test_after_a_probe_in_vain_the_ticket_says_so(outage: Ticket, as_: As) -> None:
+def test_failed_probe_is_shown_on_the_ticket(outage: Ticket, as_: As) -> None:
     clock.shift(timedelta(seconds=11))
     scheduling.one_pass(publish=False)
-    assert "in vain; the next try is" in text(as_("engineer").get(page(outage)))
+    assert "failed; the next is" in text(as_("engineer").get(page(outage)))
 
 
 def test_a_release_shows_how_many_are_left(outage: Ticket, sandbox: SandboxControl, as_: As) -> None:
@@ -216,7 +216,7 @@ def test_a_release_shows_how_many_are_left(outage: Ticket, sandbox: SandboxContr
     assert outage.connection
     answer = text(engineer.post(url(outage.connection, "test"), follow=True))
     assert "3 of 3 runs left, at most 1 at once now" in answer
-    assert "What was parked goes on: 3 of 3 runs left." in text(engineer.get(page(outage)))
+    assert "Parked runs resume: 3 of 3 runs left." in text(engineer.get(page(outage)))
     hubspot = Connection.objects.get(slug="hubspot")
     first = Step.objects.filter(connection=hubspot, due_at__isnull=False).order_by("due_at").first()
     assert first

@@ -53,7 +53,7 @@ def test_an_owner_who_cannot_be_checked_now_is_saved_and_said_to_be_unchecked(
     assert ImplementationOwner.objects.get().external_id == RIGHT
 
 
-def test_correcting_an_owner_lets_every_open_run_go_on(
+def test_correcting_an_owner_resumes_every_open_run(
     as_: As, pay: Pay, drain: Drain, connections: dict[str, Connection], whole_playbook: None, smtp: Connection
 ) -> None:
     owner = ImplementationOwner.objects.create(external_id=WRONG, name="Kim Sato", capacity=9)

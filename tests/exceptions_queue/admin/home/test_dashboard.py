@@ -35,7 +35,7 @@ def test_people_land_here_after_login(people: dict[str, User], client: Client) -
     assert answer["Location"] == HOME
 
 
-def test_my_queue_tells_the_most_urgent_first_and_what_to_do(missing: Ticket, pay: Pay, as_: As) -> None:
+def test_my_queue_lists_the_most_urgent_first_with_its_next_step(missing: Ticket, pay: Pay, as_: As) -> None:
     pay("urgent", minutes_ago=40, commercial__term=None)
     shown = home(as_("sales"))
     assert "2 tickets wait for you" in shown
@@ -47,7 +47,7 @@ def test_my_queue_tells_the_most_urgent_first_and_what_to_do(missing: Ticket, pa
 @pytest.mark.parametrize("role", ["support", "engineer", "finance"])
 def test_what_waits_for_others_is_not_in_my_queue(missing: Ticket, as_: As, role: str) -> None:
     shown = home(as_(role))
-    assert "Nothing waits for you" in shown
+    assert "Nothing is waiting for you" in shown
     assert "Beta Works" not in shown
 
 
@@ -62,7 +62,7 @@ def test_leads_see_all_queues_with_their_counts(refused: Ticket, pay: Pay, as_: 
     assert "Support operations 0 open" not in home(as_("sales"))
 
 
-def test_runs_at_risk_stand_there_until_they_are_set_up(
+def test_runs_at_risk_are_listed_until_provisioned(
     pay: Pay, as_: As, connections: dict[str, Connection], drain: Drain
 ) -> None:
     pay("early", minutes_ago=14, commercial__term=None)
@@ -71,7 +71,7 @@ def test_runs_at_risk_stand_there_until_they_are_set_up(
     drain()
     shown = home(as_("support"))
     assert "Late or at risk · 1 " in shown
-    assert "Risky Works at risk, 13 min left Blocked: waits for Sales operations" in shown
+    assert "Risky Works at risk, 13 min left Waiting for Sales operations" in shown
     assert "Early Works" not in shown
     assert "Done Works" not in shown
 
@@ -92,11 +92,11 @@ def test_engineers_see_how_each_connection_is(refused: Ticket, connections: dict
     Connection.objects.filter(slug="zendesk").update(enabled=False)
     shown = home(as_("engineer"))
     assert "hubspot Credentials refused CRM · HubSpot · 1 step waits" in shown
-    assert "asana Slowed down Delivery · Asana · goes on in" in shown
-    assert "zendesk Switched off Support · Zendesk" in shown
+    assert "asana Rate limited Delivery · Asana · resumes in" in shown
+    assert "zendesk Disabled Support · Zendesk" in shown
     assert "HubSpot refuses our credentials; 1 run waits" in shown
-    Connection.objects.filter(slug="asana").update(paused_until=None, pace=None)
-    assert "asana Well Delivery · Asana" in home(as_("engineer"))
+    Connection.objects.filter(slug="asana").update(paused_until=None, concurrency_limit=None)
+    assert "asana Healthy Delivery · Asana" in home(as_("engineer"))
 
 
 @pytest.mark.parametrize("role", ["sales", "support", "finance", "lead"])
@@ -105,7 +105,7 @@ def test_connections_are_for_those_who_may_see_them(refused: Ticket, as_: As, ro
 
 
 def test_a_step_that_waits_for_a_person_is_not_behind_its_connection(ambiguous: Ticket, as_: As) -> None:
-    assert "hubspot Well CRM · HubSpot" in home(as_("engineer"))
+    assert "hubspot Healthy CRM · HubSpot" in home(as_("engineer"))
     assert "step waits" not in home(as_("engineer"))
 
 
@@ -125,11 +125,11 @@ def test_runs_today_add_up_and_lead_to_their_lists(
     assert {label: tile.count for label, tile in tiles.items()} == {
         "paid today": 6,
         "complete": 1,
-        "under way": 1,
-        "set up": 1,
+        "in progress": 1,
+        "provisioned": 1,
         "blocked": 1,
         "on hold": 1,
-        "given up": 1,
+        "cancelled": 1,
     }
     listed = {label: text(as_("sales").get(tile.link)) for label, tile in tiles.items()}
     assert {label: words.count(" Works") for label, words in listed.items()} == {
@@ -141,19 +141,19 @@ def test_runs_today_add_up_and_lead_to_their_lists(
 def test_next_opens_the_most_urgent_ticket_of_my_queues(missing: Ticket, pay: Pay, as_: As) -> None:
     urgent = open_ticket(pay("urgent", minutes_ago=20, commercial__term=None))
     assert as_("sales").get(NEXT)["Location"] == page(urgent)
-    assert "Nothing waits for you." in text(as_("support").get(NEXT, follow=True))
+    assert "Nothing is waiting for you." in text(as_("support").get(NEXT, follow=True))
     assert as_("sales").post(NEXT).status_code == 405
 
 
-def test_next_passes_over_what_is_being_tried_again(missing: Ticket, pay: Pay, as_: As) -> None:
+def test_next_skips_tickets_being_retried(missing: Ticket, pay: Pay, as_: As) -> None:
     urgent = open_ticket(pay("urgent", minutes_ago=20, commercial__term=None))
     urgent.retry()
     urgent.save()
     assert as_("sales").get(NEXT)["Location"] == page(missing)
-    assert "It is being tried again now." in home(as_("sales"))
+    assert "It is being retried now." in home(as_("sales"))
 
 
-def test_a_ticket_that_is_dealt_with_leads_on_to_the_next(missing: Ticket, as_: As) -> None:
+def test_resolved_ticket_links_to_the_next(missing: Ticket, as_: As) -> None:
     assert NEXT not in as_("sales").get(page(missing)).content.decode()
     as_("sales").post(act(missing, "fix"), {"customer.domain": "beta-works.com"})
     assert NEXT in as_("sales").get(page(missing)).content.decode()
@@ -171,7 +171,7 @@ def test_a_search_without_hits_says_what_was_searched(missing: Ticket, as_: As) 
     assert "Nothing found for “no-such-thing”" in shown
     assert "Searched: Customer, contact, email, domain, payment or vendor id, #ticket" in shown
     assert "Clear the search" in shown
-    assert "Nothing waits for you" in text(as_("support").get(QUEUE))
+    assert "Nothing is waiting for you" in text(as_("support").get(QUEUE))
     assert "Clear the filters" in text(as_("support").get(QUEUE, {"queue": "finance"}))
 
 
@@ -188,9 +188,9 @@ def test_an_empty_list_says_what_would_be_there(as_: As, path: str, words: str) 
     assert words in text(as_("admin").get(f"/admin/{path}/"))
 
 
-def test_somebody_in_no_team_is_told_so(transactional_db: None, client: Client) -> None:
+def test_user_without_a_team_gets_an_explanation(transactional_db: None, client: Client) -> None:
     client.force_login(User.objects.create_user("new", is_staff=True))
-    assert "You are in none of the teams yet" in home(client)
+    assert "You are in no team yet" in home(client)
     assert client.get(NEXT).status_code == 403
 
 
@@ -207,8 +207,8 @@ def test_the_page_costs_the_same_with_ten_and_with_sixty_runs(pay: Pay, as_: As,
     assert few < 22
 
 
-def test_an_empty_console_says_how_to_begin(as_: As) -> None:
+def test_empty_console_explains_how_to_start(as_: As) -> None:
     shown = home(as_("engineer"))
     assert "No vendor is connected yet" in shown
-    assert "Nothing waits for you" in shown
+    assert "Nothing is waiting for you" in shown
     assert "A run begins with a payment" in text(as_("engineer").get(RUNS))

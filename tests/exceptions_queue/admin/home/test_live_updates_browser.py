@@ -21,7 +21,7 @@ pytestmark = pytest.mark.browser
 SOON = 15_000
 
 
-def test_a_colleagues_fix_shows_by_itself(missing: Ticket, sales: Page) -> None:
+def test_page_shows_a_colleagues_fix_without_reload(missing: Ticket, sales: Page) -> None:
     sales.goto(page(missing))
     expect(sales.get_by_role("heading", name="Fill in what is missing")).to_be_visible()
     services.fix(missing.transaction_id or 0, {"customer.domain": "beta-works.com"}, actor="kim")
@@ -30,7 +30,7 @@ def test_a_colleagues_fix_shows_by_itself(missing: Ticket, sales: Page) -> None:
     expect(sales.get_by_text(re.compile("kim, .* ago: data was filled in")).first).to_be_visible()
 
 
-def test_what_somebody_types_is_left_alone_and_they_are_told_who_was_first(missing: Ticket, sales: Page) -> None:
+def test_live_update_keeps_typed_text_and_names_who_acted_first(missing: Ticket, sales: Page) -> None:
     sales.goto(page(missing))
     field = sales.get_by_label("Domain", exact=True)
     field.fill("beta-works.de")
@@ -40,7 +40,7 @@ def test_what_somebody_types_is_left_alone_and_they_are_told_who_was_first(missi
     expect(field).to_be_focused()
 
 
-def test_the_focus_and_what_was_unfolded_stay_where_they_are(missing: Ticket, sales: Page) -> None:
+def test_live_update_keeps_focus_and_expanded_sections(missing: Ticket, sales: Page) -> None:
     sales.goto(page(missing))
     fold = sales.locator("summary").filter(has_text="Timeline")
     fold.click()
@@ -50,7 +50,7 @@ def test_the_focus_and_what_was_unfolded_stay_where_they_are(missing: Ticket, sa
     expect(sales.get_by_text("A note was written on the ticket").first).to_be_visible()
 
 
-def test_a_run_a_queue_and_the_home_page_show_what_is_new(missing: Ticket, pay: Pay, sales: Page) -> None:
+def test_run_queue_and_home_page_update_live(missing: Ticket, pay: Pay, sales: Page) -> None:
     sales.goto(f"{RUNS}{missing.transaction_id}/change/")
     services.hold(missing.transaction_id or 0, actor="kim", reason="They asked us to wait")
     expect(sales.get_by_text("On hold by kim")).to_be_visible(timeout=SOON)
@@ -71,7 +71,7 @@ def test_ticked_tickets_stay_ticked_when_the_queue_changes(missing: Ticket, pay:
     expect(box).to_be_checked()
 
 
-def test_a_confirmation_is_not_changed_under_the_hand_and_tells_who_acted(missing: Ticket, sales: Page) -> None:
+def test_open_confirmation_is_not_replaced_and_names_who_acted(missing: Ticket, sales: Page) -> None:
     sales.goto(f"{RUNS}{missing.transaction_id}/act/hold/")
     sales.get_by_label("Reason").fill("They asked us to wait")
     services.hold(missing.transaction_id or 0, actor="kim", reason="Wait")
@@ -81,13 +81,13 @@ def test_a_confirmation_is_not_changed_under_the_hand_and_tells_who_acted(missin
     expect(sales.get_by_label("Reason")).to_have_value("They asked us to wait")
 
 
-def test_a_connection_that_stops_shows_by_itself(hubspot: Connection, engineer: Page) -> None:
+def test_stopped_connection_is_shown_without_reload(hubspot: Connection, engineer: Page) -> None:
     engineer.goto(f"{CONNECTIONS}{hubspot.pk}/change/")
     expect(engineer.get_by_text("Calls go through")).to_be_visible()
     token = engineer.get_by_label("Token")
     token.fill("half-typed")
     Connection.objects.filter(pk=hubspot.pk).update(enabled=False)
-    expect(engineer.get_by_text("Switched off").first).to_be_visible(timeout=SOON)
+    expect(engineer.get_by_text("Disabled").first).to_be_visible(timeout=SOON)
     expect(token).to_have_value("half-typed")
 
 
@@ -100,22 +100,22 @@ def log_in(tab: Page, name: str) -> None:
     tab.get_by_role("button", name="Log in").click()
 
 
-def test_a_text_outlives_the_session(missing: Ticket, sales: Page) -> None:
+def test_typed_text_survives_session_expiry(missing: Ticket, sales: Page) -> None:
     sales.goto(page(missing))
     sales.get_by_label("Write a note").fill("Asked them by phone; they call back.")
     Session.objects.all().delete()
-    sales.get_by_role("button", name="Keep the note").click()
+    sales.get_by_role("button", name="Save the note").click()
     log_in(sales, "sales")
     expect(sales.get_by_label("Write a note")).to_have_value("Asked them by phone; they call back.")
     expect(sales.get_by_text("You had to log in again, and nothing was done.")).to_be_visible()
     assert not TicketNote.objects.exists()
-    sales.get_by_role("button", name="Keep the note").click()
-    expect(sales.get_by_text("The note is kept.")).to_be_visible()
+    sales.get_by_role("button", name="Save the note").click()
+    expect(sales.get_by_text("The note is saved.")).to_be_visible()
     expect(sales.get_by_label("Write a note")).to_have_value("")
     assert TicketNote.objects.get().text == "Asked them by phone; they call back."
 
 
-def test_a_reason_outlives_the_session_in_a_confirmation(missing: Ticket, sales: Page) -> None:
+def test_typed_reason_survives_session_expiry(missing: Ticket, sales: Page) -> None:
     sales.goto(f"{RUNS}{missing.transaction_id}/act/hold/")
     sales.get_by_label("Reason").fill("They asked us to wait")
     Session.objects.all().delete()

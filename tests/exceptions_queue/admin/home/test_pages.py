@@ -30,7 +30,7 @@ def changed(pay: Pay, payload: Payload, connections: dict[str, Connection], drai
     return ChangeRequest.objects.get()
 
 
-def test_a_runs_page_tells_all_of_it(changed: ChangeRequest, as_: As) -> None:
+def test_run_page_shows_the_whole_history(changed: ChangeRequest, as_: As) -> None:
     shown = as_("sales").get(f"{RUNS}{changed.transaction_id}/change/")
     words = text(shown)
     for expected in (
@@ -99,13 +99,13 @@ def test_an_event_is_shown_redacted_and_processed_again(hubspot: Connection, as_
     assert "top-secret-value" not in shown.content.decode()
     assert as_("engineer").get(f"{url}again/").status_code == 405
     assert as_("sales").post(f"{url}again/").status_code == 403
-    assert "processed again now" in text(as_("engineer").post(f"{url}again/", follow=True))
+    assert "being processed again" in text(as_("engineer").post(f"{url}again/", follow=True))
     event = InboundEvent.objects.get(pk=event.pk)
     assert event.state == EventState.FAILED
     assert event.due_at is not None
 
 
-def test_what_is_refused_or_gone_is_a_page_of_ours(as_: As) -> None:
+def test_refused_or_missing_pages_use_our_layout(as_: As) -> None:
     refused = as_("sales").get("/admin/integrations/connection/")
     assert (refused.status_code, "You may not see or do this." in text(refused)) == (403, True)
     gone = as_("sales").get(f"{QUEUE}999/change/")

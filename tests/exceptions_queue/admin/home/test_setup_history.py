@@ -100,11 +100,11 @@ def test_an_api_key_tells_who_made_and_revoked_it(as_: As) -> None:
     assert "An API key was revoked" in shown
 
 
-def test_histories_do_not_mix(as_: As) -> None:
+def test_histories_are_separate(as_: As) -> None:
     """The same primary key in two tables, and two rows of one."""
     price = PlanPrice.objects.create(price_id="a", plan_sku="growth", term="annual")
-    audit.record_elsewhere("exceptions.group.changed", actor="lee", data={"object": price.pk, "fields": ["Name"]})
-    audit.record_elsewhere("onboarding.price.changed", actor="lee", data={"object": price.pk + 1, "fields": ["Term"]})
+    audit.record_global("exceptions.group.changed", actor="lee", data={"object": price.pk, "fields": ["Name"]})
+    audit.record_global("onboarding.price.changed", actor="lee", data={"object": price.pk + 1, "fields": ["Term"]})
     assert "Nothing yet." in text(as_("engineer").get(f"{PRICES}{price.pk}/change/"))
 
 

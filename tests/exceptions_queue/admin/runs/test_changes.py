@@ -45,7 +45,7 @@ def seen(page: Any) -> dict[str, str]:
     return {"seen": found[1]}
 
 
-def test_it_stands_on_the_home_page_the_list_and_the_run_until_somebody_decides(asked: ChangeRequest, as_: As) -> None:
+def test_change_request_is_listed_on_home_list_and_run_until_decided(asked: ChangeRequest, as_: As) -> None:
     sales = as_("sales")
     assert "1 change request waits" in text(sales.get("/admin/"))
     assert "Beta Works" in text(sales.get(f"{RUNS}?change=waits"))
@@ -56,7 +56,7 @@ def test_it_stands_on_the_home_page_the_list_and_the_run_until_somebody_decides(
     assert "Rejected by lee" in text(sales.get(f"{RUNS}{asked.transaction_id}/change/"))
 
 
-def test_the_page_tells_what_it_would_do_and_does_just_that(
+def test_change_preview_matches_what_is_applied(
     asked: ChangeRequest, as_: As, drain: Drain, sandbox: SandboxControl
 ) -> None:
     sales = as_("sales")
@@ -80,14 +80,14 @@ def test_the_page_tells_what_it_would_do_and_does_just_that(
     assert "Before Since then Country DE AT" in " ".join(shown.split())
 
 
-def test_what_moved_since_it_was_seen_is_not_applied(asked: ChangeRequest, as_: As, drain: Drain) -> None:
+def test_change_outdated_since_its_preview_is_not_applied(asked: ChangeRequest, as_: As, drain: Drain) -> None:
     sales = as_("sales")
     page = sales.get(address(asked))
     other = services.request_change(asked.transaction_id, {"customer.country": "CH"}, actor="kim")
     services.apply_change(other.pk, actor="kim")
     drain()
     answer = sales.post(address(asked), seen(page))
-    assert (answer.status_code, "has changed since you looked" in text(answer)) == (409, True)
+    assert (answer.status_code, "has changed since the preview" in text(answer)) == (409, True)
     assert ChangeRequest.objects.get(pk=asked.pk).status == ChangeStatus.OPEN
 
 
@@ -96,7 +96,7 @@ def test_it_is_rejected_with_a_reason(asked: ChangeRequest, as_: As) -> None:
     assert sales.get(address(asked, "reject/")).status_code == 405
     assert sales.post(address(asked, "reject/"), {"reason": " "}).status_code == 422
     answer = sales.post(address(asked, "reject/"), {"reason": "A mistake in billing."}, follow=True)
-    assert "rejected; the run stays as it is" in text(answer)
+    assert "rejected; the run is unchanged" in text(answer)
     assert "A mistake in billing." in text(answer)
     again = sales.post(address(asked, "reject/"), {"reason": "Once more."}, follow=True)
     assert "rejected already" in text(again)
@@ -200,9 +200,7 @@ def test_the_ticket_of_a_change_leads_to_its_decision(asked: ChangeRequest, as_:
     assert "Roll the whole run back" not in text(shown)
 
 
-def test_what_is_made_by_hand_is_closed_with_a_note_from_the_ticket(
-    run: OnboardingTransaction, as_: As, drain: Drain
-) -> None:
+def test_manual_change_is_closed_with_a_note(run: OnboardingTransaction, as_: As, drain: Drain) -> None:
     change = services.request_change(run.pk, {"customer.domain": "beta-freight.com"}, actor="kim")
     lifecycle.for_change(change, by_hand=["Change “Domain” in Asana: project 12."], due=clock.now())
     change.apply(by="kim", at=clock.now())
@@ -215,7 +213,7 @@ def test_what_is_made_by_hand_is_closed_with_a_note_from_the_ticket(
     assert sales.post(act(ticket, "done"), {"text": " "}).status_code == 422
     done = sales.post(act(ticket, "done"), {"text": "Renamed it."}, follow=True)
     assert "the ticket closed" in text(done)
-    assert Ticket.objects.get(pk=ticket.pk).resolution == "sales did it by hand."
+    assert Ticket.objects.get(pk=ticket.pk).resolution == "sales did it manually."
 
 
 def test_a_name_that_looks_like_a_placeholder_is_requested_and_applied_where_it_is_confirmed(
@@ -223,7 +221,7 @@ def test_a_name_that_looks_like_a_placeholder_is_requested_and_applied_where_it_
 ) -> None:
     sales, url = as_("sales"), f"{RUNS}{run.pk}/data/"
     given = form_of(sales.get(url)) | {"customer.legal_name": "Dummy"}
-    assert "“Dummy” is right" in text(sales.post(url, given))
+    assert "“Dummy” is correct" in text(sales.post(url, given))
     page = sales.post(url, given | {"confirm:customer.legal_name": "on"}, follow=True)
     sales.post(address(ChangeRequest.objects.get()), seen(page))
     drain()

@@ -52,14 +52,14 @@ def test_every_step_is_placed_inside_the_drawing(steps: list[tuple[str, list[str
 
 
 @SHAPES
-def test_no_step_lies_upon_another(steps: list[tuple[str, list[str]]]) -> None:
+def test_steps_do_not_overlap(steps: list[tuple[str, list[str]]]) -> None:
     size = (drawing := draw(steps)).size
     for one, other in combinations(drawing.nodes, 2):
         assert abs(one.x - other.x) >= size.width or abs(one.y - other.y) >= size.height, (one, other)
 
 
 @SHAPES
-def test_edges_lead_forward_from_step_to_step_and_over_none(steps: list[tuple[str, list[str]]]) -> None:
+def test_edges_lead_forward_and_cross_no_step(steps: list[tuple[str, list[str]]]) -> None:
     drawing = draw(steps)
     size, at = drawing.size, {node.key: node for node in drawing.nodes}
     for edge in drawing.edges:
@@ -73,14 +73,14 @@ def test_edges_lead_forward_from_step_to_step_and_over_none(steps: list[tuple[st
             assert not any(covers(node, x + 1, y, size) or covers(node, x - 1, y, size) for x, y in way[1:-1]), edge
 
 
-def test_a_layer_is_the_longest_way_to_a_step() -> None:
+def test_layer_is_the_longest_path_to_a_step() -> None:
     depth = layers(dict(STEPS))
     assert depth["crm.account"] == 0
     assert depth["delivery.handover"] == 3  # by the note, not by the project
     assert depth["kickoff.task"] == depth["welcome.mail"] == 4
 
 
-def test_what_a_longer_way_says_is_drawn_once() -> None:
+def test_transitive_edges_are_omitted() -> None:
     drawing = draw([("a", []), ("b", ["a"]), ("c", ["a", "b"])])
     assert [(edge.before, edge.after) for edge in drawing.edges] == [("a", "b"), ("b", "c")]
 
@@ -94,7 +94,7 @@ def test_the_same_steps_give_the_same_drawing() -> None:
     assert draw(STEPS) == draw([(key, list(after)) for key, after in STEPS])
 
 
-def test_a_circle_and_a_double_are_refused_and_a_stranger_is_passed_over() -> None:
+def test_cycles_and_duplicates_are_refused_and_unknown_keys_ignored() -> None:
     with pytest.raises(ValueError, match="circle"):
         draw([("a", ["b"]), ("b", ["a"])])
     with pytest.raises(ValueError, match="twice"):
@@ -112,5 +112,5 @@ def test_a_circle_and_a_double_are_refused_and_a_stranger_is_passed_over() -> No
         ("x" * 30, [f"{'x' * 19}…"]),
     ],
 )
-def test_a_title_is_wrapped_and_cut_in_sight(text: str, lines: list[str]) -> None:
+def test_title_is_wrapped_and_truncated_with_an_ellipsis(text: str, lines: list[str]) -> None:
     assert wrap(text, 20) == lines

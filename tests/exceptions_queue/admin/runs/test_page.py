@@ -11,7 +11,7 @@ import pytest
 from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 
-from exceptions_queue.admin.ui.timeline import AUDIT_WORDS, chapters
+from exceptions_queue.admin.ui.timeline import AUDIT_WORDS, timeline_sections
 from integrations import clock
 from integrations.models import Connection
 from integrations.sandbox.control import SandboxControl
@@ -117,7 +117,7 @@ def of(run: OnboardingTransaction) -> OnboardingTransaction:
 
 @pytest.mark.parametrize("who", sorted(GROUPS))
 @pytest.mark.parametrize("name", sorted(MAY))
-def test_each_role_does_what_it_may_and_nothing_else(
+def test_each_role_can_only_perform_its_permitted_run_actions(
     request: pytest.FixtureRequest, as_: As, name: str, who: str
 ) -> None:
     run: OnboardingTransaction = request.getfixturevalue("welcomed" if name == "resend" else "run")
@@ -136,7 +136,7 @@ def test_each_role_does_what_it_may_and_nothing_else(
 
 
 @pytest.mark.parametrize("name", sorted(set(MAY) - {"resend"}))
-def test_asking_changes_nothing(run: OnboardingTransaction, as_: As, name: str) -> None:
+def test_confirmation_page_changes_nothing(run: OnboardingTransaction, as_: As, name: str) -> None:
     if name == "resume":
         services.hold(run.pk, actor="tests", reason="Wait")
     before = run.audit.count()
@@ -174,10 +174,10 @@ def test_a_held_run_says_who_and_why_until_it_is_resumed(run: OnboardingTransact
     held = text(sales.post(act(run, "hold"), REASON, follow=True))
     assert "On hold by sales" in held
     assert "The customer asked for it" in held
-    assert "Not possible as things stand now" in text(sales.get(act(run, "hold"), follow=True))
+    assert "Not possible now" in text(sales.get(act(run, "hold"), follow=True))
     assert "Not done" in text(sales.post(act(run, "hold"), REASON, follow=True))
     shown = text(sales.post(act(run, "resume"), follow=True))
-    assert "The run goes on." in shown
+    assert "The run continues." in shown
     assert "On hold by" not in shown
     assert of(run).held_at is None
 
@@ -194,7 +194,7 @@ def test_a_cancelled_run_says_who_and_why_and_offers_a_rollback_alone(run: Onboa
 def test_a_skipped_step_says_why(run: OnboardingTransaction, as_: As) -> None:
     client, url = as_("support"), act(run, "skip")
     shown = client.post(url, {**confirmed(client, url), **REASON}, follow=True)
-    assert "Left out because: “The customer asked for it”" in text(shown)
+    assert "Skipped because: “The customer asked for it”" in text(shown)
     assert Step.objects.get(transaction=run, key="support.organization").state == StepState.SKIPPED
     assert "Skip this step" not in text(as_("support").get(act(run, "skip"), follow=True))
 
@@ -220,7 +220,7 @@ def test_a_welcome_is_sent_again_only_after_the_question(
     welcomed: OnboardingTransaction, as_: As, drain: Drain, sandbox: SandboxControl
 ) -> None:
     client, url = as_("sales"), act(welcomed, "resend")
-    assert "A mail that was sent cannot be taken back." in text(client.get(url))
+    assert "A sent mail cannot be undone." in text(client.get(url))
     assert len(sandbox.objects("mail")) == 1
     assert "It is sent again." in text(client.post(url, follow=True))
     drain()
@@ -248,7 +248,7 @@ def test_a_replay_is_not_done_where_what_it_would_do_has_changed(run: Onboarding
     seen = confirmed(client, url)
     run.mappings.get(step__key="crm.account").delete()  # as an unlink leaves it
     answer = client.post(url, seen)
-    assert (answer.status_code, "has changed since you looked" in text(answer)) == (409, True)
+    assert (answer.status_code, "has changed since the preview" in text(answer)) == (409, True)
     assert not run.audit.filter(actor="support").exists()
     assert "Not done" not in text(client.post(url, confirmed(client, url), follow=True))
     assert run.audit.filter(actor="support").exists()
@@ -262,7 +262,7 @@ def test_a_replay_needs_a_preview(run: OnboardingTransaction, as_: As) -> None:
 # --- What the page shows
 
 
-def test_the_picture_links_to_each_steps_part(run: OnboardingTransaction, as_: As) -> None:
+def test_diagram_links_to_each_steps_section(run: OnboardingTransaction, as_: As) -> None:
     shown = as_("engineer").get(page(run)).content.decode()
     assert "<svg" in shown
     for key in run.steps.values_list("key", flat=True):
@@ -272,7 +272,7 @@ def test_the_picture_links_to_each_steps_part(run: OnboardingTransaction, as_: A
     assert "Blocked Find or create the support organization" in picture
 
 
-def test_a_part_shows_what_the_step_did(run: OnboardingTransaction, as_: As) -> None:
+def test_section_shows_what_the_step_did(run: OnboardingTransaction, as_: As) -> None:
     shown = as_("engineer").get(page(run)).content.decode()
     part = shown[shown.index('id="step-crm.account"') : shown.index('id="step-crm.contact"')]
     for expected in ("firstvalue:domain:beta-works.com", "found by domain", "Attempts", "passed", "#call-"):
@@ -284,7 +284,7 @@ def test_calls_are_for_those_who_may_see_calls(run: OnboardingTransaction, as_: 
     assert "Calls to vendors" not in text(as_("support").get(page(run)))
 
 
-def test_the_pages_price_does_not_grow_with_what_happened(run: OnboardingTransaction, as_: As) -> None:
+def test_page_query_count_does_not_grow_with_history(run: OnboardingTransaction, as_: As) -> None:
     engineer = as_("engineer")
     step = run.steps.get(key="support.organization")
     services.hold(run.pk, actor="tests", reason="Once: who did something is named, and names are read once.")
@@ -330,24 +330,24 @@ def text_of(html: str) -> str:
     return re.sub(r"<[^>]+>", " ", html).replace("&#x27;", "'")
 
 
-def test_the_story_keeps_a_steps_entries_together(run: OnboardingTransaction) -> None:
+def test_timeline_groups_entries_by_step(run: OnboardingTransaction) -> None:
     titles = {step.key: step.key for step in run.steps.all()}
-    story, earlier = chapters(run, titles, may_see=True)
+    story, earlier = timeline_sections(run, titles, may_see=True)
     assert not earlier
     assert [chapter.heading for chapter in story].count("crm.account") == 1
     words = [line.words for chapter in story if chapter.step == "crm.account" for line in chapter.lines]
-    assert words[0] == "A worker began the step"
+    assert words[0] == "A worker claimed the step"
     assert words[-1] == "The step passed"
 
 
-def test_the_story_tells_who_did_it(run: OnboardingTransaction, as_: As) -> None:
+def test_timeline_names_the_actor(run: OnboardingTransaction, as_: As) -> None:
     services.hold(run.pk, actor="kim", reason="Wait")
-    story, _ = chapters(run, {}, may_see=True)
+    story, _ = timeline_sections(run, {}, may_see=True)
     assert (story[-1].who, story[-1].by_person) == ("kim", True)
     assert {chapter.who for chapter in story[:-1]} == {"Firstvalue", "tests"}
 
 
-def test_every_audit_name_has_plain_words() -> None:
+def test_every_audit_name_has_a_readable_text() -> None:
     name = re.compile(r"(onboarding|exceptions|integrations)\.[a-z-]+\.[a-z-]+")
     written = {
         node.value
@@ -360,7 +360,7 @@ def test_every_audit_name_has_plain_words() -> None:
     assert sorted(written - set(AUDIT_WORDS)) == []
 
 
-def test_looks_at_what_is_awaited_are_one_line_and_no_attempts(pay: Pay, as_: As) -> None:
+def test_polls_are_one_timeline_line_and_no_attempts(pay: Pay, as_: As) -> None:
     run = pay("beta")
     with transaction.atomic():
         locked = lock_run(run.pk)
@@ -379,5 +379,5 @@ def test_looks_at_what_is_awaited_are_one_line_and_no_attempts(pay: Pay, as_: As
     StepPoll.objects.create(step=step, count=190, last_at=clock.now() - timedelta(minutes=4), due_at=clock.now())
     told = text(as_("engineer").get(f"{RUNS}{run.pk}/change/"))
     assert "looked 190 times, last 4 min ago" in told
-    assert "It was looked whether it is done 190 times" in told
+    assert "The awaited event was polled 190 times" in told
     assert "190 attempts" not in told

@@ -47,18 +47,18 @@ def enter(as_: As) -> Enter:
 
 
 @pytest.mark.parametrize("name", MAY)
-def test_those_who_may_find_the_button_and_start_a_run(as_: As, enter: Enter, name: str) -> None:
+def test_permitted_users_can_start_a_run(as_: As, enter: Enter, name: str) -> None:
     assert f'href="{START}"' in as_(name).get(RUNS).content.decode()
     assert as_(name).get(START).status_code == 200
     shown = enter(by=name)
     run = OnboardingTransaction.objects.get()
     assert shown.redirect_chain == [(f"{RUNS}{run.pk}/change/", 302)]
-    assert "The run is started. The set-up goes on by itself." in text(shown)
+    assert "The run is started. Provisioning continues." in text(shown)
     assert (run.event_source, run.status) == ("bank-transfer", Status.PROVISIONING)
     assert run.audit.get(name="onboarding.run.accepted").actor == name
 
 
-def test_others_are_neither_offered_it_nor_may_do_it(as_: As, enter: Enter, people: dict[str, User]) -> None:
+def test_other_users_cannot_start_a_run(as_: As, enter: Enter, people: dict[str, User]) -> None:
     assert "Start a run" not in text(as_("support").get(RUNS))
     assert as_("support").get(START).status_code == 403
     assert enter(by="support").status_code == 403
@@ -86,7 +86,7 @@ def test_a_get_starts_nothing_and_suggests_a_new_id_each_time(as_: As) -> None:
 
 def test_a_double_click_makes_one_run(enter: Enter) -> None:
     enter()
-    assert "Nothing was changed, nothing started twice" in text(enter())
+    assert "Nothing was changed or started twice" in text(enter())
     assert OnboardingTransaction.objects.count() == 1
 
 
@@ -97,7 +97,7 @@ def test_a_started_run_completes(enter: Enter, connections: dict[str, Connection
 
 
 def test_what_is_not_known_may_stay_empty(as_: As, enter: Enter) -> None:
-    assert "What you do not know yet may stay empty; Sales operations will be asked." in text(as_("sales").get(START))
+    assert "Unknown fields may stay empty; Sales operations will be asked." in text(as_("sales").get(START))
     shown = enter({"customer.primary_contact.name": "", "commercial.term": ""})
     assert "It waits for: Contact's name, Term. Sales operations was asked with a ticket." in text(shown)
     ticket = Ticket.objects.get()
@@ -112,7 +112,7 @@ def test_with_a_crm_it_is_asked_first(enter: Enter, connections: dict[str, Conne
 
 def test_the_same_id_with_more_data_fills_the_run(enter: Enter) -> None:
     enter({"commercial.term": ""})
-    assert "what was missing is filled in. The set-up goes on by itself." in text(enter())
+    assert "the missing data is filled in. Provisioning continues." in text(enter())
     run = OnboardingTransaction.objects.get()
     assert (run.status, run.payload["commercial"]["term"]) == (Status.PROVISIONING, "annual")
 
@@ -161,7 +161,9 @@ def test_without_a_time_it_was_paid_now(enter: Enter) -> None:
         ({"handover.risks": "x\x00"}, "Null characters are not allowed."),
     ],
 )
-def test_what_is_wrong_is_told_at_its_field_and_stays_entered(enter: Enter, changed: dict[str, str], said: str) -> None:
+def test_form_errors_are_shown_at_their_field_and_input_is_kept(
+    enter: Enter, changed: dict[str, str], said: str
+) -> None:
     shown = enter(changed)
     assert shown.status_code == 422
     assert said in text(shown)
@@ -204,7 +206,7 @@ def test_everything_that_can_be_entered_arrives(enter: Enter) -> None:
 def test_a_name_that_looks_like_a_placeholder_is_taken_where_it_is_confirmed(enter: Enter) -> None:
     asked = enter({"customer.legal_name": "Test"})
     assert asked.status_code == 422
-    assert "“Test” is a placeholder. Tick the box below if it is right" in text(asked)
+    assert "“Test” is a placeholder. Tick the box below if it is correct" in text(asked)
     enter({"customer.legal_name": "Test", "confirm:customer.legal_name": "on"})
     run = OnboardingTransaction.objects.get()
     assert (run.customer_name, run.status, run.origin) == ("Test", Status.PROVISIONING, OriginKind.PERSON)

@@ -42,12 +42,12 @@ def test_after_a_rollback_the_mail_was_sent_and_what_was_found_is_kept(
 
     shown = run_page(as_("lead"), run)
 
-    assert line_of(shown, "Send the welcome mail").strip().startswith("was sent and cannot be taken back")
+    assert line_of(shown, "Send the welcome mail").strip().startswith("was sent and cannot be undone")
     assert (
         line_of(shown, "Find or create the CRM account").strip().startswith("kept, as others use it or this run only")
     )
-    assert line_of(shown, "Create the delivery project").strip().startswith("taken back")
-    assert "Everything that this run made is taken back" not in shown
+    assert line_of(shown, "Create the delivery project").strip().startswith("removed")
+    assert "Everything that this run made is removed" not in shown
     assert "kickoff skipped" not in shown
 
 
@@ -58,10 +58,10 @@ def test_a_step_that_a_rollback_ended_has_not_passed(support_ticket: Ticket, as_
     assert "The run is rolled back." in shown
     assert "The step has passed" not in shown
     assert "The run was cancelled" not in shown
-    assert "nothing was made, so there is nothing to take back" in run_page(as_("lead"), support_ticket.transaction)
+    assert "nothing was created, so there is nothing to remove" in run_page(as_("lead"), support_ticket.transaction)
 
 
-def test_a_skipped_kickoff_is_called_off_and_never_met(pay: Pay, as_: As) -> None:
+def test_skipped_kickoff_cancels_its_clock(pay: Pay, as_: As) -> None:
     go_to(FRIDAY_NOON)
     run = to_be_scheduled(pay("beta"))
     services.skip_step(run.steps.get(key="kickoff").pk, actor="kim", reason="They need none")
@@ -70,7 +70,7 @@ def test_a_skipped_kickoff_is_called_off_and_never_met(pay: Pay, as_: As) -> Non
     assert "exceptions.sla.cancelled" in names
     assert "exceptions.sla.met" not in names
     shown = run_page(as_("lead"), run)
-    assert "Set up to kickoff timer_off kickoff skipped" in shown
+    assert "Provisioned to kickoff timer_off kickoff skipped" in shown
 
 
 def test_a_rolled_back_runs_kickoff_was_not_skipped(pay: Pay, connections: dict[str, Connection], as_: As) -> None:
@@ -83,17 +83,15 @@ def test_a_rolled_back_runs_kickoff_was_not_skipped(pay: Pay, connections: dict[
 
 
 HELD_UP = {
-    "connection": "It goes on as soon as the connection zendesk is mended.",
-    "one step first": "Zendesk answers again and is tried with one step first; this one follows.",
-    "hold": "The run is on hold: it is tried once somebody resumes the run.",
-    "another run": "It waits for another run of this customer.",
+    "connection": "Resumes when Zendesk is reconnected.",
+    "one step first": "Zendesk answers again and is tried with one step first; this one is next.",
+    "hold": "The run is on hold: it continues when somebody resumes the run.",
+    "another run": "Waiting for another run of this customer.",
 }
 
 
 @pytest.mark.parametrize("why", HELD_UP)
-def test_what_keeps_a_retry_back_is_said_wherever_the_ticket_is_shown(
-    support_ticket: Ticket, as_: As, why: str
-) -> None:
+def test_reason_a_retry_is_delayed_is_shown_wherever_the_ticket_is(support_ticket: Ticket, as_: As, why: str) -> None:
     support = as_("support")
     step = support_ticket.step
     assert step
@@ -114,19 +112,19 @@ def test_what_keeps_a_retry_back_is_said_wherever_the_ticket_is_shown(
 
     for shown in (answer, text(support.get("/admin/")), *([bulk] if why != "another run" else [])):
         assert HELD_UP[why] in shown
-        assert "tried again now" not in shown
+        assert "retried now" not in shown
     listed = text(support.get(QUEUE))
     assert "any moment now" not in listed
-    assert "Held up" in listed if why != "another run" else True
+    assert "Delayed" in listed if why != "another run" else True
 
 
-def test_a_fix_of_a_run_on_hold_does_not_say_that_it_goes_on(missing: Ticket, as_: As) -> None:
+def test_fix_of_a_held_run_says_that_it_stays_on_hold(missing: Ticket, as_: As) -> None:
     services.hold(missing.transaction_id, actor="lead", reason="They asked us to wait")
     answer = as_("sales").post(act(missing, "fix"), {"customer.domain": "beta-works.com"}, follow=True)
     assert "The data is complete; the run is on hold until somebody resumes it." in text(answer)
 
 
-def test_a_missing_playbook_is_not_answered_with_complete_data(missing: Ticket) -> None:
+def test_complete_data_does_not_resolve_a_missing_playbook(missing: Ticket) -> None:
     Ticket.objects.filter(pk=missing.pk).update(category="not-configured")
     services.fix(missing.transaction_id, {"customer.domain": "beta-works.com"}, actor="kim")
     assert Ticket.objects.get(pk=missing.pk).resolution == "A playbook serves this customer now."

@@ -29,7 +29,7 @@ SANDBOX = "/admin/sandbox/"
 POSTS = {
     "switch": {"vendor": "hubspot", "switch": "error-after"},
     "remove": {"rule": "1"},
-    "mend": {},
+    "fix": {},
     "pay": {"name": "Kestrel Optics"},
 }
 CUSTOMER = {"name": "Kestrel Optics", "domain": "kestrel-optics.com", "contact": "Ada Berg", "owner": "u_1"}
@@ -83,7 +83,7 @@ def test_others_see_and_change_nothing(as_: As, name: str, sandbox: SandboxContr
 
 
 @pytest.mark.parametrize("name", ["engineer", "lead", "admin"])
-def test_those_who_may_break_and_mend(as_: As, name: str, sandbox: SandboxControl) -> None:
+def test_only_permitted_users_change_the_sandbox(as_: As, name: str, sandbox: SandboxControl) -> None:
     person = as_(name)
     assert "HubSpot does the next write and then answers 500." in pull(person, "hubspot", "error-after")
     (rule,) = sandbox.faults()
@@ -103,7 +103,7 @@ def test_every_change_is_a_post_with_a_csrf_token(people: dict[str, Any], sandbo
     assert sandbox.faults() == []
 
 
-def test_a_refused_token_is_met_by_a_real_call_until_the_new_one_is_entered(
+def test_refused_token_fails_calls_until_a_new_one_is_entered(
     as_: As, sandbox: SandboxControl, hubspot: Connection
 ) -> None:
     engineer = as_("engineer")
@@ -137,7 +137,7 @@ def test_restoring_takes_every_token_that_was_ever_good(as_: As, sandbox: Sandbo
     ("switch", "met"),
     [("error-before", "500"), ("slow-down", "429"), ("nonsense", "not JSON")],
 )
-def test_a_switch_is_met_by_the_next_call(as_: As, asana: Connection, switch: str, met: str) -> None:
+def test_switch_affects_the_next_call(as_: As, asana: Connection, switch: str, met: str) -> None:
     pull(as_("engineer"), "asana", switch)
     result = services.probe(asana)
     assert not result.ok
@@ -160,7 +160,7 @@ def test_a_lost_answer_makes_one_object_and_not_two(
 
 
 @pytest.mark.parametrize(("vendor", "statuses"), [("zendesk", [409, 503]), ("asana", [503]), ("hubspot", [423, 477])])
-def test_each_vendors_passing_refusals_can_be_seen(
+def test_each_vendors_transient_refusals_can_be_triggered(
     as_: As, sandbox: SandboxControl, connections: dict[str, Connection], vendor: str, statuses: list[int]
 ) -> None:
     engineer = as_("engineer")
@@ -181,7 +181,7 @@ def test_all_faults_are_cleared_at_once(as_: As, sandbox: SandboxControl, connec
     pull(engineer, "hubspot", "error-before")
     pull(engineer, "asana", "refuse-token")
     assert sandbox.settings()["hubspot"]["search_lag"] == 10
-    assert "well again" in text(engineer.post(f"{SANDBOX}mend/", follow=True))
+    assert "works normally again" in text(engineer.post(f"{SANDBOX}fix/", follow=True))
     assert sandbox.faults() == []
     assert sandbox.settings()["hubspot"]["search_lag"] == lag != 10
     assert all(services.probe(made).ok for made in connections.values())
@@ -203,7 +203,7 @@ def test_what_the_vendors_hold_leads_to_the_run(
     found = engineer.get(f"{SANDBOX}?q=BETA").content.decode()
     assert "Run of Beta Works" in found
     assert "Run of Gamma Works" not in found
-    assert "No vendor holds anything of “nobody”." in text(engineer.get(f"{SANDBOX}?q=nobody"))
+    assert "No vendor has anything of “nobody”." in text(engineer.get(f"{SANDBOX}?q=nobody"))
 
 
 def test_whatever_kinds_and_html_the_vendors_hold_are_shown_as_text(as_: As, sandbox: SandboxControl) -> None:
@@ -216,7 +216,7 @@ def test_whatever_kinds_and_html_the_vendors_hold_are_shown_as_text(as_: As, san
     assert "<script>" not in shown
 
 
-def test_duplicates_stand_out(as_: As, sandbox: SandboxControl, hubspot: Connection) -> None:
+def test_duplicates_are_highlighted(as_: As, sandbox: SandboxControl, hubspot: Connection) -> None:
     sandbox.seed("asana", "projects", [{"name": "Onboarding: Beta"}])
     shown = news(as_("engineer"))
     assert "duplicate" not in shown
@@ -238,7 +238,7 @@ def made_twice(sandbox: SandboxControl) -> None:
         answer.raise_for_status()
 
 
-def test_the_same_state_is_drawn_the_same(as_: As, sandbox: SandboxControl, hubspot: Connection) -> None:
+def test_rendering_is_deterministic(as_: As, sandbox: SandboxControl, hubspot: Connection) -> None:
     engineer = as_("engineer")
     pull(engineer, "hubspot", "slow-down")
     services.probe(hubspot)
@@ -251,7 +251,7 @@ def test_a_customer_pays_through_the_front_door(
 ) -> None:
     engineer = as_("engineer")
     answer = engineer.post(f"{SANDBOX}pay/", {**CUSTOMER, "twice": "on"}, follow=True)
-    assert "Its run begins any moment." in text(answer)
+    assert "Its run starts any moment." in text(answer)
     assert InboundEvent.objects.count() == 2
     drain()
     run = OnboardingTransaction.objects.get()
@@ -285,13 +285,13 @@ def test_a_payment_that_cannot_be_delivered_says_why(as_: As, stripe: Connection
     assert "kestrel-optics.com" in answer.content.decode()
     assert engineer.post(f"{SANDBOX}pay/", {**CUSTOMER, "name": ""}).status_code == 422
     stripe.secret_rows.all().delete()
-    process_cache.forget_all()  # no person removes a secret without its connection's version moving
+    process_cache.clear_all_caches()  # no person removes a secret without its connection's version moving
     assert "no webhook signing secret" in text(engineer.post(f"{SANDBOX}pay/", CUSTOMER))
     Connection.objects.update(environment="production")
     assert "No Stripe connection takes test payments yet." in text(engineer.get(SANDBOX))
 
 
-def test_a_sandbox_that_does_not_answer_is_told_and_is_no_error(as_: As, settings: Any) -> None:
+def test_unreachable_sandbox_is_reported_without_an_error(as_: As, settings: Any) -> None:
     settings.SANDBOX_URL = f"http://127.0.0.1:{unused_port()}"
     engineer = as_("engineer")
     shown = engineer.get(SANDBOX)
@@ -299,16 +299,16 @@ def test_a_sandbox_that_does_not_answer_is_told_and_is_no_error(as_: As, setting
     assert "does not answer. If it was stopped, start it again" in text(shown)
     assert "does not answer" in news(engineer)
     assert "does not answer" in pull(engineer, "hubspot", "error-after")
-    assert "does not answer" in text(engineer.post(f"{SANDBOX}mend/", follow=True))
+    assert "does not answer" in text(engineer.post(f"{SANDBOX}fix/", follow=True))
     assert not AuditEntry.objects.exists()
 
 
-def test_a_wrong_address_is_told_too(as_: As, settings: Any, front_door: str) -> None:
+def test_wrong_sandbox_address_is_reported(as_: As, settings: Any, front_door: str) -> None:
     settings.SANDBOX_URL = f"{front_door}/nowhere"
     assert "did not take it: 404" in text(as_("engineer").get(SANDBOX))
 
 
-def test_nonsense_is_refused_in_words(as_: As, sandbox: SandboxControl) -> None:
+def test_invalid_input_is_refused_with_a_message(as_: As, sandbox: SandboxControl) -> None:
     engineer = as_("engineer")
     assert "The sandbox did not take it" in pull(engineer, "no-such-vendor", "error-after")
     assert engineer.post(f"{SANDBOX}switch/", {"vendor": "hubspot", "switch": "explode"}).status_code == 404
@@ -318,7 +318,7 @@ def test_nonsense_is_refused_in_words(as_: As, sandbox: SandboxControl) -> None:
 
 
 @pytest.mark.browser
-def test_the_open_page_follows_the_faults_and_leaves_alone_what_was_unfolded(
+def test_sandbox_page_updates_live_and_keeps_expanded_sections(
     chromium: Browser,
     live_server: LiveServer,
     as_: As,
@@ -334,7 +334,7 @@ def test_the_open_page_follows_the_faults_and_leaves_alone_what_was_unfolded(
     tab.goto(SANDBOX)
     tab.get_by_text("Call Beta", exact=True).click()
     sandbox.add_fault("asana", "malformed")
-    expect(tab.get_by_text("Asana answers nonsense")).to_be_visible(timeout=15_000)
+    expect(tab.get_by_text("Asana answers HTML")).to_be_visible(timeout=15_000)
     expect(tab.get_by_text('"notes": "the notes of the task"')).to_be_visible()
     assert tab.evaluate("document.activeElement.tagName") == "SUMMARY"
     tab.get_by_role("button", name="Remove the rule").click()

@@ -45,7 +45,7 @@ def test_staff_without_a_role_see_no_ticket(missing: Ticket, as_: As, people: di
     assert as_("sales").post(act(missing, "note"), {"text": "hello"}).status_code == 403
 
 
-def test_candidates_stand_side_by_side_and_one_is_chosen(ambiguous: Ticket, as_: As, drain: Drain) -> None:
+def test_candidates_are_shown_side_by_side_and_one_is_chosen(ambiguous: Ticket, as_: As, drain: Drain) -> None:
     client = as_("sales")
     shown = client.get(page(ambiguous))
     assert "HubSpot has two companies on beta-works.com: which one is Beta Works?" in text(shown)
@@ -53,7 +53,7 @@ def test_candidates_stand_side_by_side_and_one_is_chosen(ambiguous: Ticket, as_:
     assert "Beta (old)" in text(shown)
     wanted = ambiguous.candidates[0]["external_id"]
     answer = client.post(act(ambiguous, "choose-match"), {"external_id": wanted}, follow=True)
-    assert "Your choice is kept for this customer" in text(answer)
+    assert "Your choice is saved for this customer" in text(answer)
     drain()
     assert ObjectMapping.objects.get(step__key="crm.account").external_id == wanted
     assert OnboardingTransaction.objects.get().status == Status.COMPLETE
@@ -81,7 +81,7 @@ def test_sales_may_not_link_objects(ambiguous: Ticket, as_: As) -> None:
 
 def test_sales_may_not_act_on_supports_ticket(support_ticket: Ticket, as_: As) -> None:
     shown = as_("sales").get(page(support_ticket))
-    assert "This ticket is in another queue's hands" in text(shown)
+    assert "This ticket belongs to another queue" in text(shown)
     assert "Yes, use it" not in text(shown)
     for name, data in (
         ("choose-match", {"create": "true"}),
@@ -102,9 +102,7 @@ def test_support_links_its_own_objects(support_ticket: Ticket, as_: As, drain: D
     assert ObjectMapping.objects.get(step__key="support.organization").external_id == wanted
 
 
-def test_a_new_organization_beside_a_namesake_says_what_it_will_be_called(
-    support_ticket: Ticket, as_: As, drain: Drain
-) -> None:
+def test_new_organization_shows_the_name_it_will_get(support_ticket: Ticket, as_: As, drain: Drain) -> None:
     browser = as_("support")
     shown = text(browser.get(page(support_ticket)))
     assert "Is this Beta Works?" in shown
@@ -115,20 +113,20 @@ def test_a_new_organization_beside_a_namesake_says_what_it_will_be_called(
 
 
 @pytest.mark.parametrize("wrong", ["abc/../1", "..", "a b", "https://acme.zendesk.com/agent/1", "1?x=2", "x\u200b1"])
-def test_an_id_that_is_none_is_told_beside_the_field(support_ticket: Ticket, as_: As, wrong: str) -> None:
+def test_invalid_id_is_reported_at_its_field(support_ticket: Ticket, as_: As, wrong: str) -> None:
     answer = as_("support").post(act(support_ticket, "link-object"), {"external_id": wrong})
     assert answer.status_code == 422
     assert "give the id alone" in text(answer)
     assert not MatchChoice.objects.exists()
 
 
-def test_a_choice_behind_an_open_breaker_waits_for_the_connection(support_ticket: Ticket, as_: As) -> None:
+def test_choice_waits_while_the_breaker_is_open(support_ticket: Ticket, as_: As) -> None:
     Connection.objects.filter(slug="zendesk").update(breaker=Breaker.OPEN)
     data = {"external_id": support_ticket.candidates[0]["external_id"]}
     shown = text(as_("support").post(act(support_ticket, "choose-match"), data, follow=True))
-    assert "It goes on as soon as the connection zendesk is mended." in shown
+    assert "Resumes when Zendesk is reconnected." in shown
     assert "any moment now" not in shown
-    assert "tried again now" not in shown
+    assert "retried now" not in shown
 
 
 def test_a_lead_assigns_and_the_new_owner_acts(support_ticket: Ticket, as_: As) -> None:
@@ -141,8 +139,8 @@ def test_a_lead_assigns_and_the_new_owner_acts(support_ticket: Ticket, as_: As) 
 def test_the_ticket_of_a_cancelled_run_says_so(support_ticket: Ticket, as_: As) -> None:
     services.cancel(support_ticket.transaction_id, actor="lead", reason="The customer withdrew")
     shown = text(as_("support").get(page(support_ticket)))
-    assert "The step was skipped. The run is cancelled; nothing more is set up." in shown
-    assert "The run goes on" not in shown
+    assert "The step was skipped. The run is cancelled; no further steps run." in shown
+    assert "The run continues" not in shown
 
 
 def test_a_note_is_kept_and_shown_as_text(missing: Ticket, as_: As) -> None:
@@ -178,7 +176,7 @@ def test_the_page_follows_a_retry(
     assert before["moving"] is False
     sandbox.clear_faults(fault)
     answer = engineer.post(act(ticket, "retry"), follow=True)
-    assert "It is being tried again now" in text(answer)
+    assert "It is being retried now" in text(answer)
     during = engineer.get(live).json()
     assert during["moving"] is True
     assert during["version"] != before["version"]
@@ -234,7 +232,7 @@ def test_the_table_names_every_action() -> None:
 @pytest.mark.one_database("postgres")
 @pytest.mark.parametrize("who", sorted(QUEUE_OF))
 @pytest.mark.parametrize("name", sorted(MAY))
-def test_each_role_does_to_its_own_tickets_what_it_may_and_nothing_else(
+def test_each_role_can_only_perform_its_permitted_ticket_actions(
     support_ticket: Ticket, as_: As, name: str, who: str
 ) -> None:
     problems = [{"path": "customer.legal_name", "name": "name", "reason": "is taken"}] if name == "fix" else []

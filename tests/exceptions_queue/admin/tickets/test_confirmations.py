@@ -68,7 +68,7 @@ def test_a_rollback_is_done_though_a_step_was_tried_again_since_the_preview(
     services.retry_step(run.steps.get(key="support.organization").pk, actor="kim")
     drain()
     answer = lead.post(url, seen | REASON, follow=True)
-    assert (answer.status_code, "The rollback has begun" in text(answer)) == (200, True)
+    assert (answer.status_code, "The rollback has started" in text(answer)) == (200, True)
 
 
 def test_a_replay_is_done_though_the_run_was_put_on_hold_since_the_preview(run: OnboardingTransaction, as_: As) -> None:
@@ -78,7 +78,7 @@ def test_a_replay_is_done_though_the_run_was_put_on_hold_since_the_preview(run: 
     assert "The run is replayed" in text(lead.post(url, seen, follow=True))
 
 
-def test_a_rollback_of_more_than_was_shown_is_refused_and_keeps_the_reason(
+def test_rollback_of_more_than_shown_is_refused_and_keeps_the_typed_reason(
     run: OnboardingTransaction, as_: As, drain: Drain
 ) -> None:
     lead, url = as_("lead"), run_act(run, "rollback")
@@ -87,14 +87,14 @@ def test_a_rollback_of_more_than_was_shown_is_refused_and_keeps_the_reason(
     drain()
     answer = lead.post(url, seen | REASON)
     assert (answer.status_code, typed_in(answer, "reason")) == (409, REASON["reason"])
-    assert "has changed since you looked" in text(answer)
+    assert "has changed since the preview" in text(answer)
     assert "kim, 0 s ago: a match was chosen." in re.sub(r"\d+ (s|min) ago", "0 s ago", text(answer))
     assert OnboardingTransaction.objects.get().rollback_at is None
     again = lead.post(url, shown_by(lead, url) | REASON, follow=True)
-    assert "The rollback has begun" in text(again)
+    assert "The rollback has started" in text(again)
 
 
-def test_a_rollback_that_somebody_else_began_keeps_the_reason(run: OnboardingTransaction, as_: As) -> None:
+def test_concurrent_rollback_keeps_the_typed_reason(run: OnboardingTransaction, as_: As) -> None:
     lead, url = as_("lead"), run_act(run, "rollback")
     seen = shown_by(lead, url)
     services.rollback(run.pk, actor="kim", reason="Paid back.")
@@ -104,7 +104,7 @@ def test_a_rollback_that_somebody_else_began_keeps_the_reason(run: OnboardingTra
     assert "kim" in text(answer)
 
 
-def test_a_hold_that_somebody_else_put_keeps_the_reason(run: OnboardingTransaction, as_: As) -> None:
+def test_concurrent_hold_keeps_the_typed_reason(run: OnboardingTransaction, as_: As) -> None:
     services.hold(run.pk, actor="kim", reason="Wait")
     answer = as_("lead").post(run_act(run, "hold"), REASON)
     assert (answer.status_code, typed_in(answer, "reason")) == (409, REASON["reason"])
@@ -179,7 +179,7 @@ def data_form(answer: Any) -> dict[str, Any]:
     }
 
 
-def test_a_field_that_was_left_as_it_was_puts_nothing_back(complete: OnboardingTransaction, as_: As) -> None:
+def test_unchanged_field_does_not_revert_another_persons_change(complete: OnboardingTransaction, as_: As) -> None:
     sales, url = as_("sales"), f"{RUNS}{complete.pk}/data/"
     given = data_form(sales.get(url)) | {"commercial.order_id": "order 7"}
     services.apply_change(services.request_change(complete.pk, {"customer.country": "AT"}, actor="kim").pk, actor="kim")
@@ -204,9 +204,7 @@ def test_a_field_that_two_people_change_is_asked_about(complete: OnboardingTrans
 # --- Tickets
 
 
-def test_the_second_of_two_who_fill_in_data_learns_of_the_first_and_keeps_what_they_typed(
-    missing: Ticket, as_: As
-) -> None:
+def test_concurrent_fix_is_reported_and_keeps_the_typed_values(missing: Ticket, as_: As) -> None:
     sales, lead = as_("sales"), as_("lead")
     given = hidden(sales.get(page(missing)), act(missing, "fix"))
     lead.post(act(missing, "fix"), {"customer.domain": "beta-works.com"})
@@ -239,7 +237,7 @@ def test_a_second_choice_does_not_replace_the_first(ambiguous: Ticket, as_: As) 
     assert MatchChoice.objects.get().external_id == first
 
 
-def test_a_new_object_is_not_made_beside_a_candidate_that_nobody_saw(ambiguous: Ticket, as_: As) -> None:
+def test_new_object_is_not_created_when_an_unseen_candidate_exists(ambiguous: Ticket, as_: As) -> None:
     sales, url = as_("sales"), act(ambiguous, "choose-match")
     shown = [ambiguous.candidates[0]["external_id"]]
     answer = sales.post(url, {"create": "true", "shown_status": "open", "candidate": shown})
@@ -262,7 +260,7 @@ def test_keeping_a_run_after_another_refund_came_is_asked_again(run: OnboardingT
     assert run.audit.filter(name="onboarding.run.kept").exists()
 
 
-def test_two_who_assign_a_ticket_do_not_overwrite_each_other(support_ticket: Ticket, as_: As) -> None:
+def test_concurrent_assignments_do_not_overwrite_each_other(support_ticket: Ticket, as_: As) -> None:
     lead, url = as_("lead"), act(support_ticket, "assign")
     given = hidden(lead.get(page(support_ticket)), url)
     as_("admin").post(url, {"queue": "support-ops", "owner": "support"})

@@ -30,7 +30,7 @@ def test_sales_fixes_it_and_the_run_completes(
     client = as_("sales")
     answer = client.post(act(missing, "fix"), {"customer.domain": "beta-works.com"}, follow=True)
     assert answer.redirect_chain == [(page(missing), 302)]
-    assert "The data is complete, and the onboarding goes on" in text(answer)
+    assert "The data is complete and the onboarding continues" in text(answer)
     drain()
     run = OnboardingTransaction.objects.get()
     assert run.status == Status.COMPLETE
@@ -49,7 +49,7 @@ def test_a_refused_value_stands_in_the_form_with_its_reason(missing: Ticket, as_
     assert open_ticket(OnboardingTransaction.objects.get()) == missing
 
 
-def test_nothing_filled_in_is_no_answer(missing: Ticket, as_: As) -> None:
+def test_empty_fix_form_is_refused(missing: Ticket, as_: As) -> None:
     answer = as_("sales").post(act(missing, "fix"), {"customer.domain": "gmail.com"})
     assert answer.status_code == 422
     assert "Nothing was filled in or changed yet." in text(answer)
@@ -79,7 +79,7 @@ def test_a_customer_without_a_domain_needs_a_billing_email(
     assert OnboardingTransaction.objects.get().status == Status.COMPLETE
 
 
-def test_customers_without_a_domain_are_not_taken_for_one(
+def test_customers_without_a_domain_are_not_merged(
     pay: Pay, connections: dict[str, Connection], as_: As, drain: Drain
 ) -> None:
     """What stands in the domain field, a mail provider's, must not tie strangers together."""
@@ -104,7 +104,7 @@ def test_kickoff_takes_a_date_or_an_urgency(
     assert OnboardingTransaction.objects.get().status == Status.COMPLETE
 
 
-def test_the_second_of_two_people_reads_that_it_is_resolved(
+def test_second_person_sees_that_the_ticket_is_resolved(
     missing: Ticket, connections: dict[str, Connection], as_: As
 ) -> None:
     as_("sales").post(act(missing, "fix"), {"customer.domain": "beta-works.com"})
@@ -118,7 +118,7 @@ def test_the_second_of_two_people_reads_that_it_is_resolved(
 def test_a_fixed_run_behind_a_broken_connection_says_so(pay: Pay, refused: Ticket, as_: As, drain: Drain) -> None:
     ticket = open_ticket(pay("gamma", commercial__term=None))
     answer = as_("sales").post(act(ticket, "fix"), {"commercial.term": "annual"}, follow=True)
-    assert "The run now waits until a connection works again." in text(answer)
+    assert "The run waits until its connection works again." in text(answer)
     assert 'data-moving="0"' in answer.content.decode()
 
 
@@ -128,14 +128,14 @@ def test_a_value_that_looks_like_a_placeholder_is_confirmed_in_the_form(
     ticket = open_ticket(pay("beta", customer__legal_name="Test"))
     client = as_("sales")
     shown = client.get(page(ticket))
-    assert "“Test” is right" in text(shown)
+    assert "“Test” is correct" in text(shown)
     assert "Nothing was filled in" in text(client.post(act(ticket, "fix"), {"customer.legal_name": "Test"}))
 
     answer = client.post(
         act(ticket, "fix"), {"customer.legal_name": "Test", "confirm:customer.legal_name": "on"}, follow=True
     )
 
-    assert "The data is complete, and the onboarding goes on" in text(answer)
+    assert "The data is complete and the onboarding continues" in text(answer)
     drain()
     run = OnboardingTransaction.objects.get()
     assert (run.status, run.customer_name, run.snapshot.confirmed) == (
@@ -151,13 +151,13 @@ def test_a_new_value_that_looks_like_a_placeholder_is_asked_about_once(pay: Pay,
     client = as_("sales")
     asked = client.post(act(ticket, "fix"), {path: "ABC"})
     assert asked.status_code == 422
-    assert "“ABC” is a placeholder. Tick the box below if it is right" in text(asked)
-    assert "“ABC” is right" in text(asked)
+    assert "“ABC” is a placeholder. Tick the box below if it is correct" in text(asked)
+    assert "“ABC” is correct" in text(asked)
     client.post(act(ticket, "fix"), {path: "ABC", f"confirm:{path}": "on"})
     assert OnboardingTransaction.objects.get().status == Status.PROVISIONING
 
 
-def test_a_box_does_not_help_where_the_value_cannot_be_used(missing: Ticket, as_: As) -> None:
+def test_unusable_value_cannot_be_confirmed(missing: Ticket, as_: As) -> None:
     sent = {"customer.domain": "hotmail.com", "confirm:customer.domain": "on"}
     answer = as_("sales").post(act(missing, "fix"), sent)
     assert (answer.status_code, "is right" in text(answer)) == (422, False)

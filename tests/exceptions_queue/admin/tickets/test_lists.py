@@ -61,8 +61,8 @@ def test_runs_and_tickets_show_the_clock_that_runs_now(pay: Pay, as_: As) -> Non
         signals.kickoff_scheduled.send(type(run), run=run, at=clock.now(), resolution="The run was cancelled.")
     assert "kickoff late, after 3 days" in text(lead.get(f"{RUNS}?sla=met_late"))
     details = text(lead.get(f"{RUNS}{run.pk}/change/"))
-    assert "Paid to set up check met after 0 s" in details
-    assert "Set up to kickoff timer_off met late, after 3 days" in details
+    assert "Paid to provisioned check met after 0 s" in details
+    assert "Provisioned to kickoff timer_off met late, after 3 days" in details
 
 
 def test_a_cancelled_runs_clock_says_so(pay: Pay, as_: As) -> None:
@@ -102,7 +102,7 @@ def test_a_ticket_given_to_me_is_in_my_queue(missing: Ticket, as_: As, people: d
         "sla=none",
     ],
 )
-def test_filters_leave_out_what_does_not_fit(missing: Ticket, as_: As, query: str) -> None:
+def test_filters_exclude_other_rows(missing: Ticket, as_: As, query: str) -> None:
     answer = as_("admin").get(f"{QUEUE}?{query}")
     assert answer.status_code == 200
     assert "Beta Works" not in text(answer)
@@ -112,14 +112,14 @@ def test_filters_leave_out_what_does_not_fit(missing: Ticket, as_: As, query: st
     "query",
     ["status=unresolved", "category=missing-data", "system=workflow", "step=gate", "sla=on-track", "queue=sales-ops"],
 )
-def test_filters_keep_what_fits(missing: Ticket, as_: As, query: str) -> None:
+def test_filters_include_matching_rows(missing: Ticket, as_: As, query: str) -> None:
     assert "Beta Works" in text(as_("admin").get(f"{QUEUE}?{query}"))
 
 
 @pytest.mark.parametrize(
     "term", ["beta works", "ann@beta-works.com", "beta-works.com", "pi_beta", "pay_beta", "https://beta-works.com/"]
 )
-def test_one_box_finds_a_customer_by_whatever_is_at_hand(pay: Pay, as_: As, term: str) -> None:
+def test_search_finds_a_customer_by_any_identifier(pay: Pay, as_: As, term: str) -> None:
     pay("beta", commercial__term=None)
     pay("gamma", commercial__term=None)
     for url in (QUEUE, RUNS):
@@ -138,7 +138,7 @@ def test_a_run_is_found_once_by_an_object_at_a_vendor(
     assert "Beta Works" not in text(as_("sales").get(RUNS, {"q": "no-such-thing"}))
 
 
-def test_runs_tell_who_is_blocked(missing: Ticket, refused: Ticket, as_: As, people: dict[str, User]) -> None:
+def test_run_list_shows_who_is_blocked(missing: Ticket, refused: Ticket, as_: As, people: dict[str, User]) -> None:
     CrmOwner.objects.create(crm_owner_id="u_789", user=people["sales"])
     assert "Blocked" in text(as_("sales").get(f"{RUNS}?blocked=yes"))
     assert "Beta Works" not in text(as_("sales").get(f"{RUNS}?blocked=no"))
@@ -151,7 +151,7 @@ def test_runs_parked_behind_a_connection_are_blocked(refused: Ticket, as_: As) -
 
 
 @pytest.mark.parametrize("url", [QUEUE, RUNS])
-def test_a_list_is_counted_only_so_far(pay: Pay, as_: As, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_list_count_is_capped(pay: Pay, as_: As, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(3):
         pay(f"one{number}", commercial__term=None)
     assert "The first" not in text(as_("lead").get(url))
@@ -176,7 +176,7 @@ def test_a_bulk_retry_is_confirmed_with_frozen_ids(
     assert "Left out: 1" in text(confirmation)
     assert set(Ticket.objects.values_list("status", flat=True)) == {"open"}
     results = lead.post(f"{QUEUE}bulk/retry/", {"ticket": [*(ticket.pk for ticket in tickets), asked.pk, 999]})
-    assert "2 of 4 are tried again" in text(results)
+    assert "2 of 4 are retried" in text(results)
     assert "is not possible for this ticket" in text(results)
     assert "is gone" in text(results)
     assert lead.get(f"{QUEUE}bulk/retry/").status_code == 405
@@ -190,7 +190,7 @@ def test_a_bulk_retry_of_none_or_too_many_leads_back_to_the_queue(missing: Ticke
 
 def test_a_bulk_retry_asks_for_permission_ticket_by_ticket(support_ticket: Ticket, as_: As) -> None:
     answer = as_("sales").post(f"{QUEUE}bulk/retry/", {"ticket": [support_ticket.pk]})
-    assert "0 of 1 are tried again" in text(answer)
+    assert "0 of 1 are retried" in text(answer)
     assert "sales may not retry on this ticket" in text(answer)
 
 

@@ -33,13 +33,13 @@ def next_of(client: Client) -> str:
     return str(client.get(NEXT).get("Location"))
 
 
-def test_a_ticket_that_was_put_aside_is_not_next_until_its_time(two: tuple[Ticket, Ticket], as_: As) -> None:
+def test_snoozed_ticket_is_not_next_until_it_ends(two: tuple[Ticket, Ticket], as_: As) -> None:
     first, second = two
     sales = as_("sales")
     assert next_of(sales) == page(first)
     answer = sales.post(act(first, "snooze"), ASIDE, follow=True)
     assert answer.redirect_chain[-1][0] == page(second)
-    assert "Put aside until" in text(answer)
+    assert "Snoozed until" in text(answer)
     assert next_of(sales) == page(second)
     assert "1 ticket waits for you" in text(sales.get("/admin/"))
     assert "They answer after lunch" in text(sales.get(page(first)))
@@ -47,36 +47,36 @@ def test_a_ticket_that_was_put_aside_is_not_next_until_its_time(two: tuple[Ticke
     assert next_of(sales) == page(first)
 
 
-def test_it_stands_in_a_view_of_its_own(two: tuple[Ticket, Ticket], as_: As) -> None:
+def test_snoozed_tickets_have_their_own_view(two: tuple[Ticket, Ticket], as_: As) -> None:
     sales = as_("sales")
     sales.post(act(two[0], "snooze"), ASIDE)
     shown = text(sales.get(f"{QUEUE}?status=snoozed&queue=all"))
     assert ("One Works" in shown, "Two Works" in shown) == (True, False)
 
 
-def test_putting_aside_needs_a_reason(two: tuple[Ticket, Ticket], as_: As) -> None:
+def test_snooze_needs_a_reason(two: tuple[Ticket, Ticket], as_: As) -> None:
     answer = as_("sales").post(act(two[0], "snooze"), ASIDE | {"reason": " "})
     assert (answer.status_code, "Say why, in a few words." in text(answer)) == (422, True)
     assert Ticket.objects.get(pk=two[0].pk).snoozed_until is None
 
 
-def test_nothing_is_put_aside_beyond_its_clock(two: tuple[Ticket, Ticket], as_: As) -> None:
+def test_snooze_ends_with_the_sla_clock(two: tuple[Ticket, Ticket], as_: As) -> None:
     as_("sales").post(act(two[1], "snooze"), ASIDE)
     ticket = Ticket.objects.get(pk=two[1].pk)
     assert ticket.sla_due is not None
     assert ticket.snoozed_until == ticket.sla_due
 
 
-def test_a_ticket_is_taken_up_again(two: tuple[Ticket, Ticket], as_: As) -> None:
+def test_ticket_is_unsnoozed(two: tuple[Ticket, Ticket], as_: As) -> None:
     sales = as_("sales")
     sales.post(act(two[0], "snooze"), ASIDE)
-    assert "Take it up again" in text(sales.get(page(two[0])))
+    assert "End the snooze" in text(sales.get(page(two[0])))
     answer = sales.post(act(two[0], "snooze"), {"minutes": "0"}, follow=True)
     assert answer.redirect_chain[-1][0] == page(two[0])
     assert next_of(sales) == page(two[0])
 
 
-def test_another_trouble_brings_it_back(two: tuple[Ticket, Ticket], as_: As) -> None:
+def test_new_failure_ends_the_snooze(two: tuple[Ticket, Ticket], as_: As) -> None:
     sales = as_("sales")
     sales.post(act(two[0], "snooze"), ASIDE)
     run = two[0].transaction
@@ -85,7 +85,7 @@ def test_another_trouble_brings_it_back(two: tuple[Ticket, Ticket], as_: As) -> 
     assert Ticket.objects.get(pk=two[0].pk).snoozed_until is None
 
 
-def test_what_waits_for_a_connection_is_not_next(
+def test_ticket_waiting_for_a_connection_is_not_next(
     pay: Pay, sandbox: object, connections: dict[str, Connection], ambiguous: Ticket, as_: As
 ) -> None:
     lead = as_("lead")
@@ -93,10 +93,10 @@ def test_what_waits_for_a_connection_is_not_next(
     Connection.objects.filter(slug="hubspot").update(breaker=Breaker.OPEN)
     Step.objects.filter(pk=ambiguous.step_id).update(due_at=clock.now())
     assert next_of(lead) == "/admin/"
-    assert "Nothing waits for you. 1 is tried again, parked or put aside." in text(lead.get(NEXT, follow=True))
+    assert "Nothing is waiting for you. 1 is tried again, parked or snoozed." in text(lead.get(NEXT, follow=True))
 
 
-def test_what_was_decided_is_not_next_and_what_failed_again_is(
+def test_retried_ticket_is_next_only_after_failing_again(
     ambiguous: Ticket, as_: As, drain: Drain, connections: dict[str, Connection]
 ) -> None:
     sales = as_("sales")

@@ -92,7 +92,7 @@ def test_five_tasks_are_one_row(
 
 
 @pytest.mark.browser
-def test_the_pictures_links_are_called_by_what_they_show(ambiguous: Ticket, sales: Page) -> None:
+def test_diagram_links_have_descriptive_names(ambiguous: Ticket, sales: Page) -> None:
     sales.goto(f"{RUNS}{ambiguous.transaction_id}/change/")
     boxes = sales.locator(".fv-dag a")
     assert boxes.count() > 3
@@ -102,7 +102,7 @@ def test_the_pictures_links_are_called_by_what_they_show(ambiguous: Ticket, sale
 
 
 @pytest.mark.browser
-def test_nothing_is_cut_off_on_any_screen(support_ticket: Ticket, chromium: Browser, live_server: LiveServer) -> None:
+def test_nothing_is_clipped_on_any_screen(support_ticket: Ticket, chromium: Browser, live_server: LiveServer) -> None:
     hidden = "(element) => element.scrollWidth - element.clientWidth"
     for lead in logged_in("lead", chromium, live_server):
         for width in (390, 800, 1024, 1100, 1280, 1440):
@@ -153,7 +153,7 @@ def test_the_dark_login_can_be_read(chromium: Browser, live_server: LiveServer) 
 
 @pytest.mark.browser
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_a_rule_that_is_spent_can_still_be_read(chromium: Browser, live_server: LiveServer, scheme: Any) -> None:
+def test_used_up_rule_stays_readable(chromium: Browser, live_server: LiveServer, scheme: Any) -> None:
     tab = chromium.new_context(base_url=live_server.url, color_scheme=scheme).new_page()
     tab.goto("/admin/login/")
     row = (

@@ -61,7 +61,7 @@ def test_sales_fills_in_what_is_missing_and_watches_the_run_complete(
     expect(field).to_have_value("hotmail.com")
     field.fill("beta-works.com")
     field.press("Enter")
-    expect(sales.get_by_text("The data is complete, and the onboarding goes on by itself")).to_be_visible()
+    expect(sales.get_by_text("The data is complete and the onboarding continues")).to_be_visible()
     drain()
     # The page follows the run by itself: nobody reloads it.
     expect(sales.get_by_text("The run is complete.")).to_be_visible(timeout=15_000)
@@ -73,14 +73,12 @@ def test_a_choice_is_made_with_the_keyboard(ambiguous: Ticket, sales: Page, drai
     use = sales.get_by_role("button", name="Use this one: Beta Works GmbH")
     use.focus()
     use.press("Enter")
-    expect(sales.get_by_text("Your choice is kept for this customer")).to_be_visible()
+    expect(sales.get_by_text("Your choice is saved for this customer")).to_be_visible()
     drain()
     expect(sales.get_by_text("The run is complete.")).to_be_visible(timeout=15_000)
 
 
-def test_an_engineer_enters_the_new_token_and_what_waited_goes_on(
-    refused: Ticket, engineer: Page, drain: Drain
-) -> None:
+def test_engineer_enters_a_new_token_and_parked_runs_resume(refused: Ticket, engineer: Page, drain: Drain) -> None:
     engineer.get_by_role("link", name="HubSpot refuses our credentials; 1 run waits").click()
     engineer.get_by_role("link", name="Open the connection", exact=True).click()
     engineer.get_by_label("Token").fill("the-new-token-of-hubspot")
@@ -119,7 +117,7 @@ def test_a_run_is_started_by_hand(sales: Page) -> None:
 
 
 @pytest.mark.parametrize("width", [390, 1440])
-def test_a_box_of_the_picture_opens_its_step_and_a_run_is_held(ambiguous: Ticket, sales: Page, width: int) -> None:
+def test_diagram_node_opens_its_step_and_a_run_is_held(ambiguous: Ticket, sales: Page, width: int) -> None:
     sales.set_viewport_size({"width": width, "height": 844})
     sales.goto(f"{RUNS}{ambiguous.transaction_id}/change/")
     part = sales.locator("[id='step-crm.contact']")
@@ -134,4 +132,4 @@ def test_a_box_of_the_picture_opens_its_step_and_a_run_is_held(ambiguous: Ticket
     sales.get_by_role("button", name="Hold").click()
     expect(sales.get_by_text("On hold by sales")).to_be_visible()
     sales.get_by_role("button", name="Resume").click()
-    expect(sales.get_by_text("The run goes on.")).to_be_visible()
+    expect(sales.get_by_text("The run continues.")).to_be_visible()

@@ -55,7 +55,7 @@ def test_a_missing_data_ticket_leads_to_the_payment_and_to_the_crm(missing: Tick
     assert 'href="https://app.hubspot.com/contacts/7/record/0-3/31"' in html
 
 
-def test_the_sandboxs_payments_are_looked_for_in_no_dashboard(missing: Ticket, as_: As, settings: Any) -> None:
+def test_sandbox_payments_have_no_dashboard_link(missing: Ticket, as_: As, settings: Any) -> None:
     settings.SANDBOX_URL = "http://127.0.0.1:8001"
     assert "dashboard.stripe.com" not in as_("sales").get(page(missing)).content.decode()
 
@@ -104,7 +104,7 @@ def test_a_form_offers_known_owners_by_their_names(pay: Pay, as_: As) -> None:
 
 
 @pytest.mark.parametrize("how", ["cancel", "rollback"])
-def test_a_run_that_was_given_up_frees_its_owners_capacity(pay: Pay, rf: Any, how: str) -> None:
+def test_cancelled_run_frees_its_owners_capacity(pay: Pay, rf: Any, how: str) -> None:
     ImplementationOwner.objects.create(external_id="7", name="Ines Costa", capacity=1)
     busy = ImplementationOwner.objects.create(external_id="8", name="Jon Doe", capacity=1)
     first = pay("one", ownership__implementation_owner_id=None)

@@ -65,7 +65,7 @@ def refused_at(client: Any, ticket: Ticket, name: str) -> dict[str, bool]:
 
 @pytest.mark.parametrize("who", WHO)
 @pytest.mark.parametrize("name", ["skip", "rollback"])
-def test_a_stuck_step_is_in_the_hands_of_its_tickets_queue_at_every_door(
+def test_blocked_step_belongs_to_its_tickets_queue_in_every_interface(
     support_ticket: Ticket, as_: As, name: str, who: str
 ) -> None:
     client, refused = as_(who), who not in STUCK[name]
@@ -80,7 +80,7 @@ def test_a_stuck_step_is_in_the_hands_of_its_tickets_queue_at_every_door(
 
 
 @pytest.mark.parametrize("who", WHO)
-def test_a_step_is_replayed_at_every_door_or_at_none(
+def test_replay_permission_is_the_same_in_every_interface(
     pay: Pay, sandbox: SandboxControl, connections: dict[str, Connection], as_: As, drain: Drain, who: str
 ) -> None:
     sandbox.add_fault("zendesk", "error_before", status=422)
@@ -99,7 +99,7 @@ def test_a_step_is_replayed_at_every_door_or_at_none(
 
 
 @pytest.mark.parametrize("who", WHO)
-def test_a_refunded_run_is_decided_by_those_who_are_asked_at_every_door(to_decide: Ticket, as_: As, who: str) -> None:
+def test_refund_decision_belongs_to_the_asked_queue_in_every_interface(to_decide: Ticket, as_: As, who: str) -> None:
     client = as_(who)
     run_page = client.get(f"{RUNS}{to_decide.transaction_id}/change/").content.decode()
     for name, those in TO_DECIDE.items():
@@ -116,7 +116,7 @@ def test_a_refunded_run_is_decided_by_those_who_are_asked_at_every_door(to_decid
 
 
 @pytest.mark.parametrize("who", WHO)
-def test_missing_data_is_given_at_every_door_by_those_who_are_asked(missing: Ticket, as_: As, who: str) -> None:
+def test_missing_data_belongs_to_the_asked_queue_in_every_interface(missing: Ticket, as_: As, who: str) -> None:
     allowed = who in {"sales", "lead", "admin"}
     client, data = as_(who), {"customer.domain": "not a domain"}
     at_the_ticket = client.post(act(missing, "fix"), data).status_code
@@ -130,7 +130,9 @@ def test_missing_data_is_given_at_every_door_by_those_who_are_asked(missing: Tic
 
 
 @pytest.mark.parametrize("scope", ["intake", "read", "operate"])
-def test_a_key_does_everything_or_nothing(support_ticket: Ticket, api_key: Callable[[str], str], scope: str) -> None:
+def test_api_key_may_do_everything_or_nothing(
+    support_ticket: Ticket, api_key: Callable[[str], str], scope: str
+) -> None:
     client = APIClient(headers={"Authorization": f"Bearer {api_key(scope)}"})
     run = support_ticket.transaction
     assert run
@@ -150,7 +152,7 @@ def test_a_key_does_everything_or_nothing(support_ticket: Ticket, api_key: Calla
 
 @pytest.mark.parametrize("url", [QUEUE, RUNS])
 @pytest.mark.parametrize("term", ["a", "ann", "ann@", "ann@beta-works.co", "works.com", "Ann Beta", "beta@example"])
-def test_a_search_spells_out_no_address(pay: Pay, as_: As, url: str, term: str) -> None:
+def test_search_does_not_reveal_addresses(pay: Pay, as_: As, url: str, term: str) -> None:
     run = pay(
         "gamma",
         commercial__term=None,

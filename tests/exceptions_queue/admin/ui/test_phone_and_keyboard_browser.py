@@ -44,7 +44,7 @@ def test_on_a_phone_no_page_scrolls_sideways(refused: Ticket, pay: Pay, phone: P
         assert phone.evaluate("document.documentElement.scrollWidth") <= 390, path
 
 
-def test_the_queue_goes_by_keyboard(missing: Ticket, pay: Pay, sales: Page) -> None:
+def test_queue_is_usable_by_keyboard(missing: Ticket, pay: Pay, sales: Page) -> None:
     urgent = open_ticket(pay("urgent", minutes_ago=20, commercial__term=None))
     sales.goto(QUEUE)
     sales.keyboard.press("?")
@@ -62,7 +62,7 @@ def test_the_queue_goes_by_keyboard(missing: Ticket, pay: Pay, sales: Page) -> N
     assert sales.url.endswith(page(urgent))
 
 
-def test_keys_typed_into_the_search_are_a_search(missing: Ticket, sales: Page) -> None:
+def test_shortcut_keys_are_ignored_in_the_search_box(missing: Ticket, sales: Page) -> None:
     sales.goto(QUEUE)
     box = sales.get_by_placeholder("Customer, contact, email, domain, payment or vendor id, #ticket")
     box.press_sequentially("jkn?")

@@ -53,7 +53,9 @@ def test_several_are_applied_in_the_order_in_which_they_occurred(intake: APIClie
 
 
 @pytest.mark.usefixtures("whole_playbook", "connections", "smtp")
-def test_a_kept_kickoff_ends_its_step_without_waiting(intake: APIClient, payload: Payload, drain: Drain) -> None:
+def test_kickoff_event_stored_before_its_run_completes_the_step_at_once(
+    intake: APIClient, payload: Payload, drain: Drain
+) -> None:
     post(intake, "pay_12345", RunEventType.KICKOFF_SCHEDULED, "evt_1")
     open_run(intake, payload())
     drain()
@@ -61,7 +63,7 @@ def test_a_kept_kickoff_ends_its_step_without_waiting(intake: APIClient, payload
 
 
 @pytest.mark.usefixtures("connections")
-def test_a_kept_refund_lets_no_vendor_be_called(intake: APIClient, payload: Payload, drain: Drain) -> None:
+def test_refund_stored_before_its_run_prevents_vendor_calls(intake: APIClient, payload: Payload, drain: Drain) -> None:
     post(intake, "pay_12345", RunEventType.PAYMENT_REFUNDED, "evt_1")
     open_run(intake, payload(ownership__crm_owner_id=None))
     drain()
@@ -74,7 +76,7 @@ def test_the_same_id_for_another_type_is_refused(intake: APIClient) -> None:
     assert post(intake, "pay_1", RunEventType.PAYMENT_REFUNDED, "evt_1").status_code == 409
 
 
-def test_a_sender_in_a_loop_fills_no_table(intake: APIClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_early_events_of_one_id_are_capped(intake: APIClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(unmatched, "MOST_WAITING", 2)
     for number in range(2):
         assert post(intake, "pay_1", RunEventType.KICKOFF_SCHEDULED, f"evt_{number}").status_code == 202
@@ -82,7 +84,7 @@ def test_a_sender_in_a_loop_fills_no_table(intake: APIClient, monkeypatch: pytes
     assert post(intake, "pay_1", RunEventType.KICKOFF_SCHEDULED, "evt_1").status_code == 202
 
 
-def test_one_whose_run_never_comes_is_shown_as_such(intake: APIClient, client: Client, admin_user: Any) -> None:
+def test_early_event_without_a_run_expires(intake: APIClient, client: Client, admin_user: Any) -> None:
     post(intake, "pay_1", RunEventType.KICKOFF_SCHEDULED, "evt_1")
     clock.shift(unmatched.WAIT + timedelta(seconds=1))
     scheduling.one_pass(publish=False, mail=False)

@@ -19,7 +19,7 @@ Post = Callable[[dict[str, Any]], Any]
 Payload = Callable[..., dict[str, Any]]
 
 
-def test_the_contracts_payload_starts_a_run(intake: APIClient, payload: Payload) -> None:
+def test_contract_payload_starts_a_run(intake: APIClient, payload: Payload) -> None:
     response = intake.post(RUNS, payload(), format="json")
 
     assert response.status_code == 201
@@ -106,7 +106,7 @@ def test_an_applied_change_is_shown_and_outlives_a_replay_of_the_first_event(pos
     assert post(payload(commercial__term="monthly"))["Idempotent-Replayed"] == "true"
 
 
-def test_another_sources_content_asks_for_what_it_says_otherwise_alone(post: Post, payload: Payload) -> None:
+def test_change_request_of_another_source_contains_only_differing_fields(post: Post, payload: Payload) -> None:
     post(payload())
 
     response = post({**MINIMAL, "onboarding_transaction_id": "pay_12345", "event_source": "crm"})
@@ -125,7 +125,7 @@ def test_missing_required_fields_are_accepted_and_asked_for(post: Post, payload:
     assert [shown["id"] for shown in response.json()["exceptions"]] == [ticket.pk]
 
 
-def test_an_id_and_a_source_are_all_that_must_be_there(post: Post) -> None:
+def test_id_and_source_are_the_only_mandatory_fields(post: Post) -> None:
     response = post({"onboarding_transaction_id": "pay_bare", "event_source": "import"})
 
     assert (response.status_code, response.json()["status"]) == (201, "awaiting-data")
@@ -149,7 +149,7 @@ def test_unknown_fields_are_kept(post: Post) -> None:
     assert body["payload"]["campaign"] == {"code": "spring"}
 
 
-def test_ids_may_hold_what_payment_systems_put_into_them(intake: APIClient) -> None:
+def test_payment_system_ids_are_valid_transaction_ids(intake: APIClient) -> None:
     run_id = "evt.1:2@acme~x+y-z_9"
 
     response = intake.post(RUNS, {**MINIMAL, "onboarding_transaction_id": run_id}, format="json")

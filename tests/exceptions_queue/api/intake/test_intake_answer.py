@@ -45,19 +45,19 @@ def test_minimal_data_and_a_crm(operate: APIClient, crm: Connection) -> None:
     assert is_as_read(operate, MINIMAL)["status"] == "provisioning"
 
 
-def test_data_that_a_crm_is_asked_for(operate: APIClient, crm: Connection) -> None:
+def test_answer_with_data_to_look_up_in_the_crm(operate: APIClient, crm: Connection) -> None:
     shown = is_as_read(operate, {**MINIMAL, "ownership": {}})
 
     assert [step["key"] for step in shown["steps"]] == ["crm.lookup"]
 
 
-def test_data_that_people_are_asked_for(operate: APIClient) -> None:
+def test_answer_with_data_to_ask_people_for(operate: APIClient) -> None:
     shown = is_as_read(operate, {**MINIMAL, "ownership": {}})
 
     assert (shown["status"], len(shown["exceptions"])) == ("awaiting-data", 1)
 
 
-def test_what_we_fill_in_ourselves(operate: APIClient) -> None:
+def test_answer_with_derived_fields(operate: APIClient) -> None:
     ImplementationOwner.objects.create(external_id="u_9", name="Kim", capacity=3)
 
     shown = is_as_read(operate, MINIMAL)
@@ -78,7 +78,7 @@ def test_a_refund_that_came_first(operate: APIClient) -> None:
     assert shown["blocked"]
 
 
-def test_it_stays_below_a_ceiling_of_statements(post: Post, payload: Payload, crm: Connection) -> None:
+def test_intake_stays_within_its_statement_budget(post: Post, payload: Payload, crm: Connection) -> None:
     post(payload(onboarding_transaction_id="pay_first"))  # the playbook is pinned once
 
     with CaptureQueriesContext(connection) as asked:
@@ -126,7 +126,7 @@ def test_the_same_again_is_answered_with_few_statements_and_no_lock(
     assert all(sql.startswith("SELECT") and " UPDATE" not in sql for sql in sent), sent
 
 
-def test_what_was_told_before_is_no_news_after_a_person_has_changed_the_data(
+def test_redelivery_after_a_manual_fix_is_replayed(
     caller: Callable[[str], APIClient], payload: Payload, crm: Connection
 ) -> None:
     sender, other = caller("intake"), caller("operate")

@@ -90,11 +90,11 @@ def test_a_wrong_type_is_named_by_its_path(intake: APIClient, part: dict[str, An
         b"[" * 500_000,
     ],
 )
-def test_json_that_could_not_be_kept_is_malformed(intake: APIClient, raw: bytes) -> None:
+def test_unstorable_json_is_malformed(intake: APIClient, raw: bytes) -> None:
     problem(send(intake, raw), 400)
 
 
-def test_thirty_two_levels_are_taken(intake: APIClient) -> None:
+def test_json_nested_32_levels_is_accepted(intake: APIClient) -> None:
     deep: Any = 1
     for _ in range(31):
         deep = {"a": deep}
@@ -129,7 +129,7 @@ def test_a_chunked_body_is_read_no_further_than_the_limit(intake: APIClient) -> 
     problem(chunked(intake, b" " * (1024 * 1024 + 1)), 413)
 
 
-def test_a_chunked_body_whose_end_the_server_does_not_tell_is_refused(intake: APIClient) -> None:
+def test_chunked_body_without_known_end_is_refused(intake: APIClient) -> None:
     problem(chunked(intake, b"{}", **{"wsgi.input_terminated": False}), 411)
 
 
@@ -166,7 +166,7 @@ def test_other_methods_are_not_allowed(operate: APIClient, method: str, path: st
     assert response["Allow"]
 
 
-def test_too_many_requests_are_told_when_to_go_on(read: APIClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_throttled_requests_get_retry_after(read: APIClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(PerKeyThrottle, "THROTTLE_RATES", {"key": "2/min"})
     assert [read.get(RUNS).status_code for _ in range(2)] == [200, 200]
 
@@ -186,7 +186,7 @@ def test_a_wrong_host_is_a_problem_too(read: APIClient) -> None:
     problem(read.get(RUNS, headers={"Host": "elsewhere.example"}), 400)
 
 
-def test_what_nobody_foresaw_is_a_problem_too(read: APIClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unexpected_error_is_a_problem_document(read: APIClient, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: Any) -> None:
         raise RuntimeError("secret detail")
 
@@ -230,7 +230,7 @@ bodies = st.fixed_dictionaries(
 
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(body=bodies)
-def test_no_body_is_a_server_error(intake: APIClient, body: dict[str, Any]) -> None:
+def test_no_generated_body_causes_a_server_error(intake: APIClient, body: dict[str, Any]) -> None:
     response = send(intake, json.dumps(body).encode())
 
     assert response.status_code in (200, 201, 202, 400)
@@ -238,5 +238,5 @@ def test_no_body_is_a_server_error(intake: APIClient, body: dict[str, Any]) -> N
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(raw=st.binary(max_size=60))
-def test_no_bytes_are_a_server_error(intake: APIClient, raw: bytes) -> None:
+def test_no_generated_bytes_cause_a_server_error(intake: APIClient, raw: bytes) -> None:
     problem(send(intake, raw), 400)

@@ -103,7 +103,7 @@ def test_a_billing_event_of_the_same_payment_fills_a_run_that_a_key_began(db: No
     assert contact_of(run) == MINIMAL["customer"]["primary_contact"]
 
 
-def test_a_stranger_cannot_supersede_the_change_request_of_another_source(db: None) -> None:
+def test_source_cannot_supersede_another_sources_change_request(db: None) -> None:
     owner, stranger = key("billing"), key("stranger")
     owner.post(RUNS, MINIMAL, format="json")
     commercial = MINIMAL["commercial"]
@@ -151,7 +151,7 @@ def test_an_intake_key_reads_its_own_runs_whole_and_every_other_scope_reads_all(
     assert "payload" in key("named", fills=["stripe"]).get(RUN).json()
 
 
-def test_a_key_is_named_for_sources_that_there_are(db: None) -> None:
+def test_key_may_fill_only_existing_sources(db: None) -> None:
     Connection.objects.create(slug="stripe", system="billing", provider="stripe")
     with pytest.raises(CommandError, match=r"stirpe: there is no such connection or API key.*stripe"):
         call_command("create_api_key", "crm-sync", "--scope", "intake", "--fills", "stirpe")
@@ -174,7 +174,7 @@ def page_of(run: OnboardingTransaction) -> str:
 
 
 @pytest.mark.parametrize("source", FORGED)
-def test_a_senders_text_is_interpreted_nowhere(console: Client, source: str) -> None:
+def test_sender_label_is_never_interpreted(console: Client, source: str) -> None:
     sender = key("stranger")
     sender.post(RUNS, without_contact(event_source=source), format="json")
     run = OnboardingTransaction.objects.get()
@@ -194,7 +194,7 @@ def test_a_senders_text_is_interpreted_nowhere(console: Client, source: str) -> 
 
 
 @pytest.mark.parametrize("source", ["default", "derived:x", "derived:customer.primary_contact.email"])
-def test_no_name_of_a_source_makes_its_fields_give_way(db: None, source: str) -> None:
+def test_source_label_does_not_make_its_fields_replaceable(db: None, source: str) -> None:
     key("shop").post(RUNS, without_contact(event_source=source), format="json")
     run = OnboardingTransaction.objects.get()
     other = {**MINIMAL, "customer": {**MINIMAL["customer"], "domain": "elsewhere.io"}}
@@ -206,7 +206,7 @@ def test_no_name_of_a_source_makes_its_fields_give_way(db: None, source: str) ->
     assert ChangeRequest.objects.get().paths == ["customer.domain"]
 
 
-def test_an_applied_change_of_a_source_called_as_a_person_is_still_the_sources(db: None) -> None:
+def test_change_of_a_source_named_like_a_person_is_attributed_to_the_source(db: None) -> None:
     from onboarding import services
 
     sender = key("stranger")
@@ -231,7 +231,7 @@ BAD_ROWS: dict[str, Callable[[OnboardingTransaction], object]] = {
 
 
 @pytest.mark.parametrize("row", BAD_ROWS)
-def test_one_bad_row_takes_down_no_page_with_the_buttons_to_mend_it(console: Client, row: str) -> None:
+def test_one_unreadable_row_does_not_break_the_page_that_fixes_it(console: Client, row: str) -> None:
     sender = key("shop")
     sender.post(RUNS, without_contact(), format="json")
     sender.post(RUNS, without_contact(kickoff={"urgency": "high"}), format="json")

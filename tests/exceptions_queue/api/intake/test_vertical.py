@@ -9,7 +9,7 @@ from integrations.models import Connection
 from tests.exceptions_queue.api.conftest import RUNS, TICKETS
 
 
-def test_a_caller_sees_its_run_through(
+def test_caller_follows_its_run_to_completion(
     connections: dict[str, Connection],
     api_key: Callable[[str], str],
     payload: Callable[..., dict[str, Any]],

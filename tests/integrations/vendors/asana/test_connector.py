@@ -124,7 +124,7 @@ def test_memberships_that_fail_are_no_empty_list(asana, sandbox, project):
     assert listed(sandbox) == ["/memberships"]
 
 
-def test_an_archived_project_is_found_and_no_success(asana, sandbox, project):
+def test_archived_project_is_found_but_inactive(asana, sandbox, project):
     assert delivery(asana).get("project", project).inactive == ""
     sandbox_put(sandbox, f"/projects/{project}", {"archived": True})
     (found,) = delivery(asana).find("project", KEY)
@@ -157,7 +157,7 @@ def test_nothing_protects_a_repeated_create(asana):
     assert delivery(asana, search_lag="0").kind("project").search_lag == 0
 
 
-def test_an_accepted_job_with_a_lost_answer_leaves_the_outcome_unknown(asana, sandbox):
+def test_accepted_job_with_a_lost_answer_is_indeterminate(asana, sandbox):
     sandbox.add_fault("asana", "error_after", method="POST", count=1)
     assert refused(lambda: delivery(asana).create(DeliveryProject.of(PARAMS), "pay_1")).effect_possible
 
@@ -309,7 +309,7 @@ def test_a_projects_own_tasks_go_with_it_unless_they_are_somebodys(asana, sandbo
     assert [each["id"] for each in sandbox.objects("asana", "tasks")] == [kept]
 
 
-def test_what_was_never_there_counts_as_taken_back(asana, sandbox, project):
+def test_undo_of_a_missing_object_succeeds(asana, sandbox, project):
     delivery(asana).undo("project", "404")
     delivery(asana).undo("task", "404")
     assert left(sandbox) == (1, 0)
@@ -332,16 +332,16 @@ def test_a_refused_undo_says_what_stays_and_why(asana, sandbox, project, status,
 
 
 @pytest.mark.parametrize("fault", ["error_after", "reset_after", "wrong_shape", "malformed"])
-def test_an_undo_with_a_lost_answer_is_repeated_without_harm(asana, sandbox, project, fault):
+def test_undo_with_a_lost_answer_can_be_repeated(asana, sandbox, project, fault):
     sandbox.add_fault("asana", fault, method="DELETE", count=1)
     assert refused(lambda: delivery(asana).undo("project", project)).effect_possible
     delivery(asana).undo("project", project)
     assert left(sandbox) == (0, 0)
 
 
-def test_what_cannot_be_undone_is_a_mistake_of_ours(asana):
+def test_undo_of_an_irreversible_kind_is_a_programming_error(asana):
     assert not delivery(asana).reversible("portfolio")
-    with pytest.raises(TypeError, match="asana cannot take back a portfolio"):
+    with pytest.raises(TypeError, match="asana cannot undo a portfolio"):
         delivery(asana).undo("portfolio", "1")
 
 

@@ -101,7 +101,7 @@ def test_refused_values_refuse_the_batch(hubspot):
     assert [each.field for each in error.fields] == ["name"]
 
 
-def test_an_unintelligible_answer_to_a_create_leaves_the_outcome_unknown(hubspot, sandbox):
+def test_unreadable_answer_to_a_create_is_indeterminate(hubspot, sandbox):
     sandbox.add_fault("hubspot", "wrong_shape", count=1)
     error = refused(lambda: crm(hubspot).create(CrmAccount.of(ACME), REFERENCE))
     assert (error.kind, error.effect_possible) == (Kind.MALFORMED, True)
@@ -137,20 +137,20 @@ def test_a_company_on_an_additional_domain_and_one_on_its_own_are_two(hubspot, s
     assert ids(crm(hubspot).find("company", MatchKey("domain", "acme.io"))) == made
 
 
-def test_what_only_looks_like_the_domain_hides_no_company_behind_it(hubspot, sandbox):
+def test_similar_domain_does_not_hide_a_company(hubspot, sandbox):
     parts = [{"name": "Other", "hs_additional_domains": f"x{number}-acme.io"} for number in range(150)]
     sandbox.seed("hubspot", "companies", parts)
     (made,) = sandbox.seed("hubspot", "companies", [{"name": "Acme", "hs_additional_domains": "acme.io"}])
     assert ids(crm(hubspot).find("company", MatchKey("domain", "acme.io"))) == [made]
 
 
-def test_the_owner_is_told_by_an_additional_domain_too(hubspot, sandbox):
+def test_owner_is_found_by_an_additional_domain(hubspot, sandbox):
     seed = {"domain": "acme.com", "hs_additional_domains": "acme.io", "hubspot_owner_id": "u_1"}
     sandbox.seed("hubspot", "companies", [seed])
     assert crm(hubspot).lookup_owner(domain="acme.io", deal_id="").owner_id == "u_1"
 
 
-def test_a_deactivated_owner_is_nobodys_owner_and_named(hubspot, sandbox):
+def test_deactivated_owner_is_refused_by_name(hubspot, sandbox):
     sandbox.seed("hubspot", "owners", [{"id": "7", "archived": True}])
     (deal,) = sandbox.seed("hubspot", "deals", [{"dealname": "A", "hubspot_owner_id": "7"}])
     told = crm(hubspot).lookup_owner(domain="acme.com", deal_id=deal)
@@ -164,7 +164,7 @@ def test_a_deactivated_owner_is_nobodys_owner_and_named(hubspot, sandbox):
     assert crm(hubspot).lookup_owner(domain="acme.com", deal_id=deal).owner_id == "u_1"
 
 
-def test_an_owner_that_hubspot_does_not_have_is_a_field_to_mend(hubspot):
+def test_unknown_hubspot_owner_is_a_field_to_fix(hubspot):
     error = refused(lambda: crm(hubspot).create(CrmAccount.of(ACME | {"owner_id": "404"}), REFERENCE))
     assert (error.kind, [each.field for each in error.fields]) == (Kind.INVALID, ["owner_id"])
 
@@ -173,7 +173,7 @@ def test_an_owner_that_hubspot_does_not_have_is_a_field_to_mend(hubspot):
     ("status", "asked", "wait", "whole_account"),
     [(423, None, 2.0, False), (423, 1, 2.0, False), (477, None, 86_400.0, True), (477, 7_200, 7_200.0, True)],
 )
-def test_a_passing_refusal_is_waited_out(hubspot, sandbox, status, asked, wait, whole_account):
+def test_transient_refusal_is_waited_out(hubspot, sandbox, status, asked, wait, whole_account):
     sandbox.add_fault("hubspot", "error_before", status=status, retry_after=asked)
     error = refused(lambda: crm(hubspot).create(CrmAccount.of(ACME), REFERENCE))
     assert (error.kind, error.retry_after, error.whole_account) == (Kind.TEMPORARY, wait, whole_account)
@@ -181,7 +181,7 @@ def test_a_passing_refusal_is_waited_out(hubspot, sandbox, status, asked, wait, 
 
 
 @pytest.mark.parametrize("status", [502, 503, 504, 521, 523, 524])
-def test_what_stands_before_hubspot_gets_its_pause_of_a_few_seconds(hubspot, sandbox, status):
+def test_gateway_errors_of_hubspot_pause_a_few_seconds(hubspot, sandbox, status):
     sandbox.add_fault("hubspot", "error_before", status=status)
     error = refused(lambda: crm(hubspot).create(CrmAccount.of(ACME), REFERENCE))
     assert (error.kind, error.retry_after, error.effect_possible) == (Kind.SERVER, 3.0, True)
@@ -217,7 +217,7 @@ def test_a_merged_record_answers_with_the_survivors_id(hubspot, sandbox):
     assert ids(crm(hubspot).find("company", MatchKey("domain", "acme.io"))) == [survivor]
 
 
-def test_an_update_that_went_to_another_record_is_no_success(hubspot, sandbox):
+def test_update_of_a_merged_record_fails(hubspot, sandbox):
     survivor, other = sandbox.seed("hubspot", "deals", [{"dealname": "A"}, {"dealname": "B"}])
     merge(sandbox, "deals", survivor, other)
     error = refused(lambda: crm(hubspot).update(other, Deal(onboarding_status="complete")))
@@ -273,7 +273,7 @@ def test_a_probe_tells_where_the_accounts_pages_are(hubspot):
     assert found.url == f"{hubspot.base_url}/contacts/14000001/record/0-2/{made.external_id}"
 
 
-def test_a_probe_corrects_the_portal_and_leaves_what_it_knows_nothing_of(hubspot):
+def test_probe_corrects_the_portal_and_keeps_other_options(hubspot):
     Connection.objects.filter(pk=hubspot.pk).update(options={"portal_id": "7", "deal_stage": "closedwon"})
     assert connections.probe(Connection.objects.get(pk=hubspot.pk)).ok
     stored = Connection.objects.get(pk=hubspot.pk)

@@ -49,7 +49,7 @@ def test_undo_archives_it_and_nothing_else_however_often(hubspot, sandbox, made,
         assert left(sandbox) == [each for each in KINDS if each != kind]
 
 
-def test_what_somebody_else_archived_counts_as_taken_back(hubspot, sandbox, made):
+def test_undo_of_an_archived_object_succeeds(hubspot, sandbox, made):
     somebody(sandbox, "DELETE", f"v3/objects/companies/{made['company']}")
     crm(hubspot).undo("company", made["company"])
     crm(hubspot).undo("deal", "404")
@@ -81,16 +81,16 @@ def test_a_refused_undo_says_what_stays_and_why(hubspot, sandbox, made, status, 
 
 
 @pytest.mark.parametrize("fault", ["error_after", "reset_after", "wrong_shape", "malformed"])
-def test_an_undo_with_a_lost_answer_is_repeated_without_harm(hubspot, sandbox, made, fault):
+def test_undo_with_a_lost_answer_can_be_repeated(hubspot, sandbox, made, fault):
     sandbox.add_fault("hubspot", fault, method="DELETE", count=1)
     assert refused(lambda: crm(hubspot).undo("company", made["company"])).effect_possible
     crm(hubspot).undo("company", made["company"])
     assert left(sandbox) == ["contact", "deal", "note"]
 
 
-def test_what_cannot_be_undone_is_a_mistake_of_ours(hubspot):
+def test_undo_of_an_irreversible_kind_is_a_programming_error(hubspot):
     assert not crm(hubspot).reversible("invoice")
-    with pytest.raises(TypeError, match="hubspot cannot take back a invoice"):
+    with pytest.raises(TypeError, match="hubspot cannot undo a invoice"):
         crm(hubspot).undo("invoice", "1")
 
 

@@ -164,7 +164,7 @@ def test_each_failure_tells_whether_the_mail_may_be_out(
 
 
 @pytest.mark.parametrize("fault", ["timeout_before", "timeout_after", "slow_drip"])
-def test_no_answer_in_time_leaves_it_unknown(
+def test_timeout_leaves_the_outcome_indeterminate(
     smtp: Connection, sandbox: SandboxControl, settings: Any, fault: str
 ) -> None:
     settings.EMAIL_TIMEOUT = 0.5
@@ -347,12 +347,12 @@ def test_what_was_sent_stands_as_recorded(smtp: Connection) -> None:
     assert found.external_id == "abc@localhost"
 
 
-def test_a_mail_that_was_sent_cannot_be_taken_back(smtp: Connection) -> None:
+def test_sent_mail_cannot_be_undone(smtp: Connection) -> None:
     made, sent = mailer(smtp), send(smtp)
     assert not made.reversible("message")
     found = made.get("message", sent.external_id)
     assert found is not None
     assert found.changed_at is None
     assert found.as_dict()["changed_at"] is None
-    with pytest.raises(TypeError, match="smtp cannot take back a message"):
+    with pytest.raises(TypeError, match="smtp cannot undo a message"):
         made.undo("message", sent.external_id)

@@ -154,7 +154,7 @@ def test_a_conflict_in_zendesks_database_is_waited_out(zendesk, sandbox, asked):
     assert support(zendesk).create(SupportOrganization.of(ACME), REFERENCE)
 
 
-def test_another_conflict_is_none_that_passes(zendesk):
+def test_other_conflict_is_not_transient(zendesk):
     assert not any(each.covers(409, {"error": "UpdateConflict"}) for each in Zendesk.temporary)
 
 
@@ -206,14 +206,14 @@ def test_somebody_elses_user_and_an_agent_are_left_to_a_person(zendesk, sandbox,
     assert found.conclusive is conclusive
 
 
-def test_a_suspended_user_is_found_and_no_success(zendesk, sandbox, acme):
+def test_suspended_user_is_found_but_inactive(zendesk, sandbox, acme):
     (jordan,) = sandbox.seed("zendesk", "users", [{**JORDAN, "suspended": True, "organization_id": int(acme)}])
     (found,) = support(zendesk).find("user", in_organization(acme))
     assert (found.external_id, found.inactive, found.evidence["state"]) == (jordan, "suspended", "suspended")
     assert support(zendesk).get("user", jordan) == found
 
 
-def test_create_or_update_of_a_suspended_user_is_no_success(zendesk, sandbox, acme):
+def test_create_or_update_of_a_suspended_user_fails(zendesk, sandbox, acme):
     sandbox.seed("zendesk", "users", [{**JORDAN, "suspended": True}])
     error = refused(lambda: user(zendesk, acme))
     assert (error.kind, [each.name for each in error.fields]) == (Kind.INVALID, ["suspended"])
@@ -332,7 +332,7 @@ def test_a_user_whom_we_only_matched_outlives_our_organization(zendesk, sandbox,
     assert organization_of(sandbox) == ""
 
 
-def test_what_was_never_there_counts_as_taken_back(zendesk, sandbox, acme):
+def test_undo_of_a_missing_object_succeeds(zendesk, sandbox, acme):
     support(zendesk).undo("organization", "404")
     support(zendesk).undo("user", "404")
     assert left(sandbox) == (1, 0)
@@ -368,7 +368,7 @@ def test_a_refused_undo_says_what_stays_and_why(zendesk, sandbox, acme, status, 
 
 @pytest.mark.parametrize("fault", ["error_after", "reset_after", "wrong_shape", "malformed"])
 @pytest.mark.parametrize("kind", ["organization", "user"])
-def test_an_undo_with_a_lost_answer_is_repeated_without_harm(zendesk, sandbox, acme, kind, fault):
+def test_undo_with_a_lost_answer_can_be_repeated(zendesk, sandbox, acme, kind, fault):
     made = {"organization": acme, "user": user(zendesk, acme).external_id}[kind]
     sandbox.add_fault("zendesk", fault, method="DELETE", count=1)
     assert refused(lambda: support(zendesk).undo(kind, made)).effect_possible
@@ -376,9 +376,9 @@ def test_an_undo_with_a_lost_answer_is_repeated_without_harm(zendesk, sandbox, a
     assert left(sandbox) == {"organization": (0, 1), "user": (1, 0)}[kind]
 
 
-def test_what_cannot_be_undone_is_a_mistake_of_ours(zendesk):
+def test_undo_of_an_irreversible_kind_is_a_programming_error(zendesk):
     assert not support(zendesk).reversible("ticket")
-    with pytest.raises(TypeError, match="zendesk cannot take back a ticket"):
+    with pytest.raises(TypeError, match="zendesk cannot undo a ticket"):
         support(zendesk).undo("ticket", "1")
 
 
