@@ -1,4 +1,4 @@
-"""The Celery application. No results, no retries, no eta: messages are hints (docs/architecture.md)."""
+"""The Celery application. No results, no retries, no eta: messages only say that a step may be due (docs/architecture.md)."""
 
 import os
 from typing import Any

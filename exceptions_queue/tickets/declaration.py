@@ -82,7 +82,7 @@ class Bulk:
 
 
 @dataclass(frozen=True)
-class Told:
+class DoneMessage:
     """What the console says after it was done. ``finished`` is False where something still keeps it from going on."""
 
     text: str
@@ -127,7 +127,7 @@ class Action:
     """Whether the console's form is needed for this ticket."""
     direct: Data = field(default_factory=dict)
     """What the console may send in place of the whole form."""
-    told: Callable[[Ticket], Told] = lambda _: Told("It is done.")
+    done_message: Callable[[Ticket], DoneMessage] = lambda _: DoneMessage("It is done.")
 
     def is_offered(self, ticket: Ticket) -> bool:
         """It makes sense for the ticket as it is now; whether somebody may do it is another question."""

@@ -9,7 +9,7 @@ from exceptions_queue.models import Ticket, TicketNote
 from exceptions_queue.notifications import alerts
 from exceptions_queue.roles import Actor
 from exceptions_queue.tickets import forms
-from exceptions_queue.tickets.declaration import Action, Data, Permission, Place, Shown, Told
+from exceptions_queue.tickets.declaration import Action, Data, DoneMessage, Permission, Place, Shown
 from exceptions_queue.tickets.forms import LONGEST_SNOOZE, MAX_NOTE
 from integrations import clock
 from onboarding import audit, services
@@ -108,15 +108,15 @@ def record(run: OnboardingTransaction | None, name: str, actor: Actor, facts: Da
         audit.record_global(name, actor=actor.name, data=facts)
 
 
-def _assigned(ticket: Ticket) -> Told:
+def _assigned(ticket: Ticket) -> DoneMessage:
     owner = (ticket.owner.get_full_name() or ticket.owner.get_username()) if ticket.owner else ""
-    return Told(f"Assigned to {', '.join(filter(None, (ticket.get_queue_display(), owner)))}.")
+    return DoneMessage(f"Assigned to {', '.join(filter(None, (ticket.get_queue_display(), owner)))}.")
 
 
-def _snoozed(ticket: Ticket) -> Told:
+def _snoozed(ticket: Ticket) -> DoneMessage:
     if ticket.snoozed_until is None:
-        return Told("The snooze is ended.")
-    return Told(f"Snoozed until {ticket.snoozed_until:%H:%M} UTC.")
+        return DoneMessage("The snooze is ended.")
+    return DoneMessage(f"Snoozed until {ticket.snoozed_until:%H:%M} UTC.")
 
 
 ASSIGN = Action(
@@ -130,7 +130,7 @@ ASSIGN = Action(
     place=Place.SIDE,
     shown=(Shown("shown_as", lambda ticket, _: assigned_as(ticket)),),
     initial=lambda ticket: {"queue": ticket.queue, "owner": ticket.owner.username if ticket.owner else ""},
-    told=_assigned,
+    done_message=_assigned,
 )
 SNOOZE = Action(
     "snooze",
@@ -142,7 +142,7 @@ SNOOZE = Action(
     example={"minutes": 60, "reason": "The customer answers after lunch."},
     place=Place.SIDE,
     direct={"minutes": 0},
-    told=_snoozed,
+    done_message=_snoozed,
 )
 NOTE = Action(
     "note",
@@ -154,6 +154,6 @@ NOTE = Action(
     example={"text": "Asked the customer for their domain."},
     when_resolved=True,
     place=Place.SIDE,
-    told=lambda _: Told("The note is saved."),
+    done_message=lambda _: DoneMessage("The note is saved."),
 )
 HANDLING = (ASSIGN, SNOOZE, NOTE)

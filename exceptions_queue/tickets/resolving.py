@@ -13,7 +13,17 @@ from exceptions_queue.models import Ticket, TicketStatus
 from exceptions_queue.roles import Actor
 from exceptions_queue.sla import clocks as sla
 from exceptions_queue.tickets import forms, lifecycle, naming
-from exceptions_queue.tickets.declaration import Action, Bulk, Card, Data, Permission, Place, Preview, Shown, Told
+from exceptions_queue.tickets.declaration import (
+    Action,
+    Bulk,
+    Card,
+    Data,
+    DoneMessage,
+    Permission,
+    Place,
+    Preview,
+    Shown,
+)
 from exceptions_queue.tickets.handling import ALL_GROUPS, NOTE_TICKET, add_note, given_text
 from integrations import clock
 from integrations.connections import breaker
@@ -55,17 +65,17 @@ def names_fields(ticket: Ticket) -> bool:
     return ticket.transaction_id is not None and any(problem.get("path") for problem in ticket.problems)
 
 
-def _fixed(ticket: Ticket) -> Told:
+def _fixed(ticket: Ticket) -> DoneMessage:
     if held_up := naming.held_up(ticket):
-        return Told(f"Saved. {held_up}", finished=False)
+        return DoneMessage(f"Saved. {held_up}", finished=False)
     if ticket.step is not None:
-        return Told("Saved. The step is retried with the new data.")
+        return DoneMessage("Saved. The step is retried with the new data.")
     if ticket.is_open and ticket.problems:
         missing = fields.labels(problem["path"] for problem in ticket.problems if problem.get("path"))
-        return Told(f"Saved. Still missing: {missing}.", finished=False)
+        return DoneMessage(f"Saved. Still missing: {missing}.", finished=False)
     if not ticket.is_open and _is_on_hold(ticket):
-        return Told(f"Saved. The data is complete; {naming.lowered(ON_HOLD)}", finished=False)
-    return Told("Saved. The data is complete and the onboarding continues; its steps are below.")
+        return DoneMessage(f"Saved. The data is complete; {naming.lowered(ON_HOLD)}", finished=False)
+    return DoneMessage("Saved. The data is complete and the onboarding continues; its steps are below.")
 
 
 def _is_on_hold(ticket: Ticket) -> bool:
@@ -112,10 +122,10 @@ def has_step(ticket: Ticket) -> bool:
     return ticket.step_id is not None
 
 
-def _chosen(ticket: Ticket) -> Told:
+def _chosen(ticket: Ticket) -> DoneMessage:
     if held_up := naming.held_up(ticket):
-        return Told(f"Saved. {held_up}", finished=False)
-    return Told(CHOICE_KEPT)
+        return DoneMessage(f"Saved. {held_up}", finished=False)
+    return DoneMessage(CHOICE_KEPT)
 
 
 # --- Again ------------------------------------------------------------------------------------------------------------
@@ -144,10 +154,10 @@ def _retry_preview(ticket: Ticket, _data: Data) -> Sequence[Effect]:
     return [services.retry_preview(_own_step_pk(ticket))]
 
 
-def _retried(ticket: Ticket) -> Told:
+def _retried(ticket: Ticket) -> DoneMessage:
     if held_up := naming.held_up(ticket):
-        return Told(held_up, finished=False)
-    return Told("It is retried now. The ticket closes automatically when the step has passed.")
+        return DoneMessage(held_up, finished=False)
+    return DoneMessage("It is retried now. The ticket closes automatically when the step has passed.")
 
 
 def replay(ticket: Ticket, actor: Actor, data: Data) -> None:
@@ -225,12 +235,12 @@ def _left_out(ticket: Ticket, data: Data) -> Sequence[roles.Subject]:
     return [ticket, *services.dependents(ticket.transaction, ticket.step)]
 
 
-def _skipped(ticket: Ticket) -> Told:
+def _skipped(ticket: Ticket) -> DoneMessage:
     if ticket.step is None:
-        return Told("The run stays as it is.")
+        return DoneMessage("The run stays as it is.")
     if _is_on_hold(ticket):
-        return Told(f"The step is skipped. {ON_HOLD}", finished=False)
-    return Told("The step is skipped. The steps after it continue.")
+        return DoneMessage(f"The step is skipped. {ON_HOLD}", finished=False)
+    return DoneMessage("The step is skipped. The steps after it continue.")
 
 
 def roll_back(ticket: Ticket, actor: Actor, data: Data) -> None:
@@ -296,7 +306,7 @@ FIX = Action(
     card=Card("Fill in what is missing", button="Save and retry", is_primary=True),
     preview=_retry_preview,
     shown=(Shown("version", lambda ticket, _: ticket.transaction.snapshot_version if ticket.transaction else ""),),
-    told=_fixed,
+    done_message=_fixed,
 )
 DONE = Action(
     "done",
@@ -308,7 +318,7 @@ DONE = Action(
     summary="Report that a change was made manually",
     example={"text": "Changed the name in the CRM."},
     card=Card("Done by hand", "{message}", "Done: close the ticket", is_primary=True),
-    told=lambda _: Told("The note is saved, the ticket closed."),
+    done_message=lambda _: DoneMessage("The note is saved, the ticket closed."),
 )
 CHOOSE_MATCH = Action(
     "choose-match",
@@ -324,7 +334,7 @@ CHOOSE_MATCH = Action(
         SHOWN_STATUS,
         Shown("candidate", lambda ticket, _: [each["external_id"] for each in ticket.candidates], many=True),
     ),
-    told=_chosen,
+    done_message=_chosen,
 )
 RETRY = Action(
     "retry",
@@ -348,7 +358,7 @@ RETRY = Action(
         "A ticket closes automatically when its step has passed.",
         "They need an answer before a retry can help, belong to another queue, or are resolved.",
     ),
-    told=_retried,
+    done_message=_retried,
 )
 LINK_OBJECT = Action(
     "link-object",
@@ -362,7 +372,7 @@ LINK_OBJECT = Action(
     example={"external_id": "5501"},
     card=Card("Link another {object}", button="Link it"),
     shown=(SHOWN_STATUS,),
-    told=_chosen,
+    done_message=_chosen,
 )
 REPLAY = Action(
     "replay",
@@ -379,7 +389,7 @@ REPLAY = Action(
     place=Place.OTHER,
     card=Card("Replay from this step", shows_preview=True),
     shown=(Shown("seen", lambda _, preview: confirmation.of_preview(preview), absent=""),),
-    told=lambda _: Told("This step and those after it run again; what exists is not created twice."),
+    done_message=lambda _: DoneMessage("This step and those after it run again; what exists is not created twice."),
 )
 SKIP = Action(
     "skip",
@@ -396,7 +406,7 @@ SKIP = Action(
     place=Place.OTHER,
     card=Card("Skip this step", shows_preview=True),
     shown=(Shown("seen", _skip_seen, absent=""),),
-    told=_skipped,
+    done_message=_skipped,
 )
 ROLLBACK = Action(
     "rollback",
@@ -413,6 +423,6 @@ ROLLBACK = Action(
     place=Place.OTHER,
     shown=(Shown("seen", lambda ticket, _: question_of(ticket), absent=""),),
     asks=lambda ticket: not is_forced(ticket),
-    told=lambda _: Told("It is being removed now."),
+    done_message=lambda _: DoneMessage("It is being removed now."),
 )
 RESOLVING = (FIX, DONE, CHOOSE_MATCH, RETRY, LINK_OBJECT, REPLAY, SKIP, ROLLBACK)

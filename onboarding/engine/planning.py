@@ -236,7 +236,7 @@ def _verdict_on(step: Step, mapping: ObjectMapping) -> tuple[Verdict, str]:
     if is_used_elsewhere(mapping):
         return "keep", "Another run uses it too: it stays."
     if not HANDLERS[step.uses].makes_objects:
-        return "keep", "Nothing here can take it back any more: it stays."
+        return "keep", "Nothing here can remove it any more: it stays."
     if not _is_reversible(mapping):
         return "cannot-be-undone", "It cannot be undone, such as a sent mail."
     return "take-back", "It is removed."

@@ -11,6 +11,8 @@ from pathlib import Path
 
 EXAMPLES = "10"
 """How many times as much the generated tests (models, API) try as in ``make test``; FIRSTVALUE_EXAMPLES says otherwise."""
+LONGEST_SECONDS = 3600
+"""Of one test: the generated ones try ten times as much as in ``make test``."""
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -24,7 +26,15 @@ def main(arguments: list[str]) -> int:
     failed = False
     for database in os.environ.get("CHAOS_DATABASES", "sqlite,postgres").split(","):
         environment = {**generated, "FIRSTVALUE_TEST_BACKEND": database, "CHAOS_SEED": str(matrix.SEED)}
-        command = [sys.executable, "-m", "pytest", "tests/chaos", *elsewhere, *arguments]
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            f"--timeout={LONGEST_SECONDS}",
+            "tests/chaos",
+            *elsewhere,
+            *arguments,
+        ]
         failed |= subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode != 0
     return int(failed)
 

@@ -65,7 +65,7 @@ def act(request: HttpRequest, user: User, ticket: Ticket, action: Action) -> Don
         is_shown = form is not None and Ticket.objects.get(pk=ticket.pk).is_open
         lost = typed.but_for(form if is_shown else None)
         return Done({name: form}, 409, lost) if is_shown or lost else Done({}, 302)
-    told = action.told(fresh)
+    told = action.done_message(fresh)
     (messages.success if told.finished else messages.info)(request, told.text)
     return Done({}, 302)
 

@@ -109,5 +109,5 @@ def _one(action: Action, pk: int, actor: Actor, data: Data) -> Result:
     except (NotAllowed, Refused) as refusal:
         ticket = Ticket.objects.select_related("transaction", "step", "connection").get(pk=pk)
         return Result(ticket, ticket.subject_name, False, str(refusal))
-    told = action.told(ticket)
+    told = action.done_message(ticket)
     return Result(ticket, ticket.subject_name, True, each if told.finished else told.text)

@@ -40,12 +40,18 @@ OTHER_TESTS = ("test_strict_json.py", "test_policy.py", "test_gate.py", "test_bu
 """Some of each app, none of which needs a vendor."""
 
 
-def without(vendor: str, folder: Path) -> Path:
-    """A copy of the product without that vendor's folder."""
+def copied(folder: Path, *left_out: str) -> Path:
+    """A copy of the product and its tests."""
     for name in COPIED:
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", vendor))
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", *left_out))
     for name in ("manage.py", "pyproject.toml"):
         shutil.copy(ROOT / name, folder / name)
+    return folder
+
+
+def without(vendor: str, folder: Path) -> Path:
+    """A copy of the product without that vendor's folder."""
+    copied(folder, vendor)
     assert not (folder / "integrations" / "vendors" / vendor).exists()
     return folder
 
