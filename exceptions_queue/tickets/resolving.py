@@ -353,7 +353,7 @@ RETRY = Action(
         is_last=True,
     ),
     bulk=Bulk(
-        "tried again",
+        "retried",
         "is retried now",
         "A ticket closes automatically when its step has passed.",
         "They need an answer before a retry can help, belong to another queue, or are resolved.",

@@ -310,7 +310,7 @@ def _note(step: Step, before: list[str], mappings: list[ObjectMapping]) -> str:
 
 
 def polled(step: Step) -> str:
-    """How often it was looked whether somebody has done what the step awaits: ``looked 12 times, last 4 min ago``."""
+    """How often the vendor was asked whether what the step awaits is done: ``checked 12 times, last 4 min ago``."""
     poll: StepPoll | None = getattr(step, "poll", None)
     if poll is None or not poll.count:
         return ""

@@ -30,6 +30,8 @@ from tests.one_database import sized
 BLOCKED = ("pay_server", "pay_match", "pay_field", "pay_unknown")
 GAP, CHANGED, OVER = "pay_gap", "pay_changed", "pay_over"
 EXAMPLES, EXAMPLES_REFUSED = sized(12, 3), sized(3, 1)
+ENOUGH = 12
+"""Of examples, for each operation to be done once at least."""
 """For each call and each kind of data: with a key that may make the call, and with one that may not."""
 NO_KEYS = ("none", "unknown")
 DONE_OR_TOLD_WHY = {200, 201, 202, 409}
@@ -159,5 +161,5 @@ def test_no_generated_request_causes_a_server_error(
                 reached.add(case.operation.label)
 
         fuzz()
-    if scope == Scope.OPERATE and mode is GenerationMode.POSITIVE:
+    if scope == Scope.OPERATE and mode is GenerationMode.POSITIVE and EXAMPLES >= ENOUGH:
         assert reached == {operation.label for operation in operations}

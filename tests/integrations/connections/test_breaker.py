@@ -213,7 +213,7 @@ def test_a_connection_that_is_switched_off_is_not_called_until_it_is_on_again(
     drain()
     ticket = ticket_of(run, "crm.account")
     assert (ticket.category, ticket.queue) == (Category.NOT_CONFIGURED, "revenue-operations")
-    assert "switched off" in ticket.message
+    assert "disabled" in ticket.message
     assert len(sandbox.requests("hubspot")) == asked
     settled()
     Connection.objects.filter(pk=hubspot.pk).update(enabled=True)

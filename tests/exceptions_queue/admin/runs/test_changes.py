@@ -185,7 +185,7 @@ def test_a_cancelled_run_is_not_changed(asked: ChangeRequest, as_: As) -> None:
     services.replay(run.pk, "crm.account", actor="kim")
     services.cancel(run.pk, actor="lee", reason="Paid back.")
     lead = as_("lead")
-    assert "not changed any more" in text(lead.get(f"{RUNS}{run.pk}/data/", follow=True))
+    assert "cannot be changed any more" in text(lead.get(f"{RUNS}{run.pk}/data/", follow=True))
     page = text(lead.get(address(asked)))
     assert "its data is not changed any more" in page
     assert "Apply the change" not in page
@@ -208,7 +208,7 @@ def test_manual_change_is_closed_with_a_note(run: OnboardingTransaction, as_: As
     ticket = Ticket.objects.get(change_request=change)
     sales = as_("sales")
     shown = sales.get(page(ticket))
-    assert "to be made by hand" in text(shown)
+    assert "must be made manually" in text(shown)
     assert "Change “Domain” in Asana: project 12." in text(shown)
     assert sales.post(act(ticket, "done"), {"text": " "}).status_code == 422
     done = sales.post(act(ticket, "done"), {"text": "Renamed it."}, follow=True)

@@ -378,6 +378,6 @@ def test_polls_are_one_timeline_line_and_no_attempts(pay: Pay, as_: As) -> None:
         locked.save()
     StepPoll.objects.create(step=step, count=190, last_at=clock.now() - timedelta(minutes=4), due_at=clock.now())
     told = text(as_("engineer").get(f"{RUNS}{run.pk}/change/"))
-    assert "looked 190 times, last 4 min ago" in told
+    assert "checked 190 times, last 4 min ago" in told
     assert "The awaited event was polled 190 times" in told
     assert "190 attempts" not in told
