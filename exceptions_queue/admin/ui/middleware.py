@@ -17,7 +17,7 @@ RESTORED = "#fv-restored"
 PUBLIC_PAGES = ("admin:login", "admin:logout")
 FORM_PAGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "admin:exceptions_queue_ticket_act": ("admin:exceptions_queue_ticket_change", ("pk",)),
-    "admin:exceptions_queue_ticket_retry": ("admin:exceptions_queue_ticket_changelist", ()),
+    "admin:exceptions_queue_ticket_bulk": ("admin:exceptions_queue_ticket_changelist", ()),
     "admin:onboarding_run_reject": ("admin:onboarding_run_decide", ("pk", "change")),
     "admin:integrations_connection_test": ("admin:integrations_connection_change", ("pk",)),
     "admin:integrations_connection_credentials": ("admin:integrations_connection_change", ("pk",)),

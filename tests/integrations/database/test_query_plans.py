@@ -254,7 +254,10 @@ def test_hot_queries_do_not_slow_down_with_history(
                 assert browser.get(path).status_code == HTTPStatus.OK
     for path in [*LISTS, f"{API}{run}/"]:
         with plans.of(path):
-            assert rest.get(path).status_code == HTTPStatus.OK
+            answer = rest.get(path)
+            # The payment's events above leave work due that nobody takes here, which ``/readyz`` rightly tells.
+            known = (HTTPStatus.OK, HTTPStatus.SERVICE_UNAVAILABLE) if path == "/readyz" else (HTTPStatus.OK,)
+            assert answer.status_code in known, answer.content
     assert not (wrong := plans.wrong()), "\n\n".join(wrong)
     assert any("exceptions_queue_ticket" in text for text in plans.prepared)
     assert not (wrong := plans.wrong_when_prepared()), "\n\n".join(wrong)

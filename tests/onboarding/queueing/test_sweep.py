@@ -129,14 +129,14 @@ def test_run_that_cannot_be_resumed_delays_no_other(
     Step.objects.update(due_at=None)
     clock.shift(timedelta(minutes=2))
     healthy = accept(**customer("healthy"))
-    go_on = sweep.go_on
+    advance = sweep.advance_or_roll_back
 
     def fails(run: OnboardingTransaction) -> Step | None:
         if run.pk == poisoned.pk:
             raise LookupError("a defect")
-        return go_on(run)
+        return advance(run)
 
-    monkeypatch.setattr(sweep, "go_on", fails)
+    monkeypatch.setattr(sweep, "advance_or_roll_back", fails)
     drain()
     assert [status_of(run) for run in (stalled, healthy)] == [Status.COMPLETE] * 2, shown(stalled)
     assert status_of(poisoned) == Status.PROVISIONING
