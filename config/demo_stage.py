@@ -204,7 +204,7 @@ class Stage:
             print(f"  {row.customer.name:<18} {state}", flush=True)
 
     def _book_kickoff(self, run: OnboardingTransaction) -> None:
-        """The customer has chosen a date, and the scheduling tool tells us so. Told twice, it is one event."""
+        """The customer has chosen a date, and the scheduling tool tells us so. Reported twice, it is one event."""
         self._post(
             f"/api/v1/onboardings/{run.onboarding_transaction_id}/events/",
             lambda: {

@@ -2,7 +2,7 @@
 
 Counted on the connection, by one conditional UPDATE each and never inside a run's transaction. A call's news counts only where
 the breaker still stands as it did when the call was claimed: late answers, from before it opened or closed, change nothing.
-Refused credentials have no counting and no trying (``connections.record_auth_failure``, ``close_after_probe``).
+Refused credentials have no counting and no trying (``services.record_auth_failure``, ``close_after_probe``).
 """
 
 from datetime import datetime, timedelta
@@ -98,7 +98,7 @@ UPDATE integrations_connection SET failures = 0, failures_of = '',
     concurrency_changed_at = CASE WHEN {IS_SAME} AND concurrency_limit IS NOT NULL THEN %s ELSE concurrency_changed_at END
 WHERE id = %s AND breaker = %s AND breaker_changed_at IS NOT DISTINCT FROM %s AND credentials_version = %s
     AND (failures > 0 OR ({IS_SAME} AND (concurrency_limit IS NOT NULL OR refusals > 0)))"""  # noqa: S608
-"""As ``pace.after_success``, where the connection was lowered no more since. Lost with the server, the next success counts."""
+"""As ``concurrency.after_success``, where the connection was lowered no more since. Lost with the server, the next one counts."""
 
 
 def failed(seen: Connection, *, subject: str, error: ProviderError) -> None:

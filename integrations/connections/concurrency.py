@@ -70,7 +70,7 @@ def acquire(connection: Connection, holder: str, until: datetime) -> bool:
 def _open(limit: int, held: list[int]) -> int:
     """So many of the lowest places may be taken: all of them together with those held above them stay within the limit.
 
-    Places above a limit that was lowered under their holders count until they are given back. Told by numbers, as several may
+    Places above a limit that was lowered under their holders count until they are given back. Counted by numbers, as several may
     take one at the same moment.
     """
     return next(n for n in range(limit, -1, -1) if n == 0 or n + sum(number >= n for number in held) <= limit)

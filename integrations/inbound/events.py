@@ -86,7 +86,7 @@ class SubscriptionFacts:
     is_start: bool = False
     """It is told of as it begins: by its checkout, its first invoice, or its own event."""
     is_free: bool = False
-    """Told by a bill with nothing to pay."""
+    """A bill with nothing to pay says so."""
     began_at: datetime | None = None
     trial_end: datetime | None = None
 

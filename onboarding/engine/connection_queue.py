@@ -35,7 +35,7 @@ SOON_SECONDS = 10.0
 MARGIN_SECONDS = 0.05
 """By so much, clocks of two processes do not differ."""
 MOST_AT_ONCE = 100
-"""Told at once, where a connection takes as many as come."""
+"""Enqueued at once, where a connection takes as many as come."""
 log = logging.getLogger(__name__)
 STATUS_REPORTERS = [name for name, handler in HANDLERS.items() if handler.reports_run_status]
 
@@ -181,7 +181,7 @@ def is_paused_for_a_moment(connection: Connection) -> bool:
 
 
 def apply_backpressure(connection_pk: int, error: ProviderError) -> None:
-    """As ``pace.apply_backpressure``, and at the end of a short pause the queued steps are enqueued; a longer one is
+    """As ``concurrency.apply_backpressure``, and at the end of a short pause the queued steps are enqueued; a longer one is
     the sweep's.
     """
     concurrency.apply_backpressure(connection_pk, error)

@@ -16,7 +16,7 @@ from onboarding.engine.compensation import is_used_elsewhere
 from onboarding.engine.facts import facts_of
 from onboarding.engine.objects.claimed_work import usable
 from onboarding.engine.reconcile import is_indeterminate, note_baseline
-from onboarding.enums import INDETERMINATE, StepState
+from onboarding.enums import StepState
 from onboarding.models import Intent, MatchChoice, ObjectMapping, OnboardingTransaction, Step
 from onboarding.steps.handler import Content, Preview, StepHandler, Verdict, View
 from onboarding.steps.previews import speaks_of_another
@@ -122,7 +122,7 @@ class _Rows:
         self.run, self.content, self.before = run, content, before
         is_stored = run.pk is not None
         self.mappings: list[ObjectMapping] = list(run.mappings.all()) if is_stored else []
-        self.intents: list[Intent] = list(run.intents.filter(state__in=INDETERMINATE)) if is_stored else []
+        self.intents: list[Intent] = list(run.intents.indeterminate()) if is_stored else []
         self.used_elsewhere = _used_elsewhere(run, self.mappings) if self.mappings else frozenset()
 
     def view(self, step: Step) -> View:
@@ -135,7 +135,7 @@ class _Rows:
             written=step.written,
             objects=objects,
             is_indeterminate=is_indeterminate(self._intents(step), (each.item for each in objects)),
-            used_elsewhere=self.used_elsewhere,
+            used_elsewhere=frozenset(each.external_id for each in objects if _named(each) in self.used_elsewhere),
             vendor=vendor_name(step.connection.provider) if step.connection else "",
         )
 
@@ -191,13 +191,17 @@ def _unwritten(handler: StepHandler, paths: list[str], others: Iterable[StepHand
     return tuple(path for path in mine if not any(update.reads_any([path]) for update in updates))
 
 
-def _used_elsewhere(run: OnboardingTransaction, mappings: list[ObjectMapping]) -> frozenset[str]:
-    """Ids of objects that other runs stand on, too."""
+def _named(mapping: ObjectMapping) -> tuple[int, str, str]:
+    """An id alone is not enough: two vendors may use the same."""
+    return mapping.connection_id, mapping.kind, mapping.external_id
+
+
+def _used_elsewhere(run: OnboardingTransaction, mappings: list[ObjectMapping]) -> frozenset[tuple[int, str, str]]:
+    """Of the objects of these mappings those that other runs stand on, too."""
     others = ObjectMapping.objects.exclude(transaction=run).exclude(item__startswith=ObjectMapping.FORMER)
     ids = [mapping.external_id for mapping in mappings]
-    named = {(mapping.connection_id, mapping.kind, mapping.external_id) for mapping in mappings}
-    rows = others.filter(external_id__in=ids).values_list("connection_id", "kind", "external_id").distinct()
-    return frozenset(row[2] for row in rows if row in named)
+    rows = others.filter(external_id__in=ids).values_list("connection_id", "kind", "external_id")
+    return frozenset(map(_named, mappings)).intersection(rows)
 
 
 def _planned(step: Step, preview: Preview, noted: Sequence[ObjectMapping] = ()) -> Planned:
@@ -218,7 +222,7 @@ def plan_rollback(run: OnboardingTransaction) -> list[Planned]:
         mappings = list(step.mappings.select_related("connection").order_by("-pk"))
         planned += [of_object(step, mapping, *_verdict_on(step, mapping)) for mapping in mappings]
         if is_indeterminate(step.intents.all(), (mapping.item for mapping in mappings)):
-            planned.append(of_object(step, None, *_verdict_on_unsettled(HANDLERS[step.uses])))
+            planned.append(of_object(step, None, *_verdict_on_indeterminate(HANDLERS[step.uses])))
     return planned
 
 
@@ -242,7 +246,7 @@ def _verdict_on(step: Step, mapping: ObjectMapping) -> tuple[Verdict, str]:
     return "take-back", "It is removed."
 
 
-def _verdict_on_unsettled(handler: StepHandler) -> tuple[Verdict, str]:
+def _verdict_on_indeterminate(handler: StepHandler) -> tuple[Verdict, str]:
     if handler.irrevocable:
         return "cannot-be-undone", "It may have been sent, and cannot be removed."
     return "settle-first", "It may have been created: it is looked up first, and removed if it is there."

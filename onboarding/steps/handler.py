@@ -84,7 +84,7 @@ class View:
     follows: bool = False
     """An object that it needs or ties itself to is another one by then."""
     used_elsewhere: frozenset[str] = frozenset()
-    """Ids of objects that other runs stand on, too."""
+    """Ids of ``objects`` that other runs stand on, too."""
     vendor: str = ""
     """The vendor's name, for people; empty where it is not settled yet."""
 
@@ -123,7 +123,7 @@ class Work(Protocol[R_co]):
     def ensure(self, handler: "StepHandler") -> R_co:
         """Find the handler's object, or create it once. Raises ``ProviderError`` or ``DeadlinePassed``."""
 
-    def claim_compensation(self, handler: "StepHandler") -> R_co:
+    def compensate(self, handler: "StepHandler") -> R_co:
         """Take back what the step's run created. Raises ``ProviderError`` or ``DeadlinePassed``."""
 
     def written(self, digest: str) -> R_co:
@@ -193,7 +193,7 @@ class StepHandler(ABC):
 
     def compensate(self, work: Work[R]) -> R:
         """Take back what it created. Raises ``ProviderError`` or ``DeadlinePassed``. Must be harmless to repeat."""
-        return work.claim_compensation(self)
+        return work.compensate(self)
 
     def path_of(self, field: str) -> str:
         """Where a person fixes a field that the vendor refused; empty where nothing in the payload does."""

@@ -90,8 +90,8 @@ WITH mine AS (
 SELECT EXISTS (SELECT 1 FROM mine), LEAST(concurrency_limit, max_concurrency) IS NULL,
     LEAST(concurrency_limit, max_concurrency) > (SELECT count(*) FROM integrations_connectionslot WHERE connection_id = %s)
 FROM integrations_connection WHERE id = %s"""  # noqa: S608
-"""By the rule of ``pace.acquire``: places above this one that are held count, too. Whether one was taken, whether there is no
-limit any more, and whether rows for places are lacking."""
+"""By the rule of ``concurrency.acquire``: places above this one that are held count, too. Whether one was taken, whether there is
+no limit any more, and whether rows for places are lacking."""
 CREATE_SLOTS = """
 INSERT INTO integrations_connectionslot (connection_id, number, holder)
 SELECT id, generate_series(0, LEAST(concurrency_limit, max_concurrency) - 1), '' FROM integrations_connection WHERE id = %s
@@ -102,7 +102,7 @@ def claim_slot(connection: Connection, holder: str, until: datetime) -> bool:
     """A place until ``until``; False where none is free. True where there is no limit any more, which the instance then
     says, too.
 
-    At once, by a statement of its own: whoever then does not need it gives it back (``pace.release``).
+    At once, by a statement of its own: whoever then does not need it gives it back (``concurrency.release``).
     """
     now, pk = clock.now(), connection.pk
     values = [holder, until, pk, now, now, pk, pk]

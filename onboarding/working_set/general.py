@@ -75,7 +75,7 @@ class Rows:
         return default_connections(wanted)
 
     def take_slot(self, connection: Connection, holder: str, until: datetime) -> bool:
-        """As ``pace.acquire``."""
+        """As ``concurrency.acquire``."""
         return concurrency.acquire(connection, holder, until)
 
     def begin_attempt(self, step: Step, at: datetime) -> None:

@@ -4,6 +4,7 @@ Every reference may arrive expanded (https://docs.stripe.com/api/expanding_objec
 null.
 """
 
+from abc import ABC, abstractmethod
 from calendar import monthrange
 from collections.abc import Iterable
 from datetime import UTC, date, datetime
@@ -241,9 +242,9 @@ class Lines(BaseModel):
     data: list[Line] = []
 
 
-class WithLines(BaseModel):
-    def _lines(self) -> Iterable[Line]:
-        raise NotImplementedError
+class WithLines(BaseModel, ABC):
+    @abstractmethod
+    def _lines(self) -> Iterable[Line]: ...
 
     @property
     def price_ids(self) -> tuple[str, ...]:

@@ -49,7 +49,7 @@ class ClaimedWork:
             return ensure_batch(self.claim, handler, connector, parts)
         return ensure(self.claim, handler, connector)
 
-    def claim_compensation(self, handler: StepHandler) -> Outcome:
+    def compensate(self, handler: StepHandler) -> Outcome:
         plan = self.claim.plan
         assert plan is not None  # noqa: S101  (a compensation is claimed with one)
         return compensation.compensate(plan, handler, self.connector)

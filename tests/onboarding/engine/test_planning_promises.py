@@ -12,8 +12,10 @@ from integrations import clock
 from integrations.models import Connection
 from integrations.sandbox.control import SandboxControl
 from onboarding import services
+from onboarding.engine.planning import plan_change
 from onboarding.enums import Category, Status, StepState, WaitsFor
 from onboarding.models import ObjectMapping, OnboardingTransaction
+from onboarding.payload.schema import with_values
 from onboarding.services import Effect
 from tests.conftest import Drain
 from tests.onboarding.conftest import Accept, shown, status_of, step_of, ticket_of
@@ -205,6 +207,30 @@ def test_a_change_does_what_was_said(complete: OnboardingTransaction, drain: Dra
     }
     assert len(sandbox.objects("mail", "messages")) == 1
     assert status_of(complete) == Status.COMPLETE
+
+
+def test_another_vendors_object_of_the_same_id_is_another_object(
+    complete: OnboardingTransaction, connections: dict[str, Connection], accept: Accept
+) -> None:
+    def told() -> str:
+        abroad = with_values(complete.payload, {"customer.country": "AT"})
+        (text,) = [
+            each.effect.text
+            for each in plan_change(complete, abroad, ["customer.country"])
+            if each.step.key == "crm.account"
+        ]
+        return text
+
+    other, mine = accept(onboarding_transaction_id="pay_other"), complete.mappings.get(step__uses="crm.account")
+    complete.mappings.filter(step__uses="support.organization").update(external_id=mine.external_id)
+    row = {"kind": "organization", "external_id": mine.external_id, "created_by_us": True, "created_at": clock.now()}
+    step = other.steps.get(uses="support.organization")
+    elsewhere = ObjectMapping.objects.filter(
+        pk=ObjectMapping.objects.create(transaction=other, step=step, connection=connections["zendesk"], **row).pk
+    )
+    assert "Another run uses it" not in told()
+    elsewhere.update(kind=mine.kind, connection=mine.connection)
+    assert "Another run uses it" in told()
 
 
 def test_a_change_of_what_is_under_way(accept: Accept, drain: Drain, sandbox: SandboxControl) -> None:
