@@ -19,6 +19,8 @@ NOT_BEGUN = (Status.QUEUED, Status.AWAITING_DATA)
 NOT_PROVISIONED = (*NOT_BEGUN, Status.PROVISIONING)
 UNDER_WAY = (*NOT_PROVISIONED, Status.READY_FOR_KICKOFF)
 """Statuses on the way to complete."""
+UNFINISHED = (*UNDER_WAY, Status.ROLLING_BACK)
+"""All but ``FINAL``, by name: a condition on what runs are not reads the whole history."""
 CHANGEABLE = (*UNDER_WAY, Status.COMPLETE)
 """Statuses in which a changed payload is still carried to the vendors."""
 WITHDRAWN = (Status.CANCELLED, Status.ROLLING_BACK, Status.ROLLED_BACK)

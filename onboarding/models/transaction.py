@@ -6,7 +6,16 @@ from typing import Any
 from django.db import models
 from django_fsm import FSMField, transition
 
-from onboarding.enums import ADVANCED_BY_ENGINE, CHANGEABLE, FINAL, UNDER_WAY, ChangeStatus, OriginKind, Status
+from onboarding.enums import (
+    ADVANCED_BY_ENGINE,
+    CHANGEABLE,
+    FINAL,
+    UNDER_WAY,
+    UNFINISHED,
+    ChangeStatus,
+    OriginKind,
+    Status,
+)
 from onboarding.ids import comparable
 from onboarding.models.playbook import PinnedPlaybook
 
@@ -41,6 +50,10 @@ class Runs(models.QuerySet["OnboardingTransaction"]):
     def under_way(self) -> "Runs":
         """On the way to complete."""
         return self.filter(status__in=UNDER_WAY)
+
+    def unfinished(self) -> "Runs":
+        """On the way to complete, or being rolled back."""
+        return self.filter(status__in=UNFINISHED)
 
     def advanced_by_engine(self) -> "Runs":
         """Their steps are done, or should be."""

@@ -13,7 +13,6 @@ from exceptions_queue.admin.ui import timeline
 from exceptions_queue.models import SlaClock, Ticket, covering
 from integrations import clock
 from integrations.models import Connection
-from onboarding.enums import FINAL
 from onboarding.models import OnboardingTransaction
 
 FIRST = 200
@@ -70,7 +69,7 @@ def home_version(user: User) -> str:
     return version_of(
         list(mine.order_by("sla_due", "pk").values_list(*TICKET)[:FIRST]),
         # What ends leaves those that are under way, and what begins is the newest: the history is not counted.
-        list(runs.exclude(status__in=FINAL).order_by("status").values_list("status").annotate(Count("pk"))),
+        list(runs.unfinished().order_by("status").values_list("status").annotate(Count("pk"))),
         runs.aggregate(Max("pk")),
         list(Connection.objects.order_by("pk").values_list(*CONNECTION)) if sees_connections else [],
         list(changes.waiting().values_list("pk", flat=True)[:FIRST]),
