@@ -134,7 +134,7 @@ ASSIGN = Action(
 )
 SNOOZE = Action(
     "snooze",
-    "Snoozed",
+    "Snooze",
     Permission("snooze_ticket", "Can snooze", ALL_GROUPS),
     snooze,
     form=forms.SNOOZE,

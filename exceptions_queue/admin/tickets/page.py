@@ -302,7 +302,7 @@ def _note(step: Step, before: list[str], mappings: list[ObjectMapping]) -> str:
         case StepState.BLOCKED if step.due_at:
             return f"blocked ({step.get_category_display().lower()}); retried {badges.soon(step.due_at)}"
         case StepState.BLOCKED:
-            return f"stuck: {step.get_category_display().lower()}"
+            return f"blocked: {step.get_category_display().lower()}"
         case StepState.WAITING:
             what = step.get_waits_for_display().lower() if step.waits_for else "a free slot"
             return "; ".join(part for part in (f"waits for {what}", polled(step)) if part)
@@ -415,7 +415,7 @@ def _connection_timeline(ticket: Ticket, *, may_see: bool) -> list[dict[str, Any
 
 
 def waiting_runs(connection: Connection | None) -> int:
-    """Runs with a step that is due or stuck at this connection."""
+    """Runs with a step that is due or blocked at this connection."""
     return _waiting(connection).values("transaction").distinct().count()
 
 
