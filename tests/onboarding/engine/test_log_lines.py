@@ -2,7 +2,7 @@
 
 import io
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -15,16 +15,14 @@ from onboarding.models import OnboardingTransaction
 
 
 @pytest.fixture
-def lines() -> Iterator[Callable[[str], list[str]]]:
+def lines(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Callable[[str], list[str]]:
     """``lines("crm.account")``: what the configured handler wrote so far that holds this text."""
     written = io.StringIO()
     [configured] = [each for each in logging.getLogger().handlers if type(each) is logging.StreamHandler]
-    before, level = configured.setStream(written), logging.getLogger().level
-    logging.getLogger().setLevel(logging.INFO)
-    yield lambda text: [line for line in written.getvalue().splitlines() if text in line]
-    logging.getLogger().setLevel(level)
-    if before:
-        configured.setStream(before)
+    # Not ``setStream``, which flushes the stream before: that of an earlier test may be closed.
+    monkeypatch.setattr(configured, "stream", written)
+    caplog.set_level(logging.INFO)
+    return lambda text: [line for line in written.getvalue().splitlines() if text in line]
 
 
 def post(payload: Callable[..., dict[str, Any]], **headers: str) -> OnboardingTransaction:
