@@ -22,6 +22,7 @@ from integrations.connections.services import set_connection
 from integrations.connectors.declaration import load, vendors
 from integrations.database import process_cache
 from integrations.enums import Breaker
+from integrations.http import sockets
 from integrations.models import Connection, ConnectionSlot, InboundEvent
 from integrations.sandbox.control import SandboxControl, SandboxProcess, start_sandbox
 from onboarding.engine import connection_queue
@@ -147,6 +148,7 @@ def unshifted_clock() -> Iterator[None]:
     yield
     clock.reset()
     concurrency.forget_pauses()
+    sockets.close_all()
     timers.forget()
 
 

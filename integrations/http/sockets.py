@@ -73,6 +73,13 @@ def adapter(connection_id: int) -> HTTPAdapter:
     return made
 
 
+def close_all() -> None:
+    """Close this thread's sockets; the next call opens another."""
+    for each in _local.adapters.values():
+        each.close()
+    _local.adapters.clear()
+
+
 def seconds_left() -> float:
     """Of the current ``call``. Raises ``TimeoutError`` where none are left."""
     left = _current().deadline - time.monotonic()

@@ -119,6 +119,10 @@ class Dialect(ABC):
     page: ClassVar[re.Pattern[str] | None] = None
     #: ``type`` -> kind
     page_types: ClassVar[Mapping[str, str]] = {}
+    #: fields of answers that are never null or absent: the vendor's documentation says so, or we have filled them
+    always: ClassVar[frozenset[str]] = frozenset()
+    #: fields of answers whose values are one of a list that the vendor may add to
+    choices: ClassVar[frozenset[str]] = frozenset()
     #: where the sandbox listens, for the links that a vendor gives to its own pages
     origin: str = ""
 

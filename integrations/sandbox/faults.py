@@ -13,6 +13,7 @@ from fnmatch import fnmatchcase
 from http import HTTPStatus
 from typing import Any
 
+from integrations.sandbox import unusual
 from integrations.sandbox.dialect import Answer, Dialect
 from integrations.sandbox.store import Json, Tx
 
@@ -30,7 +31,13 @@ KINDS = {
     "malformed": True,
     "wrong_shape": True,
     "slow_drip": True,
+    "nulls": True,
+    "absent": True,
+    "unknown_values": True,
+    "other_ids": True,
 }
+#: an answer that is right and merely unlike the usual one: no vendor promises not to send it
+UNUSUAL = frozenset({"nulls", "absent", "unknown_values", "other_ids"})
 #: ``delay`` where a rule names none: a silent socket's seconds, and the pause between two bytes of a drip.
 HOLD_SECONDS = 60.0
 DRIP_SECONDS = 0.1
@@ -75,6 +82,10 @@ class Fault:
             case "wrong_shape":
                 status = HTTPStatus.CREATED if shown.status == HTTPStatus.CREATED else HTTPStatus.OK
                 shown = Answer(self.status or status, {"unexpected": [{"shape": True}]})
+            case kind if (
+                kind in UNUSUAL and answer is not None and answer.raw is None and answer.status < HTTPStatus.BAD_REQUEST
+            ):
+                shown.body = unusual.answer(answer.body, kind, always=dialect.always, choices=dialect.choices)
         if self.retry_after is not None:
             shown.headers["Retry-After"] = f"{self.retry_after:g}"
         return shown

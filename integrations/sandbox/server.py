@@ -260,14 +260,19 @@ class Handler(BaseHTTPRequestHandler):
         while (left := until - time.monotonic()) > 0:
             if self.server.stopping.wait(min(left, _LOOK_SECONDS)):
                 return False
-            readable, _, _ = select.select([self.connection], [], [], 0)
-            if readable:
+            if self._has_input():
                 try:
                     if not self.connection.recv(1, socket.MSG_PEEK):
                         return False
                 except OSError:
                     return False
         return True
+
+    def _has_input(self) -> bool:
+        """Not by ``select.select``, which refuses the descriptors of a process that has more than 1,024."""
+        poll = select.poll()
+        poll.register(self.connection, select.POLLIN)
+        return bool(poll.poll(0))
 
 
 def serve(port: int, data: Path, smtp_port: int = 0) -> int:

@@ -26,6 +26,10 @@ FAULTS = {
     "malformed": "answers HTML",
     "wrong_shape": "answers JSON of another shape",
     "slow_drip": "answers byte by byte",
+    "nulls": "answers null for every field that may be",
+    "absent": "leaves out every field that may be",
+    "unknown_values": "answers values and fields that are new",
+    "other_ids": "answers numbers for text ids, and text for numbers",
 }
 """A fault's kind as what the vendor does."""
 

@@ -23,9 +23,10 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NoReturn, TypeVar
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from integrations import clock
+from integrations.connectors.answers import VendorAnswer
 from integrations.connectors.base import (
     Created,
     CreateSafety,
@@ -62,7 +63,7 @@ _REFERENCE = re.compile(r"\[[^\[\]]+\]\Z")
 """As it stands at the end of a project's name."""
 
 
-class _Project(BaseModel):
+class _Project(VendorAnswer):
     gid: str = Field(min_length=1)
     name: str = ""
     notes: str = ""
@@ -72,34 +73,34 @@ class _Project(BaseModel):
     archived: bool = False
 
 
-class _OneProject(BaseModel):
+class _OneProject(VendorAnswer):
     data: _Project
 
 
-class _NextPage(BaseModel):
+class _NextPage(VendorAnswer):
     offset: str
 
 
-class _Projects(BaseModel):
+class _Projects(VendorAnswer):
     data: list[_Project]
     next_page: _NextPage | None = None
 
 
-class _Membership(BaseModel):
+class _Membership(VendorAnswer):
     parent: _Project
 
 
-class _Memberships(BaseModel):
+class _Memberships(VendorAnswer):
     data: list[_Membership]
     next_page: _NextPage | None = None
 
 
-class _Assignee(BaseModel):
+class _Assignee(VendorAnswer):
     gid: str
     name: str = ""
 
 
-class _Task(BaseModel):
+class _Task(VendorAnswer):
     gid: str = Field(min_length=1)
     name: str = ""
     notes: str = ""
@@ -112,11 +113,11 @@ class _Task(BaseModel):
     assignee: _Assignee | None = None
 
 
-class _OneTask(BaseModel):
+class _OneTask(VendorAnswer):
     data: _Task
 
 
-class _Tasks(BaseModel):
+class _Tasks(VendorAnswer):
     data: list[_Task]
     next_page: _NextPage | None = None
 
@@ -124,28 +125,28 @@ class _Tasks(BaseModel):
 _List = TypeVar("_List", _Projects, _Memberships, _Tasks)
 
 
-class _Job(BaseModel):
+class _Job(VendorAnswer):
     gid: str = Field(min_length=1)
     status: str
     new_project: _Project | None = None
 
 
-class _OneJob(BaseModel):
+class _OneJob(VendorAnswer):
     data: _Job
 
 
-class _Emptied(BaseModel):
+class _Emptied(VendorAnswer):
     """What a DELETE answers: an empty data record."""
 
     data: dict[str, Any]
 
 
-class _Named(BaseModel):
+class _Named(VendorAnswer):
     gid: str
     name: str
 
 
-class _OneNamed(BaseModel):
+class _OneNamed(VendorAnswer):
     data: _Named
 
 
@@ -154,7 +155,7 @@ class _Template(_Named):
     """The days that it wants when it is instantiated."""
 
 
-class _OneTemplate(BaseModel):
+class _OneTemplate(VendorAnswer):
     data: _Template
 
 

@@ -136,6 +136,8 @@ class HubSpot(CrmConnector):
         return []
 
     def get(self, kind: str, external_id: str) -> Found | None:
+        if not external_id.strip().isdecimal():
+            return None  # HubSpot's ids are numbers
         params = {"properties": SHOWN[kind]} | ({"associations": "companies"} if kind == "note" else {})
         found = self.read(self._path(kind, external_id), Record, params=params)
         if found is None:

@@ -11,8 +11,9 @@ from collections.abc import Container, Iterator
 from decimal import Decimal
 from typing import Any
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
+from integrations.connectors.answers import VendorAnswer
 from integrations.connectors.objects import VendorObject
 from integrations.errors import FieldProblem, Kind, ProviderError
 
@@ -56,15 +57,15 @@ _GONE = "OBJECT_NOT_FOUND"
 _EXISTING = re.compile(r"Existing ID: (\d+)")
 
 
-class Linked(BaseModel):
+class Linked(VendorAnswer):
     id: str
 
 
-class Links(BaseModel):
+class Links(VendorAnswer):
     results: list[Linked] = []
 
 
-class Record(BaseModel):
+class Record(VendorAnswer):
     id: str = Field(min_length=1)
     properties: dict[str, str | None]
     associations: dict[str, Links] = {}
@@ -74,50 +75,50 @@ class Record(BaseModel):
         return self.properties.get(name) or ""
 
 
-class Batch(BaseModel):
+class Batch(VendorAnswer):
     """A batch's answer: ``errors`` names what a 207 left undone."""
 
     results: list[Record]
     errors: list[dict[str, Any]] = []
 
 
-class Associated(BaseModel):
+class Associated(VendorAnswer):
     status: str
 
 
-class Target(BaseModel):
+class Target(VendorAnswer):
     toObjectId: int | str  # noqa: N815 (HubSpot's name; a number or its text, by version)
 
 
-class Following(BaseModel):
+class Following(VendorAnswer):
     after: str
 
 
-class Paging(BaseModel):
+class Paging(VendorAnswer):
     next: Following | None = None
 
 
-class Page(BaseModel):
+class Page(VendorAnswer):
     """One page of what a search found."""
 
     results: list[Record]
     paging: Paging | None = None
 
 
-class Targets(BaseModel):
+class Targets(VendorAnswer):
     """One page of what an object is associated with."""
 
     results: list[Target]
     paging: Paging | None = None
 
 
-class Account(BaseModel):
+class Account(VendorAnswer):
     portalId: int  # noqa: N815
     accountType: str = ""  # noqa: N815
     uiDomain: str = ""  # noqa: N815
 
 
-class Owner(BaseModel):
+class Owner(VendorAnswer):
     id: str
     firstName: str | None = None  # noqa: N815
     lastName: str | None = None  # noqa: N815
@@ -128,7 +129,7 @@ class Owner(BaseModel):
         return " ".join(part for part in (self.firstName, self.lastName) if part) or self.email or self.id
 
 
-class Property(BaseModel):
+class Property(VendorAnswer):
     name: str
     hasUniqueValue: bool = False  # noqa: N815
 

@@ -23,8 +23,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from pydantic import BaseModel
-
+from integrations.connectors.answers import VendorAnswer
 from integrations.connectors.base import Created, CreateSafety, Found, HttpConnector, MatchKey, ObjectKind, moment
 from integrations.connectors.objects import SupportOrganization, SupportUser, VendorObject
 from integrations.domains import same_address, same_domain
@@ -41,7 +40,7 @@ _TRUE = frozenset({"1", "true", "yes"})
 _JSON = {"Content-Type": "application/json"}
 
 
-class _Organization(BaseModel):
+class _Organization(VendorAnswer):
     id: int
     name: str
     external_id: str | None = None
@@ -50,15 +49,15 @@ class _Organization(BaseModel):
     updated_at: str | None = None
 
 
-class _OneOrganization(BaseModel):
+class _OneOrganization(VendorAnswer):
     organization: _Organization
 
 
-class _Organizations(BaseModel):
+class _Organizations(VendorAnswer):
     organizations: list[_Organization]
 
 
-class _Merge(BaseModel):
+class _Merge(VendorAnswer):
     loser_id: int
     winner_id: int
     status: str = ""
@@ -67,20 +66,20 @@ class _Merge(BaseModel):
         return str(self.loser_id) == loser.strip() and self.status == "complete"
 
 
-class _Merges(BaseModel):
+class _Merges(VendorAnswer):
     organization_merges: list[_Merge]
 
 
-class _Counts(BaseModel):
+class _Counts(VendorAnswer):
     users_count: int
     tickets_count: int
 
 
-class _Related(BaseModel):
+class _Related(VendorAnswer):
     organization_related: _Counts
 
 
-class _User(BaseModel):
+class _User(VendorAnswer):
     id: int | None
     """None only for the anonymous visitor that ``users/me`` may speak of."""
     name: str = ""
@@ -95,20 +94,20 @@ class _User(BaseModel):
     updated_at: str | None = None
 
 
-class _OneUser(BaseModel):
+class _OneUser(VendorAnswer):
     user: _User
 
 
-class _Users(BaseModel):
+class _Users(VendorAnswer):
     users: list[_User]
 
 
-class _Identity(BaseModel):
+class _Identity(VendorAnswer):
     type: str
     value: str = ""
 
 
-class _Identities(BaseModel):
+class _Identities(VendorAnswer):
     identities: list[_Identity]
 
 

@@ -65,6 +65,14 @@ class Zendesk(Dialect):
     counted = ("organizations", "users", "tickets")
     id_base = 360_000_000_000
     transient_refusals = (HTTPStatus.CONFLICT, HTTPStatus.SERVICE_UNAVAILABLE)
+    always = frozenset(
+        {
+            "organization", "organizations", "organization_merges", "loser_id", "winner_id", "organization_related", "users_count",
+            "tickets_count", "user", "users", "identities", "id", "name", "email", "external_id", "organization_id", "type",
+            "value",
+        }
+    )  # fmt: skip
+    choices = frozenset({"role", "status", "type"})
 
     def accepts(self, tx: Tx, authorization: str, tokens: Sequence[str]) -> bool:
         """An OAuth token as a bearer, or an API token by basic authentication as ``EMAIL/token:TOKEN``."""

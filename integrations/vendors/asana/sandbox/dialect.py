@@ -56,6 +56,10 @@ class Asana(Dialect):
     fixed_kinds = ("project_templates", "teams", "users")
     id_base = 1_200_000_000_100_000
     transient_refusals = (HTTPStatus.SERVICE_UNAVAILABLE,)
+    always = frozenset(
+        {"data", "gid", "name", "notes", "parent", "status", "new_project", "requested_dates", "next_page", "offset"}
+    )
+    choices = frozenset({"resource_type", "resource_subtype"})
     #: ``job_outcome`` is fixed when the job is accepted: "succeeded" or "failed"
     defaults = {"search_lag": 0.0, "job_seconds": 0.5, "job_outcome": "succeeded"}
 

@@ -62,6 +62,13 @@ class HubSpot(Dialect):
     defaults = {"search_lag": 2.0, "search_limit": None}
     sends_retry_after = False
     transient_refusals = (423, 477)
+    always = frozenset(
+        {
+            "id", "properties", "results", "paging", "next", "after", "toObjectId", "associations", "companies", "status",
+            "portalId", "name", "domain", "hs_additional_domains", "email", "dealname", "hs_note_body", "firstvalue_reference",
+        }
+    )  # fmt: skip
+    choices = frozenset({"status", "accountType", "type"})
 
     def handle(self, call: Call) -> Answer:
         # The dated prefix beside which v3 is filed as legacy.

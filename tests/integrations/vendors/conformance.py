@@ -1,0 +1,100 @@
+"""What each vendor's tests say of it, so that one suite (``test_conformance``) can hold every provider to the same rules.
+
+``tests/integrations/vendors/<vendor>/conformance.py`` names its objects in ``CASES``.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any
+
+from integrations.connections.services import set_connection
+from integrations.connectors.base import Connector, Created, JobAccepted, MatchKey
+from integrations.connectors.declaration import load, vendors
+from integrations.connectors.objects import VendorObject
+from integrations.connectors.registry import connector
+from integrations.errors import Kind
+from integrations.models import Connection
+from integrations.sandbox.control import SandboxControl
+from integrations.sandbox.store import Json
+
+REFERENCE = "firstvalue:customer:acme-logistics.com"
+Seed = Callable[[int], Mapping[str, Any]]
+
+
+class Bench:
+    """A vendor's account in the sandbox, and the connection to it."""
+
+    def __init__(self, vendor: str, sandbox: SandboxControl) -> None:
+        dialect = load(vendors()[vendor].stand_in)
+        self.vendor, self.sandbox = vendor, sandbox
+        self.connection: Connection = set_connection(
+            vendor,
+            system=dialect.system,
+            provider=vendor,
+            base_url=sandbox.base_url + dialect.base_path,
+            environment="sandbox",
+            secrets={"token": [f"sandbox-{vendor}-token"]},
+            options=dict(dialect.options),
+            actor="tests",
+        )
+
+    def connector(self, seconds: float = 20) -> Connector:
+        return connector(self.connection, subject="step:1", deadline=time.monotonic() + seconds)
+
+    def create(self, wanted: VendorObject, reference: str = REFERENCE) -> str:
+        """The id of the new object, once a job that makes it has ended."""
+        made = self.connector().create(wanted, reference)
+        until = time.monotonic() + 10
+        while isinstance(made, JobAccepted):
+            assert time.monotonic() < until, "the job never ended"
+            made = self.connector().poll(wanted.kind, made.job_id) or made
+        assert isinstance(made, Created)
+        return made.external_id
+
+    def bodies(self, kind: str) -> dict[str, Json]:
+        """What the vendor holds of that kind, by id."""
+        return {each["id"]: each["body"] for each in self.sandbox.objects(self.vendor, kind)}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One kind of object at one vendor.
+
+    ``wanted`` makes what a step would ask for, of a customer of that name; it may create what the object belongs to.
+    """
+
+    vendor: str
+    kind: str
+    stored_as: str
+    """The sandbox's name of the kind."""
+    wanted: Callable[[Bench, str], VendorObject]
+    keys: Callable[[VendorObject, str], Sequence[MatchKey]]
+    """By which of its values it is found, with its reference; the strongest first."""
+    change: VendorObject | None = None
+    """An update, and ``shows`` whether a stored body has it."""
+    shows: Callable[[Json], bool] = lambda _: True
+    ties: Callable[[Bench], tuple[str, str]] | None = None
+    """(kind, id) of an object that it can be tied to."""
+    others: Seed | None = None
+    """Another customer's object as the vendor stores it, by number: found beside ours where a page of answers has many."""
+    is_gone_after: bool = True
+    """Whether ``undo`` takes it out of ``get``."""
+    error_kinds: Mapping[int, Kind] = field(default_factory=dict)
+    """Status of a refusal -> its kind, where the vendor's documentation means another one than usual."""
+
+    def __str__(self) -> str:
+        return f"{self.vendor}-{self.kind}"
+
+
+def cases() -> list[Case]:
+    """Of every vendor with a sandbox dialect, in the order of names."""
+    return [case for name, vendor in vendors().items() if vendor.stand_in for case in cases_of(name)]
+
+
+def cases_of(vendor: str) -> list[Case]:
+    """Empty where its tests name none."""
+    module = f"tests.integrations.vendors.{vendor}.conformance"
+    return list(import_module(module).CASES) if find_spec(module) else []
