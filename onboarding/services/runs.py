@@ -14,12 +14,11 @@ from onboarding.engine.dispatch import enqueue_step
 from onboarding.engine.locks import lock_run, retried
 from onboarding.engine.reported_events import EventIdConflict, report
 from onboarding.engine.runs import cancellation, gate_evaluation
-from onboarding.enums import RunEventType, Status
-from onboarding.models import ObjectMapping, OnboardingTransaction
+from onboarding.enums import RunEventType, Status, Topic
+from onboarding.models import ObjectMapping
 from onboarding.services import confirmation
 from onboarding.services.base import Refused, given_reason
 from onboarding.services.rollback_preview import rollback_preview
-from onboarding.signals import run_decided
 
 
 @retried
@@ -94,7 +93,7 @@ def rollback(run_pk: int, *, actor: str, reason: str, seen: str | None = None) -
         if seen is not None and looked_at != _objects(run_pk):  # a worker made something while vendors were asked
             raise confirmation.Outdated("what would be done has changed since the preview.")
         begin_rollback(run, actor=actor, reason=text, changed=changed)
-        run_decided.send(OnboardingTransaction, run=run, resolution="A person has decided: it is rolled back.")
+        cancellation.decide(run, resolution="A person has decided: it is rolled back.")
         run.save()
         failpoint("person-acted")
 
@@ -105,14 +104,18 @@ def _objects(run_pk: int) -> list[tuple[Any, ...]]:
 
 
 @retried
-def keep(run_pk: int, *, actor: str, reason: str) -> None:
-    """A person decided that the run goes on, or stays, as it is though something asked whether it should."""
+def keep(run_pk: int, *, actor: str, reason: str, topic: Topic | None = None) -> None:
+    """A person decided that the run goes on, or stays, as it is though something asked whether it should.
+
+    ``topic``: of the one question that was answered; a run of which another one is open stays on hold.
+    """
     given_reason(reason)
     with db.atomic():
         run = lock_run(run_pk)
         audit.record(run, "onboarding.run.kept", actor=actor)
-        run.held_at, run.held_by, run.hold_reason = None, "", ""
-        run_decided.send(OnboardingTransaction, run=run, resolution="A person has decided: the run stays.")
+        decided = cancellation.decide(run, topic=topic, resolution="A person has decided: the run stays.")
+        if not decided.still_open:
+            run.held_at, run.held_by, run.hold_reason = None, "", ""
         gate_evaluation.evaluate_gate(run, actor=actor)
         advance_or_roll_back(run)
         run.save()
