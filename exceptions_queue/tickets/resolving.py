@@ -293,6 +293,11 @@ def done_by_hand(ticket: Ticket, actor: Actor, data: Data) -> None:
             run.save()
 
 
+REPLAY_RUN = Permission("onboarding.replay_run", granted=frozenset({"support-ops", "revenue-operations", "leads"}))
+SKIP_STEP = Permission(
+    "onboarding.skip_step", granted=frozenset({"support-ops", "revenue-operations", "finance", "leads"})
+)
+ROLLBACK_RUN = Permission("onboarding.rollback_run", granted=frozenset({"revenue-operations", "finance", "leads"}))
 SHOWN_STATUS = Shown("shown_status", lambda ticket, _: ticket.status)
 
 FIX = Action(
@@ -379,7 +384,7 @@ LINK_OBJECT = Action(
 REPLAY = Action(
     "replay",
     "Replay from a step",
-    Permission("onboarding.replay_run", granted=frozenset({"support-ops", "revenue-operations", "leads"})),
+    REPLAY_RUN,
     replay,
     may_replay,
     forms.REPLAY,
@@ -396,7 +401,7 @@ REPLAY = Action(
 SKIP = Action(
     "skip",
     "Skip the step",
-    Permission("onboarding.skip_step", granted=frozenset({"support-ops", "revenue-operations", "finance", "leads"})),
+    SKIP_STEP,
     skip_or_keep,
     may_skip,
     forms.SKIP,
@@ -413,7 +418,7 @@ SKIP = Action(
 ROLLBACK = Action(
     "rollback",
     "Roll back",
-    Permission("onboarding.rollback_run", granted=frozenset({"revenue-operations", "finance", "leads"})),
+    ROLLBACK_RUN,
     roll_back,
     may_roll_back,
     forms.OPTIONAL_REASON,
