@@ -7,7 +7,6 @@ class ExceptionsQueueConfig(AppConfig):
     verbose_name = "Exceptions"
 
     def ready(self) -> None:
-        from exceptions_queue import checks, receivers  # noqa: F401  (registers and connects them)
-        from exceptions_queue.tickets import permissions
+        from exceptions_queue import checks, permissions, receivers  # noqa: F401  (registers and connects them)
 
         post_migrate.connect(permissions.establish, sender=self)

@@ -15,6 +15,7 @@ from integrations.enums import BreakerCause, EventState
 from integrations.models import Connection, InboundEvent
 from integrations.signals import breaker_closed, breaker_opened, connection_set, event_failed, event_recovered
 from onboarding import audit, signals, working_set
+from onboarding.engine.runs.cancellation import Questions
 from onboarding.enums import Category, Status, StepState, Topic
 from onboarding.models import AuditFinding, ChangeRequest, ObjectMapping, OnboardingTransaction, Step
 from onboarding.sla_targets import KICKOFF
@@ -95,9 +96,15 @@ def resolve_run_ticket(run: OnboardingTransaction, **_: Any) -> None:
 
 
 @receiver(signals.run_decided)
-def resolve_decision(run: OnboardingTransaction, resolution: str, **_: Any) -> None:
-    asked = Ticket.objects.of_run_itself().filter(transaction=run)
-    lifecycle.resolve(asked.filter(category=Category.APPROVAL_OVERDUE), resolution=resolution)
+def resolve_decision(
+    run: OnboardingTransaction, resolution: str, topic: Topic | None, asked: str, **_: Any
+) -> Questions:
+    """Each topic is a question of its own: what was not asked by this one is not answered with it."""
+    asked_about = Ticket.objects.questions_about_run().filter(transaction=run)
+    of_topic = asked_about if topic is None else asked_about.filter(topic=topic, message__contains=asked)
+    answered = list(of_topic.values_list("message", flat=True))
+    lifecycle.resolve(of_topic, resolution=resolution)
+    return Questions(answered, list(asked_about.order_by("pk").values_list("message", flat=True)))
 
 
 @receiver(signals.change_requested)

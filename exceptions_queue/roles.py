@@ -7,7 +7,7 @@ from typing import Any
 from django.contrib.auth.models import AnonymousUser, User
 from django.db.models import Prefetch, Q
 
-from exceptions_queue.models import UNRESOLVED, Ticket
+from exceptions_queue.models import Ticket, is_unresolved
 from integrations.models import Connection
 from onboarding import audit
 from onboarding.api.authentication import Caller
@@ -122,11 +122,10 @@ def with_tickets() -> "Prefetch[str, Any, str]":
 
 def decisions(permission: str = "") -> Q:
     """The tickets in whose hands a run as a whole is. Whoever may apply changes may decide about one that was asked for."""
-    return Q(
+    return is_unresolved() & Q(
         step=None,
         change_request=None,
         category__in=ABOUT_DATA if permission == APPLY_CHANGE else DECISIONS,
-        status__in=UNRESOLVED,
     )
 
 

@@ -18,7 +18,9 @@ run_provisioned = Signal()
 """``run``: every provisioning step succeeded or was skipped."""
 
 run_decided = Signal()
-"""``run``, ``resolution``: what was asked about the run as a whole is decided."""
+"""``run``, ``resolution``: what was asked about the run as a whole is decided; with a ``topic``, that question alone, and with
+``asked`` only where it says that. Receivers return the ``Questions`` that this answered, and those that stay open.
+"""
 
 change_requested = Signal()
 """``request``: other data, or what a person wants changed, waits for a decision."""

@@ -13,9 +13,8 @@ from django.contrib.auth.models import Group, User
 from django.db import connection
 from django.test import TransactionTestCase
 
-from exceptions_queue import scheduling
+from exceptions_queue import permissions, scheduling
 from exceptions_queue.models import Queue
-from exceptions_queue.tickets import permissions
 from integrations import clock
 from integrations.connections import concurrency
 from integrations.connections.services import set_connection

@@ -1,6 +1,5 @@
 """``POST /api/v1/onboardings/{id}/{events,hold,resume,cancel,rollback}/``: what other systems tell of a run, and do to it."""
 
-from collections.abc import Callable
 from typing import Any
 
 from django.shortcuts import get_object_or_404
@@ -14,40 +13,82 @@ from exceptions_queue.api import requests
 from exceptions_queue.api.onboardings import TAGS, Representation
 from exceptions_queue.api.serializers import RUN_ANSWER, OnboardingDetailSerializer
 from exceptions_queue.roles import Actor
-from exceptions_queue.tickets import forms
+from exceptions_queue.runs import actions
+from exceptions_queue.runs.declaration import Endpoint, RunAction, Target
+from exceptions_queue.tickets.actions import NotAllowed
 from integrations import clock
 from onboarding import services
-from onboarding.api.authentication import OPERATORS, SENDERS, caller
+from onboarding.api.authentication import OPERATORS, SENDERS, Caller, caller
 from onboarding.api.openapi import responses
 from onboarding.api.serializers import KeptEventSerializer
 from onboarding.engine.reported_events import EventIdConflict
-from onboarding.enums import RunEventType, Scope
+from onboarding.enums import RunEventType
 from onboarding.intake import unmatched
 from onboarding.models import OnboardingTransaction
 
-Do = Callable[[int, str, dict[str, Any]], None]
 
-
-class RunAction(Representation):
-    """One action. ``serializer_class`` is its body; ``do`` gets the run, the actor and the body.
-
-    ``permission``: what a person needs for the same; empty for what is no operator's action.
-    """
-
-    do: Do
-    permission: str
+class RunView(Representation):
+    """A call that does something to a run and answers with it. ``serializer_class`` is its body."""
 
     def post(self, request: Request, onboarding_transaction_id: str) -> Response:
         body = self.body(request)
         run = get_object_or_404(OnboardingTransaction.objects.called(onboarding_transaction_id))
-        if self.permission and not Actor.of(caller(request)).may(self.permission, run):
-            raise PermissionDenied
-        self.do(run.pk, caller(request).actor, body)
+        self.perform(run, caller(request), body)
         return Response(self.detail(onboarding_transaction_id))
 
+    def perform(self, run: OnboardingTransaction, who: Caller, body: dict[str, Any]) -> None:
+        raise NotImplementedError
 
-class ReceiveEvent(RunAction):
+
+class RunActionView(RunView):
+    """One of the operator's actions, as it is declared."""
+
+    action: RunAction
+    scopes = {"POST": OPERATORS}
+
+    def perform(self, run: OnboardingTransaction, who: Caller, body: dict[str, Any]) -> None:
+        try:
+            actions.perform(self.action, Target(run), Actor.of(who), body)
+        except NotAllowed:
+            raise PermissionDenied from None
+
+
+def _described(
+    view: type[RunView],
+    body: type[Serializer[Any]],
+    summary: str,
+    example: dict[str, Any],
+    answers: dict[int, Any],
+) -> type[RunView]:
+    scopes = sorted(view.scopes["POST"])
+    described = extend_schema(
+        summary=summary,
+        description=f"Answers with the run as it is then. Scopes: {', '.join(scopes)}.",
+        tags=TAGS,
+        request=body,
+        responses=responses(answers, *(404, 409, 413, 415, 503)),
+        examples=[OpenApiExample(summary, value=example, request_only=True)],
+    )
+    made: type[RunView] = extend_schema_view(post=described)(view)
+    return made
+
+
+def endpoint(action: RunAction, offered: Endpoint) -> type[RunView]:
+    """The view that follows from an action's declaration."""
+    body = requests.body_of(action.form)
+    members = {"action": action, "serializer_class": body}
+    view = type(f"{action.name.capitalize()}Run", (RunActionView,), members)
+    return _described(view, body, offered.summary, offered.example, {200: OnboardingDetailSerializer})
+
+
+# --- What other systems tell of a run: no operator's action
+
+
+class EventsRun(RunView):
     """An event may come before its run: it is kept, and applied when that opens."""
+
+    serializer_class = requests.RunEventSerializer
+    scopes = {"POST": SENDERS}
 
     def post(self, request: Request, onboarding_transaction_id: str) -> Response:
         if not OnboardingTransaction.objects.called(onboarding_transaction_id).exists():
@@ -60,29 +101,8 @@ class ReceiveEvent(RunAction):
                 return Response(KeptEventSerializer(kept).data, status=202)
         return super().post(request, onboarding_transaction_id)
 
-
-def _reason(data: dict[str, Any], actor: str) -> str:
-    return data.get("reason") or f"Asked for through the API by {actor}."
-
-
-def _hold(run_pk: int, actor: str, data: dict[str, Any]) -> None:
-    services.hold(run_pk, actor=actor, reason=_reason(data, actor))
-
-
-def _resume(run_pk: int, actor: str, _data: dict[str, Any]) -> None:
-    services.resume(run_pk, actor=actor)
-
-
-def _cancel(run_pk: int, actor: str, data: dict[str, Any]) -> None:
-    services.cancel(run_pk, actor=actor, reason=_reason(data, actor))
-
-
-def _roll_back(run_pk: int, actor: str, data: dict[str, Any]) -> None:
-    services.rollback(run_pk, actor=actor, reason=_reason(data, actor))
-
-
-def _receive(run_pk: int, actor: str, data: dict[str, Any]) -> None:
-    services.receive_event(run_pk, actor=actor, **_event(data))
+    def perform(self, run: OnboardingTransaction, who: Caller, body: dict[str, Any]) -> None:
+        services.receive_event(run.pk, actor=who.actor, **_event(body))
 
 
 def _event(data: dict[str, Any]) -> dict[str, Any]:
@@ -94,75 +114,18 @@ def _event(data: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-_CALLS: dict[str, tuple[Do, type[Serializer[Any]], str, str, dict[str, Any]]] = {
-    "events": (
-        _receive,
+_KEPT = OpenApiResponse(
+    KeptEventSerializer, description="There is no such run yet: the event is kept, and applied when it opens."
+)
+_EXAMPLE = {"type": "kickoff.scheduled", "event_id": "evt_1", "occurred_at": "2026-11-24T10:00:00Z", "data": {}}
+
+RUN_VIEWS: dict[str, type[RunView]] = {
+    "events": _described(
+        EventsRun,
         requests.RunEventSerializer,
-        "",
         "Report a later business event of the run",
-        {"type": "kickoff.scheduled", "event_id": "evt_1", "occurred_at": "2026-11-24T10:00:00Z", "data": {}},
+        _EXAMPLE,
+        {200: RUN_ANSWER, 202: _KEPT},
     ),
-    "hold": (
-        _hold,
-        requests.body_of(forms.OPTIONAL_REASON),
-        "onboarding.hold_run",
-        "Start no further step until the run is resumed",
-        {"reason": "The customer asked us to wait."},
-    ),
-    "resume": (_resume, requests.body_of(forms.NOTHING), "onboarding.hold_run", "Resume a run on hold", {}),
-    "rollback": (
-        _roll_back,
-        requests.body_of(forms.OPTIONAL_REASON),
-        "onboarding.rollback_run",
-        "Remove what the run created and nobody else uses",
-        {"reason": "The payment was refunded."},
-    ),
-    "cancel": (
-        _cancel,
-        requests.body_of(forms.OPTIONAL_REASON),
-        "onboarding.cancel_run",
-        "Cancel the run",
-        {"reason": "The order was withdrawn."},
-    ),
+    **{action.name: endpoint(action, action.endpoint) for action in actions.ACTIONS.values() if action.endpoint},
 }
-
-
-_BASES: dict[str, type[RunAction]] = {"events": ReceiveEvent}
-_FURTHER: dict[str, dict[int, Any]] = {
-    "events": {
-        202: OpenApiResponse(
-            KeptEventSerializer, description="There is no such run yet: the event is kept, and applied when it opens."
-        )
-    }
-}
-
-
-def _view(name: str) -> type[RunAction]:
-    do, body, permission, summary, example = _CALLS[name]
-    scopes = OPERATORS if permission else SENDERS
-    members = {
-        "do": staticmethod(do),
-        "serializer_class": body,
-        "permission": permission,
-        "scopes": {"POST": scopes},
-    }
-    made = type(f"{name.capitalize()}Run", (_BASES.get(name, RunAction),), members)
-    described = extend_schema(
-        summary=summary,
-        description=f"Answers with the run as it is then. Scopes: {', '.join(sorted(scopes))}.",
-        tags=TAGS,
-        request=body,
-        responses=responses(
-            {
-                200: RUN_ANSWER if Scope.INTAKE in scopes else OnboardingDetailSerializer,
-                **_FURTHER.get(name, {}),
-            },
-            *(404, 409, 413, 415, 503),
-        ),
-        examples=[OpenApiExample(summary, value=example, request_only=True)],
-    )
-    view: type[RunAction] = extend_schema_view(post=described)(made)
-    return view
-
-
-RUN_VIEWS = {name: _view(name) for name in _CALLS}

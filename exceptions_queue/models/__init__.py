@@ -20,6 +20,7 @@ from exceptions_queue.models.tickets import (
     TicketNote,
     TicketQuerySet,
     TicketStatus,
+    is_unresolved,
 )
 
 __all__ = [
@@ -41,6 +42,7 @@ __all__ = [
     "blocked_runs",
     "covering",
     "is_blocked",
+    "is_unresolved",
     "needs_no_action",
     "open_tickets",
     "steps_towards",

@@ -6,7 +6,7 @@ from django.db import models
 from django.db.models import Exists, OuterRef, Q
 
 from exceptions_queue.models.clocks import Milestone, SlaClock
-from exceptions_queue.models.tickets import UNRESOLVED, Ticket, TicketQuerySet, TicketStatus
+from exceptions_queue.models.tickets import Ticket, TicketQuerySet, TicketStatus, is_unresolved
 from integrations import clock as clocks
 from integrations.enums import STOPPED, Breaker
 from onboarding.enums import WaitsFor
@@ -56,8 +56,8 @@ def is_blocked() -> Q:
     """The same as a condition on runs: an open ticket covers them."""
     own = Ticket.objects.filter(transaction=OuterRef("pk")).holding_up().unresolved()
     steps = Step.objects.filter(transaction=OuterRef("pk"), finished_at=None)
-    parked = steps.filter(connection__breaker__in=STOPPED, connection__tickets__status__in=UNRESOLVED)
-    ahead = steps.filter(waits_for=WaitsFor.RESERVATION, waits_on__tickets__status__in=UNRESOLVED)
+    parked = steps.filter(is_unresolved("connection__tickets"), connection__breaker__in=STOPPED)
+    ahead = steps.filter(is_unresolved("waits_on__tickets"), waits_for=WaitsFor.RESERVATION)
     return Q(Exists(own)) | Q(Exists(parked)) | Q(Exists(ahead))
 
 

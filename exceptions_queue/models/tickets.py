@@ -46,9 +46,18 @@ def _at_most_one_of(*names: str) -> Q:
     return pairs
 
 
+def is_unresolved(path: str = "") -> Q:
+    """Unresolved, as a condition on tickets or on what has some: ``path`` is the lookup that leads to them, as ``tickets``."""
+    return Q(**{f"{path}__status__in" if path else "status__in": UNRESOLVED})
+
+
 class TicketQuerySet(models.QuerySet["Ticket"]):
     def unresolved(self) -> Self:
-        return self.filter(status__in=UNRESOLVED)
+        return self.filter(is_unresolved())
+
+    def questions_about_run(self) -> Self:
+        """What somebody has to decide about a run as a whole."""
+        return self.of_run_itself().unresolved().filter(category=Category.APPROVAL_OVERDUE)
 
     def of_run_itself(self) -> Self:
         """About a run as a whole, and not about one of its parts."""
@@ -115,13 +124,13 @@ class Ticket(models.Model):
             models.UniqueConstraint(
                 name="ticket_open_once_per_run",
                 fields=["transaction", "topic"],
-                condition=_none_of(*PARTS) & Q(status__in=UNRESOLVED),
+                condition=_none_of(*PARTS) & is_unresolved(),
             ),
             *(
                 models.UniqueConstraint(
                     name=f"ticket_open_once_per_{name}",
                     fields=[subject, "topic"],
-                    condition=Q(status__in=UNRESOLVED),
+                    condition=is_unresolved(),
                 )
                 for subject, name in (
                     ("change_request", "change"),

@@ -29,7 +29,7 @@ from integrations import clock
 from integrations.connections import breaker
 from onboarding import audit, services
 from onboarding.engine.locks import lock_run, retried
-from onboarding.enums import Category, Status
+from onboarding.enums import Category, Status, Topic
 from onboarding.intake import events
 from onboarding.payload import catalogue as fields
 from onboarding.payload.gate import Problem
@@ -214,7 +214,7 @@ def skip_or_keep(ticket: Ticket, actor: Actor, data: Data) -> None:
         services.skip_step(ticket.step_id, actor=actor.name, reason=reason, with_dependents=dependents)
     elif ticket.transaction_id:
         confirmation.check(seen, question_of(ticket))
-        services.keep(ticket.transaction_id, actor=actor.name, reason=reason)
+        services.keep(ticket.transaction_id, actor=actor.name, reason=reason, topic=Topic(ticket.topic))
 
 
 def may_skip(ticket: Ticket) -> bool:
@@ -237,6 +237,8 @@ def _left_out(ticket: Ticket, data: Data) -> Sequence[roles.Subject]:
 
 def _skipped(ticket: Ticket) -> DoneMessage:
     if ticket.step is None:
+        if _is_on_hold(ticket):
+            return DoneMessage("Saved. The run stays on hold until its other question is answered.", finished=False)
         return DoneMessage("The run stays as it is.")
     if _is_on_hold(ticket):
         return DoneMessage(f"The step is skipped. {ON_HOLD}", finished=False)
@@ -291,6 +293,11 @@ def done_by_hand(ticket: Ticket, actor: Actor, data: Data) -> None:
             run.save()
 
 
+REPLAY_RUN = Permission("onboarding.replay_run", granted=frozenset({"support-ops", "revenue-operations", "leads"}))
+SKIP_STEP = Permission(
+    "onboarding.skip_step", granted=frozenset({"support-ops", "revenue-operations", "finance", "leads"})
+)
+ROLLBACK_RUN = Permission("onboarding.rollback_run", granted=frozenset({"revenue-operations", "finance", "leads"}))
 SHOWN_STATUS = Shown("shown_status", lambda ticket, _: ticket.status)
 
 FIX = Action(
@@ -377,7 +384,7 @@ LINK_OBJECT = Action(
 REPLAY = Action(
     "replay",
     "Replay from a step",
-    Permission("onboarding.replay_run", granted=frozenset({"support-ops", "revenue-operations", "leads"})),
+    REPLAY_RUN,
     replay,
     may_replay,
     forms.REPLAY,
@@ -394,7 +401,7 @@ REPLAY = Action(
 SKIP = Action(
     "skip",
     "Skip the step",
-    Permission("onboarding.skip_step", granted=frozenset({"support-ops", "revenue-operations", "finance", "leads"})),
+    SKIP_STEP,
     skip_or_keep,
     may_skip,
     forms.SKIP,
@@ -411,7 +418,7 @@ SKIP = Action(
 ROLLBACK = Action(
     "rollback",
     "Roll back",
-    Permission("onboarding.rollback_run", granted=frozenset({"revenue-operations", "finance", "leads"})),
+    ROLLBACK_RUN,
     roll_back,
     may_roll_back,
     forms.OPTIONAL_REASON,

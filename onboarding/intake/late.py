@@ -9,7 +9,7 @@ from integrations.inbound.events import PAYMENT_ROLES, PaymentSucceeded, Role, k
 from integrations.models import Connection
 from onboarding import audit
 from onboarding.engine.locks import lock_run
-from onboarding.engine.runs.cancellation import cancel, hold_and_ask, resume
+from onboarding.engine.runs.cancellation import cancel, hold_and_ask, resume_if_answered
 from onboarding.engine.runs.gate_evaluation import LOOKUP
 from onboarding.enums import Status, Topic
 from onboarding.models import CorrelationKey, OnboardingTransaction, PaymentTrace
@@ -91,14 +91,18 @@ def merge(connection: Connection, payments: Collection[str], invoice: str, *, ac
         audit.record(run, "onboarding.run.merged", actor=actor, data={"into": kept.onboarding_transaction_id})
         reason = f"Its payment is a part of the invoice {invoice}, which {kept.onboarding_transaction_id} onboards."
         withdraw(run, reason=reason, actor=actor)
-    if kept.held_at and kept.hold_reason.endswith(ASK):
-        resume(kept, actor=actor, resolution=f"All its payments are known: they are of the invoice {invoice}.")
+    if kept.held_at:
+        known = f"All its payments are known: they are of the invoice {invoice}."
+        resume_if_answered(kept, actor=actor, topic=Topic.PAYMENT, asked=ASK, resolution=known)
 
 
 def clear_question(run: OnboardingTransaction, facts: PaymentSucceeded, *, actor: str) -> None:
-    """The checkout or invoice of a payment that came alone has come: nobody need be asked. The caller holds the run locked."""
-    if run.held_at and run.hold_reason.startswith(UNNAMED) and not facts.is_bare:
-        resume(run, actor=actor, resolution=f"{facts.object_id} tells what was paid.")
+    """The checkout or invoice of a payment that came alone has come: nobody need be asked that. What else is asked about the
+    run, such as a refund, stays open. The caller holds the run locked.
+    """
+    if run.held_at and not facts.is_bare:
+        told = f"{facts.object_id} tells what was paid."
+        resume_if_answered(run, actor=actor, topic=Topic.PAYMENT, asked=UNNAMED, resolution=told)
 
 
 def _progress(run: OnboardingTransaction) -> int:

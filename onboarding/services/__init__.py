@@ -1,7 +1,7 @@
 """What people may do to a run. Workers, console, REST and commands all come through here: lock, check, move, audit."""
 
 from onboarding.engine.planning import Effect
-from onboarding.services import confirmation
+from onboarding.services import availability, confirmation
 from onboarding.services.base import Refused, given_reason
 from onboarding.services.changes import (
     apply_change,
@@ -34,6 +34,7 @@ __all__ = [
     "Refused",
     "also_linked",
     "apply_change",
+    "availability",
     "cancel",
     "change_fingerprint",
     "change_preview",

@@ -24,6 +24,12 @@ class Refused(Exception):
         self.problems = problems or []
 
 
+def require_no(obstacle: str) -> None:
+    """Raises ``Refused`` where there is one."""
+    if obstacle:
+        raise Refused(obstacle)
+
+
 def locked(step_pk: int) -> tuple[OnboardingTransaction, Step]:
     run = lock_run(Step.objects.values_list("transaction_id", flat=True).get(pk=step_pk))
     return run, Step.objects.select_related("connection").get(pk=step_pk)

@@ -13,7 +13,8 @@ from onboarding.engine.locks import retried
 from onboarding.engine.reconcile import match_key_in_hand
 from onboarding.enums import Category, IntentState, StepState
 from onboarding.models import Intent, MatchChoice, ObjectMapping, RejectedMatch, Reservation, Step
-from onboarding.services.base import Refused, given_reason, locked, try_again
+from onboarding.services import availability
+from onboarding.services.base import Refused, given_reason, locked, require_no, try_again
 from onboarding.services.confirmation import Outdated
 from onboarding.services.replay import reopen_from
 from onboarding.services.steps import retry_if_possible
@@ -102,12 +103,9 @@ def unlink(step_pk: int, *, actor: str, reason: str, item: str = "") -> None:
     text = given_reason(reason)
     with db.atomic():
         run, step = locked(step_pk)
-        handler = HANDLERS[step.uses]
         mapping = step.mappings.filter(item=item).select_related("connection").first()
-        if mapping is None or not handler.makes_objects:
-            raise Refused(f"The step {step.key} has no object to unlink.")
-        if mapping.created_by_us:
-            raise Refused("This run created that object; it was not matched.")
+        require_no(availability.unlink(run, step, mapping))
+        assert mapping is not None  # noqa: S101  (as availability says)
         reopen_from(run, step, actor=actor)
         step = Step.objects.get(pk=step.pk)
         step.item = item

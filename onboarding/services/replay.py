@@ -10,8 +10,8 @@ from onboarding.engine.locks import lock_run, retried
 from onboarding.engine.planning import Effect, plan_steps, title_of
 from onboarding.enums import Status, StepState
 from onboarding.models import Attempt, OnboardingTransaction, Step
-from onboarding.services import confirmation
-from onboarding.services.base import Refused
+from onboarding.services import availability, confirmation
+from onboarding.services.base import Refused, require_no
 from onboarding.services.steps import dependents, skip_step
 from onboarding.steps.registry import HANDLERS
 
@@ -97,10 +97,7 @@ def _first(run: OnboardingTransaction, key: str) -> Step:
 
 def _to_reopen(run: OnboardingTransaction, first: Step) -> list[Step]:
     """``first`` and what comes after it, in playbook order. What a person skipped stays skipped, but for ``first`` itself."""
-    if run.status != Status.COMPLETE and not run.may_advance:
-        raise Refused(f"The run is {run.get_status_display().lower()}.")
-    if run.status in (Status.QUEUED, Status.AWAITING_DATA):
-        raise Refused("The run has not begun yet; there is nothing to replay.")
+    require_no(availability.replay(run))
     steps = list(run.steps.select_related("connection").order_by("position"))
     affected = {first.key}
     for _ in steps:  # the playbook need not list a step after those that it comes after

@@ -6,9 +6,9 @@ from integrations.connectors import registry
 from integrations.errors import DeadlinePassed, ProviderError
 from onboarding.engine.compensation import SKEW, last_touched
 from onboarding.engine.planning import Effect, Planned, of_object, plan_rollback
-from onboarding.enums import Status
 from onboarding.models import OnboardingTransaction
-from onboarding.services.base import Refused
+from onboarding.services import availability
+from onboarding.services.base import require_no
 
 LOOK_SECONDS = 8.0
 """For looking at all objects of a run; what was not reached is said to be looked at later."""
@@ -20,8 +20,7 @@ def rollback_preview(run_pk: int) -> list[Effect]:
     Call it outside database transactions. Raises ``Refused`` where there is nothing to roll back.
     """
     run = OnboardingTransaction.objects.get(pk=run_pk)
-    if run.status in (Status.ROLLING_BACK, Status.ROLLED_BACK):
-        raise Refused(f"The run is {run.get_status_display().lower()} already.")
+    require_no(availability.rollback(run))
     ends = time.monotonic() + LOOK_SECONDS
     return [_looked_at(planned, ends).effect for planned in plan_rollback(run)]
 

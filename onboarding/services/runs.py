@@ -14,12 +14,11 @@ from onboarding.engine.dispatch import enqueue_step
 from onboarding.engine.locks import lock_run, retried
 from onboarding.engine.reported_events import EventIdConflict, report
 from onboarding.engine.runs import cancellation, gate_evaluation
-from onboarding.enums import RunEventType, Status
-from onboarding.models import ObjectMapping, OnboardingTransaction
-from onboarding.services import confirmation
-from onboarding.services.base import Refused, given_reason
+from onboarding.enums import RunEventType, Topic
+from onboarding.models import ObjectMapping
+from onboarding.services import availability, confirmation
+from onboarding.services.base import Refused, given_reason, require_no
 from onboarding.services.rollback_preview import rollback_preview
-from onboarding.signals import run_decided
 
 
 @retried
@@ -40,10 +39,7 @@ def hold(run_pk: int, *, actor: str, reason: str) -> None:
     text = given_reason(reason)
     with db.atomic():
         run = lock_run(run_pk)
-        if not run.may_advance:
-            raise Refused(f"The run is {run.get_status_display().lower()}; it cannot be held.")
-        if run.held_at:
-            raise Refused(f"{run.held_by} put the run on hold already.")
+        require_no(availability.hold(run))
         run.held_at, run.held_by, run.hold_reason = clock.now(), actor[:150], text
         audit.record(run, "onboarding.run.held", actor=actor)
         refresh_status_reports(run)
@@ -56,8 +52,7 @@ def resume(run_pk: int, *, actor: str) -> None:
     """Resume a run on hold. Raises ``Refused``."""
     with db.atomic():
         run = lock_run(run_pk)
-        if not run.held_at:
-            raise Refused("The run is not on hold.")
+        require_no(availability.resume(run))
         cancellation.resume(run, actor=actor, resolution="A person has decided: the run goes on.")
         failpoint("person-acted")
 
@@ -68,8 +63,7 @@ def cancel(run_pk: int, *, actor: str, reason: str) -> None:
     text = given_reason(reason)
     with db.atomic():
         run = lock_run(run_pk)
-        if not run.may_advance:
-            raise Refused(f"The run is {run.get_status_display().lower()} already.")
+        require_no(availability.cancel(run))
         cancellation.cancel(run, actor=actor, reason=text)
         run.save()
         failpoint("person-acted")
@@ -89,12 +83,11 @@ def rollback(run_pk: int, *, actor: str, reason: str, seen: str | None = None) -
     changed = [each.external_id for each in preview if each.verdict == "changed-since"]
     with db.atomic():
         run = lock_run(run_pk)
-        if run.status in (Status.ROLLING_BACK, Status.ROLLED_BACK):
-            raise Refused(f"The run is {run.get_status_display().lower()} already.")
+        require_no(availability.rollback(run))
         if seen is not None and looked_at != _objects(run_pk):  # a worker made something while vendors were asked
             raise confirmation.Outdated("what would be done has changed since the preview.")
         begin_rollback(run, actor=actor, reason=text, changed=changed)
-        run_decided.send(OnboardingTransaction, run=run, resolution="A person has decided: it is rolled back.")
+        cancellation.decide(run, resolution="A person has decided: it is rolled back.")
         run.save()
         failpoint("person-acted")
 
@@ -105,14 +98,18 @@ def _objects(run_pk: int) -> list[tuple[Any, ...]]:
 
 
 @retried
-def keep(run_pk: int, *, actor: str, reason: str) -> None:
-    """A person decided that the run goes on, or stays, as it is though something asked whether it should."""
+def keep(run_pk: int, *, actor: str, reason: str, topic: Topic | None = None) -> None:
+    """A person decided that the run goes on, or stays, as it is though something asked whether it should.
+
+    ``topic``: of the one question that was answered; a run of which another one is open stays on hold.
+    """
     given_reason(reason)
     with db.atomic():
         run = lock_run(run_pk)
         audit.record(run, "onboarding.run.kept", actor=actor)
-        run.held_at, run.held_by, run.hold_reason = None, "", ""
-        run_decided.send(OnboardingTransaction, run=run, resolution="A person has decided: the run stays.")
+        decided = cancellation.decide(run, topic=topic, resolution="A person has decided: the run stays.")
+        if not decided.still_open:
+            run.held_at, run.held_by, run.hold_reason = None, "", ""
         gate_evaluation.evaluate_gate(run, actor=actor)
         advance_or_roll_back(run)
         run.save()

@@ -10,16 +10,17 @@ from integrations.failpoints import failpoint
 from integrations.models import Connection
 from onboarding import audit
 from onboarding.engine import connection_queue
-from onboarding.engine.advancing import advance, reports_run_status
+from onboarding.engine.advancing import advance
 from onboarding.engine.compensation import advance_or_roll_back
 from onboarding.engine.dispatch import enqueue_step
 from onboarding.engine.facts import match_key_of
 from onboarding.engine.locks import retried
 from onboarding.engine.recording import block
 from onboarding.engine.runs import gate_evaluation
-from onboarding.enums import OVER, Category, IntentState, Status, StepState
+from onboarding.enums import Category, IntentState, Status, StepState
 from onboarding.models import Intent, MatchChoice, OnboardingTransaction, Step
-from onboarding.services.base import Refused, given_reason, locked, try_again
+from onboarding.services import availability
+from onboarding.services.base import Refused, given_reason, locked, require_no, try_again
 from onboarding.services.confirmation import Outdated
 from onboarding.signals import step_unblocked
 from onboarding.steps.registry import HANDLERS
@@ -82,8 +83,7 @@ def skip_step(
     text = given_reason(reason)
     with db.atomic():
         run, step = locked(step_pk)
-        if step.state in OVER or (run.is_over and not reports_run_status(step)):
-            raise Refused(f"The step {step.key} is {step.get_state_display().lower()}; there is nothing to skip.")
+        require_no(availability.skip(run, step))
         needing = dependents(run, step)
         if confirmed is not None and {other.key for other in needing} - set(confirmed):
             raise Outdated("other steps than those shown would be skipped with it.")
@@ -141,12 +141,7 @@ def resend(step_pk: int, *, actor: str) -> None:
     with db.atomic():
         run, step = locked(step_pk)
         handler = HANDLERS[step.uses]
-        if not handler.irrevocable:
-            raise Refused(f"The step {step.key} sends nothing.")
-        if run.held_at or not (run.may_advance or run.status == Status.COMPLETE):
-            raise Refused(f"The run is {'on hold' if run.held_at else run.get_status_display().lower()}.")
-        if step.state != StepState.SUCCEEDED:
-            raise Refused("It was not sent yet; retry the step instead.")
+        require_no(availability.resend(run, step))
         step.mappings.all().delete()
         # Whoever said that the last one went out, or chose to send it, said nothing about this one.
         MatchChoice.objects.filter(

@@ -1,6 +1,6 @@
 """One action on many tickets: the ids are frozen when the confirmation is shown, and every ticket gets a result of its own."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,9 +11,11 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
+from django.utils.safestring import SafeString
 
 from exceptions_queue import roles
 from exceptions_queue.admin.tickets.forms import DeclaredForm
+from exceptions_queue.admin.ui import badges
 from exceptions_queue.models import Ticket
 from exceptions_queue.roles import Actor
 from exceptions_queue.tickets import actions
@@ -23,6 +25,8 @@ from onboarding.services import Refused
 
 AT_MOST = 500
 TEMPLATE = "admin/exceptions_queue/ticket/bulk.html"
+SUBJECTS = ("transaction", "step", "connection", "mapping__transaction", "mapping__step")
+"""What a ticket's name is made of."""
 
 
 @dataclass(frozen=True)
@@ -50,16 +54,15 @@ def chosen(action: Action) -> Callable[[Any, HttpRequest, QuerySet[Ticket]], Htt
 def confirm(model_admin: Any, request: HttpRequest, queryset: QuerySet[Ticket], action: Action) -> HttpResponse:
     """To which tickets it would be done, each by its id; nothing is changed yet."""
     count = queryset.count()
-    related = ("transaction", "step__connection", "connection", "change_request", "owner")
-    found = list(queryset.select_related(*related)[:AT_MOST])
+    found = list(queryset.select_related(*SUBJECTS, "step__connection", "change_request", "owner")[:AT_MOST])
     actor = _actor(request)
     able = [t for t in found if t.is_open and action.is_offered(t) and action.allows(actor, t)]
     return _page(
         model_admin,
         request,
         action,
-        able=able,
-        unable=[ticket for ticket in found if ticket not in able],
+        able=_named(able),
+        unable=_named(ticket for ticket in found if ticket not in able),
         left_out=count - len(found),
         form=_form(action),
     )
@@ -74,12 +77,17 @@ def perform(model_admin: Any, request: HttpRequest, action: Action) -> HttpRespo
         return HttpResponseRedirect(reverse("admin:exceptions_queue_ticket_changelist"))
     form = _form(action, request.POST)
     if form is not None and not form.is_valid():
-        able = list(Ticket.objects.filter(pk__in=pks).select_related("transaction", "step", "connection"))
-        return _page(model_admin, request, action, status=422, able=able, form=form)
+        able = Ticket.objects.filter(pk__in=pks).select_related(*SUBJECTS)
+        return _page(model_admin, request, action, status=422, able=_named(able), form=form)
     data = form.cleaned_data if form else {}
     results = [_one(action, pk, actor, data) for pk in pks]
     done = sum(result.done for result in results)
     return _page(model_admin, request, action, results=results, done=done)
+
+
+def _named(tickets: Iterable[Ticket]) -> list[tuple[Ticket, SafeString]]:
+    """Each with what it asks: of one category there may be several topics about the same run."""
+    return [(ticket, badges.category(ticket)) for ticket in tickets]
 
 
 def _page(model_admin: Any, request: HttpRequest, action: Action, *, status: int = 200, **shown: Any) -> HttpResponse:
@@ -107,7 +115,7 @@ def _one(action: Action, pk: int, actor: Actor, data: Data) -> Result:
     except Ticket.DoesNotExist:
         return Result(None, f"Ticket {pk}", False, "is gone")
     except (NotAllowed, Refused) as refusal:
-        ticket = Ticket.objects.select_related("transaction", "step", "connection").get(pk=pk)
+        ticket = Ticket.objects.select_related(*SUBJECTS).get(pk=pk)
         return Result(ticket, ticket.subject_name, False, str(refusal))
     told = action.done_message(ticket)
     return Result(ticket, ticket.subject_name, True, each if told.finished else told.text)

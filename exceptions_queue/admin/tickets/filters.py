@@ -10,7 +10,7 @@ from unfold.contrib.filters.admin import DropdownFilter
 
 from exceptions_queue import roles
 from exceptions_queue.admin.ui.display_names import full_name
-from exceptions_queue.models import UNRESOLVED, Ticket, TicketStatus
+from exceptions_queue.models import Ticket, TicketQuerySet, TicketStatus, is_unresolved
 from exceptions_queue.sla.state import SlaState, tickets_in
 from integrations import clock
 from integrations.enums import System
@@ -53,12 +53,12 @@ class StatusFilter(Default):
     def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:  # noqa: ARG002
         return [("unresolved", "Open or retrying"), *TicketStatus.choices, (SNOOZED, "Snoozed"), (ALL, "All")]
 
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Ticket]) -> QuerySet[Ticket]:  # noqa: ARG002
+    def queryset(self, request: HttpRequest, queryset: TicketQuerySet) -> QuerySet[Ticket]:  # noqa: ARG002
         match self.value():
             case "unresolved":
-                return queryset.filter(status__in=UNRESOLVED)
+                return queryset.unresolved()
             case "snoozed":
-                return queryset.filter(status__in=UNRESOLVED, snoozed_until__gt=clock.now())
+                return queryset.unresolved().filter(snoozed_until__gt=clock.now())
             case value if value in TicketStatus.values:
                 return queryset.filter(status=value)
         return queryset
@@ -84,7 +84,7 @@ class OwnerFilter(DropdownFilter):
     parameter_name = "owner"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:  # noqa: ARG002
-        owners = User.objects.filter(tickets__status__in=UNRESOLVED).annotate(shown=full_name()).order_by("username")
+        owners = User.objects.filter(is_unresolved("tickets")).annotate(shown=full_name()).order_by("username")
         return [("me", "Me"), ("nobody", "Nobody yet"), *owners.values_list("username", "shown").distinct()[:200]]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Ticket]) -> QuerySet[Ticket]:
@@ -124,7 +124,7 @@ class StepFilter(DropdownFilter):
     parameter_name = "step"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:  # noqa: ARG002
-        steps = Step.objects.filter(tickets__status__in=UNRESOLVED).order_by("key")
+        steps = Step.objects.filter(is_unresolved("tickets")).order_by("key")
         keys = steps.values_list("key", flat=True).distinct()[:100]
         return [("gate", "Required data"), *((key, key) for key in keys)]
 

@@ -1,5 +1,9 @@
 """Ending a run for good, putting one on hold for a person to decide, and letting it go on."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
 from integrations import clock
 from onboarding import audit
 from onboarding.engine.advancing import advance, refresh_status_reports, report_end
@@ -8,6 +12,8 @@ from onboarding.engine.runs import gate_evaluation
 from onboarding.enums import Category, Status, Topic
 from onboarding.models import OnboardingTransaction, Step
 from onboarding.signals import run_blocked, run_cancelled, run_decided, step_unblocked
+
+LONGEST_HOLD_REASON = 500
 
 
 def cancel(run: OnboardingTransaction, *, actor: str, reason: str) -> None:
@@ -34,7 +40,7 @@ def hold_and_ask(run: OnboardingTransaction, *, actor: str, hold_reason: str, qu
     if run.status in (Status.CANCELLED, Status.ROLLING_BACK, Status.ROLLED_BACK):
         return
     if not run.is_over and not run.held_at:
-        run.held_at, run.held_by, run.hold_reason = clock.now(), actor[:150], hold_reason[:500]
+        run.held_at, run.held_by, run.hold_reason = clock.now(), actor[:150], hold_reason[:LONGEST_HOLD_REASON]
         audit.record(run, "onboarding.run.held", actor=actor)
         refresh_status_reports(run)
     run_blocked.send(
@@ -47,11 +53,55 @@ def hold_and_ask(run: OnboardingTransaction, *, actor: str, hold_reason: str, qu
     )
 
 
+@dataclass(frozen=True)
+class Questions:
+    """What a decision answered about a run, and what is still asked about it, each in the words of its ticket."""
+
+    answered: Sequence[str] = ()
+    still_open: Sequence[str] = ()
+
+
+def decide(run: OnboardingTransaction, *, resolution: str, topic: Topic | None = None, asked: str = "") -> Questions:
+    """Close what is asked about the run as a whole: all of it, or the question of one ``topic`` (where it says ``asked``).
+
+    The run is held no more for a question that is answered, but for the next one that is not. The caller holds the run locked.
+    """
+    said: Any = run_decided.send(OnboardingTransaction, run=run, resolution=resolution, topic=topic, asked=asked)
+    found: list[Questions] = [each for _, each in said if isinstance(each, Questions)]
+    questions = Questions(
+        [text for each in found for text in each.answered], [text for each in found for text in each.still_open]
+    )
+    if questions.still_open and is_held_for(run, questions.answered):
+        run.hold_reason = questions.still_open[0][:LONGEST_HOLD_REASON]
+    return questions
+
+
+def is_held_for(run: OnboardingTransaction, questions: Sequence[str]) -> bool:
+    """One of them put the run on hold, and no person did: a question begins with the reason of the hold that came with it."""
+    return run.held_at is not None and any(question.startswith(run.hold_reason) for question in questions)
+
+
+def resume_if_answered(run: OnboardingTransaction, *, actor: str, topic: Topic, asked: str, resolution: str) -> None:
+    """Close the question that says ``asked``, which has answered itself, and resume a run that was held for nothing else.
+
+    Another question stays open, and so does a person's hold. The caller holds the run locked.
+    """
+    questions = decide(run, resolution=resolution, topic=topic, asked=asked)
+    if questions.still_open or not is_held_for(run, questions.answered):
+        run.save()
+    else:
+        _go_on(run, actor=actor)
+
+
 def resume(run: OnboardingTransaction, *, actor: str, resolution: str) -> None:
-    """Resume a run on hold; ``resolution`` closes the tickets that asked. The caller holds the run locked."""
+    """Resume a run on hold; ``resolution`` closes all tickets that asked. The caller holds the run locked."""
+    decide(run, resolution=resolution)
+    _go_on(run, actor=actor)
+
+
+def _go_on(run: OnboardingTransaction, *, actor: str) -> None:
     run.held_at, run.held_by, run.hold_reason = None, "", ""
     audit.record(run, "onboarding.run.resumed", actor=actor)
-    run_decided.send(OnboardingTransaction, run=run, resolution=resolution)
     gate_evaluation.evaluate_gate(run, actor=actor)
     advance(run)
     run.save()

@@ -9,13 +9,15 @@ from typing import Any
 import pytest
 
 from exceptions_queue.models import UNRESOLVED, Ticket
+from exceptions_queue.roles import Actor
+from exceptions_queue.tickets.actions import perform
 from integrations import clock
 from integrations.enums import EventState
 from integrations.models import Connection, InboundEvent
 from integrations.vendors.stripe.sample_events import ACACIA, BASIL, Payment
 from onboarding import services
 from onboarding.engine.runs.gate_evaluation import LOOKUP
-from onboarding.enums import Category, Status, Topic
+from onboarding.enums import Category, Scope, Status, Topic
 from onboarding.intake import events
 from onboarding.models import CorrelationKey, OnboardingTransaction, Step
 from onboarding.payload.schema import get
@@ -165,6 +167,64 @@ class TestOneInvoice:
         deliver(second.session())
         assert OnboardingTransaction.objects.get(pk=run.pk).held_at is None
         assert second.session_id in Ticket.objects.get(transaction=run, category=Category.APPROVAL_OVERDUE).resolution
+
+    def test_a_refund_stays_open_when_the_checkout_answers_which_payment_it_was(self) -> None:
+        run, second = asked_twice()
+        assert open_topics(run) == {Topic.PAYMENT, Topic.REFUND}
+        deliver(second.session())
+        run = OnboardingTransaction.objects.get(pk=run.pk)
+        assert open_topics(run) == {Topic.REFUND}
+        assert run.held_at
+        assert run.hold_reason.startswith("The payment was refunded.")
+        answer(run, Topic.REFUND)
+        assert (open_topics(run), OnboardingTransaction.objects.get(pk=run.pk).held_at) == (set(), None)
+
+    def test_the_checkout_resumes_a_run_whose_refund_was_answered_before(self) -> None:
+        run, second = asked_twice()
+        answer(run, Topic.REFUND)
+        run = OnboardingTransaction.objects.get(pk=run.pk)
+        assert open_topics(run) == {Topic.PAYMENT}
+        assert run.held_at
+        deliver(second.session())
+        assert (open_topics(run), OnboardingTransaction.objects.get(pk=run.pk).held_at) == (set(), None)
+
+    def test_a_persons_answer_to_which_payment_leaves_the_refund_open(self) -> None:
+        run, _ = asked_twice()
+        answer(run, Topic.PAYMENT)
+        run = OnboardingTransaction.objects.get(pk=run.pk)
+        assert open_topics(run) == {Topic.REFUND}
+        assert run.hold_reason.startswith("The payment was refunded.")
+        assert not run.steps.filter(token__gt=0).exists()
+
+    def test_the_checkout_does_not_lift_a_persons_hold(self) -> None:
+        run, second = asked_twice()
+        services.resume(run.pk, actor="kim")
+        services.hold(run.pk, actor="kim", reason="The customer asked us to wait.")
+        deliver(second.session())
+        run = OnboardingTransaction.objects.get(pk=run.pk)
+        assert (run.held_by, run.hold_reason) == ("kim", "The customer asked us to wait.")
+
+
+def asked_twice() -> tuple[OnboardingTransaction, Payment]:
+    """A run that is held by a payment that may be another purchase's, and that was refunded besides."""
+    known = bought()
+    deliver(known.session())
+    second = bought(mode="payment", customer=known.customer, amount=300_000, metadata=COMPLETE)
+    deliver(second.intent())
+    wait()
+    deliver(second.refund())
+    return OnboardingTransaction.objects.get(onboarding_transaction_id=second.intent_id), second
+
+
+def open_topics(run: OnboardingTransaction) -> set[str]:
+    asked = Ticket.objects.unresolved().filter(transaction=run, category=Category.APPROVAL_OVERDUE)
+    return set(asked.values_list("topic", flat=True))
+
+
+def answer(run: OnboardingTransaction, topic: Topic) -> None:
+    """As a person answers on the ticket: the run stays."""
+    ticket = Ticket.objects.unresolved().get(transaction=run, topic=topic)
+    perform(ticket.pk, "skip", Actor("kim", Scope.OPERATE), reason="It was looked into.")
 
 
 @pytest.mark.usefixtures("stripe")

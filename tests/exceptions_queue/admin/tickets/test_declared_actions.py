@@ -9,9 +9,10 @@ from django.urls import include, path
 from rest_framework.test import APIClient
 
 from config import urls
+from exceptions_queue import permissions
 from exceptions_queue.api.urls import action_patterns
 from exceptions_queue.models import Ticket
-from exceptions_queue.tickets import permissions, reference
+from exceptions_queue.tickets import reference
 from exceptions_queue.tickets.actions import ACTIONS, register
 from exceptions_queue.tickets.declaration import Action, Bulk, Permission
 from exceptions_queue.tickets.forms import Field, Form

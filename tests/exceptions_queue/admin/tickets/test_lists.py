@@ -10,9 +10,11 @@ from django.test.utils import CaptureQueriesContext
 
 from exceptions_queue.models import CrmOwner, Ticket
 from exceptions_queue.sla import clocks as sla
+from exceptions_queue.tickets import catalogue, lifecycle
 from integrations import admin, clock
 from integrations.models import Connection
 from onboarding import signals
+from onboarding.enums import Category, Topic
 from onboarding.models import ObjectMapping
 from tests.conftest import Drain
 from tests.exceptions_queue.admin.conftest import CONNECTIONS, QUEUE, RUNS, As, Pay, act, open_ticket, page, text
@@ -180,6 +182,17 @@ def test_a_bulk_retry_is_confirmed_with_frozen_ids(
     assert "is not possible for this ticket" in text(results)
     assert "is gone" in text(results)
     assert lead.get(f"{QUEUE}bulk/retry/").status_code == 405
+
+
+def test_a_bulk_confirmation_tells_questions_about_one_run_apart(pay: Pay, as_: As) -> None:
+    missing = open_ticket(run := pay("one", commercial__term=None))
+    question: dict[str, Any] = {"category": Category.APPROVAL_OVERDUE, "message": "Refunded.", "problems": []}
+    refund = lifecycle.for_run(run, topic=Topic.REFUND, **question)
+    payment = lifecycle.for_run(run, topic=Topic.PAYMENT, **question)
+    chosen = {"action": "retry_selected", "_selected_action": [missing.pk, refund.pk, payment.pk]}
+    shown = text(as_("admin").post(QUEUE, chosen))
+    for ticket in (missing, refund, payment):
+        assert shown.count(catalogue.of(ticket).label) == 1
 
 
 def test_a_bulk_retry_of_none_or_too_many_leads_back_to_the_queue(missing: Ticket, as_: As) -> None:

@@ -11,14 +11,15 @@ from django.contrib.auth.models import Permission as Row
 from django.contrib.contenttypes.models import ContentType
 
 from exceptions_queue.models import Queue, Ticket
+from exceptions_queue.runs.actions import ACTIONS as RUN_ACTIONS
 from exceptions_queue.tickets.actions import ACTIONS
 from exceptions_queue.tickets.declaration import Permission
 from onboarding.queues import QUEUES
 
 EVERYBODY = ("view_ticket", "view_ticketnote", "view_onboardingtransaction", "view_step", "view_slaclock")
 BESIDES_ACTIONS: dict[str, tuple[str, ...]] = {
-    "sales-ops": (*EVERYBODY, "see_personal_data", "start_run", "hold_run", "resend_welcome", "apply_change"),
-    "support-ops": (*EVERYBODY, "see_personal_data", "hold_run", "resend_welcome"),
+    "sales-ops": (*EVERYBODY, "see_personal_data", "start_run", "apply_change"),
+    "support-ops": (*EVERYBODY, "see_personal_data"),
     "revenue-operations": (
         *EVERYBODY, "see_personal_data",
         "view_connection", "add_connection", "change_connection", "test_connection", "enter_credentials", "use_sandbox",
@@ -26,21 +27,22 @@ BESIDES_ACTIONS: dict[str, tuple[str, ...]] = {
         "view_planprice", "add_planprice", "change_planprice", "delete_planprice",
         "view_crmowner", "add_crmowner", "change_crmowner", "delete_crmowner", "view_auditentry",
         "view_implementationowner", "add_implementationowner", "change_implementationowner", "delete_implementationowner",
-        "start_run", "hold_run", "unlink_object", "apply_change",
+        "start_run", "apply_change",
     ),
-    "finance": (*EVERYBODY, "view_unmatchedevent", "start_run", "hold_run", "cancel_run", "apply_change"),
+    "finance": (*EVERYBODY, "view_unmatchedevent", "start_run", "apply_change"),
     "leads": (
         *EVERYBODY, "see_personal_data", "view_auditentry", "view_unmatchedevent", "view_queue", "change_queue", "view_alert",
         "view_crmowner", "add_crmowner", "change_crmowner", "delete_crmowner",
         "view_implementationowner", "add_implementationowner", "change_implementationowner", "delete_implementationowner",
-        "use_sandbox", "start_run", "hold_run", "cancel_run", "unlink_object", "resend_welcome", "apply_change",
+        "use_sandbox", "start_run", "apply_change",
     ),
 }  # fmt: skip
 
 
 def of_actions() -> dict[str, Permission]:
     """The actions' permissions by codename; several actions may need the same one."""
-    return {action.permission.codename: action.permission for action in ACTIONS.values()}
+    declared = [action.permission for action in ACTIONS.values()] + [each.permission for each in RUN_ACTIONS.values()]
+    return {permission.codename: permission for permission in declared}
 
 
 def matrix() -> dict[str, frozenset[str]]:

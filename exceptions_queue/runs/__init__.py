@@ -1,0 +1,1 @@
+"""What people and keys may do to runs and steps: one declaration an action."""
