@@ -113,4 +113,9 @@ TOKEN = "token"  # noqa: S105 (a name)
 WEBHOOK_SECRET = "webhook_secret"  # noqa: S105 (a name)
 TOKEN_SECRET = Secret(name=TOKEN, label="Token")
 SIGNING_SECRET = Secret(name=WEBHOOK_SECRET, label="Webhook signing secret")
-OPTIONAL_SIGNING_SECRET = Secret(name=WEBHOOK_SECRET, label="Webhook signing secret", required=False)
+OPTIONAL_SIGNING_SECRET = Secret(
+    name=WEBHOOK_SECRET,
+    label="Webhook signing secret",
+    help="Only where the vendor's events are taken.",
+    required=False,
+)

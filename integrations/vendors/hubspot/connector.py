@@ -103,9 +103,15 @@ class HubSpot(CrmConnector):
             safety=CreateSafety.UNIQUE_UPSERT,
             safety_depends=f"{_DEPENDS}, or with deal_properties off",
             rollback=_ARCHIVED,
-            associations=(CrmAccount.KIND, CrmContact.KIND),
+            associations=(CrmAccount.KIND,),
         ),
-        Capability(kind=CrmNote.KIND, safety=CreateSafety.NEITHER, search_lag_option="search_lag", rollback=_ARCHIVED),
+        Capability(
+            kind=CrmNote.KIND,
+            safety=CreateSafety.NEITHER,
+            search_lag_option="search_lag",
+            rollback=_ARCHIVED,
+            associations=(CrmAccount.KIND, Deal.KIND),
+        ),
     )
     options = (
         Option(
@@ -129,8 +135,8 @@ class HubSpot(CrmConnector):
             default="on",
             empty="off",
         ),
-        Option(name="deal_pipeline", label="Pipeline of new deals", help="Its id. Empty: HubSpot's default pipeline."),
-        Option(name="deal_stage", label="Stage of new deals", help="Its id. Empty: HubSpot's first stage."),
+        Option(name="deal_pipeline", label="Pipeline of new deals", help="Its id. Empty: HubSpot decides."),
+        Option(name="deal_stage", label="Stage of new deals", help="Its id. Empty: HubSpot decides."),
         Option(name="portal_id", label="Portal", help="Its number, for links. Learnt when the connection is tested."),
         Option(
             name="ui_domain", label="Web address", help="Such as app-eu1.hubspot.com, for links. Learnt as the portal."
