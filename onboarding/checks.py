@@ -7,6 +7,7 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register  # noqa: A004
 
 from integrations.connections.people import Listed, lists_people
+from integrations.connections.uses import Use, lists_uses
 from integrations.declarative.mapping import MappingError, mappings
 from integrations.enums import System
 from onboarding.intake import prices
@@ -68,6 +69,37 @@ def mapped_objects_are_kept_up_to_date(**_: Any) -> list[CheckMessage]:
                 )
                 hint = f"Add a step that uses {handler.name}.update, and an [objects.….update] to the mapping that sends them."
                 found.append(Warning(message, hint=hint, id="onboarding.W001"))
+    return found
+
+
+@lists_uses
+def what_playbooks_use() -> Iterator[Use]:
+    """The kinds of object that the playbooks' steps create or update, for ``manage.py doctor`` and the check below."""
+    for playbook in playbooks().values():
+        for step in playbook.steps:
+            handler = HANDLERS[step.uses]
+            if handler.kind:
+                where = f"The step {step.key} of the playbook {playbook.name}"
+                yield Use(where, handler.system, handler.provider, handler.kind, updates=bool(handler.target))
+
+
+@register
+def playbooks_ask_for_what_vendors_have(**_: Any) -> list[CheckMessage]:
+    """As far as it is known without the connections: where none of a system's vendors can do a step. ``doctor`` knows the rest."""
+    try:
+        uses = list(what_playbooks_use())
+    except PlaybookError:
+        return []
+    found: list[CheckMessage] = []
+    for use in uses:
+        candidates = use.candidates()
+        problems = [use.problem(info) for info in candidates]
+        if not candidates:
+            message = f"{use.where} needs a {use.system.label} system, and no vendor of this installation is one."
+            found.append(Warning(message, hint="Leave the step out, or add a vendor.", id="onboarding.W002"))
+        elif all(problems):
+            hint = "Leave the step out, or use a vendor that has it: docs/vendors.md."
+            found.append(Error(" ".join(problems), hint=hint, id="onboarding.E007"))
     return found
 
 

@@ -89,9 +89,7 @@ def set_connection(
     """
     info = _known_provider(slug, system, provider)
     entered = {name: _checked_secrets(info, name, values) for name, values in (secrets or {}).items()}
-    if unknown := set(options or {}) - set(info.option_names):
-        known = ", ".join(info.option_names) or "none"
-        raise ValueError(f"{provider} has no option {', '.join(sorted(unknown))} (known: {known})")
+    info.check_options(options or {})
     with transaction.atomic():
         connection = Connection.objects.select_for_update(no_key=True).filter(slug=slug).first()
         made = connection or Connection(slug=slug, provider=provider, base_url=info.default_base_url)
@@ -104,8 +102,6 @@ def set_connection(
         voided = connection is not None and (another or address != made.base_url)
         made.system, made.provider, made.base_url = system, provider, address
         made.options = {**({} if another else made.options), **(options or {})}
-        if info.check_options:
-            info.check_options(made.options)
         made.enabled = made.enabled if enabled is None else enabled
         made.max_concurrency = made.max_concurrency if max_concurrency is None else max_concurrency or None
         made.save()
@@ -212,6 +208,7 @@ def replace_credentials(
     connection = Connection.objects.get(pk=connection_pk)
     info = _known_provider(connection.slug, connection.system, connection.provider)
     entered = {name: _checked_secrets(info, name, values) for name, values in secrets.items()}
+    info.check_options(options or {})
     about: dict[str, Any] = {"system": connection.system, "provider": connection.provider, "actor": actor}
     if not set(entered) - {WEBHOOK_SECRET}:
         set_connection(connection.slug, secrets=entered, options=options, **about)
@@ -295,8 +292,9 @@ def _known_environment(environment: str) -> str:
 
 
 def _checked_secrets(info: ProviderInfo, name: str, values: list[str]) -> list[str]:
-    if name not in info.secret_names:
-        raise ValueError(f"{info.name} has no secret {name!r}: known are {', '.join(info.secret_names)}")
+    known = [secret.name for secret in info.secrets]
+    if name not in known:
+        raise ValueError(f"{info.name} has no secret {name!r}: known are {', '.join(known)}")
     if len(values) > 1 and name != WEBHOOK_SECRET:
         raise ValueError(f"only {WEBHOOK_SECRET} may have several values, not {name!r}")
     stripped = [value.strip() for value in values]

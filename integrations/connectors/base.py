@@ -10,14 +10,14 @@ from typing import Any, ClassVar, Self, TypeVar
 import pydantic
 
 from integrations.connectors.objects import VendorObject
+from integrations.connectors.options import OFF, OPTIONAL_SIGNING_SECRET, TOKEN, TOKEN_SECRET, Option, Secret
 from integrations.crypto import SecretUnreadable
 from integrations.errors import Kind, ProviderError, TemporaryRefusal
 from integrations.http.client import VendorHttp
+from integrations.inbound.delivery import Webhook
 from integrations.models import Connection
 
 M = TypeVar("M", bound=pydantic.BaseModel)
-WEBHOOK_SECRET = "webhook_secret"  # noqa: S105 (a name)
-TOKEN = "token"  # noqa: S105 (a name)
 _REFUSALS = frozenset({Kind.FORBIDDEN, Kind.CONFLICT, Kind.INVALID})
 
 
@@ -39,6 +39,30 @@ class ObjectKind:
     safety: CreateSafety
     search_lag: float = 0.0
     key_lifetime: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Capability:
+    """What a vendor can do with one kind of object, whatever the connection; ``Connector.kind`` says it for one connection."""
+
+    kind: str
+    """The ``KIND`` of a ``VendorObject``."""
+    safety: CreateSafety
+    safety_depends: str = ""
+    """In words, where an option or the account's plan decides it: "without a reference property: neither"."""
+    search_lag: float = 0.0
+    """Seconds, as in ``ObjectKind``."""
+    search_lag_option: str = ""
+    """The option that sets it, in place of ``search_lag``."""
+    key_lifetime: float = 0.0
+    """Seconds, as in ``ObjectKind``."""
+    reversible: bool = True
+    """Whether ``undo`` can remove one; a mail, for one, cannot be unsent."""
+    rollback: str
+    """What ``undo`` does and what stays, or why there is none: a short phrase."""
+    updatable: bool = True
+    associations: tuple[str, ...] = ()
+    """Kinds that ``associate`` ties it to."""
 
 
 @dataclass(frozen=True)
@@ -100,9 +124,14 @@ class Connector(ABC):
     """Host patterns that a production base URL may have, such as ``*.zendesk.com``; none for one without a base URL."""
     default_base_url: ClassVar[str] = ""
     """Empty where each customer of the vendor has an address of its own."""
-    secret_names: ClassVar[tuple[str, ...]] = ()
-    option_names: ClassVar[tuple[str, ...]] = ()
-    required_options: ClassVar[tuple[str, ...]] = ()
+    kinds: ClassVar[tuple[Capability, ...]] = ()
+    """The objects that it has, and what it can do with each."""
+    options: ClassVar[tuple[Option, ...]] = ()
+    secrets: ClassVar[tuple[Secret, ...]] = ()
+    webhook: ClassVar[Webhook | None] = None
+    """How it delivers its events; None for one that sends none."""
+    probes: ClassVar[str] = ""
+    """What ``probe`` checks, in words."""
     knows_people: ClassVar[bool] = False
     """Whether ``person`` tells who is a user there."""
     advice: ClassVar[Mapping[Kind, str]] = {}
@@ -124,20 +153,34 @@ class Connector(ABC):
         """Where a person looks at an object by its id, where that can be told without asking the vendor; else empty."""
         return ""
 
-    def option(self, name: str, default: str = "") -> str:
-        value = self.connection.options.get(name, default)
-        return default if value is None else str(value)
+    def option(self, name: str) -> str:
+        """Its value, or its default. Raises ``LookupError`` for one that is not declared."""
+        declared = next((each for each in self.options if each.name == name), None)
+        if declared is None:
+            raise LookupError(f"{self.provider} declares no option {name}")
+        return declared.effective(self.connection.options.get(name))
 
-    def seconds(self, name: str, default: float) -> float:
+    def seconds(self, name: str) -> float:
         """A number of seconds among the options. Raises ``ProviderError``."""
         try:
-            return float(self.option(name, str(default)))
+            return float(self.option(name))
         except ValueError:
             raise ProviderError(Kind.NOT_CONFIGURED, f"option {name} must be a number of seconds") from None
 
-    @abstractmethod
+    def flag(self, name: str) -> bool:
+        """Whether an option is on."""
+        return self.option(name).strip().lower() not in {"", *OFF}
+
     def kind(self, name: str) -> ObjectKind:
-        """How creates of this kind behave on this connection."""
+        """How creates of this kind behave on this connection. Raises ``ValueError`` for a kind that is not declared."""
+        declared = self._capability(name)
+        if declared is None:
+            raise ValueError(f"{self.provider} has no {name}")
+        lag = self.seconds(declared.search_lag_option) if declared.search_lag_option else declared.search_lag
+        return ObjectKind(declared.safety, lag, declared.key_lifetime)
+
+    def _capability(self, kind: str) -> Capability | None:
+        return next((each for each in self.kinds if each.kind == kind), None)
 
     @abstractmethod
     def find(self, kind: str, key: MatchKey) -> list[Found]:
@@ -170,9 +213,10 @@ class Connector(ABC):
         """The job's object, or None while it is under way. Raises ``ProviderError(JOB_FAILED)`` where it made none."""
         raise TypeError(f"{self.provider} has no jobs")
 
-    def reversible(self, kind: str) -> bool:  # noqa: ARG002
-        """Whether ``undo`` can remove objects of this kind; a mail, for one, cannot be unsent."""
-        return False
+    def reversible(self, kind: str) -> bool:
+        """Whether ``undo`` can remove objects of this kind, as declared."""
+        declared = self._capability(kind)
+        return declared is not None and declared.reversible
 
     def undo(self, kind: str, external_id: str) -> None:  # noqa: ARG002
         """Remove an object that ``create`` made; associations with others go with it.
@@ -197,7 +241,7 @@ class Connector(ABC):
 class HttpConnector(Connector):
     """A vendor with an HTTP API: it has an address and a token."""
 
-    secret_names = (TOKEN, WEBHOOK_SECRET)
+    secrets = (TOKEN_SECRET, OPTIONAL_SIGNING_SECRET)
     temporary: ClassVar[tuple[TemporaryRefusal, ...]] = ()
     """Refusals that pass by themselves, from the vendor's documentation. They come before ``translate``."""
 

@@ -4,8 +4,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
-from integrations.connectors.base import TOKEN, WEBHOOK_SECRET, Connector
+from integrations.connectors.base import Connector
 from integrations.connectors.declaration import load, vendors
+from integrations.connectors.options import TOKEN, WEBHOOK_SECRET
 from integrations.connectors.provider_info import ProviderInfo
 from integrations.declarative.connector import connector_for
 from integrations.declarative.mapping import MappingError, mappings
@@ -61,7 +62,7 @@ def connector(
         raise ProviderError(
             Kind.NOT_CONFIGURED, f"{connection.slug}: nothing can be sent to provider {connection.provider!r}"
         )
-    if missing := [name for name in info.required_options if not connection.options.get(name)]:
+    if missing := info.missing_options(connection.options):
         raise ProviderError(Kind.NOT_CONFIGURED, f"{connection.slug}: option {', '.join(missing)} is missing")
     return info.connector.on(connection, subject=subject, deadline=deadline, before_write=before_write)
 
@@ -72,9 +73,11 @@ def _info(made: type[Connector]) -> ProviderInfo:
         systems=made.systems,
         hosts=made.hosts,
         default_base_url=made.default_base_url,
-        secret_names=made.secret_names,
-        option_names=made.option_names,
-        required_options=made.required_options,
+        secrets=made.secrets,
+        options=made.options,
+        kinds=made.kinds,
+        probes=made.probes,
+        webhook=made.webhook,
         connector=made,
     )
 

@@ -12,8 +12,9 @@ from typing import Any, ClassVar
 
 import pydantic
 
-from integrations.connectors.base import Created, Found, HttpConnector, MatchKey, ObjectKind
+from integrations.connectors.base import Capability, Created, Found, HttpConnector, MatchKey
 from integrations.connectors.objects import MappedValues, VendorObject
+from integrations.connectors.options import Option
 from integrations.declarative import refusals, templates
 from integrations.declarative.mapping import MEANINGS, Create, Duplicate, Find, Object, Read, Request, VendorMapping
 from integrations.errors import Kind, ProviderError
@@ -54,10 +55,6 @@ class MappedConnector(HttpConnector):
                 user = connection.options.get(auth.user_option, "")
                 return {"Authorization": f"Basic {base64.b64encode(f'{user}:{token}'.encode()).decode()}"}
         return HttpConnector.auth_headers(connection, token)
-
-    def kind(self, name: str) -> ObjectKind:
-        made = self._object(name)
-        return ObjectKind(made.safety, made.search_lag, made.key_lifetime)
 
     # --- Reading ----------------------------------------------------------------------------------------------------
 
@@ -135,9 +132,6 @@ class MappedConnector(HttpConnector):
             return
         values = {**self._options(), **_values(wanted).values, "id": external_id}
         self._call(made.update, values, self._refusals(made, missing=True), answers=False)
-
-    def reversible(self, kind: str) -> bool:
-        return self._object(kind).undo is not None
 
     def undo(self, kind: str, external_id: str) -> None:
         made = self._object(kind)
@@ -292,10 +286,27 @@ def connector_for(mapping: VendorMapping) -> type[MappedConnector]:
             "systems": frozenset({str(mapping.system)}),
             "hosts": mapping.hosts,
             "default_base_url": mapping.default_base_url,
-            "option_names": mapping.option_names,
-            "required_options": mapping.required_options,
+            "kinds": tuple(_capability(kind, made) for kind, made in mapping.objects.items()),
+            "options": tuple(
+                Option(name=name, required=name in mapping.required_options) for name in mapping.option_names
+            ),
+            "probes": f"that GET {mapping.probe.path} answers with these credentials",
             "__doc__": f"As {mapping.file} describes it.",
         },
+    )
+
+
+def _capability(kind: str, made: Object) -> Capability:
+    return Capability(
+        kind=kind,
+        safety=made.safety,
+        search_lag=made.search_lag,
+        key_lifetime=made.key_lifetime,
+        reversible=made.undo is not None,
+        rollback=f"{made.undo.method} {made.undo.path}"
+        if made.undo
+        else "stays: the mapping says of no way to undo it",
+        updatable=made.update is not None,
     )
 
 

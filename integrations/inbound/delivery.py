@@ -83,6 +83,8 @@ class Webhook(ABC):
     methods: ClassVar[tuple[str, ...]] = ("POST",)
     content_types: ClassVar[tuple[str, ...]] = ("application/json",)
     """Of a POST."""
+    events: ClassVar[Mapping[str, tuple[type[Event], ...]]] = {}
+    """What it takes: the vendor's type of event -> the neutral events that it may become."""
 
     @abstractmethod
     def receive(self, request: HttpRequest, raw: bytes, secrets: list[str], now: datetime) -> Delivery:

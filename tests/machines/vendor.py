@@ -22,6 +22,7 @@ from integrations.connectors.base import (
     OwnerFacts,
 )
 from integrations.connectors.objects import VendorObject
+from integrations.connectors.options import TOKEN_SECRET
 from integrations.errors import Kind, ProviderError
 from integrations.models import Connection
 
@@ -172,7 +173,7 @@ def new_world() -> World:
 class Vendor(CrmConnector):
     provider = "model"
     systems = frozenset({"crm", "delivery", "email"})
-    secret_names = ("token",)
+    secrets = (TOKEN_SECRET,)
 
     def __init__(self, connection: Connection, subject: str, before_write: Callable[[], None] | None) -> None:
         Connector.__init__(self, connection)

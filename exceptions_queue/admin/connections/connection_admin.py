@@ -213,7 +213,7 @@ class ConnectionAdmin(ReadOnlyAdmin):
             lacking=_lacking(connection, {row.name for row in secrets}),
             may_test=user.has_perm(TEST),
             credentials_form=(forms.get("credentials") or CredentialsForm(connection))
-            if user.has_perm(ENTER) and info(connection).secret_names
+            if user.has_perm(ENTER) and info(connection).secrets
             else None,
             settings_form=(forms.get("settings") or SettingsForm(connection))
             if user.has_perm("integrations.change_connection")
@@ -244,10 +244,7 @@ def _stopped(connection: Connection) -> str:
 def _lacking(connection: Connection, stored: set[str]) -> list[str]:
     """What must be entered before the connection can work."""
     known = info(connection)
-    secrets = [
-        name for name in known.secret_names if name not in stored and (name == "token" or known.connector is None)
-    ]
-    return [*secrets, *(name for name in known.required_options if not connection.options.get(name))]
+    return [*known.missing_secrets(stored), *known.missing_options(connection.options)]
 
 
 def _test(connection: Connection, actor: str) -> tuple[ProbeResult, int]:

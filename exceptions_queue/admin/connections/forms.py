@@ -1,5 +1,6 @@
 """The forms of a connection. Secrets go in and are never shown again."""
 
+from functools import partial
 from typing import Any
 
 from django import forms
@@ -11,17 +12,13 @@ from unfold.widgets import (
     UnfoldBooleanSwitchWidget,
 )
 
+from integrations.connectors.options import ON, Option, OptionType, Secret
 from integrations.connectors.registry import PROVIDERS, WEBHOOK_SECRET, ProviderInfo
 from integrations.enums import Environment, System
 from integrations.models import Connection
 
-SECRET_LABELS = {
-    "token": "Token",
-    WEBHOOK_SECRET: "Webhook signing secret",
-    "client_id": "Client id",
-    "client_secret": "Client secret",
-    "refresh_token": "Refresh token",
-}
+_NUMBERS = {OptionType.SECONDS: "any", OptionType.WHOLE: "1"}
+"""Step of the number's input."""
 
 
 class SettingsForm(forms.Form):
@@ -60,18 +57,9 @@ class SettingsForm(forms.Form):
         super().__init__(data, initial=initial, auto_id="settings-%s", label_suffix="")
         if not info(connection).hosts:
             del self.fields["base_url"]  # it goes where the installation says, and nowhere else
-        self.option_names = info(connection).option_names
-        for name in self.option_names:
-            self.fields[f"option-{name}"] = forms.CharField(
-                label=name.replace("_", " ").capitalize(),
-                required=False,
-                max_length=500,
-                initial=connection.options.get(name, ""),
-                help_text=info(connection).option_help.get(
-                    name, "Needed." if name in info(connection).required_options else ""
-                ),
-                widget=UnfoldAdminTextInputWidget(attrs={"autocomplete": "off"}),
-            )
+        self.option_names = [option.name for option in info(connection).options]
+        for option in info(connection).options:
+            self.fields[f"option-{option.name}"] = _option_field(option, connection.options.get(option.name))
 
     @property
     def options(self) -> dict[str, str]:
@@ -81,7 +69,10 @@ class SettingsForm(forms.Form):
             for name in self.option_names
             if f"option-{name}" in self.changed_data
         }
-        return {name: value.strip() for name, value in changed.items()}
+        return {
+            name: value.strip() if isinstance(value, str) else "on" if value else "off"
+            for name, value in changed.items()
+        }
 
 
 class AddForm(forms.Form):
@@ -115,12 +106,12 @@ class CredentialsForm(forms.Form):
     def __init__(self, connection: Connection, data: Any = None) -> None:
         super().__init__(data, auto_id="secret-%s", label_suffix="")
         stored = set(connection.secret_rows.filter(active=True).values_list("name", flat=True))
-        for name in info(connection).secret_names:
-            self.fields[name] = forms.CharField(
-                label=SECRET_LABELS.get(name, name),
+        for secret in info(connection).secrets:
+            self.fields[secret.name] = forms.CharField(
+                label=secret.label,
                 required=False,
                 max_length=4000,
-                help_text=_secret_help(name, stored=name in stored),
+                help_text=_secret_help(secret, stored=secret.name in stored),
                 widget=UnfoldAdminPasswordWidget(
                     attrs={"autocomplete": "new-password", "spellcheck": "false"}, render_value=False
                 ),
@@ -136,15 +127,73 @@ class CredentialsForm(forms.Form):
         return {name: [value] for name, value in self.cleaned_data.items() if value}
 
 
-def _secret_help(name: str, *, stored: bool) -> str:
+def _option_field(option: Option, stored: Any) -> forms.Field:
+    """The widget, help and check of its type. An empty required one is refused where it is stored: others can be saved first."""
+    value = option.effective(stored)
+    help_text = _option_help(option)
+    if option.type is OptionType.FLAG:
+        return forms.BooleanField(
+            label=option.title,
+            required=False,
+            initial=value.strip().lower() in ON,
+            help_text=help_text,
+            widget=UnfoldBooleanSwitchWidget(),
+        )
+    if option.type is OptionType.CHOICE:
+        default = f"Default ({option.default})" if option.default else "—"
+        return forms.ChoiceField(
+            label=option.title,
+            required=False,
+            initial=value,
+            help_text=help_text,
+            choices=[("", default), *((each, each) for each in option.choices)],
+            widget=UnfoldAdminSelectWidget(),
+        )
+    attrs = {"autocomplete": "off"}
+    if option.type in _NUMBERS:
+        attrs |= {"type": "number", "min": "0", "step": _NUMBERS[option.type]}
+    return forms.CharField(
+        label=option.title,
+        required=False,
+        max_length=500,
+        initial=value,
+        help_text=help_text,
+        validators=[partial(_check, option)],
+        widget=UnfoldAdminTextInputWidget(attrs=attrs),
+    )
+
+
+def _check(option: Option, value: str) -> None:
+    try:
+        option.check(value)
+    except ValueError as problem:
+        raise forms.ValidationError(str(problem)) from None
+
+
+def _option_help(option: Option) -> str:
+    parts = ["Required." if option.required else "", option.help]
+    if option.type is OptionType.SECONDS:
+        parts.append("In seconds.")
+    if option.type is OptionType.LIST:
+        parts.append(f"{option.must_be[:1].upper()}{option.must_be[1:]}.")
+    if option.empty and option.type is not OptionType.FLAG:
+        parts.append(f"Empty: {option.empty}.")
+    if option.default:
+        parts.append(f"Default: {option.default}.")
+    return " ".join(part for part in parts if part)
+
+
+def _secret_help(secret: Secret, *, stored: bool) -> str:
     if not stored:
-        return "None is stored yet."
-    if name == WEBHOOK_SECRET:
-        return "One is stored. A new one is accepted beside it, so that the sender can change over."
-    return "One is stored. A new one replaces it once it has passed the test."
+        known = "None is stored yet."
+    elif secret.name == WEBHOOK_SECRET:
+        known = "One is stored. A new one is accepted beside it, so that the sender can change over."
+    else:
+        known = "One is stored. A new one replaces it once it has passed the test."
+    return f"{secret.help} {known}".strip()
 
 
 def info(connection: Connection) -> ProviderInfo:
     """What the provider needs; nothing for one that this installation does not know any more."""
     known = PROVIDERS.get(connection.provider)
-    return known or ProviderInfo(connection.provider, frozenset(), (), "", ())
+    return known or ProviderInfo(connection.provider, frozenset())

@@ -1,4 +1,4 @@
-"""``manage.py doctor``: tries every enabled connection, asks for the people who are listed, and says what is wrong."""
+"""``manage.py doctor``: tries every enabled connection, says what it can do, asks for the people who are listed."""
 
 from typing import Any
 
@@ -6,6 +6,9 @@ from django.core.management.base import BaseCommand, CommandError
 
 from integrations.connections.people import Standing, check_everybody
 from integrations.connections.services import probe
+from integrations.connections.uses import problems_by_connection
+from integrations.connectors.reference import can_do
+from integrations.connectors.registry import PROVIDERS
 from integrations.enums import Breaker
 from integrations.management.plain import without_call_logs
 from integrations.models import Connection
@@ -18,16 +21,22 @@ class Command(BaseCommand):
         connections = list(Connection.objects.filter(enabled=True))
         if not connections:
             self.stdout.write("There are no connections yet: make one with manage.py connection set.")
-        wrong = 0
+        wrong, cannot = 0, problems_by_connection()
         for connection in connections:
             with without_call_logs():
                 result = probe(connection)
-            well = result.ok and connection.breaker == Breaker.CLOSED
+            faults = [*_settings_faults(connection), *cannot.get(connection.pk, [])]
+            well = result.ok and connection.breaker == Breaker.CLOSED and not faults
             message = result.message
-            if result.ok and not well:
+            if result.ok and connection.breaker != Breaker.CLOSED:
                 message += f". Its breaker is still open: run manage.py connection check {connection.slug}"
             mark = self.style.SUCCESS("ok   ") if well else self.style.ERROR("wrong")
             self.stdout.write(f"{mark}  {connection.slug} ({connection.system}): {message}")
+            for line in faults:
+                self.stdout.write(f"       {self.style.ERROR('wrong')}: {line}")
+            info = PROVIDERS.get(connection.provider)
+            for line in can_do(info) if info else ():
+                self.stdout.write(f"       {line}")
             wrong += not well
         strangers = self._people()
         if wrong:
@@ -46,3 +55,16 @@ class Command(BaseCommand):
                     self.stdout.write(f"{mark}  {where}: {check.message}")
                 strangers += unknown
         return strangers
+
+
+def _settings_faults(connection: Connection) -> list[str]:
+    """What the provider's declaration requires and is not there, or does not allow and is."""
+    info = PROVIDERS.get(connection.provider)
+    if info is None:
+        return []
+    stored = set(connection.secret_rows.filter(active=True).values_list("name", flat=True))
+    return [
+        *(f"the secret {name} is missing" for name in info.missing_secrets(stored)),
+        *(f"the option {name} is missing" for name in info.missing_options(connection.options)),
+        *info.wrong_options(connection.options),
+    ]

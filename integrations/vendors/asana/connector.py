@@ -28,16 +28,17 @@ from pydantic import Field
 from integrations import clock
 from integrations.connectors.answers import VendorAnswer
 from integrations.connectors.base import (
+    Capability,
     Created,
     CreateSafety,
     Found,
     HttpConnector,
     JobAccepted,
     MatchKey,
-    ObjectKind,
     moment,
 )
 from integrations.connectors.objects import DeliveryProject, DeliveryTask, VendorObject
+from integrations.connectors.options import Option, OptionType
 from integrations.connectors.reference_text import has_mark, mark, mark_of, with_part
 from integrations.errors import FieldProblem, Kind, ProviderError
 from integrations.http.client import segment
@@ -165,13 +166,44 @@ class Asana(HttpConnector):
     hosts = ("app.asana.com",)
     default_base_url = "https://app.asana.com/api/1.0"
     knows_people = True
-    option_names = ("template_gid", "team_gid", "workspace_gid", "start_date_gid", "search_lag")
-    required_options = ("template_gid", "team_gid")
-
-    def kind(self, name: str) -> ObjectKind:
-        if name not in _COLLECTIONS:
-            raise ValueError(f"asana has no {name}")
-        return ObjectKind(CreateSafety.NEITHER, self.seconds("search_lag", 5.0))
+    kinds = (
+        Capability(
+            kind=DeliveryProject.KIND,
+            safety=CreateSafety.NEITHER,
+            search_lag_option="search_lag",
+            rollback="deleted, with those of its tasks that have no assignee and are in no other project",
+        ),
+        Capability(
+            kind=DeliveryTask.KIND,
+            safety=CreateSafety.NEITHER,
+            search_lag_option="search_lag",
+            rollback="deleted; recoverable from our user's trash for 30 days",
+        ),
+    )
+    options = (
+        Option(
+            name="template_gid",
+            label="Project template",
+            help="Id of the template that projects are made from.",
+            required=True,
+        ),
+        Option(name="team_gid", label="Team", help="Id of the team that projects are made in.", required=True),
+        Option(name="workspace_gid", label="Workspace", help="Not needed; kept for connections that have it."),
+        Option(
+            name="start_date_gid",
+            label="Date variable of the kickoff",
+            help="Id of the template's date variable that takes the kickoff's date; 1 is the project's start date.",
+            default=_START_DATE,
+        ),
+        Option(
+            name="search_lag",
+            label="Search lag",
+            help="How long a list may miss what was just written.",
+            type=OptionType.SECONDS,
+            default="5",
+        ),
+    )
+    probes = "the token's user, the template and its date variables, the team"
 
     # --- Reading ----------------------------------------------------------------------------------------------------
 
@@ -228,7 +260,7 @@ class Asana(HttpConnector):
 
     def _start_date(self, wanted: list[_Named]) -> str:
         """The date variable that takes the kickoff's date. Raises ``ProviderError(NOT_CONFIGURED)`` where it cannot be told."""
-        gid = self.option("start_date_gid", _START_DATE)
+        gid = self.option("start_date_gid")
         if gid in {each.gid for each in wanted}:
             return gid
         named = ", ".join(f"{each.gid} ({each.name})" for each in wanted)
@@ -263,9 +295,6 @@ class Asana(HttpConnector):
                 self._update_project(external_id, wanted)
         else:
             super().update(external_id, wanted)
-
-    def reversible(self, kind: str) -> bool:
-        return kind in _COLLECTIONS
 
     def undo(self, kind: str, external_id: str) -> None:
         """Deletes it. Of a project's tasks those that have an assignee stay: they are undone on their own."""

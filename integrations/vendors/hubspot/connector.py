@@ -28,6 +28,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from integrations.connectors.base import (
+    Capability,
     Created,
     CreateSafety,
     CrmConnector,
@@ -37,7 +38,8 @@ from integrations.connectors.base import (
     OwnerFacts,
     moment,
 )
-from integrations.connectors.objects import CrmNote, Deal, VendorObject
+from integrations.connectors.objects import CrmAccount, CrmContact, CrmNote, Deal, VendorObject
+from integrations.connectors.options import Option, OptionType
 from integrations.connectors.reference_text import has_mark, mark, mark_of, text_of
 from integrations.errors import Kind, ProviderError, TemporaryRefusal
 from integrations.http.client import segment
@@ -76,45 +78,101 @@ _PAUSE = 3.0
 """Seconds: "pause your requests for a few seconds, then retry"."""
 _PAUSES = frozenset({502, 503, 504, 521, 523, 524})
 _WEB = re.compile(r"app(-[a-z0-9]+)?\.hubspot\.com")
-_OFF = frozenset({"", "0", "false", "no", "off"})
+_ARCHIVED = "archived; HubSpot can restore it for 90 days"
+_DEPENDS = "neither without a reference property"
 
 
 class HubSpot(CrmConnector):
-    """Option ``deal_properties`` = off: deals have none of our custom properties, the reference property among them."""
-
     provider = "hubspot"
     systems = frozenset({"crm"})
     hosts = ("api.hubapi.com", "api-eu1.hubapi.com")
     default_base_url = "https://api.hubapi.com"
     knows_people = True
-    option_names = (
-        "prefix", "reference_property", "deal_properties", "deal_pipeline", "deal_stage", "portal_id", "ui_domain", "search_lag",
-    )  # fmt: skip
+    kinds = (
+        Capability(
+            kind=CrmAccount.KIND, safety=CreateSafety.UNIQUE_UPSERT, safety_depends=_DEPENDS, rollback=_ARCHIVED
+        ),
+        Capability(
+            kind=CrmContact.KIND,
+            safety=CreateSafety.UNIQUE_UPSERT,
+            rollback=_ARCHIVED,
+            associations=(CrmAccount.KIND,),
+        ),
+        Capability(
+            kind=Deal.KIND,
+            safety=CreateSafety.UNIQUE_UPSERT,
+            safety_depends=f"{_DEPENDS}, or with deal_properties off",
+            rollback=_ARCHIVED,
+            associations=(CrmAccount.KIND,),
+        ),
+        Capability(
+            kind=CrmNote.KIND,
+            safety=CreateSafety.NEITHER,
+            search_lag_option="search_lag",
+            rollback=_ARCHIVED,
+            associations=(CrmAccount.KIND, Deal.KIND),
+        ),
+    )
+    options = (
+        Option(
+            name="prefix",
+            label="API path",
+            help="Path of the objects' API, such as /crm/objects/2026-03.",
+            default="/crm/v3",
+        ),
+        Option(
+            name="reference_property",
+            label="Reference property",
+            help="Property of companies and deals that carries our reference, with “Require unique values”.",
+            default="firstvalue_reference",
+            empty="there is none: a create whose outcome is indeterminate goes to a person",
+        ),
+        Option(
+            name="deal_properties",
+            label="Deal properties",
+            help="Off: deals have none of our custom properties, the reference property among them.",
+            type=OptionType.FLAG,
+            default="on",
+            empty="off",
+        ),
+        Option(name="deal_pipeline", label="Pipeline of new deals", help="Its id. Empty: HubSpot decides."),
+        Option(name="deal_stage", label="Stage of new deals", help="Its id. Empty: HubSpot decides."),
+        Option(name="portal_id", label="Portal", help="Its number, for links. Learnt when the connection is tested."),
+        Option(
+            name="ui_domain", label="Web address", help="Such as app-eu1.hubspot.com, for links. Learnt as the portal."
+        ),
+        Option(
+            name="search_lag",
+            label="Search lag",
+            help="How long a search may miss what was just written.",
+            type=OptionType.SECONDS,
+            default="20",
+        ),
+    )
+    probes = "the token, the portal, the reference property and its uniqueness, the deals' custom properties"
     # developers.hubspot.com/docs/api-reference/error-handling: a lock lasts 2 s; a migration up to 24 h, as its Retry-After says.
     temporary = (TemporaryRefusal(423, wait=2.0), TemporaryRefusal(477, wait=60.0, whole_account=True))
 
     def _reference_property(self, kind: str) -> str:
         """The unique property that carries our reference; empty where this kind has none."""
         if kind == "company" or (kind == "deal" and self._has_deal_properties):
-            return self.option("reference_property", "firstvalue_reference")
+            return self.option("reference_property")
         return ""
 
     @property
     def _has_deal_properties(self) -> bool:
-        return self.option("deal_properties", "on").strip().lower() not in _OFF
+        return self.flag("deal_properties")
 
     def _path(self, kind: str, *more: object) -> str:
         # "/crm/v3" is filed as legacy beside "/crm/objects/2026-03": either may be given.
-        prefix = "/" + self.option("prefix", "/crm/v3").strip("/")
+        prefix = "/" + self.option("prefix").strip("/")
         objects = prefix if "/objects" in prefix else f"{prefix}/objects"
         return "/".join([objects, TYPES[kind], *(segment(each) for each in more)])
 
     def kind(self, name: str) -> ObjectKind:
-        if name not in TYPES:
-            raise ValueError(f"hubspot has no {name}")
-        if name == "contact" or self._reference_property(name):
-            return ObjectKind(CreateSafety.UNIQUE_UPSERT)
-        return ObjectKind(CreateSafety.NEITHER, self.seconds("search_lag", 20.0))
+        if name in (CrmAccount.KIND, Deal.KIND) and not self._reference_property(name):
+            return ObjectKind(CreateSafety.NEITHER, self.seconds("search_lag"))
+        return super().kind(name)
 
     # --- Reading ----------------------------------------------------------------------------------------------------
 
@@ -360,9 +418,6 @@ class HubSpot(CrmConnector):
     def associate(self, kind: str, external_id: str, to_kind: str, to_id: str) -> None:
         one, other = (f"{TYPES[of]}/{segment(each)}" for of, each in ((kind, external_id), (to_kind, to_id)))
         self.http.request("PUT", f"/crm/v4/objects/{one}/associations/default/{other}", expect=Associated)
-
-    def reversible(self, kind: str) -> bool:
-        return kind in TYPES
 
     def undo(self, kind: str, external_id: str) -> None:
         """Archives it. HubSpot answers 204 for what is archived already as well."""

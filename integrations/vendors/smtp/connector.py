@@ -18,8 +18,9 @@ from django.core.mail import EmailMessage
 from django.core.mail.message import sanitize_address
 from django.core.validators import validate_email
 
-from integrations.connectors.base import Connector, Created, CreateSafety, Found, MatchKey, ObjectKind
+from integrations.connectors.base import Capability, Connector, Created, CreateSafety, Found, MatchKey
 from integrations.connectors.objects import Mail, VendorObject
+from integrations.connectors.options import Option
 from integrations.domains import ascii_address
 from integrations.errors import FieldProblem, Kind, ProviderError
 from integrations.http.mail import RECIPIENT, VendorMail
@@ -33,7 +34,24 @@ _BREAKS = frozenset({"Cc", "Cs", "Zl", "Zp"})
 class Smtp(Connector):
     provider = "smtp"
     systems = frozenset({"email"})
-    option_names = ("from_email", "reply_to")
+    kinds = (
+        Capability(
+            kind=Mail.KIND,
+            safety=CreateSafety.NEITHER,
+            reversible=False,
+            rollback="a sent mail cannot be unsent",
+            updatable=False,
+        ),
+    )
+    options = (
+        Option(
+            name="from_email",
+            label="Sender",
+            help="An address, perhaps with a name. Empty: the installation's DEFAULT_FROM_EMAIL.",
+        ),
+        Option(name="reply_to", label="Reply to", help="Where answers go, if not to the sender."),
+    )
+    probes = "that the mail server at EMAIL_URL lets us log in and takes the sender; no mail is sent"
     advice = {
         Kind.AUTH: "Check the user name and password in EMAIL_URL.",
         Kind.FORBIDDEN: "Check that the mail server lets this installation send, and the option from_email.",
@@ -51,11 +69,6 @@ class Smtp(Connector):
     ) -> Self:
         return cls(connection, VendorMail(connection, subject=subject, deadline=deadline, before_write=before_write))
 
-    def kind(self, name: str) -> ObjectKind:
-        if name != "message":
-            raise ValueError(f"smtp has no {name}")
-        return ObjectKind(CreateSafety.NEITHER)
-
     def find(self, kind: str, key: MatchKey) -> list[Found]:  # noqa: ARG002
         return []
 
@@ -71,7 +84,7 @@ class Smtp(Connector):
         message_id = _message_id(reference, sender)
         message = _message(wanted, recipient)
         message.from_email = self._from_email()
-        message.reply_to = [each] if (each := self._header_option("reply_to", "")) else []
+        message.reply_to = [each] if (each := self._header_option("reply_to")) else []
         message.extra_headers = {
             "Message-ID": f"<{message_id}>",
             REFERENCE: _line(reference),
@@ -85,7 +98,7 @@ class Smtp(Connector):
         return Created(message_id)
 
     def probe(self) -> str:
-        self._header_option("reply_to", "")
+        self._header_option("reply_to")
         return self.mail.probe(self._sender())
 
     def _from_email(self) -> str:
@@ -95,7 +108,7 @@ class Smtp(Connector):
         """The plain address of ``from_email``."""
         return parseaddr(self._from_email())[1]
 
-    def _header_option(self, name: str, default: str) -> str:
+    def _header_option(self, name: str, default: str = "") -> str:
         """An address, perhaps with a name. Raises ``ProviderError(NOT_CONFIGURED)``."""
         value = self.option(name).strip() or default
         try:

@@ -6,7 +6,6 @@ Sources: signatures, https://docs.stripe.com/webhooks#verify-manually; objects, 
 API version that it was made with.
 """
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -16,6 +15,7 @@ from typing import Any, TypeVar
 import stripe
 from pydantic import ValidationError
 
+from integrations.connectors.options import parts_of
 from integrations.http.strict_json import parse_object, without_nul
 from integrations.inbound.delivery import NotVerified, UnexpectedShape
 from integrations.inbound.events import (
@@ -49,10 +49,7 @@ T = TypeVar("T")
 LATER = frozenset({"subscription_cycle", "subscription_update", "subscription_threshold", "subscription"})
 """``invoice.billing_reason`` of an invoice that is not its subscription's first. It may be the first with money all the same."""
 OWN_ACCOUNT = "own"
-ACCOUNTS_HELP = (
-    "Whose events are taken: own for the account itself, connected accounts' ids (acct_…); commas between. Empty: own."
-)
-_ACCOUNT = re.compile(r"own|acct_[A-Za-z0-9]+")
+ACCOUNT = r"own|acct_[A-Za-z0-9]+"
 
 ZERO_DECIMAL = frozenset(
     ("BIF", "CLP", "DJF", "GNF", "JPY", "KMF", "KRW", "MGA", "PYG", "RWF", "VND", "VUV", "XAF", "XOF", "XPF")
@@ -129,16 +126,8 @@ def _invoice_payment(envelope: shapes.Envelope) -> Event:
     return PaymentAllocated(payment=Key(PAYMENT_INTENT, intent.id), invoice=Key(INVOICE, told.invoice.id))
 
 
-def check_options(options: Mapping[str, Any]) -> None:
-    """Raises ``ValueError`` in plain words."""
-    if wrong := [part for part in _accounts(options.get("accounts")) if not _ACCOUNT.fullmatch(part)]:
-        raise ValueError(
-            f"accounts: {', '.join(sorted(wrong))} is neither own nor the id of a connected account (acct_…)"
-        )
-
-
 def _accounts(option: Any) -> set[str]:
-    return {part.strip() for part in str(option or "").split(",") if part.strip()} or {OWN_ACCOUNT}
+    return set(parts_of(str(option or ""))) or {OWN_ACCOUNT}
 
 
 def of_another_account(event: Mapping[str, Any], options: Mapping[str, Any]) -> str:

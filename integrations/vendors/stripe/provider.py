@@ -1,6 +1,6 @@
 """What a connection to Stripe may look like. Nothing is sent there: its webhooks tell of payments."""
 
-from integrations.connectors.base import WEBHOOK_SECRET
+from integrations.connectors.options import SIGNING_SECRET, Option, OptionType
 from integrations.connectors.provider_info import ProviderInfo
 from integrations.vendors.stripe import dashboard, payments
 from integrations.vendors.stripe.webhook import StripeWebhook
@@ -10,10 +10,19 @@ STRIPE = ProviderInfo(
     systems=frozenset({"billing"}),
     hosts=("api.stripe.com",),
     default_base_url="https://api.stripe.com",
-    secret_names=(WEBHOOK_SECRET,),
-    option_names=("accounts",),
-    option_help={"accounts": payments.ACCOUNTS_HELP},
-    check_options=payments.check_options,
+    secrets=(SIGNING_SECRET,),
+    options=(
+        Option(
+            name="accounts",
+            label="Accounts",
+            help="Whose events are taken.",
+            type=OptionType.LIST,
+            default=payments.OWN_ACCOUNT,
+            pattern=payments.ACCOUNT,
+            allowed="own (the account itself) or ids of connected accounts (acct_…), with commas between",
+        ),
+    ),
+    probes="that the signing secret is stored and readable; nothing is called",
     webhook=StripeWebhook(),
     page=dashboard.page,
 )

@@ -8,12 +8,32 @@ from django.http import HttpRequest
 from integrations.enums import Environment
 from integrations.http.strict_json import parse_object
 from integrations.inbound.delivery import Delivery, ReceivedEvent, Webhook
-from integrations.inbound.events import Event, Ignored
+from integrations.inbound.events import (
+    Event,
+    Ignored,
+    PaymentAllocated,
+    PaymentRefunded,
+    PaymentSucceeded,
+    SubscriptionReported,
+)
 from integrations.models import InboundEvent
 from integrations.vendors.stripe import payments
 
 
 class StripeWebhook(Webhook):
+    events = {
+        "checkout.session.completed": (PaymentSucceeded, SubscriptionReported),
+        "checkout.session.async_payment_succeeded": (PaymentSucceeded, SubscriptionReported),
+        "invoice.paid": (PaymentSucceeded, SubscriptionReported),
+        "invoice.payment_succeeded": (PaymentSucceeded, SubscriptionReported),
+        "invoice_payment.paid": (PaymentAllocated,),
+        "payment_intent.succeeded": (PaymentSucceeded,),
+        "charge.refunded": (PaymentRefunded,),
+        "customer.subscription.created": (SubscriptionReported,),
+        "customer.subscription.updated": (SubscriptionReported,),
+        "customer.subscription.trial_will_end": (SubscriptionReported,),
+    }
+
     def receive(self, request: HttpRequest, raw: bytes, secrets: list[str], now: datetime) -> Delivery:
         event = payments.verify(raw, request.headers.get("Stripe-Signature", ""), secrets, now)
         id_, type_ = event.get("id", ""), event.get("type", "")

@@ -24,8 +24,9 @@ from dataclasses import replace
 from typing import Any
 
 from integrations.connectors.answers import VendorAnswer
-from integrations.connectors.base import Created, CreateSafety, Found, HttpConnector, MatchKey, ObjectKind, moment
+from integrations.connectors.base import Capability, Created, CreateSafety, Found, HttpConnector, MatchKey, moment
 from integrations.connectors.objects import SupportOrganization, SupportUser, VendorObject
+from integrations.connectors.options import Option, OptionType
 from integrations.domains import same_address, same_domain
 from integrations.errors import FieldProblem, Kind, ProviderError, TemporaryRefusal
 from integrations.http.client import segment
@@ -33,10 +34,8 @@ from integrations.models import Connection
 
 _OUR_FIELDS = {"name": "name", "domain_names": "domains", "email": "email"}
 """Zendesk's name of a field -> ours."""
-_KINDS = frozenset({"organization", "user"})
 _END_USER = "end-user"
 _UNIQUE = ("name", "external_id", "email")
-_TRUE = frozenset({"1", "true", "yes"})
 _JSON = {"Content-Type": "application/json"}
 
 
@@ -116,7 +115,43 @@ class Zendesk(HttpConnector):
     systems = frozenset({"support"})
     hosts = ("*.zendesk.com",)
     default_base_url = ""
-    option_names = ("email", "shared_tickets", "search_lag")
+    kinds = (
+        Capability(
+            kind=SupportOrganization.KIND,
+            safety=CreateSafety.UNIQUE_UPSERT,
+            search_lag_option="search_lag",
+            rollback="deleted; its users stay, without an organization",
+        ),
+        Capability(
+            kind=SupportUser.KIND,
+            safety=CreateSafety.UNIQUE_UPSERT,
+            search_lag_option="search_lag",
+            rollback="deleted, for good as far as we go; refused while they are the requester of a ticket that is not closed",
+            associations=(SupportOrganization.KIND,),
+        ),
+    )
+    options = (
+        Option(
+            name="email",
+            label="Agent's email address",
+            help="With an API token: the address of the agent whose token it is. Empty: the token is an OAuth token.",
+        ),
+        Option(
+            name="shared_tickets",
+            label="Shared tickets",
+            help="On: the users of a new organization see each other's tickets.",
+            type=OptionType.FLAG,
+            default="off",
+        ),
+        Option(
+            name="search_lag",
+            label="Search lag",
+            help="How long a search may miss what was just written.",
+            type=OptionType.SECONDS,
+            default="0",
+        ),
+    )
+    probes = "the token, and whose it is"
     # A collision of two writes in its database (github.com/zendesk/zendesk_api_client_php/issues/314). Other passing refusals
     # say Retry-After: 429, and 503 for a timeout or a deadlock there (introduction/requests).
     temporary = (TemporaryRefusal(409, wait=1.0, code="DatabaseConflict"),)
@@ -128,11 +163,6 @@ class Zendesk(HttpConnector):
             pair = base64.b64encode(f"{email}/token:{token}".encode()).decode()
             return {"Authorization": f"Basic {pair}"}
         return HttpConnector.auth_headers(connection, token)
-
-    def kind(self, name: str) -> ObjectKind:
-        if name not in _KINDS:
-            raise ValueError(f"zendesk has no {name}")
-        return ObjectKind(CreateSafety.UNIQUE_UPSERT, self.seconds("search_lag", 0.0))
 
     # --- Reading ----------------------------------------------------------------------------------------------------
 
@@ -204,7 +234,7 @@ class Zendesk(HttpConnector):
 
     def _create_organization(self, wanted: SupportOrganization, reference: str) -> Created:
         given = {"external_id": reference} | _organization_fields(wanted)
-        if self.option("shared_tickets").lower() in _TRUE:
+        if self.flag("shared_tickets"):
             given["shared_tickets"] = True
         path = "/api/v2/organizations/create_or_update"
         try:
@@ -269,9 +299,6 @@ class Zendesk(HttpConnector):
                 "move them in Zendesk if that is right, or leave them out"
             )
             raise ProviderError(Kind.INVALID, message, fields=[FieldProblem("organization_id", message)])
-
-    def reversible(self, kind: str) -> bool:
-        return kind in _KINDS
 
     def undo(self, kind: str, external_id: str) -> None:
         """Deletes it: a user softly, and for good as far as we go; an organization's users stay, without one.

@@ -286,6 +286,45 @@ def test_the_doctor_fails_where_something_is_wrong(hubspot, sandbox, capsys):
     assert "no connections yet" in run("doctor")
 
 
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("search_lag=soon", "option search_lag: 'soon' is not allowed: it must be a number of seconds"),
+        ("deal_properties=perhaps", "option deal_properties: 'perhaps' is not allowed: it must be on or off"),
+        ("colour=red", "hubspot has no option colour"),
+    ],
+)
+def test_an_option_is_checked_by_its_declared_type(hubspot, option, message):
+    command = ["connection", "set", "hubspot", "--system", "crm", "--provider", "hubspot", "--option", option]
+    with pytest.raises(CommandError, match=message):
+        run(*command)
+    with pytest.raises(CommandError, match=message):
+        run(*command, "--secret", "token=mistyped")
+    assert Connection.objects.get(pk=hubspot.pk).options == hubspot.options
+
+
+def test_the_doctor_says_what_a_connection_can_do(hubspot, smtp):
+    told = run("doctor")
+    assert "contact: created by unique-upsert; rollback: archived; HubSpot can restore it for 90 days" in told
+    assert "message: created by neither; no rollback: a sent mail cannot be unsent" in told
+
+
+def test_the_doctor_names_what_a_declaration_requires_and_the_connection_lacks(sandbox):
+    asana = set_connection("asana", system="delivery", provider="asana", actor="tests")
+    asana.options = {"team_gid": "1", "search_lag": "soon"}
+    asana.save()
+    stripe()
+    out = StringIO()
+    with pytest.raises(CommandError, match="2 of 2"):
+        call_command("doctor", stdout=out, no_color=True)
+    told = out.getvalue()
+    assert "the secret token is missing" in told
+    assert "the option template_gid is missing" in told
+    assert "option search_lag: 'soon' is not allowed" in told
+    assert "the secret webhook_secret is missing" in told
+    assert "webhook: PaymentAllocated, PaymentRefunded, PaymentSucceeded, SubscriptionReported" in told
+
+
 def test_a_wrong_encryption_key_is_found_at_startup(settings):
     assert field_encryption_keys(None) == []
     settings.FIELD_ENCRYPTION_KEYS = [*settings.FIELD_ENCRYPTION_KEYS, "short"]

@@ -15,6 +15,7 @@ from exceptions_queue.models import UNRESOLVED, Ticket
 from integrations import clock
 from integrations.connections.services import set_connection
 from integrations.connectors import registry
+from integrations.connectors.options import SIGNING_SECRET
 from integrations.connectors.registry import WEBHOOK_SECRET, ProviderInfo
 from integrations.enums import EventState
 from integrations.http.strict_json import parse_object
@@ -84,7 +85,7 @@ class LedgerWebhook(Webhook):
 
 @pytest.fixture(autouse=True)
 def ledger(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    info = ProviderInfo("ledger", frozenset({"billing"}), secret_names=(WEBHOOK_SECRET,), webhook=LedgerWebhook())
+    info = ProviderInfo("ledger", frozenset({"billing"}), secrets=(SIGNING_SECRET,), webhook=LedgerWebhook())
     monkeypatch.setitem(registry._providers, "ledger", info)
     secrets = {WEBHOOK_SECRET: [SECRET]}
     set_connection("ledger", system="billing", provider="ledger", secrets=secrets, actor="tests")

@@ -22,6 +22,13 @@ def test_every_folder_is_a_vendor_and_every_vendor_is_registered() -> None:
     assert folders <= set(PROVIDERS)
 
 
+@pytest.mark.parametrize("name", vendors())
+def test_every_vendor_says_what_to_set_up_and_what_a_rollback_takes_back(name: str) -> None:
+    text = (ROOT / "integrations" / "vendors" / name / "README.md").read_text()
+    for part in ("**Set up", "**Permissions.**", "**Limits.**", "**Rollback**"):
+        assert part in text
+
+
 def test_each_declared_part_exists_under_the_vendors_name() -> None:
     for name, vendor in vendors().items():
         provider = load(vendor.provider)

@@ -1,11 +1,18 @@
 """Playbook files: what is refused at start-up, and which one serves a payload."""
 
 from collections.abc import Iterator
+from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core.management import CommandError, call_command
 
+from integrations.connections.uses import problems_by_connection
+from integrations.connectors import registry as providers
+from integrations.connectors.registry import PROVIDERS, ProviderInfo
+from integrations.models import Connection
 from onboarding import checks
 from onboarding.models import PinnedPlaybook
 from onboarding.playbooks import playbook
@@ -128,3 +135,59 @@ def test_a_missing_segment_is_named_where_it_decided_the_playbook(tmp_path: Path
     assert (chosen := choose({"customer": {"segment": ""}})) is not None
     assert chosen.playbook.name == "standard"
     assert "The payload names no segment; with one it might have been mine (segment “enterprise”)." in chosen.reason
+
+
+# --- What the vendors can do ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def built_in_alone(settings: Any) -> None:
+    settings.CONFIG_DIR = None
+
+
+def without(provider: str, *kinds: str) -> ProviderInfo:
+    known = PROVIDERS[provider]
+    return replace(known, kinds=tuple(each for each in known.kinds if each.kind not in kinds))
+
+
+@pytest.mark.usefixtures("built_in_alone")
+def test_the_standard_playbook_asks_for_what_vendors_have() -> None:
+    assert checks.playbooks_ask_for_what_vendors_have() == []
+
+
+@pytest.mark.usefixtures("built_in_alone")
+def test_a_step_that_no_vendor_of_its_system_can_do_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(providers._providers, "asana", without("asana", "task"))
+    found = checks.playbooks_ask_for_what_vendors_have()
+    assert {(each.id, each.level) for each in found} == {("onboarding.E007", 40)}
+    assert "needs a task, which asana does not have." in found[0].msg
+
+
+@pytest.mark.usefixtures("built_in_alone")
+def test_a_step_that_updates_what_no_vendor_can_update_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = PROVIDERS["hubspot"]
+    fixed = tuple(replace(each, updatable=each.kind != "deal") for each in known.kinds)
+    monkeypatch.setitem(providers._providers, "hubspot", replace(known, kinds=fixed))
+    (found,) = checks.playbooks_ask_for_what_vendors_have()
+    assert found.msg.endswith("updates a deal, which hubspot cannot.")
+
+
+@pytest.mark.usefixtures("built_in_alone")
+def test_a_system_that_no_vendor_is_of_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A vendor can be removed by deleting its folder: the rest starts."""
+    monkeypatch.delitem(providers._providers, "zendesk")
+    found = checks.playbooks_ask_for_what_vendors_have()
+    assert {(each.id, each.level) for each in found} == {("onboarding.W002", 30)}
+
+
+@pytest.mark.usefixtures("built_in_alone")
+def test_the_doctor_names_the_steps_that_a_connections_provider_cannot_do(
+    hubspot: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(providers._providers, "hubspot", without("hubspot", "note"))
+    (problem,) = problems_by_connection()[hubspot.pk]
+    assert problem.endswith("needs a note, which hubspot does not have.")
+    out = StringIO()
+    with pytest.raises(CommandError, match="1 of 1"):
+        call_command("doctor", stdout=out, no_color=True, skip_checks=True)
+    assert problem in out.getvalue()

@@ -1,5 +1,7 @@
 """Connections: testing, credentials that go in and never come out, and what waits going on."""
 
+import html
+import re
 from datetime import timedelta
 from io import StringIO
 
@@ -162,6 +164,25 @@ def test_no_page_shows_a_secret(refused: Ticket, connections: dict[str, Connecti
         shown = admin.get(each)
         assert shown.status_code == 200, each
         assert not [secret for secret in (*secrets, *ciphertexts) if secret in shown.content.decode()], each
+
+
+def test_an_option_is_shown_by_its_type_with_its_default_and_checked_by_it(hubspot: Connection, as_: As) -> None:
+    engineer = as_("engineer")
+    shown = engineer.get(url(hubspot)).content.decode()
+    assert re.search(r'<input type="number" name="option-search_lag" value="20"[^>]* min="0"', shown)
+    assert re.search(r'<input type="checkbox" name="option-deal_properties"[^>]* checked', shown)
+    assert "In seconds. Default: 20." in shown
+    form = engineer.get(url(hubspot)).context["settings_form"]
+    given = {
+        f"option-{name}": form[f"option-{name}"].initial for name in form.option_names if name != "deal_properties"
+    }
+    given |= {"base_url": hubspot.base_url, "environment": hubspot.environment, "enabled": "on"}
+    wrong = engineer.post(url(hubspot, "settings"), {**given, "option-search_lag": "soon"})
+    assert wrong.status_code == 422
+    assert "option search_lag: 'soon' is not allowed: it must be a number of seconds" in html.unescape(text(wrong))
+    before = hubspot.options
+    engineer.post(url(hubspot, "settings"), {**given, "option-search_lag": "3"})
+    assert Connection.objects.get(pk=hubspot.pk).options == {**before, "search_lag": "3", "deal_properties": "off"}
 
 
 def test_mail_has_neither_credentials_nor_an_address(smtp: Connection, as_: As) -> None:
