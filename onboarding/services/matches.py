@@ -3,8 +3,6 @@
 from collections.abc import Collection
 from typing import Any
 
-from django.db import transaction as db
-
 from integrations import clock
 from integrations.failpoints import failpoint
 from onboarding import audit
@@ -13,7 +11,7 @@ from onboarding.engine.locks import retried
 from onboarding.engine.reconcile import match_key_in_hand
 from onboarding.enums import Category, IntentState, StepState
 from onboarding.models import Intent, MatchChoice, ObjectMapping, RejectedMatch, Reservation, Step
-from onboarding.services.base import Refused, given_reason, locked, try_again
+from onboarding.services.base import Refused, given_reason, locked_step, try_again
 from onboarding.services.confirmation import Outdated
 from onboarding.services.replay import reopen_from
 from onboarding.services.steps import retry_if_possible
@@ -30,8 +28,7 @@ def choose_match(step_pk: int, *, external_id: str, actor: str, seen: Collection
 
     Other runs of the customer that wait for the same answer go on as well.
     """
-    with db.atomic():
-        run, step = locked(step_pk)
+    with locked_step(step_pk) as (run, step):
         handler = HANDLERS[step.uses]
         if step.state != StepState.BLOCKED or not handler.makes_objects or step.connection is None:
             raise Refused(f"The step {step.key} does not wait for a choice.")
@@ -56,7 +53,6 @@ def choose_match(step_pk: int, *, external_id: str, actor: str, seen: Collection
             data={"step": step.key, "id": external_id or None, "create": not external_id},
         )
         try_again(run, step, actor=actor, name="onboarding.step.retry-requested")
-        run.save()
         failpoint("person-acted")
         siblings = _same_question(step, match_key)
     for sibling in siblings:
@@ -100,8 +96,7 @@ def unlink(step_pk: int, *, actor: str, reason: str, item: str = "") -> None:
     Raises ``Refused`` for an object that this run created (that is for a rollback).
     """
     text = given_reason(reason)
-    with db.atomic():
-        run, step = locked(step_pk)
+    with locked_step(step_pk) as (run, step):
         handler = HANDLERS[step.uses]
         mapping = step.mappings.filter(item=item).select_related("connection").first()
         if mapping is None or not handler.makes_objects:
@@ -109,9 +104,9 @@ def unlink(step_pk: int, *, actor: str, reason: str, item: str = "") -> None:
         if mapping.created_by_us:
             raise Refused("This run created that object; it was not matched.")
         reopen_from(run, step, actor=actor)
-        step = Step.objects.get(pk=step.pk)
-        step.item = item
-        key = match_key_of(run, step)
+        reopened = Step.objects.get(pk=step_pk)
+        reopened.item = item
+        key = match_key_of(run, reopened)
         about: dict[str, Any] = {"connection": mapping.connection, "kind": mapping.kind, "match_key": key}
         # Locked first: another run that is about to record the same match does so before this, or sees that it is rejected.
         list(Reservation.objects.select_for_update(no_key=True).filter(**about).values_list("pk"))
@@ -133,5 +128,4 @@ def unlink(step_pk: int, *, actor: str, reason: str, item: str = "") -> None:
             actor=actor,
             data={"step": step.key, "kind": mapping.kind, "id": mapping.external_id},
         )
-        run.save()
         failpoint("person-acted")

@@ -11,7 +11,7 @@ from onboarding.signals import run_blocked, run_cancelled, run_decided, step_unb
 
 
 def cancel(run: OnboardingTransaction, *, actor: str, reason: str) -> None:
-    """Do nothing more for this run; what was made stays. The caller holds the run locked and saves it."""
+    """Do nothing more for this run; what was made stays. The caller holds the run locked."""
     now = clock.now()
     run.cancel(at=now, reason=reason)
     audit.record(run, "onboarding.run.cancelled", actor=actor)
@@ -27,7 +27,7 @@ def cancel(run: OnboardingTransaction, *, actor: str, reason: str) -> None:
 
 
 def hold_and_ask(run: OnboardingTransaction, *, actor: str, hold_reason: str, question: str, topic: Topic) -> None:
-    """Begin nothing more until a person has decided what the ticket asks. The caller holds the run locked and saves it.
+    """Begin nothing more until a person has decided what the ticket asks. The caller holds the run locked.
 
     A run that is cancelled or rolled back is left alone; of one that is complete it is asked without a hold.
     """
@@ -54,6 +54,5 @@ def resume(run: OnboardingTransaction, *, actor: str, resolution: str) -> None:
     run_decided.send(OnboardingTransaction, run=run, resolution=resolution)
     gate_evaluation.evaluate_gate(run, actor=actor)
     advance(run)
-    run.save()
     for pk in run.steps.filter(due_at__lte=clock.now()).values_list("pk", flat=True):
         enqueue_step(pk)
