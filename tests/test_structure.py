@@ -1,5 +1,7 @@
 """The shape of the product: no module needs itself through others, and no file or folder is too large to take in."""
 
+import ast
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -32,3 +34,27 @@ def test_no_module_is_too_long() -> None:
 def test_no_folder_holds_too_many_modules() -> None:
     counts = Counter(path.parent.relative_to(ROOT) for path in modules())
     assert {str(folder): count for folder, count in counts.items() if count > MOST_MODULES} == {}
+
+
+LOCKS_RUNS = {
+    "onboarding/engine/locks.py": "the one way to change a run",
+    "onboarding/archive/archiving.py": "locks many at once, and deletes them",
+    "onboarding/audit/verification.py": "reads a chain that nobody may append to meanwhile",
+}
+SAVES_RUNS = {"onboarding/engine/locks.py"}
+
+
+def test_runs_are_locked_and_saved_in_one_place() -> None:
+    """A run is changed inside ``locked_run``, which saves it: nobody can forget that, or save a stale copy."""
+    locking, saving = set(), set()
+    for path in modules():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
+                continue
+            called_on, name = ast.unparse(node.func.value), str(path.relative_to(ROOT))
+            if node.func.attr == "select_for_update" and re.search(r"OnboardingTransaction|\bruns?\b", called_on):
+                locking.add(name)
+            if node.func.attr in ("save", "bulk_update") and re.search(r"(run|runs|transaction)$", called_on):
+                saving.add(name)
+    assert locking == LOCKS_RUNS.keys()
+    assert saving == SAVES_RUNS

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import transaction as db
 from django.db.models import Exists, OuterRef, QuerySet
 
 from exceptions_queue.models import (
@@ -27,7 +26,7 @@ from exceptions_queue.tickets import lifecycle
 from integrations import clock
 from integrations.enums import STOPPED
 from onboarding import audit, services, working_set
-from onboarding.engine.locks import lock_run, retried
+from onboarding.engine.locks import locked_run, retried
 from onboarding.enums import Category, ChangeStatus, StepState, WaitsFor
 from onboarding.models import ChangeRequest, OnboardingTransaction, Step
 from onboarding.sla_targets import (
@@ -203,12 +202,11 @@ def _unowned() -> list[int]:
 
 @retried
 def _own(request_pk: int) -> None:
-    with db.atomic():
+    with locked_run(ChangeRequest.objects.values_list("transaction_id", flat=True).get(pk=request_pk)) as run:
         request = ChangeRequest.objects.get(pk=request_pk)
-        request.transaction = lock_run(request.transaction_id)
+        request.transaction = run
         if request.status == ChangeStatus.OPEN:
             start_change(request)
-            request.transaction.save()
 
 
 def _silent(now: datetime) -> list[int]:
@@ -252,8 +250,7 @@ def _category(status: int | None) -> Category:
 
 @retried
 def _apply_transition(pk: int) -> None:
-    with db.atomic():
-        run = lock_run(SlaClock.objects.values_list("transaction_id", flat=True).get(pk=pk))
+    with locked_run(SlaClock.objects.values_list("transaction_id", flat=True).get(pk=pk)) as run:
         sla_clock = SlaClock.objects.select_related("transaction").get(pk=pk)
         now = clock.now()
         if sla_clock.next_transition_at is None or sla_clock.next_transition_at > now:

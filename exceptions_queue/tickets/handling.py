@@ -3,7 +3,6 @@
 from datetime import timedelta
 
 from django.contrib.auth.models import User
-from django.db import transaction as db
 
 from exceptions_queue.models import Ticket, TicketNote
 from exceptions_queue.notifications import alerts
@@ -13,7 +12,7 @@ from exceptions_queue.tickets.declaration import Action, Data, DoneMessage, Perm
 from exceptions_queue.tickets.forms import LONGEST_SNOOZE, MAX_NOTE
 from integrations import clock
 from onboarding import audit, services
-from onboarding.engine.locks import lock_run, retried
+from onboarding.engine.locks import locked_run_if_any, retried
 from onboarding.models import OnboardingTransaction
 from onboarding.payload.gate import Problem
 from onboarding.queues import QUEUES
@@ -42,8 +41,7 @@ def assign(ticket: Ticket, actor: Actor, data: Data) -> None:
         user = User.objects.filter(username=name, is_active=True).first() if name else None
         if name and user is None:
             raise Refused(f"There is no active user {name}.", [Problem("owner", "does not exist")])
-    with db.atomic():
-        run = lock_run(ticket.transaction_id) if ticket.transaction_id else None
+    with locked_run_if_any(ticket.transaction_id) as run:
         fresh = Ticket.objects.select_for_update(no_key=True).get(pk=ticket.pk)
         if data.get("shown_as") not in (None, assigned_as(fresh)):
             raise Outdated("somebody assigned it since you opened it.")
@@ -58,8 +56,7 @@ def assign(ticket: Ticket, actor: Actor, data: Data) -> None:
 @retried
 def write_note(ticket: Ticket, actor: Actor, data: Data) -> None:
     text = given_text(data, "Give a text of")
-    with db.atomic():
-        run = lock_run(ticket.transaction_id) if ticket.transaction_id else None
+    with locked_run_if_any(ticket.transaction_id) as run:
         add_note(ticket, actor, run, text)
 
 
@@ -83,8 +80,7 @@ def snooze(ticket: Ticket, actor: Actor, data: Data) -> None:
     if isinstance(minutes, bool) or not isinstance(minutes, int) or not 0 <= minutes <= LONGEST_SNOOZE:
         raise Refused(f"Give 0 to {LONGEST_SNOOZE} minutes.", [Problem("minutes", f"must be 0 to {LONGEST_SNOOZE}")])
     reason = services.given_reason(str(data.get("reason") or "")) if minutes else ""
-    with db.atomic():
-        run = lock_run(ticket.transaction_id) if ticket.transaction_id else None
+    with locked_run_if_any(ticket.transaction_id) as run:
         fresh = Ticket.objects.select_for_update(no_key=True).get(pk=ticket.pk)
         if not fresh.is_open:
             raise Refused("This ticket is resolved already.")

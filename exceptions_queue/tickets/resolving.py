@@ -6,8 +6,6 @@ None of them closes the ticket, but "done" of what a person does at a vendor by 
 import re
 from collections.abc import Sequence
 
-from django.db import transaction as db
-
 from exceptions_queue import roles
 from exceptions_queue.models import Ticket, TicketStatus
 from exceptions_queue.roles import Actor
@@ -28,7 +26,7 @@ from exceptions_queue.tickets.handling import ALL_GROUPS, NOTE_TICKET, add_note,
 from integrations import clock
 from integrations.connections import breaker
 from onboarding import audit, services
-from onboarding.engine.locks import lock_run, retried
+from onboarding.engine.locks import locked_run_if_any, retried
 from onboarding.enums import Category, Status, Topic
 from onboarding.intake import events
 from onboarding.payload import catalogue as fields
@@ -283,14 +281,11 @@ def _whole_run(ticket: Ticket, _data: Data) -> Sequence[roles.Subject]:
 def done_by_hand(ticket: Ticket, actor: Actor, data: Data) -> None:
     """What nothing here does or notices was done, at a vendor say: the note says what, and the ticket closes."""
     text = given_text(data, "Say what was done, in")
-    with db.atomic():
-        run = lock_run(ticket.transaction_id) if ticket.transaction_id else None
+    with locked_run_if_any(ticket.transaction_id) as run:
         add_note(ticket, actor, run, text)
         lifecycle.resolve(Ticket.objects.filter(pk=ticket.pk), resolution=f"{actor.name} did it manually.")
         if ticket.change_request:
             sla.meet_change(ticket.change_request, at=clock.now())
-        if run:
-            run.save()
 
 
 REPLAY_RUN = Permission("onboarding.replay_run", granted=frozenset({"support-ops", "revenue-operations", "leads"}))

@@ -23,28 +23,28 @@ from onboarding.models import AuditEntry, AuditHead, OnboardingTransaction
 SYSTEM = "system"
 _MESSAGE_ID = re.compile(r"[0-9a-f]{40}@\S+")
 """Of a mail that we sent: looks like an address and is none."""
-_together: ContextVar[tuple[OnboardingTransaction, list[AuditEntry]] | None] = ContextVar("together", default=None)
+_batches: ContextVar[tuple[tuple[OnboardingTransaction, list[AuditEntry]], ...]] = ContextVar("batches", default=())
+"""Of several runs where several are locked at once."""
 
 
 @contextmanager
 def batched(run: OnboardingTransaction, write: Callable[[list[AuditEntry]], None] | None = None) -> Iterator[None]:
-    """What ``record`` appends to the chain of ``run`` inside is written at the end in one statement, and the run saved.
+    """What ``record`` appends to the chain of ``run`` inside is written at the end in one statement.
 
     For the whole of a database transaction that holds the run's row locked: nothing in it may be undone alone. An
-    exception leaves nothing written. Where nothing is appended, the run is not saved: whatever changes a run is audited.
+    exception leaves nothing written. The caller saves the run afterwards, whose chain's head has moved.
     ``write`` does it in place of all this, also where nothing was appended.
     """
     entries: list[AuditEntry] = []
-    before = _together.set((run, entries))
+    token = _batches.set((*_batches.get(), (run, entries)))
     try:
         yield
     finally:
-        _together.reset(before)
+        _batches.reset(token)
     if write is not None:
         write(entries)
     elif entries:
         AuditEntry.objects.bulk_create(entries)
-        run.save(with_chain=True)
 
 
 def record(
@@ -55,8 +55,8 @@ def record(
     The chain's head is read from the row: several instances of one run may write in one database transaction.
     """
     about_it: dict[str, Any] = {"transaction_id": run.pk, "name": name, "actor": actor, "data": data or {}}
-    if (gathered := _together.get()) and gathered[0].pk == run.pk:
-        locked, entries = gathered
+    if batch := next((each for each in _batches.get() if each[0].pk == run.pk), None):
+        locked, entries = batch
         entry = _following(locked.audit_sequence, locked.audit_head, **about_it)
         locked.audit_sequence, locked.audit_head = entry.sequence, entry.hash
         entries.append(entry)

@@ -27,7 +27,7 @@ def advance(
     keep: bool = False,
     steps: Sequence[Step] | None = None,
 ) -> list[Step]:
-    """Make ready steps due, and move the run where it has got to. The caller holds the run locked and saves it.
+    """Make ready steps due, and move the run where it has got to. The caller holds the run locked.
 
     All ready steps are enqueued, except one with ``inline``, and all with ``keep``: those are returned for the caller to
     go on with, the first one due but not saved. ``steps``: all of the run's, in playbook order, where the caller has them as they

@@ -17,7 +17,7 @@ from integrations.models import ApiCall, Connection
 from onboarding import audit, working_set
 from onboarding.engine import compensation, connection_queue
 from onboarding.engine.facts import facts_of, mappings_of
-from onboarding.engine.locks import changing, lock_run_of, retried
+from onboarding.engine.locks import locked_run_of, retried
 from onboarding.engine.policy import ATTEMPTS_BEFORE_TICKET
 from onboarding.engine.reconcile import facts_for_reference
 from onboarding.enums import INDETERMINATE, LEASED, Category, IntentState, Status, StepState, WaitsFor
@@ -88,7 +88,7 @@ def claim(step_pk: int, known: OnboardingTransaction | None = None) -> Claim | N
     ``known``: its run as this worker last had it.
     """
     try:
-        with changing(lock_run_of, step_pk, lean=True, known=known) as run:
+        with locked_run_of(step_pk, lean=True, known=known) as run:
             return claim_locked(run, working_set.of(run).step(step_pk))
     except OnboardingTransaction.DoesNotExist:
         return None

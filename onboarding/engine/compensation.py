@@ -76,7 +76,7 @@ class HeldByOtherRun:
 
 
 def begin_rollback(run: OnboardingTransaction, *, actor: str, reason: str, changed: Iterable[str]) -> None:
-    """Fence every claim and mark what must be compensated. The caller holds the run locked and saves it.
+    """Fence every claim and mark what must be compensated. The caller holds the run locked.
 
     ``changed``: ids of objects that somebody has changed. They were looked at before, as the compensations themselves move
     the time of an object's last change (a note that goes changes its account).
@@ -126,7 +126,7 @@ def is_compensation(run: OnboardingTransaction, step: Step) -> bool:
 
 
 def advance_rollback(run: OnboardingTransaction) -> None:
-    """Make due what nothing depends on any more; the run is rolled back once nothing is left. The caller saves it."""
+    """Make due what nothing depends on any more; the run is rolled back once nothing is left. The caller holds it locked."""
     steps = list(run.steps.all())
     left = {step.key for step in steps if is_compensation(run, step) and step.state != StepState.COMPENSATED}
     for step in steps:
@@ -142,7 +142,7 @@ def advance_rollback(run: OnboardingTransaction) -> None:
 
 
 def advance_or_roll_back(run: OnboardingTransaction) -> None:
-    """Advance the run, or its rollback. The caller holds it locked and saves it."""
+    """Advance the run, or its rollback. The caller holds it locked."""
     if run.is_rolling_back:
         advance_rollback(run)
     else:

@@ -41,47 +41,66 @@ class _Path(Enum):
 _path: ContextVar[_Path] = ContextVar("path", default=_Path.KEPT)
 _is_lean: ContextVar[bool] = ContextVar("is_lean", default=False)
 """Inside a transaction on the lean path."""
+_locked: ContextVar[tuple[OnboardingTransaction, ...]] = ContextVar("locked", default=())
+"""The runs that are locked and will be saved, outermost first."""
 
 log = logging.getLogger(__name__)
 
 
-def lock_run(pk: int) -> OnboardingTransaction:
-    """The run, locked until the transaction ends. ``no_key``: children may be inserted meanwhile by others."""
-    set_run(pk)
-    return OnboardingTransaction.objects.select_for_update(no_key=True).get(pk=pk)
-
-
-def lock_run_of(step_pk: int) -> OnboardingTransaction:
-    """As ``lock_run``, for the run of a step. Raises ``OnboardingTransaction.DoesNotExist`` where there is no such step."""
-    run = OnboardingTransaction.objects.select_for_update(no_key=True, of=("self",)).get(steps=step_pk)
-    set_run(run.pk)
-    return run
-
-
-Lock = Callable[[int], OnboardingTransaction]
-
-
 @contextmanager
-def changing(
-    lock: Lock, pk: int, *, lean: bool = False, known: OnboardingTransaction | None = None
+def locked_run(
+    pk: int, *, lean: bool = False, known: OnboardingTransaction | None = None
 ) -> Iterator[OnboardingTransaction]:
-    """One database transaction of the engine's: the run locked by ``lock``, and saved with its audit entries at the end.
+    """One database transaction (or a part of the caller's) that holds a run locked: the one way to change a run.
+
+    What changed of the run is saved at the end, with its audit entries; nothing is where an exception leaves it. Inside another
+    one of the same run the same instance is given, and saved with that one. Raises ``OnboardingTransaction.DoesNotExist``.
 
     With ``lean`` it is done without a lock where that can be, for the whole of a ``retried`` function (``working_set.lean``).
     ``known``: the run as the worker's last transaction left it, whose rows need not be read again.
     """
-    if lean and (rows := _lean_rows(lock, pk, known)):
+    if lean and (rows := _lean_rows(working_set.of_run, pk, known)):
         with _lean_transaction(rows):
             yield rows.run
         return
+    if run := next((run for run in _locked.get() if run.pk == pk), None):
+        with db.atomic(savepoint=False):  # what is undone here cannot be told from what the outer one changed
+            yield run
+        return
     with db.atomic():
-        run = lock(pk)
-        with audit.batched(run):
+        run = _lock(pk)
+        with _saved(run):
             yield run
 
 
 @contextmanager
-def making(run: OnboardingTransaction) -> Iterator[None]:
+def locked_run_of(
+    step_pk: int, *, lean: bool = False, known: OnboardingTransaction | None = None
+) -> Iterator[OnboardingTransaction]:
+    """As ``locked_run``, for the run of a step. For a transaction of its own."""
+    if lean and (rows := _lean_rows(working_set.of_step, step_pk, known)):
+        with _lean_transaction(rows):
+            yield rows.run
+        return
+    with db.atomic():
+        run = _lock_of(step_pk)
+        with _saved(run):
+            yield run
+
+
+@contextmanager
+def locked_run_if_any(pk: int | None) -> Iterator[OnboardingTransaction | None]:
+    """As ``locked_run``; without a run just the database transaction."""
+    if pk is None:
+        with db.atomic():
+            yield None
+        return
+    with locked_run(pk) as run:
+        yield run
+
+
+@contextmanager
+def new_run(run: OnboardingTransaction) -> Iterator[None]:
     """One database transaction that makes a run, with what is inserted through ``working_set.of(run)`` and its audit entries."""
     if _path.get() is _Path.KEPT and settings.LEAN_TRANSITIONS and working_set.usable():
         with _lean_transaction(DraftRows(run)):
@@ -89,18 +108,49 @@ def making(run: OnboardingTransaction) -> Iterator[None]:
         return
     with db.atomic():
         run.save(force_insert=True)
-        with audit.batched(run):
+        with _saved(run):
             yield
 
 
-def _lean_rows(lock: Lock, pk: int, known: OnboardingTransaction | None) -> LeanRows | None:
+def _lock(pk: int) -> OnboardingTransaction:
+    """The run, locked until the transaction ends. ``no_key``: children may be inserted meanwhile by others."""
+    set_run(pk)
+    return OnboardingTransaction.objects.select_for_update(no_key=True).get(pk=pk)
+
+
+def _lock_of(step_pk: int) -> OnboardingTransaction:
+    run = OnboardingTransaction.objects.select_for_update(no_key=True, of=("self",)).get(steps=step_pk)
+    set_run(run.pk)
+    return run
+
+
+@contextmanager
+def _saved(run: OnboardingTransaction) -> Iterator[None]:
+    """At the end its audit entries are written, and the fields saved that changed, its audit chain's head among them."""
+    before = _values(run)
+    token = _locked.set((*_locked.get(), run))
+    try:
+        with audit.batched(run):
+            yield
+    finally:
+        _locked.reset(token)
+    changed = {name for name, value in _values(run).items() if value != before[name]}
+    if changed:
+        run.save(update_fields={*changed, "updated_at"})
+
+
+def _values(run: OnboardingTransaction) -> dict[str, object]:
+    return {field.name: getattr(run, field.attname) for field in run._meta.concrete_fields}
+
+
+def _lean_rows(read: Callable[[int], LeanRows | None], pk: int, known: OnboardingTransaction | None) -> LeanRows | None:
     """None: the general path."""
     path = _path.get()
     if path is _Path.GENERAL or not settings.LEAN_TRANSITIONS or not working_set.usable():
         return None
     if path is _Path.KEPT and known is not None and (rows := working_set.kept(known)):
         return rows
-    return working_set.of_step(pk) if lock is lock_run_of else working_set.of_run(pk)
+    return read(pk)
 
 
 @contextmanager

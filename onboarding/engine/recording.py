@@ -22,7 +22,7 @@ from onboarding.engine.advancing import advance
 from onboarding.engine.claiming import Claim, claim_locked, may_be_done
 from onboarding.engine.dispatch import enqueue_step
 from onboarding.engine.facts import facts_of, item_after, mappings_of
-from onboarding.engine.locks import changing, lock_run, lock_run_of, retried
+from onboarding.engine.locks import locked_run, locked_run_of, retried
 from onboarding.engine.objects.mappings import map_made, matches_request
 from onboarding.engine.outcomes import (
     Ambiguous,
@@ -106,7 +106,7 @@ def record(
 @retried
 def break_step(step_pk: int, error: Exception) -> None:
     """The step could not even be claimed, by a fault of ours: block it behind a catch-all ticket."""
-    with changing(lock_run_of, step_pk) as run:
+    with locked_run_of(step_pk) as run:
         step = Step.objects.select_related("connection").get(pk=step_pk)
         if step.is_done or (step.lease_until and step.lease_until > clock.now()):
             return
@@ -134,7 +134,7 @@ def _update_concurrency(claim: Claim, outcome: Outcome) -> None:
 def _record(
     claim: Claim, outcome: Outcome, *, inline: bool, later: list[int] | None, takes_later: bool
 ) -> Claim | None:
-    with changing(lock_run, claim.run.pk, lean=True, known=claim.run) as run:
+    with locked_run(claim.run.pk, lean=True, known=claim.run) as run:
         run.adopt_snapshot(claim.run)
         rows = working_set.of(run)
         rows.save_calls(claim.calls)
@@ -199,7 +199,7 @@ def _claim_next(run: OnboardingTransaction, ready: Step) -> Claim | None:
 
 @retried
 def _record_result_only(claim: Claim, outcome: Outcome, error: Exception) -> None:
-    with changing(lock_run, claim.run.pk) as run:
+    with locked_run(claim.run.pk) as run:
         run.adopt_snapshot(claim.run)
         working_set.of(run).save_calls(claim.calls)
         step = Step.objects.select_related("connection").get(pk=claim.step.pk)

@@ -55,7 +55,6 @@ def report(
         if not run.is_rolling_back and _ends_with(step, kind):
             succeed(run, step, clock.now(), fixed_at=event.occurred_at)
     advance_or_roll_back(run)
-    run.save()
     return True
 
 

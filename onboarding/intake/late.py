@@ -4,11 +4,12 @@ Nobody is provisioned twice: of two runs of one payment the one that got further
 """
 
 from collections.abc import Collection, Mapping
+from contextlib import ExitStack
 
 from integrations.inbound.events import PAYMENT_ROLES, PaymentSucceeded, Role, kind_of
 from integrations.models import Connection
 from onboarding import audit
-from onboarding.engine.locks import lock_run
+from onboarding.engine.locks import locked_run
 from onboarding.engine.runs.cancellation import cancel, hold_and_ask, resume_if_answered
 from onboarding.engine.runs.gate_evaluation import LOOKUP
 from onboarding.enums import Status, Topic
@@ -25,7 +26,7 @@ OVER = (Status.CANCELLED, Status.ROLLING_BACK, Status.ROLLED_BACK)
 def withdraw(run: OnboardingTransaction, *, reason: str, actor: str) -> None:
     """Cancel a run that should not have been opened, or ask a person where something was begun already.
 
-    The caller holds it locked; it is saved here.
+    The caller holds it locked.
     """
     if run.status in OVER:
         return
@@ -33,13 +34,11 @@ def withdraw(run: OnboardingTransaction, *, reason: str, actor: str) -> None:
         cancel(run, actor=actor, reason=reason)
     else:
         hold_and_ask(run, actor=actor, hold_reason=reason, question=f"{reason} {DECIDE}", topic=Topic.PAYMENT)
-    run.save()
 
 
 def ask(run: OnboardingTransaction, *, question: str, actor: str) -> None:
     """As ``withdraw``, for what is only likely: a person decides."""
     hold_and_ask(run, actor=actor, hold_reason=question, question=f"{question} {DECIDE}", topic=Topic.PAYMENT)
-    run.save()
 
 
 def is_untouched(run: OnboardingTransaction) -> bool:
@@ -82,7 +81,12 @@ def merge(connection: Connection, payments: Collection[str], invoice: str, *, ac
     found = runs_of_payments(connection, payments, invoice) | own
     if len(found) < 2:  # noqa: PLR2004
         return
-    runs = [lock_run(pk) for pk in sorted(found)]
+    with ExitStack() as locks:
+        runs = [locks.enter_context(locked_run(pk)) for pk in sorted(found)]
+        _merge(runs, own, invoice, actor=actor)
+
+
+def _merge(runs: list[OnboardingTransaction], own: set[int], invoice: str, *, actor: str) -> None:
     kept = max(runs, key=lambda run: (_progress(run), run.pk in own, -run.pk))
     others = [run for run in runs if run.pk != kept.pk]
     CorrelationKey.objects.filter(transaction__in=others).update(transaction=kept)
@@ -115,7 +119,8 @@ def dismiss(connection: Connection, facts: PaymentSucceeded, likely: Mapping[str
     ``likely``: by the payments' ids.
     """
     for pk in sorted(runs_of_payments(connection, facts.payments, facts.invoice)):
-        withdraw(lock_run(pk), reason=RENEWAL.format(invoice=facts.invoice), actor=actor)
+        with locked_run(pk) as run:
+            withdraw(run, reason=RENEWAL.format(invoice=facts.invoice), actor=actor)
     for payment, trace in likely.items():
         if trace.transaction_id is None:
             continue
@@ -127,4 +132,5 @@ def dismiss(connection: Connection, facts: PaymentSucceeded, likely: Mapping[str
             f"The same customer's subscription was renewed by the invoice {facts.invoice}; the payment {payment}, "
             "which opened this run, is probably that renewal's."
         )
-        ask(lock_run(trace.transaction_id), question=question, actor=actor)
+        with locked_run(trace.transaction_id) as run:
+            ask(run, question=question, actor=actor)

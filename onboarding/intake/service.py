@@ -6,7 +6,6 @@ from datetime import datetime, timedelta
 from enum import Enum
 from typing import Any
 
-from django.db import transaction as db
 from django.db.models import F, FilteredRelation, Model, Q, QuerySet
 
 from integrations import clock
@@ -15,7 +14,7 @@ from integrations.failpoints import failpoint
 from integrations.inbound.events import OUR_ID
 from integrations.name_matching import is_same_name
 from onboarding import audit, working_set
-from onboarding.engine.locks import lock_run, making, retried
+from onboarding.engine.locks import locked_run, new_run, retried
 from onboarding.engine.runs import gate_evaluation
 from onboarding.engine.runs.cancellation import hold_and_ask
 from onboarding.enums import OriginKind, Status, Topic
@@ -88,8 +87,8 @@ def accept(
         return Receipt(Verdict.CREATED, run, made=made)
     if _repeats(known, content):
         return Receipt(Verdict.REPLAYED, known)
-    with db.atomic():
-        return _again(lock_run(known.pk), content, sender=sender, actor=actor)
+    with locked_run(known.pk) as run:
+        return _again(run, content, sender=sender, actor=actor)
 
 
 def _known(run_id: str, id_key: str, origin: str, label: str) -> QuerySet[Any]:
@@ -117,8 +116,7 @@ def join(
 ) -> Receipt:
     """A further event of a known payment: it fills empty fields; what contradicts them becomes a change request."""
     origin = sender.origin(content.get("event_source", ""))
-    with db.atomic():
-        run = lock_run(run_pk)
+    with locked_run(run_pk) as run:
         remember(run, keys)
         current = run.payload
         flat = paths(current)
@@ -139,16 +137,16 @@ def drop_payers_name(run_pk: int, contact: str, *, sender: Sender, actor: str) -
 
     Only until something was provisioned from it; what a person has confirmed stays. The caller is in a transaction.
     """
-    run = lock_run(run_pk)
-    current = run.payload
-    name = get(current, "customer.legal_name")
-    named = [trace.customer_name for trace in run.payment_traces.exclude(customer_name="")]
-    origin = Origin.stored(run.snapshot.provenance.get("customer.legal_name"))
-    by_person = origin is not None and origin.kind == OriginKind.PERSON
-    if by_person or run.status not in (Status.QUEUED, Status.AWAITING_DATA):
-        return
-    if name in named and is_same_name(name, contact):
-        _fill(run, {"customer.legal_name": None}, origin=sender.origin(), actor=actor)
+    with locked_run(run_pk) as run:
+        current = run.payload
+        name = get(current, "customer.legal_name")
+        named = [trace.customer_name for trace in run.payment_traces.exclude(customer_name="")]
+        origin = Origin.stored(run.snapshot.provenance.get("customer.legal_name"))
+        by_person = origin is not None and origin.kind == OriginKind.PERSON
+        if by_person or run.status not in (Status.QUEUED, Status.AWAITING_DATA):
+            return
+        if name in named and is_same_name(name, contact):
+            _fill(run, {"customer.legal_name": None}, origin=sender.origin(), actor=actor)
 
 
 def remember(run: OnboardingTransaction, keys: Sequence[tuple[str, str]]) -> None:
@@ -185,7 +183,7 @@ def _create(
         gathers_until=now + gather_for if gather_for else None,
     )
     run.begin_made()
-    with making(run):
+    with new_run(run):
         # Plain inserts: a key that another run just took makes the whole transaction start again, and then join that run.
         if keys:
             named = [CorrelationKey(transaction=run, kind=kind, value=value) for kind, value in keys]
@@ -259,7 +257,6 @@ def _payload_only(content: dict[str, Any]) -> dict[str, Any]:
 def _fill(run: OnboardingTransaction, fills: dict[str, Any], *, origin: Origin, actor: str) -> None:
     write_snapshot(run, with_values(run.payload, fills), origin=origin, actor=actor, changed=fills)
     gate_evaluation.evaluate_gate(run, actor=actor)
-    run.save()
 
 
 def _request_change(

@@ -13,7 +13,7 @@ from integrations.enums import EventState
 from integrations.inbound.events import OUR_ID, Key
 from integrations.models import InboundEvent
 from onboarding import working_set
-from onboarding.engine.locks import lock_run, retried
+from onboarding.engine.locks import locked_run, retried
 from onboarding.engine.reported_events import EventIdConflict, report
 from onboarding.enums import RunEventType, UnmatchedState
 from onboarding.ids import comparable
@@ -130,10 +130,8 @@ def apply_late(run: OnboardingTransaction, pairs: Iterable[Pair]) -> None:
     pairs = list(pairs)
     if not _waiting({_compared(pair) for pair in pairs}):
         return
-    with db.atomic():
-        locked = lock_run(run.pk)
+    with locked_run(run.pk) as locked:
         apply_to(locked, pairs)
-        locked.save()
 
 
 def apply_forgotten() -> None:

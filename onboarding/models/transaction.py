@@ -135,13 +135,11 @@ class OnboardingTransaction(models.Model):
     def __str__(self) -> str:
         return self.onboarding_transaction_id
 
-    def save(self, *args: Any, with_chain: bool = False, **kwargs: Any) -> None:
-        """Save all but the audit chain's head, which the audit trail alone moves (``with_chain``)."""
-        if self.pk and not with_chain and kwargs.get("update_fields") is None and not kwargs.get("force_insert"):
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Save all but the audit chain's head, which the audit trail alone moves: ``update_fields`` names it."""
+        if self.pk and kwargs.get("update_fields") is None and not kwargs.get("force_insert"):
             names = {field.name for field in self._meta.concrete_fields if not field.primary_key}
             kwargs["update_fields"] = names - {"audit_sequence", "audit_head"}
-        elif with_chain:
-            kwargs["force_update"] = True
         super().save(*args, **kwargs)
 
     @property

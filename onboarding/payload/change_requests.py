@@ -38,7 +38,7 @@ def record(
     supersedes: bool = False,
     confirmed: Iterable[str] = (),
 ) -> ChangeRequest:
-    """Record a new one. The caller holds the run locked and saves it.
+    """Record a new one. The caller holds the run locked.
 
     ``supersedes``: open ones of this source are out of date, as it has told something newer. ``confirmed``: see a snapshot's.
     """
@@ -63,5 +63,4 @@ def record(
     data = {"request": request.pk, "origin": origin.as_dict(), "paths": declared(some)}
     audit.record(run, "onboarding.change.requested", actor=actor, data=data)
     change_requested.send(ChangeRequest, request=request)
-    run.save()
     return request

@@ -23,7 +23,7 @@ def write_snapshot(
     provenance: Mapping[str, Origin] | None = None,
     confirmed: Iterable[str] = (),
 ) -> PayloadSnapshot:
-    """Store ``content`` as the next version; the caller holds the run locked and saves it.
+    """Store ``content`` as the next version; the caller holds the run locked.
 
     ``changed`` are the paths that ``origin`` set (default: all); ``provenance`` names another origin for some of them.
     ``confirmed`` are paths whose value a person has just confirmed; what was confirmed before stays so while its value stays.

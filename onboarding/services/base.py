@@ -1,12 +1,15 @@
 """What the services share: refusing, locking, and trying a step again."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from integrations import clock
 from integrations.connections.services import default_connection
 from integrations.enums import System
 from onboarding import audit
 from onboarding.engine.advancing import make_due
 from onboarding.engine.dispatch import enqueue_step
-from onboarding.engine.locks import lock_run
+from onboarding.engine.locks import locked_run
 from onboarding.enums import Category
 from onboarding.models import OnboardingTransaction, Step
 from onboarding.payload.gate import Problem
@@ -30,9 +33,11 @@ def require_no(obstacle: str) -> None:
         raise Refused(obstacle)
 
 
-def locked(step_pk: int) -> tuple[OnboardingTransaction, Step]:
-    run = lock_run(Step.objects.values_list("transaction_id", flat=True).get(pk=step_pk))
-    return run, Step.objects.select_related("connection").get(pk=step_pk)
+@contextmanager
+def locked_step(step_pk: int) -> Iterator[tuple[OnboardingTransaction, Step]]:
+    """A step and its run, as of ``locked_run``. Raises ``Step.DoesNotExist``."""
+    with locked_run(Step.objects.values_list("transaction_id", flat=True).get(pk=step_pk)) as run:
+        yield run, Step.objects.select_related("connection").get(pk=step_pk)
 
 
 def try_again(run: OnboardingTransaction, step: Step, *, actor: str, name: str) -> None:

@@ -1,16 +1,15 @@
 """What people decide about changed data: apply it everywhere, in playbook order, or leave the run as it is."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
-
-from django.db import transaction as db
 
 from integrations import clock
 from integrations.failpoints import failpoint
 from onboarding import audit
 from onboarding.engine.advancing import advance, make_due
 from onboarding.engine.dispatch import enqueue_step
-from onboarding.engine.locks import lock_run, retried
+from onboarding.engine.locks import locked_run, retried
 from onboarding.engine.planning import Effect, Planned, plan_change
 from onboarding.engine.runs import gate_evaluation
 from onboarding.enums import CHANGEABLE, NOT_BEGUN, Category, ChangeStatus, OriginKind, Status, StepState, WaitsFor
@@ -45,8 +44,7 @@ def request_change(
     was changed since. Raises ``Refused`` for unknown fields, values that would count as missing, and what changes nothing.
     """
     check_confirmed(fields, confirmed)
-    with db.atomic():
-        run = lock_run(run_pk)
+    with locked_run(run_pk) as run:
         _check_changeable(run)
         values = {path: _wanted(path, value, confirmed=path in confirmed) for path, value in fields.items()}
         confirmation.check_unchanged(run, values, version=version)
@@ -96,8 +94,7 @@ def apply_change(request_pk: int, *, actor: str, seen: str | None = None) -> Non
     new data. Raises ``Refused`` for a request that is not open, a run that is over for good, and data that would not be complete.
     ``seen``: the fingerprint of what was confirmed; raises ``Outdated`` where another one holds.
     """
-    with db.atomic():
-        run, request = _open(request_pk)
+    with _open(request_pk) as (run, request):
         _check_changeable(run)
         before = run.payload
         changed = changed_by(request, before)
@@ -129,7 +126,6 @@ def apply_change(request_pk: int, *, actor: str, seen: str | None = None) -> Non
         for each in found:
             _reopen_affected(run, each, actor=actor)
         _go_on(run, reopened=bool(again), actor=actor)
-        run.save()
         failpoint("person-acted")
 
 
@@ -137,8 +133,7 @@ def apply_change(request_pk: int, *, actor: str, seen: str | None = None) -> Non
 def reject_change(request_pk: int, *, actor: str, reason: str) -> None:
     """Leave the run as it is. Raises ``Refused`` for a request that is not open, and for no reason."""
     text = given_reason(reason)
-    with db.atomic():
-        run, request = _open(request_pk)
+    with _open(request_pk) as (run, request):
         request.reject(by=actor, at=clock.now(), reason=text)
         request.save()
         audit.record(run, "onboarding.change.rejected", actor=actor, data={"request": request.pk})
@@ -150,12 +145,14 @@ def _wanted(path: str, value: Any, *, confirmed: bool) -> Any:
     return None if value is None and path in catalogue.BY_PATH else clean(path, value, confirmed=confirmed)
 
 
-def _open(request_pk: int) -> tuple[OnboardingTransaction, ChangeRequest]:
-    run = lock_run(ChangeRequest.objects.values_list("transaction_id", flat=True).get(pk=request_pk))
-    request = ChangeRequest.objects.get(pk=request_pk)
-    if request.status != ChangeStatus.OPEN:
-        raise Refused(f"This change request is {request.get_status_display().lower()} already.")
-    return run, request
+@contextmanager
+def _open(request_pk: int) -> Iterator[tuple[OnboardingTransaction, ChangeRequest]]:
+    """The request, still open, and its run, as of ``locked_run``. Raises ``Refused``."""
+    with locked_run(ChangeRequest.objects.values_list("transaction_id", flat=True).get(pk=request_pk)) as run:
+        request = ChangeRequest.objects.get(pk=request_pk)
+        if request.status != ChangeStatus.OPEN:
+            raise Refused(f"This change request is {request.get_status_display().lower()} already.")
+        yield run, request
 
 
 def _check_changeable(run: OnboardingTransaction) -> None:

@@ -3,13 +3,12 @@
 from collections.abc import Collection
 from typing import Any
 
-from django.db import transaction as db
 from pydantic import ValidationError
 
 from integrations.failpoints import failpoint
 from onboarding import audit
 from onboarding.engine.advancing import refresh_status_reports
-from onboarding.engine.locks import lock_run, retried
+from onboarding.engine.locks import locked_run, retried
 from onboarding.engine.runs import gate_evaluation
 from onboarding.enums import OriginKind, Status, StepState
 from onboarding.origins import Origin
@@ -45,8 +44,7 @@ def fix(
     values = {path: clean(path, value, confirmed=path in confirmed) for path, value in fields.items()}
     if not values:
         raise Refused("Give at least one field.")
-    with db.atomic():
-        run = lock_run(run_pk)
+    with locked_run(run_pk) as run:
         if run.status == Status.COMPLETE:
             raise Refused("This run is complete: request a change of its data instead.")
         if not run.may_advance:
@@ -66,7 +64,6 @@ def fix(
         elif not step.is_done and step.state != StepState.RUNNING:
             try_again(run, step, actor=actor, name="onboarding.step.retry-requested")
         refresh_status_reports(run)
-        run.save()
         failpoint("person-acted")
         return problems_of(run) if run.status == Status.AWAITING_DATA else []
 

@@ -4,7 +4,7 @@ from django.db import transaction as db
 
 from integrations import clock
 from onboarding.audit.entries import digest_of
-from onboarding.engine.locks import lock_run, retried
+from onboarding.engine.locks import locked_run_if_any, retried
 from onboarding.models import AuditFinding, OnboardingTransaction
 from onboarding.signals import audit_finding_kept
 
@@ -20,9 +20,9 @@ def keep_finding(text: str) -> bool:
         if AuditFinding.objects.filter(digest=digest).exists():
             return False
         named = OnboardingTransaction.objects.called(text.partition(":")[0]).values_list("pk", flat=True).first()
-        run = lock_run(named) if named else None
-        finding = AuditFinding.objects.create(transaction=run, text=text[:1000], digest=digest, found_at=clock.now())
-        audit_finding_kept.send(AuditFinding, finding=finding)
-        if run:
-            run.save()
+        with locked_run_if_any(named) as run:
+            finding = AuditFinding.objects.create(
+                transaction=run, text=text[:1000], digest=digest, found_at=clock.now()
+            )
+            audit_finding_kept.send(AuditFinding, finding=finding)
     return True

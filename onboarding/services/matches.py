@@ -3,8 +3,6 @@
 from collections.abc import Collection
 from typing import Any
 
-from django.db import transaction as db
-
 from integrations import clock
 from integrations.failpoints import failpoint
 from onboarding import audit
@@ -14,7 +12,7 @@ from onboarding.engine.reconcile import match_key_in_hand
 from onboarding.enums import Category, IntentState, StepState
 from onboarding.models import Intent, MatchChoice, ObjectMapping, RejectedMatch, Reservation, Step
 from onboarding.services import availability
-from onboarding.services.base import Refused, given_reason, locked, require_no, try_again
+from onboarding.services.base import Refused, given_reason, locked_step, require_no, try_again
 from onboarding.services.confirmation import Outdated
 from onboarding.services.replay import reopen_from
 from onboarding.services.steps import retry_if_possible
@@ -31,8 +29,7 @@ def choose_match(step_pk: int, *, external_id: str, actor: str, seen: Collection
 
     Other runs of the customer that wait for the same answer go on as well.
     """
-    with db.atomic():
-        run, step = locked(step_pk)
+    with locked_step(step_pk) as (run, step):
         handler = HANDLERS[step.uses]
         if step.state != StepState.BLOCKED or not handler.makes_objects or step.connection is None:
             raise Refused(f"The step {step.key} does not wait for a choice.")
@@ -57,7 +54,6 @@ def choose_match(step_pk: int, *, external_id: str, actor: str, seen: Collection
             data={"step": step.key, "id": external_id or None, "create": not external_id},
         )
         try_again(run, step, actor=actor, name="onboarding.step.retry-requested")
-        run.save()
         failpoint("person-acted")
         siblings = _same_question(step, match_key)
     for sibling in siblings:
@@ -101,15 +97,14 @@ def unlink(step_pk: int, *, actor: str, reason: str, item: str = "") -> None:
     Raises ``Refused`` for an object that this run created (that is for a rollback).
     """
     text = given_reason(reason)
-    with db.atomic():
-        run, step = locked(step_pk)
+    with locked_step(step_pk) as (run, step):
         mapping = step.mappings.filter(item=item).select_related("connection").first()
         require_no(availability.unlink(run, step, mapping))
         assert mapping is not None  # noqa: S101  (as availability says)
         reopen_from(run, step, actor=actor)
-        step = Step.objects.get(pk=step.pk)
-        step.item = item
-        key = match_key_of(run, step)
+        reopened = Step.objects.get(pk=step_pk)
+        reopened.item = item
+        key = match_key_of(run, reopened)
         about: dict[str, Any] = {"connection": mapping.connection, "kind": mapping.kind, "match_key": key}
         # Locked first: another run that is about to record the same match does so before this, or sees that it is rejected.
         list(Reservation.objects.select_for_update(no_key=True).filter(**about).values_list("pk"))
@@ -131,5 +126,4 @@ def unlink(step_pk: int, *, actor: str, reason: str, item: str = "") -> None:
             actor=actor,
             data={"step": step.key, "kind": mapping.kind, "id": mapping.external_id},
         )
-        run.save()
         failpoint("person-acted")

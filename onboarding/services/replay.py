@@ -1,12 +1,10 @@
 """Replay from a step: do it, and everything that builds on it, again; what exists is looked at and never made twice."""
 
-from django.db import transaction as db
-
 from integrations import clock
 from integrations.failpoints import failpoint
 from onboarding import audit
 from onboarding.engine.advancing import advance
-from onboarding.engine.locks import lock_run, retried
+from onboarding.engine.locks import locked_run, retried
 from onboarding.engine.planning import Effect, plan_steps, title_of
 from onboarding.enums import Status, StepState
 from onboarding.models import Attempt, OnboardingTransaction, Step
@@ -58,17 +56,15 @@ def replay(run_pk: int, from_step: str, *, actor: str, seen: str | None = None) 
 
     ``seen``: the fingerprint of the preview that was confirmed; raises ``Outdated`` where another one holds.
     """
-    with db.atomic():
-        run = lock_run(run_pk)
+    with locked_run(run_pk) as run:
         first = _first(run, from_step)
         confirmation.check(seen, confirmation.of_preview(_effects(run, first)) if seen is not None else "")
         reopen_from(run, first, actor=actor)
-        run.save()
         failpoint("person-acted")
 
 
 def reopen_from(run: OnboardingTransaction, first: Step, *, actor: str) -> None:
-    """The part of ``replay`` inside a transaction that holds the run locked; the caller saves the run."""
+    """The part of ``replay`` inside a transaction that holds the run locked."""
     steps = _to_reopen(run, first)
     now = clock.now()
     for step in steps:

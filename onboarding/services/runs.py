@@ -3,15 +3,13 @@
 from datetime import datetime
 from typing import Any
 
-from django.db import transaction as db
-
 from integrations import clock
 from integrations.failpoints import failpoint
 from onboarding import audit
 from onboarding.engine.advancing import advance, refresh_status_reports
 from onboarding.engine.compensation import advance_or_roll_back, begin_rollback
 from onboarding.engine.dispatch import enqueue_step
-from onboarding.engine.locks import lock_run, retried
+from onboarding.engine.locks import locked_run, retried
 from onboarding.engine.reported_events import EventIdConflict, report
 from onboarding.engine.runs import cancellation, gate_evaluation
 from onboarding.enums import RunEventType, Topic
@@ -24,12 +22,10 @@ from onboarding.services.rollback_preview import rollback_preview
 @retried
 def recheck_gate(run_pk: int, *, actor: str) -> None:
     """Check the gate again for a run that waits there, or resume a stalled one (a playbook or a plan was added, say)."""
-    with db.atomic():
-        run = lock_run(run_pk)
+    with locked_run(run_pk) as run:
         gate_evaluation.evaluate_gate(run, actor=actor)
         advance(run)
         audit.record(run, "onboarding.run.readmitted", actor=actor)
-        run.save()
         failpoint("person-acted")
 
 
@@ -37,21 +33,18 @@ def recheck_gate(run_pk: int, *, actor: str) -> None:
 def hold(run_pk: int, *, actor: str, reason: str) -> None:
     """Begin nothing more until ``resume``; what is under way ends. The P1 clock goes on. Raises ``Refused``."""
     text = given_reason(reason)
-    with db.atomic():
-        run = lock_run(run_pk)
+    with locked_run(run_pk) as run:
         require_no(availability.hold(run))
         run.held_at, run.held_by, run.hold_reason = clock.now(), actor[:150], text
         audit.record(run, "onboarding.run.held", actor=actor)
         refresh_status_reports(run)
-        run.save()
         failpoint("person-acted")
 
 
 @retried
 def resume(run_pk: int, *, actor: str) -> None:
     """Resume a run on hold. Raises ``Refused``."""
-    with db.atomic():
-        run = lock_run(run_pk)
+    with locked_run(run_pk) as run:
         require_no(availability.resume(run))
         cancellation.resume(run, actor=actor, resolution="A person has decided: the run goes on.")
         failpoint("person-acted")
@@ -61,11 +54,9 @@ def resume(run_pk: int, *, actor: str) -> None:
 def cancel(run_pk: int, *, actor: str, reason: str) -> None:
     """Cancel the run; what was made stays. Raises ``Refused`` for one that is over."""
     text = given_reason(reason)
-    with db.atomic():
-        run = lock_run(run_pk)
+    with locked_run(run_pk) as run:
         require_no(availability.cancel(run))
         cancellation.cancel(run, actor=actor, reason=text)
-        run.save()
         failpoint("person-acted")
 
 
@@ -81,14 +72,12 @@ def rollback(run_pk: int, *, actor: str, reason: str, seen: str | None = None) -
     preview = rollback_preview(run_pk)
     confirmation.check(seen, confirmation.of_preview(preview))
     changed = [each.external_id for each in preview if each.verdict == "changed-since"]
-    with db.atomic():
-        run = lock_run(run_pk)
+    with locked_run(run_pk) as run:
         require_no(availability.rollback(run))
         if seen is not None and looked_at != _objects(run_pk):  # a worker made something while vendors were asked
             raise confirmation.Outdated("what would be done has changed since the preview.")
         begin_rollback(run, actor=actor, reason=text, changed=changed)
         cancellation.decide(run, resolution="A person has decided: it is rolled back.")
-        run.save()
         failpoint("person-acted")
 
 
@@ -104,15 +93,13 @@ def keep(run_pk: int, *, actor: str, reason: str, topic: Topic | None = None) ->
     ``topic``: of the one question that was answered; a run of which another one is open stays on hold.
     """
     given_reason(reason)
-    with db.atomic():
-        run = lock_run(run_pk)
+    with locked_run(run_pk) as run:
         audit.record(run, "onboarding.run.kept", actor=actor)
         decided = cancellation.decide(run, topic=topic, resolution="A person has decided: the run stays.")
         if not decided.still_open:
             run.held_at, run.held_by, run.hold_reason = None, "", ""
         gate_evaluation.evaluate_gate(run, actor=actor)
         advance_or_roll_back(run)
-        run.save()
         for pk in run.steps.filter(due_at__lte=clock.now()).values_list("pk", flat=True):
             enqueue_step(pk)
         failpoint("person-acted")
@@ -123,8 +110,7 @@ def receive_event(
     run_pk: int, *, kind: RunEventType, event_id: str, occurred_at: datetime, data: dict[str, Any], actor: str
 ) -> bool:
     """Take a later business event of a run. False where this event id is known already; ``Refused`` where it was another."""
-    with db.atomic():
-        run = lock_run(run_pk)
+    with locked_run(run_pk) as run:
         try:
             new = report(run, kind=kind, event_id=event_id, occurred_at=occurred_at, data=data, actor=actor)
         except EventIdConflict as error:

@@ -3,8 +3,6 @@
 from collections.abc import Collection
 from contextlib import suppress
 
-from django.db import transaction as db
-
 from integrations import clock
 from integrations.failpoints import failpoint
 from integrations.models import Connection
@@ -20,7 +18,7 @@ from onboarding.engine.runs import gate_evaluation
 from onboarding.enums import Category, IntentState, Status, StepState
 from onboarding.models import Intent, MatchChoice, OnboardingTransaction, Step
 from onboarding.services import availability
-from onboarding.services.base import Refused, given_reason, locked, require_no, try_again
+from onboarding.services.base import Refused, given_reason, locked_step, require_no, try_again
 from onboarding.services.confirmation import Outdated
 from onboarding.signals import step_unblocked
 from onboarding.steps.registry import HANDLERS
@@ -29,24 +27,20 @@ from onboarding.steps.registry import HANDLERS
 @retried
 def retry_step(step_pk: int, *, actor: str) -> None:
     """Try a blocked or waiting step again now, with a fresh count of attempts. Raises ``Refused``."""
-    with db.atomic():
-        run, step = locked(step_pk)
+    with locked_step(step_pk) as (run, step):
         if step.state not in (StepState.BLOCKED, StepState.WAITING):
             raise Refused(f"The step {step.key} is {step.get_state_display().lower()}; there is nothing to retry.")
         try_again(run, step, actor=actor, name="onboarding.step.retry-requested")
-        run.save()
         failpoint("person-acted")
 
 
 @retried
 def flag_slow_step(step_pk: int, message: str, *, category: Category = Category.STALLED) -> bool:
     """The P1 clock is at risk and nobody was told of this step yet: block it, and let its retries go on. True if it did."""
-    with db.atomic():
-        run, step = locked(step_pk)
+    with locked_step(step_pk) as (run, step):
         if step.state not in (StepState.PENDING, StepState.WAITING) or step.category:
             return False
         block(run, step, category, message, due_at=step.due_at)
-        run.save()
         return True
 
 
@@ -81,8 +75,7 @@ def skip_step(
     looked up, created or undone at the vendor.
     """
     text = given_reason(reason)
-    with db.atomic():
-        run, step = locked(step_pk)
+    with locked_step(step_pk) as (run, step):
         require_no(availability.skip(run, step))
         needing = dependents(run, step)
         if confirmed is not None and {other.key for other in needing} - set(confirmed):
@@ -97,7 +90,6 @@ def skip_step(
             run, actor=actor
         )  # the look-up at the gate, say: whoever was to be asked after it is asked now
         advance_or_roll_back(run)
-        run.save()
         failpoint("person-acted")
 
 
@@ -125,21 +117,18 @@ def dependents(run: OnboardingTransaction, step: Step) -> list[Step]:
 @retried
 def force_rollback(step_pk: int, *, actor: str) -> None:
     """Remove the step's objects though somebody changed them since. Raises ``Refused``."""
-    with db.atomic():
-        run, step = locked(step_pk)
+    with locked_step(step_pk) as (run, step):
         if not run.is_rolling_back or step.state != StepState.BLOCKED:
             raise Refused("Nothing of this step waits to be removed.")
         step.forced = True
         try_again(run, step, actor=actor, name="onboarding.step.rollback-forced")
-        run.save()
         failpoint("person-acted")
 
 
 @retried
 def resend(step_pk: int, *, actor: str) -> None:
     """Send again what was sent, on purpose: a new message under a new reference. Raises ``Refused``."""
-    with db.atomic():
-        run, step = locked(step_pk)
+    with locked_step(step_pk) as (run, step):
         handler = HANDLERS[step.uses]
         require_no(availability.resend(run, step))
         step.mappings.all().delete()
@@ -155,5 +144,4 @@ def resend(step_pk: int, *, actor: str) -> None:
         if run.status == Status.COMPLETE:
             run.reopen()
         advance(run)
-        run.save()
         failpoint("person-acted")

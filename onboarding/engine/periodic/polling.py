@@ -18,7 +18,7 @@ from integrations.errors import DeadlinePassed, ProviderError
 from integrations.http import recording
 from onboarding.engine import connection_queue, execution
 from onboarding.engine.claiming import SLOT_WAIT
-from onboarding.engine.locks import changing, lock_run_of, retried
+from onboarding.engine.locks import locked_run_of, retried
 from onboarding.engine.outcomes import LATER
 from onboarding.enums import StepState, WaitsFor
 from onboarding.models import Step, StepPoll
@@ -118,7 +118,7 @@ def _make_due(step_pk: int, at: datetime) -> None:
 
 @retried
 def _let_claim(step_pk: int, at: datetime) -> bool:
-    with changing(lock_run_of, step_pk):
+    with locked_run_of(step_pk):
         step = Step.objects.get(pk=step_pk)
         if step.waits_for != WaitsFor.EVENT or step.due_at is not None:
             return False

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from django.db import InterfaceError, OperationalError
-from django.db import transaction as db
 from django.db.models import Exists, OuterRef, Q
 
 from integrations import clock
@@ -17,7 +16,7 @@ from onboarding.audit import anchors
 from onboarding.engine import connection_queue, dispatch
 from onboarding.engine.compensation import advance_or_roll_back
 from onboarding.engine.dispatch import MESSAGE_LIFETIME
-from onboarding.engine.locks import lock_run, retried
+from onboarding.engine.locks import locked_run, retried
 from onboarding.engine.periodic import polling
 from onboarding.engine.runs import gate_evaluation
 from onboarding.enums import ADVANCED_BY_ENGINE, Category, Status, StepState, Topic, WaitsFor
@@ -176,25 +175,23 @@ def _resume_or_notify(run_pk: int) -> None:
 @retried
 def resume_stalled(run_pk: int) -> None:
     """Resume a stalled run; where nothing becomes ready, a ticket is opened."""
-    with db.atomic():
-        run = lock_run(run_pk)
+    with locked_run(run_pk) as run:
         run.gathers_until = None
+        run.updated_at = clock.now()  # looked at: not again before ``STALLED_AFTER``, where nothing of it changes
         gate_evaluation.evaluate_gate(run)
         advance_or_roll_back(run)
         moving = run.steps.filter(ALIVE)
         # One that still waits at the gate has its ticket from there (no playbook serves it, say).
         if run.status in ADVANCED_BY_ENGINE and run.status != Status.QUEUED and not moving.exists():
             _block(run, "No step is due or running in this run")
-        run.save()
 
 
 @retried
 def _notify(run_pk: int, why: str) -> None:
-    with db.atomic():
-        run = lock_run(run_pk)
+    with locked_run(run_pk) as run:
         run.gathers_until = None  # from now on it is looked at once a minute, as one that stands still
+        run.updated_at = clock.now()
         _block(run, why)
-        run.save()
 
 
 def _block(run: OnboardingTransaction, why: str) -> None:

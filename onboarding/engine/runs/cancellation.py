@@ -17,7 +17,7 @@ LONGEST_HOLD_REASON = 500
 
 
 def cancel(run: OnboardingTransaction, *, actor: str, reason: str) -> None:
-    """Do nothing more for this run; what was made stays. The caller holds the run locked and saves it."""
+    """Do nothing more for this run; what was made stays. The caller holds the run locked."""
     now = clock.now()
     run.cancel(at=now, reason=reason)
     audit.record(run, "onboarding.run.cancelled", actor=actor)
@@ -33,7 +33,7 @@ def cancel(run: OnboardingTransaction, *, actor: str, reason: str) -> None:
 
 
 def hold_and_ask(run: OnboardingTransaction, *, actor: str, hold_reason: str, question: str, topic: Topic) -> None:
-    """Begin nothing more until a person has decided what the ticket asks. The caller holds the run locked and saves it.
+    """Begin nothing more until a person has decided what the ticket asks. The caller holds the run locked.
 
     A run that is cancelled or rolled back is left alone; of one that is complete it is asked without a hold.
     """
@@ -87,9 +87,7 @@ def resume_if_answered(run: OnboardingTransaction, *, actor: str, topic: Topic, 
     Another question stays open, and so does a person's hold. The caller holds the run locked.
     """
     questions = decide(run, resolution=resolution, topic=topic, asked=asked)
-    if questions.still_open or not is_held_for(run, questions.answered):
-        run.save()
-    else:
+    if not questions.still_open and is_held_for(run, questions.answered):
         _go_on(run, actor=actor)
 
 
@@ -104,6 +102,5 @@ def _go_on(run: OnboardingTransaction, *, actor: str) -> None:
     audit.record(run, "onboarding.run.resumed", actor=actor)
     gate_evaluation.evaluate_gate(run, actor=actor)
     advance(run)
-    run.save()
     for pk in run.steps.filter(due_at__lte=clock.now()).values_list("pk", flat=True):
         enqueue_step(pk)

@@ -15,7 +15,7 @@ RULE = "implementation owners"
 
 
 def assign(run: OnboardingTransaction) -> None:
-    """Give the run an implementation owner where its payload names none. The caller holds the run locked and saves it.
+    """Give the run an implementation owner where its payload names none. The caller holds the run locked.
 
     Capacity is a soft limit: whoever is full is passed over while somebody who fits is free; where all are full, the one
     with the smallest share of work over capacity gets it, and the audit trail says so. Nobody who fits: nobody is assigned.

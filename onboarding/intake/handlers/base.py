@@ -10,7 +10,7 @@ from integrations import clock
 from integrations.enums import EventState
 from integrations.inbound.events import Event, Key
 from integrations.models import InboundEvent
-from onboarding.engine.locks import lock_run
+from onboarding.engine.locks import locked_run
 from onboarding.engine.reported_events import report
 from onboarding.enums import OriginKind, RunEventType
 from onboarding.intake import unmatched
@@ -52,15 +52,15 @@ class LaterEvent:
 
 
 def report_to(run_pk: int, stored: InboundEvent, news: LaterEvent) -> None:
-    run = lock_run(run_pk)
-    report(
-        run,
-        kind=news.kind,
-        event_id=stored.external_id,
-        occurred_at=stored.occurred_at or stored.received_at,
-        data=news.data,
-        actor=actor_of(stored),
-    )
+    with locked_run(run_pk) as run:
+        report(
+            run,
+            kind=news.kind,
+            event_id=stored.external_id,
+            occurred_at=stored.occurred_at or stored.received_at,
+            data=news.data,
+            actor=actor_of(stored),
+        )
     stored.process(outcome=f"{news.noun} of {run}", at=clock.now())
 
 

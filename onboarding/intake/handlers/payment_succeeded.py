@@ -11,7 +11,7 @@ from integrations.enums import EventState
 from integrations.inbound.events import PaymentSucceeded, Role, Settlement, kind_of
 from integrations.models import InboundEvent
 from integrations.name_matching import is_same_name
-from onboarding.engine.locks import lock_run
+from onboarding.engine.locks import locked_run
 from onboarding.intake import billing, late, payments, service, subscriptions
 from onboarding.intake.handlers import subscription_reported
 from onboarding.intake.handlers.base import actor_of, handles, hold, sender_of
@@ -155,23 +155,23 @@ def _open(stored: InboundEvent, facts: PaymentSucceeded, keys: payments.Keys, op
 
 
 def _join(stored: InboundEvent, run_pk: int, facts: PaymentSucceeded, keys: payments.Keys) -> None:
-    run = lock_run(run_pk)
-    paid = billing.payload(facts)
-    told = _told(paid, keys)
-    trace = payments.trace_of(run, stored.connection, facts, _paid_at(stored, facts))
-    outcome = "nothing new"
-    # Compared with what this object last said, never with the snapshot: a repetition must not question a person's fix.
-    if trace.object_digests.get(facts.object_id) != told:
-        content = _without_contradictions(run, paid)
-        _note_name(trace, paid, content)
-        # First, as with the contact's name nothing else may be missing: the run would start.
-        contact = str(get(content, "customer.primary_contact.name"))
-        service.drop_payers_name(run_pk, contact, sender=sender_of(stored), actor=actor_of(stored))
-        receipt = service.join(run_pk, content, sender=sender_of(stored), actor=actor_of(stored), keys=keys)
-        outcome = receipt.verdict.value
-    else:
-        service.remember(run, keys)
-    late.clear_question(lock_run(run_pk), facts, actor=actor_of(stored))
+    with locked_run(run_pk) as run:
+        paid = billing.payload(facts)
+        told = _told(paid, keys)
+        trace = payments.trace_of(run, stored.connection, facts, _paid_at(stored, facts))
+        outcome = "nothing new"
+        # Compared with what this object last said, never with the snapshot: a repetition must not question a person's fix.
+        if trace.object_digests.get(facts.object_id) != told:
+            content = _without_contradictions(run, paid)
+            _note_name(trace, paid, content)
+            # First, as with the contact's name nothing else may be missing: the run would start.
+            contact = str(get(content, "customer.primary_contact.name"))
+            service.drop_payers_name(run_pk, contact, sender=sender_of(stored), actor=actor_of(stored))
+            receipt = service.join(run_pk, content, sender=sender_of(stored), actor=actor_of(stored), keys=keys)
+            outcome = receipt.verdict.value
+        else:
+            service.remember(run, keys)
+        late.clear_question(run, facts, actor=actor_of(stored))
     _note(stored, trace, facts, told)
     stored.process(outcome=f"joined {run.onboarding_transaction_id}: {outcome}", at=clock.now())
 

@@ -5,14 +5,13 @@ from typing import Any
 
 import pytest
 from django.core.cache import cache
-from django.db import transaction
 from rest_framework.test import APIClient
 
 from exceptions_queue.models import Ticket
 from integrations import clock
 from integrations.models import Connection
 from onboarding.api.authentication import new_key
-from onboarding.engine.locks import lock_run
+from onboarding.engine.locks import locked_run
 from onboarding.engine.recording import block
 from onboarding.enums import Category, Scope
 from onboarding.models import OnboardingTransaction, Step
@@ -86,14 +85,12 @@ def blocked(crm: Connection, post: Callable[..., Any], payload: Callable[..., di
 
     def make(run_id: str = "pay_blocked", category: str = Category.SERVER_ERROR, **facts: Any) -> Ticket:
         post(payload(onboarding_transaction_id=run_id))
-        with transaction.atomic():
-            run = lock_run(OnboardingTransaction.objects.get(onboarding_transaction_id=run_id).pk)
+        with locked_run(OnboardingTransaction.objects.get(onboarding_transaction_id=run_id).pk) as run:
             step = Step.objects.get(transaction=run, key="crm.account")
             step.claim(at=clock.now(), lease_until=clock.now(), send_by=clock.now())
             for name, value in facts.items():
                 setattr(step, name, value)
             block(run, step, Category(category), "HubSpot answered 503 to jo@acme.com.")
-            run.save()
         return Ticket.objects.get(step=step)
 
     return make

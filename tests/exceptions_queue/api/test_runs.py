@@ -12,7 +12,7 @@ from integrations import clock
 from integrations.models import Connection
 from onboarding import signals
 from onboarding.api import pagination
-from onboarding.engine.locks import lock_run
+from onboarding.engine.locks import locked_run
 from onboarding.enums import WaitsFor
 from onboarding.models import CorrelationKey, ObjectMapping, OnboardingTransaction, Step, StepPoll
 from tests.exceptions_queue.api.conftest import MINIMAL, RUNS, Blocked
@@ -328,9 +328,8 @@ def test_run_waiting_for_a_reservation_is_blocked_with_its_holder(
 
 def test_what_is_provisioned_is_a_milestone(read: APIClient, post: Post) -> None:
     start(post, "a")
-    run = lock_run(OnboardingTransaction.objects.get().pk)
-    run.become_ready(at=clock.now())
-    run.save()
+    with locked_run(OnboardingTransaction.objects.get().pk) as run:
+        run.become_ready(at=clock.now())
 
     body = read.get(f"{RUNS}a/").json()
 

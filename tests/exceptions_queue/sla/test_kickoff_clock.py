@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 from django.core.mail import EmailMessage
-from django.db import transaction
 
 from exceptions_queue.admin.ui import badges
 from exceptions_queue.models import Alert, AlertState, ClockState, Milestone, SlaClock, Ticket, TicketStatus
@@ -17,7 +16,7 @@ from exceptions_queue.tickets import lifecycle
 from integrations import clock
 from integrations.models import Connection
 from onboarding import services, signals
-from onboarding.engine.locks import lock_run
+from onboarding.engine.locks import locked_run
 from onboarding.engine.recording import block
 from onboarding.enums import Category, Status, StepState
 from onboarding.models import AuditEntry, OnboardingTransaction, Step
@@ -48,26 +47,23 @@ def p2(run: OnboardingTransaction) -> SlaClock:
 
 def send(signal: Any, run: OnboardingTransaction, **facts: Any) -> None:
     """News as the engine sends it: of a locked run, inside a database transaction."""
-    with transaction.atomic():
-        signal.send(OnboardingTransaction, run=lock_run(run.pk), **facts)
+    with locked_run(run.pk) as locked:
+        signal.send(OnboardingTransaction, run=locked, **facts)
 
 
 def fresh(run: OnboardingTransaction) -> OnboardingTransaction:
-    with transaction.atomic():
-        return lock_run(run.pk)
+    return OnboardingTransaction.objects.get(pk=run.pk)
 
 
 def provision(run: OnboardingTransaction, *steps: dict[str, Any]) -> OnboardingTransaction:
     """The run has these steps left, and everything else is set up now."""
-    with transaction.atomic():
-        run = lock_run(run.pk)
-        run.steps.all().delete()
+    with locked_run(run.pk) as locked:
+        locked.steps.all().delete()
         for position, facts in enumerate(steps):
-            Step.objects.create(transaction=run, system="delivery", position=position, **facts)
-        run.become_ready(at=clock.now())
-        signals.run_provisioned.send(OnboardingTransaction, run=run)
-        run.save()
-    return run
+            Step.objects.create(transaction=locked, system="delivery", position=position, **facts)
+        locked.become_ready(at=clock.now())
+        signals.run_provisioned.send(OnboardingTransaction, run=locked)
+    return locked
 
 
 KICKOFF_WAITS = {"key": "kickoff", "uses": KICKOFF, "state": StepState.WAITING, "waits_for": "event"}
@@ -79,10 +75,8 @@ def to_be_scheduled(run: OnboardingTransaction, **facts: Any) -> OnboardingTrans
 
 
 def blocked_step(run: OnboardingTransaction, key: str) -> Ticket:
-    with transaction.atomic():
-        locked = lock_run(run.pk)
+    with locked_run(run.pk) as locked:
         block(locked, step_of(run, key), Category.VALIDATION_ERROR, "Refused.")
-        locked.save()
     return ticket_of(run, key)
 
 
@@ -170,10 +164,8 @@ def test_wrong_sender_clock_cannot_move_the_end_out_of_range(ready: OnboardingTr
 
 def test_it_is_met_when_the_run_completes_without_a_kickoff(ready: OnboardingTransaction) -> None:
     pass_of(AT_RISK + MOMENT)
-    with transaction.atomic():
-        run = lock_run(ready.pk)
+    with locked_run(ready.pk) as run:
         run.complete(at=clock.now())
-        run.save()
     assert (p2(ready).state, p2(ready).ended_at) == (ClockState.MET, run.completed_at)
 
 
@@ -255,15 +247,14 @@ def test_a_kickoff_that_begins_to_wait_when_it_is_late_already_is_shown_too(acce
     before = blocked_step(run, "plan")
     pass_of(AT_RISK + MOMENT)
     assert Alert.objects.get().ticket == before
-    with transaction.atomic():
-        locked, step = lock_run(run.pk), step_of(run, "plan")
+    with locked_run(run.pk):
+        step = step_of(run, "plan")
         step.succeed(at=clock.now())
         step.save()
         signals.step_unblocked.send(Step, step=step, resolution="The step has passed.")
         kickoff = step_of(run, "kickoff")
         kickoff.wait(waits_for="event", due_at=None)
         kickoff.save()
-        locked.save()
     sla.tick()
     assert ticket_of(run, "kickoff").category == Category.STALLED
 

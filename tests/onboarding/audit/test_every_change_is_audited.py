@@ -15,7 +15,7 @@ from integrations.connectors.objects import DeliveryTask
 from integrations.models import Connection
 from integrations.sandbox.control import SandboxControl
 from onboarding import audit, services
-from onboarding.engine.locks import changing, lock_run
+from onboarding.engine.locks import locked_run
 from onboarding.enums import RunEventType, Status, StepState, WaitsFor
 from onboarding.models import ChangeRequest, Intent, ObjectMapping, OnboardingTransaction, RunEvent, Step
 from tests.conftest import Drain
@@ -70,7 +70,7 @@ def test_unaudited_change_is_detected(name: str, accept: Accept, drain: Drain) -
     model._default_manager.update(**changed)
     assert not seen(), "nothing was changed by that"
     (column,) = changed
-    with changing(lock_run, run.pk) as locked:
+    with locked_run(run.pk) as locked:
         model._default_manager.update(**{column: "" if isinstance(changed[column], str) else {}})
         locked.hold_reason = ""
         audit.record(locked, "onboarding.run.held")

@@ -56,9 +56,9 @@ class Outage:
     """The next so many transactions that need a run find no database; whoever sleeps only moves a clock."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, failures: int) -> None:
-        self.left, self.slept, self.lock_run = failures, 0.0, locks.lock_run
+        self.left, self.slept, self.lock_run = failures, 0.0, locks._lock
         fake = SimpleNamespace(sleep=self.sleep, monotonic=lambda: time.monotonic() + self.slept)
-        monkeypatch.setattr(recording, "lock_run", self.lock)
+        monkeypatch.setattr(locks, "_lock", self.lock)
         monkeypatch.setattr(locks.LeanRows, "write", self.write)
         monkeypatch.setattr(recording, "time", fake)
         monkeypatch.setattr(locks, "time", fake)

@@ -18,7 +18,7 @@ from integrations.models import ApiCall, Connection
 from onboarding import audit
 from onboarding.engine import claiming, dispatch
 from onboarding.engine import execution as engine
-from onboarding.engine.locks import changing, lock_run
+from onboarding.engine.locks import locked_run
 from onboarding.engine.outcomes import Failed
 from onboarding.engine.recording import record
 from onboarding.enums import RunEventType, StepState, UnmatchedState, WaitsFor
@@ -96,7 +96,7 @@ def test_retried_transition_enqueues_once(
 
 def record_nothing(run: OnboardingTransaction) -> None:
     """Another worker's audit entry."""
-    with changing(lock_run, run.pk) as locked:
+    with locked_run(run.pk) as locked:
         audit.record(locked, "onboarding.step.late-result", data={"step": "crm.note", "token": 1, "result": ""})
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.db import connection, transaction
+from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from exceptions_queue.admin.ui.timeline import AUDIT_WORDS, timeline_sections
@@ -16,7 +16,7 @@ from integrations import clock
 from integrations.models import Connection
 from integrations.sandbox.control import SandboxControl
 from onboarding import audit, services
-from onboarding.engine.locks import lock_run
+from onboarding.engine.locks import locked_run
 from onboarding.enums import Status, StepState, WaitsFor
 from onboarding.models import OnboardingTransaction, Step, StepPoll
 from onboarding.playbooks import playbook
@@ -362,8 +362,7 @@ def test_every_audit_name_has_a_readable_text() -> None:
 
 def test_polls_are_one_timeline_line_and_no_attempts(pay: Pay, as_: As) -> None:
     run = pay("beta")
-    with transaction.atomic():
-        locked = lock_run(run.pk)
+    with locked_run(run.pk) as locked:
         step = Step(
             transaction=locked,
             key="kickoff",
