@@ -7,12 +7,11 @@ from typing import Any
 
 import pytest
 from django.apps import apps
-from django.db import connection as database
-from django.db.migrations.executor import MigrationExecutor
 from django.utils import timezone
 
 from onboarding.models import AuditEntry, Intent, OnboardingTransaction, Step, StepPoll
 from tests.onboarding.conftest import Accept
+from tests.support.migrations import executor
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -21,7 +20,8 @@ Target = list[tuple[str, str]]
 
 
 def files_of(app: str) -> list[str]:
-    return sorted(file.stem for file in (Path(apps.get_app_config(app).path) / "migrations").glob("[0-9]*.py"))
+    found = (Path(apps.get_app_config(app).path) / "migrations").glob("[0-9]*.py")
+    return sorted(file.stem for file in found if "_squashed_" not in file.stem)
 
 
 def before() -> Target:
@@ -32,9 +32,8 @@ def before() -> Target:
 
 
 def migrate(target: Target) -> Any:
-    executor = MigrationExecutor(database)
-    executor.migrate(target)
-    return MigrationExecutor(database).loader.project_state(target).apps
+    executor().migrate(target)
+    return executor().loader.project_state(target).apps
 
 
 @pytest.fixture

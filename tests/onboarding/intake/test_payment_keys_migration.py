@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.db import connection
-from django.db.migrations.executor import MigrationExecutor
 
 from integrations.connections.services import set_connection
 from integrations.models import Connection
 from onboarding import migrations
 from onboarding.models import InvoicePaymentLink, PaymentTrace
+from tests.support.migrations import executor
 
 (FILE,) = Path(migrations.__path__[0]).glob("*_payment_trace_keys.py")  # its number may change
 (BEFORE,) = importlib.import_module(f"onboarding.migrations.{FILE.stem}").Migration.dependencies
@@ -22,18 +21,15 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 def migrate(target: tuple[str, str]) -> Any:
     """The models as they are then."""
-    executor = MigrationExecutor(connection)
-    executor.migrate([target])
-    executor.loader.build_graph()
-    return executor.loader.project_state([target]).apps
+    executor().migrate([target])
+    return executor().loader.project_state([target]).apps
 
 
 @pytest.fixture
 def before() -> Iterator[Any]:
     set_connection("stripe", system="billing", provider="stripe", actor="tests")
     yield migrate(BEFORE)
-    executor = MigrationExecutor(connection)
-    executor.migrate(executor.loader.graph.leaf_nodes())
+    executor().migrate(executor().loader.graph.leaf_nodes())
 
 
 def test_the_ids_of_known_payments_become_rows(before: Any) -> None:
@@ -51,7 +47,7 @@ def test_the_ids_of_known_payments_become_rows(before: Any) -> None:
     link = before.get_model("onboarding", "InvoicePaymentLink").objects
     link.create(connection_id=billing, payment_intent="pi_2", invoice="in_1")
 
-    (latest,) = MigrationExecutor(connection).loader.graph.leaf_nodes("onboarding")
+    (latest,) = executor().loader.graph.leaf_nodes("onboarding")
     after = migrate(latest)
 
     assert {trace.pk: trace.ids for trace in PaymentTrace.objects.all()} == {
