@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
-from integrations.sandbox import faults
 from integrations.sandbox.dialect import Answer, Dialect, as_seconds, iso
+from integrations.sandbox.faults import rules
 from integrations.sandbox.store import Json, Row, Tx
 from integrations.sandbox.traffic import Traffic
 
@@ -54,15 +54,15 @@ def _seed(lever: ControlRequest) -> Json:
 
 
 def _add_fault(lever: ControlRequest) -> Json:
-    return {"id": faults.add(lever.tx, lever.body, tuple(lever.dialects))}
+    return {"id": rules.add(lever.tx, lever.body, tuple(lever.dialects))}
 
 
 def _faults(lever: ControlRequest) -> Json:
-    return {"faults": faults.listed(lever.tx)}
+    return {"faults": rules.listed(lever.tx)}
 
 
 def _remove_faults(lever: ControlRequest) -> Json:
-    return {"removed": faults.remove(lever.tx, int(lever.query["id"]) if "id" in lever.query else None)}
+    return {"removed": rules.remove(lever.tx, int(lever.query["id"]) if "id" in lever.query else None)}
 
 
 def _set_tokens(lever: ControlRequest) -> Json:

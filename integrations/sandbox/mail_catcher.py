@@ -18,9 +18,9 @@ from typing import Any
 
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
-from integrations.sandbox import faults
 from integrations.sandbox.dialect import Answer, Dialect, key_of
-from integrations.sandbox.faults import Fault
+from integrations.sandbox.faults import rules
+from integrations.sandbox.faults.rules import Fault
 from integrations.sandbox.store import Json, Store, Tx
 
 REFERENCE = "X-Firstvalue-Reference"
@@ -69,7 +69,7 @@ class Catcher:
 
     def authenticate(self, _server: SMTP, _session: Session, _envelope: Envelope, _mechanism: str, data: Any) -> Any:
         with self._store.transaction() as tx:
-            fault = faults.take(tx, self._dialect.name, "AUTH", (), frozenset({"unauthorized"}))
+            fault = rules.take(tx, self._dialect.name, "AUTH", (), frozenset({"unauthorized"}))
             known = isinstance(data, LoginPassword) and data.password.decode() in self._dialect.settings(tx)["tokens"]
             well = known and fault is None
             self._record(tx, "AUTH", "", "235" if well else _LOGIN_REFUSED, fault)
@@ -103,9 +103,9 @@ class Catcher:
         content = envelope.original_content or b""
         recipients = ", ".join(envelope.rcpt_tos)
         with self._store.transaction() as tx:
-            reply = self._answer_to(tx, "DATA", recipients, frozenset(faults.KINDS) - _AT_MAIL) or SmtpReply(
-                "250 2.0.0 OK"
-            )
+            reply = self._answer_to(
+                tx, "DATA", recipients, frozenset(rules.KINDS) - rules.UNUSUAL - _AT_MAIL
+            ) or SmtpReply("250 2.0.0 OK")
             kept = reply.fault is None or reply.fault.takes_effect
             body = _read(content, envelope)
             if kept:
@@ -120,7 +120,7 @@ class Catcher:
         return None
 
     def _answer_to(self, tx: Tx, command: str, path: str, kinds: frozenset[str]) -> SmtpReply | None:
-        fault = faults.take(tx, self._dialect.name, command, (path,), kinds)
+        fault = rules.take(tx, self._dialect.name, command, (path,), kinds)
         return SmtpReply(_reply(fault, command), fault) if fault else None
 
     def _record(
@@ -209,7 +209,7 @@ async def _answer(server: SMTP, reply: SmtpReply) -> str:
     transport: Any = server.transport
     match reply.fault.kind if reply.fault else "":
         case "timeout_before" | "timeout_after":
-            await asyncio.sleep((reply.fault and reply.fault.delay) or faults.HOLD_SECONDS)
+            await asyncio.sleep((reply.fault and reply.fault.delay) or rules.HOLD_SECONDS)
             transport.abort()
             await asyncio.Event().wait()
         case "reset_before" | "reset_after":
@@ -219,7 +219,7 @@ async def _answer(server: SMTP, reply: SmtpReply) -> str:
         case "slow_drip":
             for each in reply.reply[:-1]:
                 transport.write(each.encode())
-                await asyncio.sleep((reply.fault and reply.fault.delay) or faults.DRIP_SECONDS)
+                await asyncio.sleep((reply.fault and reply.fault.delay) or rules.DRIP_SECONDS)
             return reply.reply[-1]
     if reply.reply.startswith("421"):
         await server.push(reply.reply)

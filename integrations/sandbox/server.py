@@ -20,9 +20,10 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from integrations.connectors.declaration import load, vendors
-from integrations.sandbox import control_api, faults, pages
+from integrations.sandbox import control_api, pages
 from integrations.sandbox.dialect import Answer, Call, Dialect, Refused
-from integrations.sandbox.faults import Fault
+from integrations.sandbox.faults import rules
+from integrations.sandbox.faults.rules import Fault
 from integrations.sandbox.guide import guide
 from integrations.sandbox.mail_catcher import Mail, MailServer
 from integrations.sandbox.store import Json, Store, Tx
@@ -131,7 +132,7 @@ class SandboxServer(ThreadingHTTPServer):
                 if dialect.sends_retry_after:
                     answer.headers["Retry-After"] = str(max(1, -int(-left // 1)))
             else:
-                fault = faults.take(tx, dialect.name, asked.method, (path, asked.path))
+                fault = rules.take(tx, dialect.name, asked.method, (path, asked.path))
                 truth = None if fault and not fault.takes_effect else self._effect(tx, dialect, settings, path, asked)
                 answer = fault.apply_to(dialect, truth) if fault else truth or Answer(HTTPStatus.NO_CONTENT)
         if answer.shows_rate_limit:
@@ -212,13 +213,13 @@ class Handler(BaseHTTPRequestHandler):
         answer, fault = self.server.answer(asked)
         match fault.kind if fault else "":
             case "timeout_before" | "timeout_after":
-                self._hold((fault and fault.delay) or faults.HOLD_SECONDS)
+                self._hold((fault and fault.delay) or rules.HOLD_SECONDS)
                 self.close_connection = True
             case "reset_before" | "reset_after":
                 self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_RESET)
                 self.close_connection = True
             case "slow_drip":
-                self._send(answer, drip=(fault and fault.delay) or faults.DRIP_SECONDS)
+                self._send(answer, drip=(fault and fault.delay) or rules.DRIP_SECONDS)
             case _:
                 self._send(answer)
 

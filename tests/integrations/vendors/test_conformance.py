@@ -192,7 +192,7 @@ def test_it_is_tied_once_however_often(case: Case, bench: Bench, wanted: VendorO
     assert by_reference(case, bench, wanted) == {made}
 
 
-# --- Taking back
+# --- Undoing
 
 
 def test_undo_can_be_repeated_and_leaves_nothing(case: Case, bench: Bench, wanted: VendorObject) -> None:
@@ -209,9 +209,9 @@ def test_undo_can_be_repeated_and_leaves_nothing(case: Case, bench: Bench, wante
         assert made not in ids(bench.connector().find(case.kind, key)), key.name
 
 
-def test_what_was_taken_back_can_be_made_again(case: Case, bench: Bench, wanted: VendorObject) -> None:
+def test_what_was_undone_can_be_made_again(case: Case, bench: Bench, wanted: VendorObject) -> None:
     if not bench.connector().reversible(case.kind):
-        pytest.skip("it cannot be taken back")
+        pytest.skip("it cannot be undone")
     first = bench.create(wanted)
     bench.connector().undo(case.kind, first)
     again = bench.create(wanted)

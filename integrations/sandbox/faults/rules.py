@@ -13,8 +13,8 @@ from fnmatch import fnmatchcase
 from http import HTTPStatus
 from typing import Any
 
-from integrations.sandbox import unusual
 from integrations.sandbox.dialect import Answer, Dialect
+from integrations.sandbox.faults import unusual
 from integrations.sandbox.store import Json, Tx
 
 #: True: the request takes effect before the fault shows.
