@@ -140,10 +140,10 @@ class Views:
     ) -> HttpResponse:
         effects: Sequence[Effect] = []
         impossible = ""
-        if obstacle := action.obstacle(target):
-            impossible = f"Not possible: {obstacle}"
-        elif not action.is_useful(target):
-            impossible = f"Not possible now: {action.label.lower()}."
+        if (obstacle := action.obstacle(target)) or not action.is_useful(target):
+            # After a refusal the message above the page says why.
+            why = obstacle if obstacle and form is None else f"{action.label.lower()}."
+            impossible = f"Not possible now: {why}"
         elif action.preview:
             try:
                 effects = action.preview(target)
