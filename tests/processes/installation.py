@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -32,15 +33,17 @@ QUICK = {
 
 
 def free_port() -> int:
-    """A port whose two successors are free too: the sandbox and its mail catcher take those."""
+    """A port whose two successors are free too: the sandbox and its mail catcher take those.
+
+    Below the ports that systems give to outgoing connections (Linux from 32768, macOS and Windows from 49152): any of those may be
+    taken by a neighbour's call before the installation has bound it.
+    """
     while True:
-        with socket.socket() as first, socket.socket() as second, socket.socket() as third:
-            first.bind(("127.0.0.1", 0))
-            port = int(first.getsockname()[1])
-            with suppress(OSError):
-                second.bind(("127.0.0.1", port + 1))
-                third.bind(("127.0.0.1", port + 2))
-                return port
+        port = random.randrange(20_000, 32_000, 3)  # noqa: S311
+        with socket.socket() as first, socket.socket() as second, socket.socket() as third, suppress(OSError):
+            for offset, each in enumerate((first, second, third)):
+                each.bind(("127.0.0.1", port + offset))
+            return port
 
 
 def wait_for(what: str, is_true: Callable[[], bool], seconds: float = 60.0) -> None:
@@ -76,7 +79,12 @@ class Installation:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-        wait_for("the web answers", self._answers)
+        try:
+            wait_for("the web answers", self._answers)
+        except BaseException:
+            self.__exit__()  # whoever cannot enter does not leave
+            print((self.folder / "run.log").read_text())
+            raise
         self.key = self.manage("create_api_key", "tests", "--scope", "operate").splitlines()[-1]
         self.connect()
         return self
