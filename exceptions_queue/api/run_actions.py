@@ -1,5 +1,6 @@
 """``POST /api/v1/onboardings/{id}/{events,hold,resume,cancel,rollback}/``: what other systems tell of a run, and do to it."""
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 from django.shortcuts import get_object_or_404
@@ -27,7 +28,7 @@ from onboarding.intake import unmatched
 from onboarding.models import OnboardingTransaction
 
 
-class RunView(Representation):
+class RunView(Representation, ABC):
     """A call that does something to a run and answers with it. ``serializer_class`` is its body."""
 
     def post(self, request: Request, onboarding_transaction_id: str) -> Response:
@@ -36,8 +37,9 @@ class RunView(Representation):
         self.perform(run, caller(request), body)
         return Response(self.detail(onboarding_transaction_id))
 
+    @abstractmethod
     def perform(self, run: OnboardingTransaction, who: Caller, body: dict[str, Any]) -> None:
-        raise NotImplementedError
+        """Do it. Raises ``PermissionDenied``, or ``Refused`` where it makes no sense now."""
 
 
 class RunActionView(RunView):

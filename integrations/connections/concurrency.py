@@ -3,7 +3,7 @@
 Additive increase, multiplicative decrease (RFC 5681, 3.1): halved by a 429, once in the time that it asks for, and raised by one
 with each step that succeeds after it.
 
-Places are taken by conditional UPDATE on rows: counting first and claiming then would admit too many. A connection
+Places are taken by conditional UPDATE on rows: counting first and claiming then would let too many through. A connection
 without a limit writes nothing.
 """
 

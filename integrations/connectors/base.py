@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Self, TypeVar
 import pydantic
 
 from integrations.connectors.objects import VendorObject
-from integrations.connectors.options import OFF, OPTIONAL_SIGNING_SECRET, TOKEN, TOKEN_SECRET, Option, Secret
+from integrations.connectors.options import OPTIONAL_SIGNING_SECRET, TOKEN, TOKEN_SECRET, Option, Secret, is_on
 from integrations.crypto import SecretUnreadable
 from integrations.errors import Kind, ProviderError, TemporaryRefusal
 from integrations.http.client import VendorHttp
@@ -169,7 +169,7 @@ class Connector(ABC):
 
     def flag(self, name: str) -> bool:
         """Whether an option is on."""
-        return self.option(name).strip().lower() not in {"", *OFF}
+        return is_on(self.option(name))
 
     def kind(self, name: str) -> ObjectKind:
         """How creates of this kind behave on this connection. Raises ``ValueError`` for a kind that is not declared."""

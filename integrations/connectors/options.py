@@ -10,6 +10,11 @@ ON = frozenset({"1", "true", "yes", "on"})
 OFF = frozenset({"0", "false", "no", "off"})
 
 
+def is_on(value: str) -> bool:
+    """What a flag's stored value means; one that is neither on nor off, from before it was checked, is on."""
+    return value.strip().lower() not in {"", *OFF}
+
+
 class OptionType(Enum):
     """``value`` reads as in "must be …"."""
 

@@ -253,7 +253,7 @@ def _verdict_on_indeterminate(handler: StepHandler) -> tuple[Verdict, str]:
 
 
 def _is_reversible(mapping: ObjectMapping) -> bool:
-    """A vendor that cannot be asked now is one that can take back, until it says otherwise."""
+    """A vendor that cannot be asked now is one that can undo, until it says otherwise."""
     try:
         connector = registry.connector(mapping.connection, subject="preview", deadline=time.monotonic())
         return connector.reversible(mapping.kind)

@@ -124,7 +124,7 @@ class Work(Protocol[R_co]):
         """Find the handler's object, or create it once. Raises ``ProviderError`` or ``DeadlinePassed``."""
 
     def compensate(self, handler: "StepHandler") -> R_co:
-        """Take back what the step's run created. Raises ``ProviderError`` or ``DeadlinePassed``."""
+        """Undo what the step's run created. Raises ``ProviderError`` or ``DeadlinePassed``."""
 
     def written(self, digest: str) -> R_co:
         """An updating step has written what it had to: ``digest``."""
@@ -192,7 +192,7 @@ class StepHandler(ABC):
         """What ``execute`` would do as things stand, without doing it or asking a vendor."""
 
     def compensate(self, work: Work[R]) -> R:
-        """Take back what it created. Raises ``ProviderError`` or ``DeadlinePassed``. Must be harmless to repeat."""
+        """Undo what it created. Raises ``ProviderError`` or ``DeadlinePassed``. Must be harmless to repeat."""
         return work.compensate(self)
 
     def path_of(self, field: str) -> str:

@@ -165,7 +165,7 @@ class Promises(RuleBasedStateMachine):
         return int(Step.objects.values_list("transaction", flat=True).get(pk=subject.removeprefix("step:")))
 
     def _check_undone(self, thing: Thing, by: str) -> None:
-        """Taken back was what this run had made, or what a person said that it had."""
+        """Removed was what this run had made, or what a person said that it had."""
         name = f"{thing.kind} {thing.external_id} {thing.reference}"
         step = Step.objects.get(pk=by.removeprefix("step:"))
         if thing.external_id in self.named:

@@ -12,7 +12,7 @@ from unfold.widgets import (
     UnfoldBooleanSwitchWidget,
 )
 
-from integrations.connectors.options import ON, Option, OptionType, Secret
+from integrations.connectors.options import Option, OptionType, Secret, is_on
 from integrations.connectors.registry import PROVIDERS, WEBHOOK_SECRET, ProviderInfo
 from integrations.enums import Environment, System
 from integrations.models import Connection
@@ -135,7 +135,7 @@ def _option_field(option: Option, stored: Any) -> forms.Field:
         return forms.BooleanField(
             label=option.title,
             required=False,
-            initial=value.strip().lower() in ON,
+            initial=is_on(value),
             help_text=help_text,
             widget=UnfoldBooleanSwitchWidget(),
         )

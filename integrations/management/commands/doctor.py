@@ -7,8 +7,8 @@ from django.core.management.base import BaseCommand, CommandError
 from integrations.connections.people import Standing, check_everybody
 from integrations.connections.services import probe
 from integrations.connections.uses import problems_by_connection
-from integrations.connectors.reference import can_do
 from integrations.connectors.registry import PROVIDERS
+from integrations.connectors.vendor_reference import can_do
 from integrations.enums import Breaker
 from integrations.management.plain import without_call_logs
 from integrations.models import Connection

@@ -31,13 +31,10 @@ KINDS = {
     "malformed": True,
     "wrong_shape": True,
     "slow_drip": True,
-    "nulls": True,
-    "absent": True,
-    "unknown_values": True,
-    "other_ids": True,
 }
 #: an answer that is right and merely unlike the usual one: no vendor promises not to send it
 UNUSUAL = frozenset({"nulls", "absent", "unknown_values", "other_ids"})
+KINDS |= dict.fromkeys(sorted(UNUSUAL), True)
 #: ``delay`` where a rule names none: a silent socket's seconds, and the pause between two bytes of a drip.
 HOLD_SECONDS = 60.0
 DRIP_SECONDS = 0.1

@@ -280,7 +280,7 @@ def test_early_kickoff_does_not_affect_the_p1_clock(accepted: OnboardingTransact
     assert [ticket.step for ticket in Ticket.objects.all()] == [None]
 
 
-# --- Given up ---------------------------------------------------------------------------------------------------------
+# --- Cancelled --------------------------------------------------------------------------------------------------------
 
 
 def test_cancelling_a_run_ends_its_clock_ticket_and_alerts(ready: OnboardingTransaction, mailoutbox: Mails) -> None:

@@ -1,4 +1,4 @@
-"""Concurrency limit: slots that admit no more than the limit, lowered by 429 answers and raised again without them."""
+"""Concurrency limit: no more slots than the limit, lowered by 429 answers and raised again without them."""
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta

@@ -80,8 +80,6 @@ class Case:
     """(kind, id) of an object that it can be tied to."""
     others: Seed | None = None
     """Another customer's object as the vendor stores it, by number: found beside ours where a page of answers has many."""
-    is_gone_after: bool = True
-    """Whether ``undo`` takes it out of ``get``."""
     error_kinds: Mapping[int, Kind] = field(default_factory=dict)
     """Status of a refusal -> its kind, where the vendor's documentation means another one than usual."""
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from django.conf import settings
 
-from integrations.connectors import reference
+from integrations.connectors import vendor_reference
 from integrations.connectors.declaration import load, vendors
 from integrations.connectors.objects import VendorObject
 from integrations.connectors.options import Option, OptionType
@@ -43,7 +43,7 @@ def test_stripes_declared_events_are_those_that_it_reads() -> None:
 
 def test_the_documentation_is_the_declarations() -> None:
     documented = (Path(settings.BASE_DIR) / "docs" / "vendors.md").read_text()
-    assert documented == reference.page(), "write it anew: manage.py vendor_reference > docs/vendors.md"
+    assert documented == vendor_reference.page(), "write it anew: manage.py vendor_reference > docs/vendors.md"
 
 
 @pytest.mark.parametrize(
