@@ -84,6 +84,8 @@ class Case:
     """Whether ``undo`` takes it out of ``get``."""
     error_kinds: Mapping[int, Kind] = field(default_factory=dict)
     """Status of a refusal -> its kind, where the vendor's documentation means another one than usual."""
+    answered_as: Mapping[int, int] = field(default_factory=dict)
+    """Status that the rules ask for -> the one by which the vendor says it."""
 
     def __str__(self) -> str:
         return f"{self.vendor}-{self.kind}"
