@@ -59,6 +59,7 @@ class Salesforce(Dialect):
         "search_lag": 0.0, "rotates": True, "session_epoch": 0, "query_page": _SMALLEST_PAGE, "duplicate_rules": [],
         "racing_upserts": 0, "fields": {},
     }  # fmt: skip
+    own_settings = frozenset(defaults) - {"search_lag"}
     sends_retry_after = False
     always = frozenset(
         {
