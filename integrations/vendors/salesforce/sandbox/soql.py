@@ -33,9 +33,9 @@ class Comparison:
         there = body.get(self.field)
         match self.operator:
             case "=":
-                return _plain(there) == _plain(self.value)
+                return bool(_plain(there) == _plain(self.value))
             case "!=":
-                return _plain(there) != _plain(self.value)
+                return bool(_plain(there) != _plain(self.value))
             case "IN":
                 return _plain(there) in [_plain(each) for each in self.value]
         return there is not None and self.value.fullmatch(str(there)) is not None
