@@ -220,12 +220,15 @@ def replace_credentials(
         return result
     with transaction.atomic():
         locked = Connection.objects.select_for_update(no_key=True).get(pk=connection_pk)
+        connection.credentials_version = trial.credentials_version  # a test may renew the session of what is stored
         if _tested_as(locked) != _tested_as(connection):
             return ProbeResult(False, "The connection was changed during the test: enter the credentials again.")
         if locked.is_stopped:  # first: its tickets are locked before the audit trail's chain is
             close(locked, actor=actor)
         learned = {name: value for name, value in result.learned.items() if value}
-        set_connection(connection.slug, secrets=entered, options={**(options or {}), **learned}, **about)
+        # As the test left them: a refresh token that it spent has been replaced.
+        tested = {name: list(values) for name, values in trial.candidate_secrets.items()}
+        set_connection(connection.slug, secrets=tested, options={**(options or {}), **learned}, **about)
     return result
 
 

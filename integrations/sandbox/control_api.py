@@ -179,6 +179,8 @@ def _checked(dialect: Dialect, changes: Json) -> Json:
                 pass
             case "search_limit", None | {"requests": int(), "seconds": int() | float()} if name in dialect.defaults:
                 pass
+            case _, _ if name in dialect.own_settings and type(value) is type(dialect.defaults[name]):
+                pass
             case _:
                 raise ValueError(f"{dialect.name} cannot set {name} to {value!r}")
     return changes

@@ -106,6 +106,8 @@ class Dialect(ABC):
     fixed_kinds: ClassVar[tuple[str, ...]] = ()
     id_base: ClassVar[int]
     defaults: ClassVar[Json] = {"search_lag": 0.0}
+    #: those of ``defaults`` that this vendor alone has: each takes a value of its default's type
+    own_settings: ClassVar[frozenset[str]] = frozenset()
     #: whether its real rate limit says how long to wait
     sends_retry_after: ClassVar[bool] = True
     #: statuses by which the vendor documents refusals that pass by themselves, beside 429

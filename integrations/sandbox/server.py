@@ -48,6 +48,8 @@ class Asked:
     handler: BaseHTTPRequestHandler
 
     def parsed(self) -> Any:
+        if self.handler.headers.get_content_type() == "application/x-www-form-urlencoded":
+            return dict(parse_qsl(self.raw.decode(), keep_blank_values=True))
         return json.loads(self.raw) if self.raw.strip() else {}
 
     @property

@@ -82,6 +82,8 @@ class Case:
     """Another customer's object as the vendor stores it, by number: found beside ours where a page of answers has many."""
     error_kinds: Mapping[int, Kind] = field(default_factory=dict)
     """Status of a refusal -> its kind, where the vendor's documentation means another one than usual."""
+    answered_as: Mapping[int, int] = field(default_factory=dict)
+    """Status that the rules ask for -> the one by which the vendor says it."""
 
     def __str__(self) -> str:
         return f"{self.vendor}-{self.kind}"

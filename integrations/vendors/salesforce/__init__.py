@@ -1,0 +1,10 @@
+"""Salesforce (CRM): accounts, contacts, opportunities, and notes as completed tasks."""
+
+from integrations.connectors.declaration import Vendor
+
+VENDOR = Vendor(
+    name="salesforce",
+    title="Salesforce",
+    provider="integrations.vendors.salesforce.connector.Salesforce",
+    stand_in="integrations.vendors.salesforce.sandbox.dialect.Salesforce",
+)

@@ -1,0 +1,1 @@
+"""Salesforce's stand-in; only the sandbox server imports it."""
