@@ -78,9 +78,9 @@ class Jira(Dialect):
         }
     )  # fmt: skip
     choices = frozenset({"deploymentType", "style", "projectTypeKey"})
-    #: ``forbidden``: permissions that our user lacks; ``issue_writes``: of one issue, {"writes", "seconds"};
-    #: ``wont_do``: whether the workflow has a second way to be done; ``off_screen``: fields that no screen has
-    defaults = {"search_lag": 0.0, "forbidden": [], "issue_writes": None, "wont_do": False, "off_screen": []}
+    #: ``refused``: permissions that our user lacks, and fields that no screen has. A project may have ``required`` fields,
+    #: ``wont_do`` (its workflow has a second way to be done) and ``issue_writes`` (of one issue: {"writes", "seconds"})
+    defaults = {"search_lag": 0.0, "refused": []}
 
     def accepts(self, tx: Tx, authorization: str, tokens: Sequence[str]) -> bool:  # noqa: ARG002
         """Any pair of an address and a token is let in: a wrong one as an anonymous visitor."""
@@ -207,7 +207,7 @@ class Jira(Dialect):
         return answer
 
     def _needs(self, call: Call, permission: str) -> None:
-        if permission in call.settings["forbidden"]:
+        if permission in call.settings["refused"]:
             raise self.refuse(403, "")
 
     # -- us, people, the site ------------------------------------------------------------------------------------
@@ -228,7 +228,7 @@ class Jira(Dialect):
         if unknown := sorted(set(asked) - _PERMISSIONS):
             raise self.refuse(400, f"Unrecognized permission: {unknown[0]}")
         self._project(call, call.query.get("projectKey", ""))
-        forbidden = call.settings["forbidden"]
+        forbidden = call.settings["refused"]
         told = {each: {"key": each, "type": "PROJECT", "havePermission": each not in forbidden} for each in asked}
         return Answer(200, {"permissions": told})
 
@@ -267,7 +267,7 @@ class Jira(Dialect):
         if issue_type is None:
             raise self.refuse(404, f"Issue type with id '{type_id}' does not exist.")
         needed = {"project", "issuetype", "summary", *project.body.get("required", [])}
-        names = sorted((_ISSUE_FIELDS | needed) - set(call.settings["off_screen"]))
+        names = sorted((_ISSUE_FIELDS | needed) - set(call.settings["refused"]))
         own = [{"fieldId": each, "key": each, "name": each, "required": each in needed} for each in names]
         return self._meta_page(call, "fields", [{**each, "hasDefaultValue": False} for each in own])
 
@@ -362,7 +362,7 @@ class Jira(Dialect):
         """The fields as they are kept; all that is wrong is told at once."""
         body: Json = {}
         for name, value in given.items():
-            if name not in _ISSUE_FIELDS or name in call.settings["off_screen"]:
+            if name not in _ISSUE_FIELDS or name in call.settings["refused"]:
                 told = f"Field '{name}' cannot be set. It is not on the appropriate screen, or unknown."
                 errors[name] = told
             elif name in ("assignee", "parent"):
@@ -413,7 +413,7 @@ class Jira(Dialect):
     def _write(self, call: Call, row: Row, changes: Json) -> None:
         """Refused where this one issue was written too often of late, whatever the others."""
         recent: list[float] = []
-        if limit := call.settings["issue_writes"]:
+        if limit := self._project(call, row.body["project"]).body.get("issue_writes"):
             recent = [at for at in row.body.get("written", []) if at > call.tx.now - limit["seconds"]]
             if len(recent) >= limit["writes"]:
                 answer = self.refusal(HTTPStatus.TOO_MANY_REQUESTS, "")
@@ -442,14 +442,15 @@ class Jira(Dialect):
 
     # -- the workflow --------------------------------------------------------------------------------------------
 
-    def _transitions(self, call: Call) -> dict[str, tuple[str, str]]:
-        return {**_TRANSITIONS, **(_WONT_DO if call.settings["wont_do"] else {})}
+    def _transitions(self, call: Call, row: Row) -> dict[str, tuple[str, str]]:
+        wont_do = self._project(call, row.body["project"]).body.get("wont_do")
+        return {**_TRANSITIONS, **(_WONT_DO if wont_do else {})}
 
     @route("GET", "/api/3/issue/{issue}/transitions")
     def transitions(self, call: Call, id_or_key: str) -> Answer:
-        self._issue(call, id_or_key)
-        may = "TRANSITION_ISSUES" not in call.settings["forbidden"]
-        listed = self._transitions(call).items() if may else []
+        row = self._issue(call, id_or_key)
+        may = "TRANSITION_ISSUES" not in call.settings["refused"]
+        listed = self._transitions(call, row).items() if may else []
         told = [{"id": each, "name": name, "to": self._status(to)} for each, (name, to) in listed]
         return Answer(200, {"transitions": told})
 
@@ -457,7 +458,7 @@ class Jira(Dialect):
     def transition(self, call: Call, id_or_key: str) -> Answer:
         row = self._issue(call, id_or_key)
         wanted = str((call.body.get("transition") or {}).get("id") or "")
-        if "TRANSITION_ISSUES" in call.settings["forbidden"] or wanted not in self._transitions(call):
+        if "TRANSITION_ISSUES" in call.settings["refused"] or wanted not in self._transitions(call, row):
             raise self.refuse(400, f"Transition id '{wanted}' is not valid for this issue.")
-        self._write(call, row, {"status": self._transitions(call)[wanted][1]})
+        self._write(call, row, {"status": self._transitions(call, row)[wanted][1]})
         return Answer(204)
