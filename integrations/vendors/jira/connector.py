@@ -99,8 +99,6 @@ class Jira(HttpConnector):
             label="Project key",
             help="Of the project in which epics and tasks are made, such as ONB.",
             required=True,
-            pattern=r"[A-Z][A-Z0-9_]*",
-            allowed="a project's key, such as ONB",
         ),
         Option(
             name="epic_type",
