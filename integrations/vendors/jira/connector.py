@@ -32,7 +32,7 @@ from typing import Any
 from integrations import clock
 from integrations.connectors.base import Capability, Created, CreateSafety, Found, HttpConnector, MatchKey, moment
 from integrations.connectors.objects import DeliveryProject, DeliveryTask, VendorObject
-from integrations.connectors.options import TOKEN, Option, OptionType, Secret
+from integrations.connectors.options import OPTIONAL_SIGNING_SECRET, TOKEN, Option, OptionType, Secret
 from integrations.domains import same_address
 from integrations.errors import FieldProblem, Kind, ProviderError
 from integrations.http.client import segment
@@ -86,6 +86,7 @@ class Jira(HttpConnector):
             label="API token",
             help="Of the user that is named in the option email; id.atlassian.com, Security, API tokens. It expires.",
         ),
+        OPTIONAL_SIGNING_SECRET,
     )
     options = (
         Option(
