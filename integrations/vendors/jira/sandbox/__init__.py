@@ -1,0 +1,1 @@
+"""Jira's stand-in; only the sandbox server imports it."""
