@@ -72,7 +72,9 @@ class MatchKey:
     name: str
     value: str
     extra: str = ""
-    """The billing email of ``name+billing-email``; the customer's domain of ``name``, where it has one."""
+    """The billing email of ``name+billing-email``; the customer's domain of ``name``, where it has one; of ``reference`` the
+    object's email or name, for a vendor that cannot search by references.
+    """
     within: str = ""
     """The id of the object that it belongs to, where it is looked for only there: a task's project, a note's account."""
 

@@ -124,6 +124,29 @@ class SupportUser(VendorObject):
 
 
 @dataclass(frozen=True, kw_only=True)
+class IdentityGroup(VendorObject):
+    KIND = "group"
+
+    name: str = ""
+    members: list[str] | None = None
+    """Ids of users. For a create all of them, for an update those to be added; others who are in it stay."""
+    former_members: list[str] | None = None
+    """For an update: ids of users who are in it no more."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class IdentityUser(VendorObject):
+    KIND = "user"
+
+    email: str = ""
+    """What the user signs in with, too."""
+    name: str = ""
+    """As it is shown."""
+    first_name: str = ""
+    last_name: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Mail(VendorObject):
     KIND = "message"
 

@@ -171,7 +171,7 @@ def _checked(dialect: Dialect, changes: Json) -> Json:
                 as_seconds(value)
             case "idempotency", "honour" | "ignore" if name in dialect.defaults:
                 pass
-            case "unique" | "refused", list() if name in dialect.defaults and all(
+            case "unique" | "refused" | "differs", list() if name in dialect.defaults and all(
                 isinstance(each, str) for each in value
             ):
                 pass

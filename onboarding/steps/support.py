@@ -1,17 +1,16 @@
 """Support steps: the customer's organization at the help desk, and its users."""
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from integrations.connectors.base import Connector, MatchKey
 from integrations.connectors.objects import SupportOrganization, SupportUser
-from integrations.domains import same_address
 from integrations.enums import System
 from onboarding.models import MatchChoice
 from onboarding.payload.plausibility import customer_domain
 from onboarding.steps.base import CustomerHandler, EnsureHandler, Facts, bounded
+from onboarding.steps.people import READS, people
 from onboarding.steps.registry import register
 
 
@@ -68,10 +67,10 @@ class Users(EnsureHandler):
     makes_several = True
     shared = True
     needs = ("support.organization",)
-    reads = ("customer.primary_contact.name", "customer.primary_contact.email", "users")
+    reads = READS
 
     def items(self, facts: Facts) -> list[str]:
-        return list(_people(facts))
+        return list(people(facts))
 
     def label(self, facts: Facts) -> str:
         return self._person(facts)["email"]
@@ -99,16 +98,4 @@ class Users(EnsureHandler):
         connector.associate("user", external_id, "organization", facts.related["support.organization"])
 
     def _person(self, facts: Facts) -> dict[str, str]:
-        return _people(facts)[facts.item]
-
-
-def _people(facts: Facts) -> dict[str, dict[str, str]]:
-    """By a digest of the address: an item's key stands where no personal data may."""
-    found: dict[str, dict[str, str]] = {}
-    listed = facts.get("users", [])
-    for person in [facts.get("customer.primary_contact", {}), *(listed if isinstance(listed, list) else [])]:
-        email = same_address(str(person.get("email") or ""))
-        key = hashlib.sha256(email.encode()).hexdigest()[:32]
-        if email and key not in found:
-            found[key] = {"email": email, "name": str(person.get("name") or "").strip() or email.partition("@")[0]}
-    return found
+        return people(facts)[facts.item]

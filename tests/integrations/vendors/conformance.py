@@ -54,6 +54,10 @@ class Bench:
         assert isinstance(made, Created)
         return made.external_id
 
+    def kept(self, case: "Case") -> set[str]:
+        """Ids of the objects that are there, without those that ``undo`` has put out of use."""
+        return {row_id for row_id, body in self.bodies(case.stored_as).items() if case.is_kept(body)}
+
     def bodies(self, kind: str) -> dict[str, Json]:
         """What the vendor holds of that kind, by id."""
         return {each["id"]: each["body"] for each in self.sandbox.objects(self.vendor, kind)}
@@ -80,6 +84,8 @@ class Case:
     """(kind, id) of an object that it can be tied to."""
     others: Seed | None = None
     """Another customer's object as the vendor stores it, by number: found beside ours where a page of answers has many."""
+    is_kept: Callable[[Json], bool] = lambda _: True
+    """Whether a stored body is still in use, where ``undo`` puts the object out of use and leaves it there."""
     error_kinds: Mapping[int, Kind] = field(default_factory=dict)
     """Status of a refusal -> its kind, where the vendor's documentation means another one than usual."""
     answered_as: Mapping[int, int] = field(default_factory=dict)

@@ -204,7 +204,7 @@ def test_undo_can_be_repeated_and_leaves_nothing(case: Case, bench: Bench, wante
     for _ in range(2):
         bench.connector().undo(case.kind, made)
         assert bench.connector().get(case.kind, made) is None
-        assert made not in bench.bodies(case.stored_as)
+        assert made not in bench.kept(case)
     for key in case.keys(wanted, REFERENCE):
         assert made not in ids(bench.connector().find(case.kind, key)), key.name
 
@@ -339,7 +339,7 @@ def test_an_unusual_answer_means_the_same(case: Case, bench: Bench, fault: str) 
         bench.connector().associate(case.kind, made, *case.ties(bench))
     if bench.connector().reversible(case.kind):
         bench.connector().undo(case.kind, made)
-        assert made not in bench.bodies(case.stored_as)
+        assert made not in bench.kept(case)
 
 
 def test_nothing_is_sent_after_the_deadline(case: Case, bench: Bench, wanted: VendorObject) -> None:

@@ -1,0 +1,1 @@
+"""A SCIM server as the standard describes one, for tests and the demo."""
