@@ -17,7 +17,7 @@ from integrations.signals import breaker_closed, breaker_opened, connection_set,
 from onboarding import audit, signals, working_set
 from onboarding.engine.runs.cancellation import Questions
 from onboarding.enums import Category, Status, StepState, Topic
-from onboarding.models import AuditFinding, ChangeRequest, ObjectMapping, OnboardingTransaction, Step
+from onboarding.models import Approval, AuditFinding, ChangeRequest, ObjectMapping, OnboardingTransaction, Step
 from onboarding.sla_targets import KICKOFF
 
 
@@ -130,6 +130,16 @@ def open_step_ticket(step: Step, *, fallback: bool, **_: Any) -> None:
         return  # nothing more may fail
     stalled = Ticket.objects.filter(transaction=step.transaction_id, step=None, category=Category.STALLED)
     lifecycle.resolve(stalled, resolution="The cause has its own ticket.")
+
+
+@receiver(signals.approval_asked)
+def start_approval_clock(approval: Approval, **_: Any) -> None:
+    sla.start_approval(approval)
+
+
+@receiver(signals.approval_decided)
+def end_approval_clock(approval: Approval, **_: Any) -> None:
+    sla.end_approval(approval)
 
 
 @receiver(signals.step_unblocked)

@@ -69,6 +69,7 @@ class Topic(TextChoices):
     REFUND = "refund", "Refund"
     PAYMENT = "payment", "Which payment"
     CHANGE = "change", "Change of the data"
+    APPROVAL = "approval", "Approval"
     CONNECTION = "connection", "Connection"
     EVENT = "event", "Event"
     OBJECT = "object", "Object at the vendor"
@@ -106,8 +107,29 @@ class OriginKind(TextChoices):
 class RunEventType(TextChoices):
     """Later business events of a run, as other systems report them."""
 
+    CONTRACT_APPROVED = "contract.approved", "The contract is approved"
+    SECURITY_APPROVED = "security.approved", "The security review is approved"
+    TENANT_PROVISIONED = "tenant.provisioned", "The tenant is provisioned"
     KICKOFF_SCHEDULED = "kickoff.scheduled", "The kickoff is scheduled"
+    FIRST_VALUE_REACHED = "first_value.reached", "The customer has reached first value"
     PAYMENT_REFUNDED = "payment.refunded", "The payment was refunded"
+
+
+class Mode(TextChoices):
+    """How far a playbook, or a step, is rolled out."""
+
+    OBSERVE = "observe", "Observe"
+    """Nothing is written: what would be done is noted, and the step is skipped."""
+    ASSIST = "assist", "Assist"
+    """A person approves each step before it is done."""
+    AUTOMATE = "automate", "Automate"
+
+
+class ApprovalState(TextChoices):
+    OPEN = "open", "Open"
+    APPROVED = "approved", "Approved"
+    REJECTED = "rejected", "Rejected"
+    WITHDRAWN = "withdrawn", "Withdrawn"
 
 
 class UnmatchedState(TextChoices):
@@ -145,5 +167,6 @@ class WaitsFor(TextChoices):
     JOB = "job", "A job at the vendor"
     RESERVATION = "reservation", "Another run of this customer"
     EVENT = "event", "Somebody to do it, or to tell us that it is done"
+    REPORT = "report", "An event that other systems report"
     SLOT = "slot", "A free slot at the vendor"
     CONNECTION = "connection", "The connection"

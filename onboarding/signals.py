@@ -22,6 +22,12 @@ run_decided = Signal()
 ``asked`` only where it says that. Receivers return the ``Questions`` that this answered, and those that stay open.
 """
 
+approval_asked = Signal()
+"""``approval``: a person has to decide about a step."""
+
+approval_decided = Signal()
+"""``approval``: approved, rejected, or withdrawn."""
+
 change_requested = Signal()
 """``request``: other data, or what a person wants changed, waits for a decision."""
 

@@ -18,7 +18,7 @@ from onboarding.api.personal import MaskedJson, MaskedText
 from onboarding.api.serializers import ChangeRequestSerializer, RowSerializer, RunDetailSerializer, RunSerializer
 from onboarding.enums import Status, Topic
 from onboarding.models import OnboardingTransaction
-from onboarding.payload.gate import problems_of
+from onboarding.playbooks.requirements import problems_of
 
 sla_choice = serializers.ChoiceField(SlaState.choices, allow_null=True)
 

@@ -6,7 +6,7 @@ from django.db import models
 from django.db.models import F, Q
 from django_fsm import FSMField, transition
 
-from onboarding.models import ChangeRequest, OnboardingTransaction
+from onboarding.models import Approval, ChangeRequest, OnboardingTransaction
 
 
 class ClockState(models.TextChoices):
@@ -21,18 +21,20 @@ class Milestone(models.TextChoices):
     P1 = "P1", "Paid to provisioned"
     P2 = "P2", "Provisioned to kickoff"
     CHANGE = "CR", "Change requested to done"
+    APPROVAL = "AP", "Approval asked to decided"
 
 
 class SlaClock(models.Model):
     """A run's clock for one milestone, with the policy that it was started under.
 
     P1, paid to provisioned, goes round the clock; P2, provisioned to kickoff scheduled, counts the business time of a calendar,
-    and so does that of each change request, until it is decided and whatever is by hand is done.
+    and so does that of each change request, until it is decided and whatever is by hand is done, and of each approval.
     """
 
     transaction = models.ForeignKey(OnboardingTransaction, on_delete=models.CASCADE, related_name="clocks")
     milestone = models.CharField(max_length=2, choices=Milestone)
     change_request = models.OneToOneField(ChangeRequest, on_delete=models.CASCADE, null=True, related_name="sla_clock")
+    approval = models.OneToOneField(Approval, on_delete=models.CASCADE, null=True, related_name="sla_clock")
     current_of = models.OneToOneField(
         OnboardingTransaction,
         on_delete=models.CASCADE,
@@ -60,7 +62,7 @@ class SlaClock(models.Model):
             models.UniqueConstraint(
                 name="clock_once_per_milestone",
                 fields=["transaction", "milestone"],
-                condition=Q(change_request__isnull=True),
+                condition=Q(change_request__isnull=True, approval__isnull=True),
             ),
             models.CheckConstraint(
                 name="clock_current_of_its_run",

@@ -41,6 +41,8 @@ def steps_towards(clock: SlaClock) -> models.QuerySet[Step]:
     steps = clock.transaction.steps.all()
     if clock.milestone == Milestone.CHANGE:
         return steps.none()
+    if clock.approval is not None:
+        return steps.filter(pk=clock.approval.step_id)
     if clock.milestone == Milestone.P1:
         return steps.exclude(uses=KICKOFF)
     after = dict(steps.values_list("key", "after"))

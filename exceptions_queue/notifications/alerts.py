@@ -41,7 +41,7 @@ def queue_late(ticket: Ticket) -> None:
     if ticket.transaction is None:
         return
     for late in ticket.transaction.clocks.filter(at_risk_seen=True, ended_at=None):
-        if late.change_request_id != ticket.change_request_id:
+        if late.change_request_id != ticket.change_request_id or (late.approval_id and ticket.step is None):
             continue
         if ticket.step is None or steps_towards(late).filter(key=ticket.step.key).exists():
             queue_at_risk(late, ticket)
@@ -183,8 +183,17 @@ def _change(sla_clock: SlaClock, name: str) -> tuple[str, str]:
     )
 
 
+def _approval(sla_clock: SlaClock, name: str) -> tuple[str, str]:
+    began, due = (f"{at:%Y-%m-%d %H:%M} UTC" for at in (sla_clock.started_at, sla_clock.due_at))
+    return (
+        f"an approval for {name} is not decided yet",
+        f"An approval for {name} was asked for at {began} and is not decided yet; it is due at {due}.",
+    )
+
+
 _MESSAGES: dict[Milestone, Callable[[SlaClock, str], tuple[str, str]]] = {
     Milestone.P1: _p1,
     Milestone.P2: _p2,
     Milestone.CHANGE: _change,
+    Milestone.APPROVAL: _approval,
 }

@@ -27,8 +27,8 @@ from integrations import clock
 from integrations.enums import STOPPED
 from onboarding import audit, services, working_set
 from onboarding.engine.locks import locked_run, retried
-from onboarding.enums import Category, ChangeStatus, StepState, WaitsFor
-from onboarding.models import ChangeRequest, OnboardingTransaction, Step
+from onboarding.enums import ApprovalState, Category, ChangeStatus, StepState, Topic, WaitsFor
+from onboarding.models import Approval, ChangeRequest, OnboardingTransaction, Step
 from onboarding.sla_targets import (
     KICKOFF,
     P1_AT_RISK_PERCENT,
@@ -105,9 +105,32 @@ def meet_change(request: ChangeRequest, *, at: datetime) -> None:
     _meet(request.transaction, SlaClock.objects.filter(change_request=request, ended_at=None), at=at)
 
 
-def _start_business(run: OnboardingTransaction, milestone: Milestone, *, at: datetime, **subject: Any) -> SlaClock:
+def start_approval(approval: Approval) -> None:
+    """Somebody has to decide within the business time that the playbook gives them."""
+    minutes = approval.business_minutes
+    _start_business(approval.transaction, Milestone.APPROVAL, at=approval.asked_at, target=minutes, approval=approval)
+
+
+def end_approval(approval: Approval) -> None:
+    """It was decided, or need not be any more."""
+    clocks = SlaClock.objects.filter(approval=approval, ended_at=None)
+    at = approval.decided_at or clock.now()
+    if approval.state == ApprovalState.WITHDRAWN:
+        _cancel(approval.transaction, clocks, at=at)
+    else:
+        _meet(approval.transaction, clocks, at=at)
+
+
+def _start_business(
+    run: OnboardingTransaction,
+    milestone: Milestone,
+    *,
+    at: datetime,
+    target: int = P2_TARGET // MINUTE,
+    **subject: Any,
+) -> SlaClock:
+    """``target``: minutes of business time."""
     calendar = business_calendar.configured()
-    target = P2_TARGET // MINUTE
     at_risk = calendar.add_business(at, target * P2_AT_RISK_PERCENT / 100)
     started = SlaClock.objects.create(
         transaction=run,
@@ -160,7 +183,11 @@ def _meet(run: OnboardingTransaction, clocks: QuerySet[SlaClock], *, at: datetim
 
 def cancel(run: OnboardingTransaction, *, at: datetime, milestones: Sequence[Milestone] = tuple(Milestone)) -> None:
     """These are cancelled. A breach that was, also one that nobody had noticed yet, stays on record."""
-    for running in SlaClock.objects.filter(transaction=run, ended_at=None, milestone__in=milestones):
+    _cancel(run, SlaClock.objects.filter(transaction=run, ended_at=None, milestone__in=milestones), at=at)
+
+
+def _cancel(run: OnboardingTransaction, clocks: QuerySet[SlaClock], *, at: datetime) -> None:
+    for running in clocks:
         if running.state == ClockState.RUNNING and at > running.due_at:
             running.breach()
         running.cancel(at=at)
@@ -215,6 +242,7 @@ def _silent(now: datetime) -> list[int]:
     late = SlaClock.objects.filter(at_risk_seen=True, ended_at=None)
 
     long = steps.filter(waits_for__in=(WaitsFor.RETRY, WaitsFor.SLOT), due_at__gt=now + LONG_WAIT)
+    long |= steps.filter(waits_for=WaitsFor.REPORT)
     free = OnboardingTransaction.objects.exclude(is_blocked()).filter(pk=OuterRef("transaction"))
     p1 = late.filter(Exists(long), Exists(free), milestone=Milestone.P1)
 
@@ -229,7 +257,12 @@ def _flag_silent_work(pk: int) -> None:
     """At risk and nobody was told yet: what is not done becomes a ticket, while its retries and looks go on."""
     sla_clock = SlaClock.objects.select_related("transaction").get(pk=pk)
     steps = steps_towards(sla_clock)
-    if sla_clock.ended_at or sla_clock.change_request_id or covering(sla_clock.transaction, steps).exists():
+    if (
+        sla_clock.ended_at
+        or sla_clock.change_request_id
+        or sla_clock.approval_id
+        or covering(sla_clock.transaction, steps).exists()
+    ):
         return
     for step in steps.filter(finished_at=None, state=StepState.WAITING):
         message, category = _why(step, Milestone(sla_clock.milestone))
@@ -239,6 +272,8 @@ def _flag_silent_work(pk: int) -> None:
 def _why(step: Step, milestone: Milestone) -> tuple[str, Category]:
     if step.uses == KICKOFF and step.waits_for == EVENT:
         return f"{GONE[milestone]}.", Category.STALLED
+    if step.waits_for == WaitsFor.REPORT:
+        return f"{GONE[milestone]}; the step waits until other systems report {step.awaits}.", Category.STALLED
     reason = step.message or step.get_waits_for_display() or "unknown"
     category = _category(step.http_status) if step.message else Category.STALLED
     return f"{GONE[milestone]}; the step waits: {reason}", category
@@ -272,6 +307,8 @@ def _held_up_by(run: OnboardingTransaction, sla_clock: SlaClock) -> list[Ticket]
     """The open tickets that keep the clock going; where there is none, a new one of the run."""
     if sla_clock.change_request_id:
         return list(Ticket.objects.filter(change_request=sla_clock.change_request_id).unresolved())
+    if sla_clock.approval is not None:
+        return list(Ticket.objects.filter(step=sla_clock.approval.step_id, topic=Topic.APPROVAL).unresolved())
     found = list(covering(run, steps_towards(sla_clock)))
     if found:
         return found

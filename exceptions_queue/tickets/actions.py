@@ -8,6 +8,7 @@ from typing import Any
 
 from exceptions_queue.models import Ticket
 from exceptions_queue.roles import Actor
+from exceptions_queue.tickets.approving import APPROVING
 from exceptions_queue.tickets.declaration import Action
 from exceptions_queue.tickets.handling import HANDLING
 from exceptions_queue.tickets.resolving import RESOLVING
@@ -27,7 +28,7 @@ def register(action: Action) -> None:
     ACTIONS[action.name] = action
 
 
-for _declared in (*RESOLVING, *HANDLING):
+for _declared in (*APPROVING, *RESOLVING, *HANDLING):
     register(_declared)
 
 

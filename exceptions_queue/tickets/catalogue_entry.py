@@ -58,6 +58,10 @@ def _of_step(failure: Failure) -> str:
     return SUPPORT if failure.system == System.SUPPORT else ENGINEERING
 
 
+def _of_approval(failure: Failure) -> str:
+    return FINANCE if failure.step_queue not in QUEUES and failure.system == System.WORKFLOW else _of_step(failure)
+
+
 def _of_match(failure: Failure) -> str:
     if failure.step_queue not in QUEUES and failure.system == System.CRM:
         return SALES
@@ -73,6 +77,9 @@ def _of_fields(failure: Failure) -> str:
 TO_ENGINEERING = QueueRule("Revenue operations", lambda _: ENGINEERING)
 TO_FINANCE = QueueRule("Finance", lambda _: FINANCE)
 BY_STEP = QueueRule("The step's queue in the playbook; else by system: support, or revenue operations", _of_step)
+BY_APPROVAL = QueueRule(
+    "The step's queue in the playbook; else finance, or as by step before a vendor's step", _of_approval
+)
 BY_MATCH = QueueRule("As by step, but sales operations for the CRM", _of_match)
 BY_FIELDS = QueueRule("The field's owner; sales operations where it has none", _of_fields)
 BY_FIELDS_OR_STEP = QueueRule(

@@ -24,11 +24,14 @@ from onboarding.sla_targets import KICKOFF, p1_due
 def for_step(step: Step, *, fallback: bool = False) -> Ticket:
     """Open or renew the step's ticket. ``fallback``: routing failed before, so only what cannot fail is used."""
     run = step.transaction
-    queue = ENGINEERING if fallback else routing.queue_for(step.category, step.system, step.problems, _queue_of(step))
+    topic = Topic.APPROVAL if step.category == Category.APPROVAL_OVERDUE else Topic.NONE
+    queue = ENGINEERING
+    if not fallback:
+        queue = routing.queue_for(step.category, step.system, step.problems, _queue_of(step), topic)
     return _open(
         {"step": step},
         run=run,
-        topic=Topic.NONE,
+        topic=topic,
         fields={
             "transaction": run,
             "category": step.category,

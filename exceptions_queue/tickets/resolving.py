@@ -11,6 +11,7 @@ from exceptions_queue.models import Ticket, TicketStatus
 from exceptions_queue.roles import Actor
 from exceptions_queue.sla import clocks as sla
 from exceptions_queue.tickets import forms, lifecycle, naming
+from exceptions_queue.tickets.approving import open_approval
 from exceptions_queue.tickets.declaration import (
     Action,
     Bulk,
@@ -144,7 +145,9 @@ def retry(ticket: Ticket, actor: Actor, _data: Data) -> None:
 
 
 def may_retry(ticket: Ticket) -> bool:
-    """A connection whose credentials are refused is tried by entering new ones."""
+    """A connection whose credentials are refused is tried by entering new ones; an open question is answered."""
+    if ticket.topic == Topic.APPROVAL and open_approval(ticket):
+        return False
     return ticket.change_request_id is None and not (ticket.connection_id and ticket.category == Category.AUTH_ERROR)
 
 
@@ -153,6 +156,8 @@ def _retry_preview(ticket: Ticket, _data: Data) -> Sequence[Effect]:
 
 
 def _retried(ticket: Ticket) -> DoneMessage:
+    if ticket.topic == Topic.APPROVAL:
+        return DoneMessage("It is asked again, about the data as it is now.")
     if held_up := naming.held_up(ticket):
         return DoneMessage(held_up, finished=False)
     return DoneMessage("It is retried now. The ticket closes automatically when the step has passed.")

@@ -20,6 +20,7 @@ from onboarding.engine.facts import facts_of, mappings_of
 from onboarding.engine.locks import locked_run_of, retried
 from onboarding.engine.policy import ATTEMPTS_BEFORE_TICKET
 from onboarding.engine.reconcile import facts_for_reference
+from onboarding.engine.runs import prerequisites
 from onboarding.enums import INDETERMINATE, LEASED, Category, IntentState, Status, StepState, WaitsFor
 from onboarding.models import (
     Attempt,
@@ -98,7 +99,8 @@ def claim_locked(run: OnboardingTransaction, step: Step) -> Claim | None:
     """As ``claim``, inside a transaction that holds the run locked."""
     now, rows = clock.now(), working_set.of(run)
     rows.fresh_connection(step)
-    if not _is_claimable(run, step, now):
+    compensates = compensation.is_compensation(run, step)
+    if not _is_claimable(run, step, now) or not (compensates or prerequisites.may_begin(run, step, now)):
         return None
     if step.connection and step.due_at and connection_queue.is_paused_for_a_moment(step.connection):
         # It stays due: who gives out the places then finds it.
@@ -108,7 +110,6 @@ def claim_locked(run: OnboardingTransaction, step: Step) -> Claim | None:
         return None
     if step.state in LEASED and step.lease_until and not _take_over(run, step, now):
         return None
-    compensates = compensation.is_compensation(run, step)
     deadline = time.monotonic() + settings.STEP_SECONDS
     handler = HANDLERS[step.uses]
     send_by = now + timedelta(seconds=settings.STEP_SECONDS)

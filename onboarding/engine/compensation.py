@@ -21,6 +21,7 @@ from onboarding.engine.dispatch import enqueue_step
 from onboarding.engine.facts import facts_of, forget_mappings, match_key_of
 from onboarding.engine.outcomes import Compensated, CompensatedObject, Failed, IndeterminateOutcome, Outcome, Waiting
 from onboarding.engine.reconcile import facts_for_reference
+from onboarding.engine.runs import prerequisites
 from onboarding.enums import OVER, IntentState, StepState, WaitsFor
 from onboarding.models import (
     Intent,
@@ -85,6 +86,7 @@ def begin_rollback(run: OnboardingTransaction, *, actor: str, reason: str, chang
     run.mappings.filter(external_id__in=changed).update(changed_since=True)
     run.roll_back(at=now, reason=reason)
     audit.record(run, "onboarding.run.rolling-back", actor=actor)
+    prerequisites.withdraw(run, at=now, reason=ROLLED_BACK)
     for step in run.steps.all():
         stays = is_rereported(step) and not _target_is_removed(run, step)
         if stays and (step.is_done or report_end(run, step)):

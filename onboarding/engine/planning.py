@@ -16,6 +16,7 @@ from onboarding.engine.compensation import is_used_elsewhere
 from onboarding.engine.facts import facts_of
 from onboarding.engine.objects.claimed_work import usable
 from onboarding.engine.reconcile import is_indeterminate, note_baseline
+from onboarding.engine.runs import step_selection
 from onboarding.enums import StepState
 from onboarding.models import Intent, MatchChoice, ObjectMapping, OnboardingTransaction, Step
 from onboarding.steps.handler import Content, Preview, StepHandler, Verdict, View
@@ -112,7 +113,20 @@ def plan_change(run: OnboardingTransaction, content: Content, changed: Iterable[
             unwritten = _unwritten(handler, paths, handlers.values())
             preview = handler.preview(replace(view, follows=follows, unwritten=unwritten))
             planned.append(_planned(step, preview, noted[step]))
-    return planned
+    return sorted([*planned, *_of_conditions(run, content)], key=lambda each: each.step.position)
+
+
+def _of_conditions(run: OnboardingTransaction, content: Content) -> list[Planned]:
+    """Steps that the run would have besides with this payload, and those that would be no part of it any more."""
+    found = [*plan_steps(run, step_selection.would_be_added(run, content), content)]
+    for step, reason in step_selection.would_be_dropped(run, content):
+        if step_selection.may_be_left_out(step):
+            preview = Preview("skip", f"It is left out: {reason}")
+        else:
+            text = f"It was begun, and what it made stays, though it is no part of this onboarding any more: {reason}"
+            preview = Preview("keep", text, by_hand=f"{title_of(step)}: {text}")
+        found.append(_planned(step, preview))
+    return found
 
 
 class _Rows:

@@ -48,8 +48,8 @@ from onboarding.models import (
     StepPoll,
 )
 from onboarding.origins import Origin
-from onboarding.payload.gate import problems_of
 from onboarding.payload.schema import get
+from onboarding.playbooks.requirements import problems_of
 from onboarding.signals import kickoff_scheduled, step_blocked, step_retrying, step_unblocked
 from onboarding.sla_targets import p1_at_risk_from
 from onboarding.steps.handler import StepHandler

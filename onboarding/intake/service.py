@@ -15,9 +15,9 @@ from integrations.inbound.events import OUR_ID
 from integrations.name_matching import is_same_name
 from onboarding import audit, working_set
 from onboarding.engine.locks import locked_run, new_run, retried
-from onboarding.engine.runs import gate_evaluation
+from onboarding.engine.runs import gate_evaluation, step_selection
 from onboarding.engine.runs.cancellation import hold_and_ask
-from onboarding.enums import OriginKind, Status, Topic
+from onboarding.enums import NOT_BEGUN, OriginKind, Status, Topic
 from onboarding.ids import comparable
 from onboarding.intake import unmatched
 from onboarding.log_context import set_run
@@ -25,9 +25,9 @@ from onboarding.models import ChangeRequest, CorrelationKey, OnboardingTransacti
 from onboarding.origins import Origin, Sender
 from onboarding.payload import change_requests
 from onboarding.payload.accepted import accept_content, accepted_from, is_redelivery
-from onboarding.payload.gate import problems_of
 from onboarding.payload.schema import digest, free_paths, get, paths, with_values
 from onboarding.payload.snapshots import write_snapshot
+from onboarding.playbooks.requirements import problems_of
 from onboarding.signals import run_accepted
 
 
@@ -256,7 +256,10 @@ def _payload_only(content: dict[str, Any]) -> dict[str, Any]:
 
 def _fill(run: OnboardingTransaction, fills: dict[str, Any], *, origin: Origin, actor: str) -> None:
     write_snapshot(run, with_values(run.payload, fills), origin=origin, actor=actor, changed=fills)
-    gate_evaluation.evaluate_gate(run, actor=actor)
+    if run.status in NOT_BEGUN:
+        gate_evaluation.evaluate_gate(run, actor=actor)
+    elif run.may_advance:
+        step_selection.follow_payload(run, actor=actor)
 
 
 def _request_change(

@@ -1,6 +1,7 @@
 """The onboarding transaction and all that hangs on it."""
 
 from onboarding.models.access import ApiKey
+from onboarding.models.approvals import Approval
 from onboarding.models.archive import ArchiveBatch, ArchivedRun
 from onboarding.models.audit import AuditAnchor, AuditEntry, AuditFinding, AuditHead
 from onboarding.models.correlation import (
@@ -20,6 +21,7 @@ from onboarding.models.transaction import AcceptedContent, ChangeRequest, Onboar
 __all__ = [
     "AcceptedContent",
     "ApiKey",
+    "Approval",
     "ArchiveBatch",
     "ArchivedRun",
     "Attempt",

@@ -7,7 +7,7 @@ from django_fsm import FSMField, transition
 
 from integrations.enums import System
 from integrations.models import Connection
-from onboarding.enums import Category, RunEventType, StepState, WaitsFor
+from onboarding.enums import Category, Mode, RunEventType, StepState, WaitsFor
 from onboarding.models.transaction import OnboardingTransaction
 
 
@@ -36,6 +36,10 @@ class Step(models.Model):
     after = models.JSONField(default=list, help_text="Keys of the steps that must be done before.")
     position = models.PositiveSmallIntegerField()
     options = models.JSONField(default=dict, help_text="What the playbook gives the handler (``with``).")
+    awaits = models.CharField(
+        max_length=32, choices=RunEventType, blank=True, help_text="It is not begun before this event was reported."
+    )
+    mode = models.CharField(max_length=8, choices=Mode, default=Mode.AUTOMATE)
     connection = models.ForeignKey(Connection, on_delete=models.PROTECT, null=True, db_index=False)
 
     state = FSMField(default=StepState.PENDING, choices=StepState.choices, protected=True)
@@ -147,8 +151,8 @@ class Step(models.Model):
     def block(self, *, due_at: datetime | None) -> None:
         """A ticket is open; ``due_at`` is set where retrying goes on meanwhile. What is awaited still is."""
         self.lease_until = self.enqueued_until = None
-        awaited = self.waits_for == WaitsFor.EVENT and due_at is None
-        self.waits_for = WaitsFor.EVENT if awaited else WaitsFor.RETRY if due_at else WaitsFor.NOTHING
+        if self.waits_for not in (WaitsFor.EVENT, WaitsFor.REPORT) or due_at is not None:
+            self.waits_for = WaitsFor.RETRY if due_at else WaitsFor.NOTHING
         self.due_at = due_at
 
     @transition(

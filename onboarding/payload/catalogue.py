@@ -62,6 +62,8 @@ FIELDS: tuple[Field, ...] = (
     Field("customer.legal_entity", "Legal entity", truth=System.ERP, queue="finance"),
     Field("customer.tax_id", "Tax id", truth=System.ERP, queue="finance"),
     Field("customer.country", "Country", truth=System.CRM),
+    Field("customer.language", "Language", truth=System.CRM, help="Such as en or de."),
+    Field("customer.time_zone", "Time zone", truth=System.CRM, help="Such as Europe/Berlin."),
     Field("customer.primary_contact.name", "Contact's name", Type.NAME, required=True, truth=System.CRM, personal=True),
     Field(
         "customer.primary_contact.email", "Contact's email", Type.EMAIL, required=True, truth=System.CRM, personal=True
@@ -75,6 +77,14 @@ FIELDS: tuple[Field, ...] = (
     Field("commercial.deal_id", "Deal", truth=System.CRM),
     Field("commercial.payment_terms", "Payment terms", truth=System.ERP, queue="finance"),
     Field("commercial.cost_centre", "Cost centre", truth=System.ERP, queue="finance"),
+    Field(
+        "commercial.nonstandard_terms",
+        "Nonstandard terms",
+        Type.FLAG,
+        truth=System.CRM,
+        queue="finance",
+        help="Then finance approves them before anything is set up.",
+    ),
     Field("ownership.crm_owner_id", "CRM owner", required=True, truth=System.CRM, help="The owner's id in the CRM."),
     Field(
         "ownership.implementation_owner_id", "Implementation owner", truth=System.DELIVERY, queue="revenue-operations"
@@ -90,6 +100,14 @@ FIELDS: tuple[Field, ...] = (
         truth=System.CRM,
         personal=True,
         help="Who may ask for help: one a line, such as Kim Lee, kim@acme.com, admin. The role may be left out.",
+    ),
+    Field(
+        "security.review_required",
+        "Security review",
+        Type.FLAG,
+        truth=System.CRM,
+        queue="leads",
+        help="Then it is reviewed before anything is set up.",
     ),
     Field("handover.why_they_bought", "Why they bought", Type.LIST, truth=System.CRM, help="One reason a line."),
     Field("handover.success_criteria", "Success criteria", truth=System.CRM),

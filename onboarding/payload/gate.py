@@ -4,12 +4,15 @@ from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from onboarding.models import OnboardingTransaction, PayloadSnapshot
+from onboarding.models import PayloadSnapshot
 from onboarding.payload import catalogue
+from onboarding.payload.catalogue import Type
 from onboarding.payload.plausibility import implausible, unusable
 from onboarding.payload.schema import get
 
 MISSING = "is missing"
+_NOT_TEXTS = (Type.FLAG, Type.NUMBER, Type.WHOLE, Type.LIST, Type.PEOPLE, Type.STRUCTURE)
+"""Types whose values the schema has checked already."""
 
 
 @dataclass(frozen=True)
@@ -23,23 +26,21 @@ class Problem:
         return asdict(self)
 
 
-def problems_of(run: OnboardingTransaction, content: dict[str, Any] | None = None) -> list[Problem]:
-    """The problems of the run's data, or of ``content`` in its place; what people have confirmed is none."""
-    content = run.payload if content is None else content
-    return problems(content, still_confirmed(run.snapshot, content))
-
-
 def still_confirmed(snapshot: PayloadSnapshot, content: dict[str, Any]) -> frozenset[str]:
     """The paths that a person has confirmed, as far as ``content`` says the same there as the snapshot."""
     return frozenset(path for path in snapshot.confirmed if get(content, path) == get(snapshot.content, path))
 
 
-def problems(content: dict[str, Any], confirmed: Collection[str] = frozenset()) -> list[Problem]:
+def problems(
+    content: dict[str, Any], confirmed: Collection[str] = frozenset(), *, also: Collection[str] = ()
+) -> list[Problem]:
     """What is missing or implausible, in the catalogue's order; empty where provisioning may start.
 
-    ``confirmed``: paths whose value a person stands by, whatever it looks like.
+    ``confirmed``: paths whose value a person stands by, whatever it looks like. ``also``: paths that are required here beyond what
+    every run needs.
     """
-    found = [problem for field in catalogue.FIELDS if field.required and (problem := _check(content, field, confirmed))]
+    needed = [field for field in catalogue.FIELDS if field.required or field.path in also]
+    found = [problem for field in needed if (problem := _check(content, field, confirmed))]
     if get(content, "customer.no_domain", default=False) is True:
         found = [problem for problem in found if problem.path != "customer.domain"]
         # Without a domain the customer is matched by exact legal name and billing email.
@@ -56,6 +57,8 @@ def problems(content: dict[str, Any], confirmed: Collection[str] = frozenset()) 
 
 def _check(content: dict[str, Any], field: catalogue.Field, confirmed: Collection[str]) -> Problem | None:
     value = get(content, field.path)
+    if field.type in _NOT_TEXTS:
+        return Problem(field.path, MISSING) if value in ("", None, [], {}) else None
     if not isinstance(value, str) or not value.strip():
         return Problem(field.path, MISSING)
     reason = (unusable if field.path in confirmed else implausible)(value, field.type)

@@ -2,11 +2,9 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property, partial
 from graphlib import CycleError, TopologicalSorter
-from itertools import pairwise, product
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -18,12 +16,16 @@ from integrations import config_files
 from integrations.config_files import nearest, worded
 from integrations.database.process_cache import ProcessCache
 from integrations.declarative.mapping import MappingError, mappings
+from onboarding.enums import Mode, RunEventType
 from onboarding.models import OnboardingTransaction, PinnedPlaybook, Step
-from onboarding.payload.schema import get
+from onboarding.playbooks import conditions, scopes
+from onboarding.playbooks.scopes import Case
+from onboarding.playbooks.selection import belonging, predecessors
 from onboarding.queues import QUEUES
 from onboarding.steps import declarative, registry
 
 BUILT_IN = Path(__file__).resolve().parent.parent / "playbooks"
+Content = dict[str, Any]
 Key = Annotated[
     str,
     worded(
@@ -32,8 +34,6 @@ Key = Annotated[
     ),
 ]
 _pinned: ProcessCache[str, PinnedPlaybook] = ProcessCache(64)
-ANY = ""
-"""Stands for every plan, or segment, that no playbook names."""
 
 
 class PlaybookError(config_files.FileInvalid):
@@ -50,8 +50,25 @@ class StepSpec(_Strict):
     key: Key
     uses: str
     after: tuple[Key, ...] = ()
+    when: dict[str, Any] = Field(default_factory=dict)
+    """It belongs to a run only where this holds for the payload (``conditions``); empty: always."""
+    waits_for: str = ""
+    """It is not begun before this event of the run was reported."""
+    mode: Mode | None = None
+    """None: the playbook's."""
     queue: str = ""
     options: dict[str, Any] = Field(default_factory=dict, alias="with")
+
+    @model_validator(mode="after")
+    def _has_sound_terms(self) -> Self:
+        try:
+            conditions.check(self.when)
+        except ValueError as error:
+            raise ValueError(f"step {self.key}: when: {error}") from None
+        if self.waits_for and self.waits_for not in RunEventType.values:
+            close = nearest(self.waits_for, RunEventType.values)
+            raise ValueError(f"step {self.key} waits for {self.waits_for}, which is no event of a run{close}")
+        return self
 
     @model_validator(mode="after")
     def _is_known(self) -> Self:
@@ -73,14 +90,34 @@ class StepSpec(_Strict):
 
 
 class Playbook(_Strict):
-    """A checked playbook. ``plans`` and ``segments`` say whom it serves; empty serves all."""
+    """A checked playbook. ``plans``, ``segments`` and ``amounts`` say whom it serves; empty serves all."""
 
     name: Key
     version: Annotated[str, Field(min_length=1, max_length=32)]
     owner: str
     plans: tuple[str, ...] = ()
     segments: tuple[str, ...] = ()
+    amounts: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """Bounds by currency: ``EUR = { at_least = 50000 }``, in major units."""
+    priority: int = 0
+    """Of two that serve a payload, the one with the higher number goes first, whatever else they name."""
+    requires: tuple[str, ...] = ()
+    """Payload paths that the gate demands beyond what every run needs."""
+    mode: Mode = Mode.AUTOMATE
     steps: Annotated[tuple[StepSpec, ...], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _has_sound_scope(self) -> Self:
+        for currency, bounds in self.amounts.items():
+            if not (len(currency) == 3 and currency.isascii() and currency.isalpha()):  # noqa: PLR2004  (ISO 4217)
+                raise ValueError(f"amounts: “{currency}” must be a currency of three letters, such as EUR")
+            conditions.check_range(f"amounts.{currency}", bounds)
+        for path in self.requires:
+            try:
+                conditions.check_path(path)
+            except ValueError as error:
+                raise ValueError(f"requires: {error}") from None
+        return self
 
     @model_validator(mode="after")
     def _is_a_dag(self) -> Self:
@@ -100,13 +137,19 @@ class Playbook(_Strict):
 
     @model_validator(mode="after")
     def _needs_are_met(self) -> Self:
-        """What a handler needs (a delivery project needs a CRM account) must be done before it."""
+        """What a handler needs (a delivery project needs a CRM account) must be done before it, and wherever it is done."""
         for step in self.steps:
             if _is_undecided(step.uses):
                 continue
-            before = {spec.uses for spec in self.steps if spec.key in self.ancestors(step.key)}
-            if lacking := sorted(set(registry.HANDLERS[step.uses].needs) - before):
-                raise ValueError(f"step {step.key} needs {lacking[0]} before it")
+            before = {spec.uses: spec for spec in self.steps if spec.key in self.ancestors(step.key)}
+            for needed in sorted(registry.HANDLERS[step.uses].needs):
+                if needed not in before:
+                    raise ValueError(f"step {step.key} needs {needed} before it")
+                if not before[needed].when.items() <= step.when.items():
+                    raise ValueError(
+                        f"step {step.key} needs {needed}, which is only done where "
+                        f"{conditions.in_words(before[needed].when)}: it must have that condition too"
+                    )
         return self
 
     def ancestors(self, key: str) -> set[str]:
@@ -119,8 +162,9 @@ class Playbook(_Strict):
             queue.extend(new)
         return found
 
-    def steps_for(self, run: OnboardingTransaction) -> list[Step]:
-        """The steps that a run under it has, not saved."""
+    def steps_for(self, run: OnboardingTransaction, content: Content) -> list[Step]:
+        """The steps that a run under it has with this payload, not saved."""
+        kept = belonging(self.steps, content)
         return [
             Step(
                 transaction=run,
@@ -128,26 +172,15 @@ class Playbook(_Strict):
                 uses=spec.uses,
                 system=registry.HANDLERS[spec.uses].system,
                 queue=spec.queue,
-                after=list(spec.after),
+                after=predecessors(self.steps, spec.key, kept),
                 options=spec.options,
+                awaits=spec.waits_for,
+                mode=spec.mode or self.mode,
                 position=position,
             )
             for position, spec in enumerate(self.steps, start=1)
+            if spec.key in kept
         ]
-
-    def serves(self, plan: str, segment: str) -> bool:
-        """Names are compared without regard to case and to spaces around them: people type them."""
-        return _holds(self.plans, plan) and _holds(self.segments, segment)
-
-    @property
-    def rank(self) -> int:
-        """Of two that serve a payload, the one that names more of plan and segment goes first."""
-        return bool(self.plans) + bool(self.segments)
-
-    @property
-    def scope(self) -> str:
-        """Whom it serves, in words."""
-        return _scope(self.plans, self.segments)
 
     @cached_property
     def definition(self) -> dict[str, Any]:
@@ -202,56 +235,25 @@ def playbooks() -> dict[str, Playbook]:
             names[playbook.name] = path.name
             found[playbook.name] = playbook
             files[playbook.name] = f"{path.name} (built in)" if folder == BUILT_IN else path.name
-    if wrong := wrong or _ties(found.values(), files):
+    if wrong := wrong or scopes.problems(found.values(), files):
         raise PlaybookError(wrong)
     return found
 
 
-def choose(content: dict[str, Any]) -> Choice | None:
-    """The playbook that serves this payload: one that names plan and segment goes before one that names less."""
-    plan, segment = (get(content, path) or "" for path in ("commercial.plan_sku", "customer.segment"))
-    serving = [playbook for playbook in playbooks().values() if playbook.serves(plan, segment)]
-    if not serving:
+def choose(content: Content) -> Choice | None:
+    """The playbook that serves this payload: one that names more of plan, segment and amount goes before one that names less."""
+    case = Case.of(content)
+    first: list[Playbook] = scopes.best(playbooks().values(), case)
+    if not first:
         return None
-    chosen = max(serving, key=lambda playbook: playbook.rank)
-    reason = f"It serves {chosen.scope}."
-    would = [each for each in playbooks().values() if each.rank > chosen.rank and _holds(each.plans, plan)]
-    if not segment and would:
-        others = ", ".join(f"{each.name} (segment {_either(each.segments)})" for each in would)
-        reason += f" The payload names no segment; with one it might have been {others}."
+    chosen = first[0]
+    reason = f"It serves {scopes.scope(chosen)}."
+    others = [each for each in playbooks().values() if scopes.rank(each) > scopes.rank(chosen) and each.segments]
+    might = [each for each in others if scopes.serves(each, replace(case, segment=each.segments[0]))]
+    if not case.segment and might:
+        named = ", ".join(f"{each.name} (segment {scopes.either(each.segments)})" for each in might)
+        reason += f" The payload names no segment; with one it might have been {named}."
     return Choice(chosen, reason)
-
-
-def _ties(among: Iterable[Playbook], files: Mapping[str, str]) -> list[str]:
-    """Pairs of which neither goes before the other, where both serve some plan and segment and no better one does."""
-    books = list(among)
-    plans = [*sorted({plan.casefold() for book in books for plan in book.plans}), ANY]
-    segments = [*sorted({segment.casefold() for book in books for segment in book.segments}), ANY]
-    tied: dict[tuple[str, str], str] = {}
-    for plan, segment in product(plans, segments):
-        serving = [book for book in books if book.serves(plan, segment)]
-        best = [book for book in serving if book.rank == max(each.rank for each in serving)]
-        for first, second in pairwise(best):
-            tied.setdefault(
-                (first.name, second.name),
-                f"{files[second.name]}: serves {_scope([plan] if plan else [], [segment] if segment else [])}, and so does "
-                f"{files[first.name]}: name plans or segments so that one of them does, or call this one {first.name} "
-                "to replace that one",
-            )
-    return list(tied.values())
-
-
-def _holds(named: tuple[str, ...], value: str) -> bool:
-    return not named or value.strip().casefold() in {each.strip().casefold() for each in named}
-
-
-def _scope(plans: Sequence[str], segments: Sequence[str]) -> str:
-    of_plan = f"the plan {_either(plans)}" if plans else "every plan"
-    return f"{of_plan} and {f'the segment {_either(segments)}' if segments else 'every segment'}"
-
-
-def _either(names: Iterable[str]) -> str:
-    return " or ".join(f"“{name}”" for name in names)
 
 
 def _is_undecided(uses: str) -> bool:

@@ -2,6 +2,7 @@
 
 from onboarding.engine.planning import Effect
 from onboarding.services import availability, confirmation
+from onboarding.services.approvals import decide_approval
 from onboarding.services.base import Refused, given_reason
 from onboarding.services.changes import (
     apply_change,
@@ -42,6 +43,7 @@ __all__ = [
     "confirmation",
     "connection_restored",
     "correct_owner",
+    "decide_approval",
     "dependents",
     "fix",
     "flag_slow_step",

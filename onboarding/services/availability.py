@@ -38,6 +38,8 @@ def replay(run: OnboardingTransaction) -> str:
 def skip(run: OnboardingTransaction, step: Step) -> str:
     if step.state in OVER or (run.is_over and not reports_run_status(step)):
         return f"The step {step.key} is {step.get_state_display().lower()}; there is nothing to skip."
+    if HANDLERS[step.uses].asks:
+        return "An approval is given or rejected, and not skipped."
     return ""
 
 
@@ -48,6 +50,16 @@ def unlink(run: OnboardingTransaction, step: Step, mapping: ObjectMapping | None
     if mapping.created_by_us:
         return "This run created that object; it was not matched."
     return replay(run)
+
+
+def approve(step: Step, *, actor: str = "") -> str:
+    """``actor``: who would; empty asks whether anybody may."""
+    approval = step.approvals.open().first()
+    if approval is None:
+        return f"Nobody is asked to approve the step {step.key}."
+    if actor and actor in approval.requested_by:
+        return "You gave the data that is to be approved: somebody else has to decide."
+    return ""
 
 
 def resend(run: OnboardingTransaction, step: Step) -> str:

@@ -11,16 +11,17 @@ from onboarding.engine.advancing import advance, make_due
 from onboarding.engine.dispatch import enqueue_step
 from onboarding.engine.locks import locked_run, retried
 from onboarding.engine.planning import Effect, Planned, plan_change
-from onboarding.engine.runs import gate_evaluation
+from onboarding.engine.runs import gate_evaluation, step_selection
 from onboarding.enums import CHANGEABLE, NOT_BEGUN, Category, ChangeStatus, OriginKind, Status, StepState, WaitsFor
 from onboarding.models import ChangeRequest, OnboardingTransaction
 from onboarding.origins import Origin
 from onboarding.payload import catalogue, change_requests
 from onboarding.payload.accepted import accept_content, accepted_from
 from onboarding.payload.change_requests import changed_by, with_changes
-from onboarding.payload.gate import problems, still_confirmed
+from onboarding.payload.gate import still_confirmed
 from onboarding.payload.schema import declared, digest, get, with_values
 from onboarding.payload.snapshots import write_snapshot
+from onboarding.playbooks.requirements import problems
 from onboarding.services import confirmation
 from onboarding.services.base import Refused, given_reason, try_again
 from onboarding.services.data import check_confirmed, clean
@@ -161,7 +162,7 @@ def _check_changeable(run: OnboardingTransaction) -> None:
 
 
 def _check_complete(run: OnboardingTransaction, content: dict[str, Any], confirmed: Collection[str]) -> None:
-    remaining = problems(content, {*confirmed, *still_confirmed(run.snapshot, content)})
+    remaining = problems(content, {*confirmed, *still_confirmed(run.snapshot, content)}, run=run)
     if remaining and run.status not in NOT_BEGUN:
         raise Refused("With these values required fields would be missing.", remaining)
 
@@ -199,6 +200,7 @@ def _go_on(run: OnboardingTransaction, *, reopened: bool, actor: str) -> None:
     if run.status in NOT_BEGUN:
         gate_evaluation.evaluate_gate(run, actor=actor)
         return
-    if reopened and run.status in (Status.READY_FOR_KICKOFF, Status.COMPLETE):
+    added = step_selection.reselect(run, actor=actor)
+    if (reopened or added) and run.status in (Status.READY_FOR_KICKOFF, Status.COMPLETE):
         run.reopen()
     advance(run)

@@ -9,15 +9,16 @@ from integrations.failpoints import failpoint
 from onboarding import audit
 from onboarding.engine.advancing import refresh_status_reports
 from onboarding.engine.locks import locked_run, retried
-from onboarding.engine.runs import gate_evaluation
-from onboarding.enums import OriginKind, Status, StepState
+from onboarding.engine.runs import gate_evaluation, step_selection
+from onboarding.enums import NOT_BEGUN, OriginKind, Status, StepState
 from onboarding.origins import Origin
 from onboarding.payload import catalogue
 from onboarding.payload.catalogue import Type
-from onboarding.payload.gate import Problem, problems, problems_of, still_confirmed
+from onboarding.payload.gate import Problem, still_confirmed
 from onboarding.payload.plausibility import implausible, normal_domain, unusable
 from onboarding.payload.schema import OnboardingPayload, declared, get, with_value, with_values
 from onboarding.payload.snapshots import write_snapshot
+from onboarding.playbooks.requirements import problems, problems_of
 from onboarding.services.base import Refused, try_again
 from onboarding.services.confirmation import check_unchanged
 
@@ -52,7 +53,7 @@ def fix(
         check_unchanged(run, values, version=version)
         content = with_values(run.payload, values)
         step = run.steps.get(pk=step_pk) if step_pk else None
-        remaining = problems(content, {*confirmed, *still_confirmed(run.snapshot, content)})
+        remaining = problems(content, {*confirmed, *still_confirmed(run.snapshot, content)}, run=run)
         if remaining and run.status not in (Status.QUEUED, Status.AWAITING_DATA):
             raise Refused("With these values required fields would be missing.", remaining)
         origin = Origin(OriginKind.PERSON, actor)
@@ -63,6 +64,8 @@ def fix(
             gate_evaluation.evaluate_gate(run, actor=actor)
         elif not step.is_done and step.state != StepState.RUNNING:
             try_again(run, step, actor=actor, name="onboarding.step.retry-requested")
+        if run.status not in NOT_BEGUN:
+            step_selection.follow_payload(run, actor=actor)
         refresh_status_reports(run)
         failpoint("person-acted")
         return problems_of(run) if run.status == Status.AWAITING_DATA else []

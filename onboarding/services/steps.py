@@ -14,7 +14,7 @@ from onboarding.engine.dispatch import enqueue_step
 from onboarding.engine.facts import match_key_of
 from onboarding.engine.locks import retried
 from onboarding.engine.recording import block
-from onboarding.engine.runs import gate_evaluation
+from onboarding.engine.runs import gate_evaluation, prerequisites
 from onboarding.enums import Category, IntentState, Status, StepState
 from onboarding.models import Intent, MatchChoice, OnboardingTransaction, Step
 from onboarding.services import availability
@@ -94,7 +94,9 @@ def skip_step(
 
 
 def _skip(run: OnboardingTransaction, step: Step, *, actor: str, reason: str) -> None:
-    step.skip(at=clock.now(), reason=reason)
+    now = clock.now()
+    step.skip(at=now, reason=reason)
+    prerequisites.withdraw(run, at=now, reason=reason, step=step)
     step.category, step.problems, step.candidates = "", [], []
     step.save()
     audit.record(run, "onboarding.step.skipped", actor=actor, data={"step": step.key})

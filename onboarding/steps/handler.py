@@ -176,6 +176,8 @@ class StepHandler(ABC):
     """A task for a person: the step ends only when somebody has completed the object at the vendor, or this event says so."""
     irrevocable: ClassVar[bool] = False
     """What was created cannot be undone, such as a sent mail; it may be sent again on purpose."""
+    asks: ClassVar[bool] = False
+    """A person's decision, which needs no vendor: it has passed once somebody has approved."""
     updates: ClassVar[bool] = False
     """Whether the step keeps its object up to date with the payload."""
     owned_fields: ClassVar[frozenset[str]] = frozenset()
@@ -203,6 +205,14 @@ class StepHandler(ABC):
         """Raises ``ValueError``, in words for whoever wrote the playbook."""
         if options:
             raise ValueError(f"{self.name} takes nothing under “with”")
+
+    def question(self, facts: Facts) -> str:  # noqa: ARG002
+        """What a person is asked before it is done, where somebody has to approve that."""
+        return f"May Firstvalue {self.title}?"
+
+    def subject(self, facts: Facts) -> dict[str, Any]:
+        """What of the payload somebody approves: once it is other data, they are asked again."""
+        return {path: facts.get(path, None) for path in self.reads}
 
     def reads_any(self, paths: Iterable[str]) -> bool:
         """Whether it reads one of the paths, a part of it, or what it is a part of."""

@@ -20,7 +20,7 @@ from onboarding.intake.service import Receipt, Verdict
 from onboarding.models import OnboardingTransaction
 from onboarding.origins import Sender
 from onboarding.payload import catalogue
-from onboarding.payload.gate import problems_of
+from onboarding.playbooks.requirements import problems_of
 
 START = "onboarding.start_run"
 TEMPLATE = "admin/onboarding/onboardingtransaction/start.html"

@@ -18,8 +18,11 @@ from integrations.enums import Environment, System, vendor_name
 from integrations.errors import ProviderError
 from integrations.inbound.events import Key, Role, kind_of
 from onboarding.archive.history import archived_history
+from onboarding.enums import Topic
 from onboarding.models import OnboardingTransaction, Step
+from onboarding.payload import catalogue
 from onboarding.payload.schema import get
+from onboarding.steps.registry import HANDLERS
 
 PAYMENT = (Role.PAYMENT, Role.INVOICE, Role.CHECKOUT)
 """The keys that name a payment, the most telling first."""
@@ -31,6 +34,8 @@ def facts(ticket: Ticket, names: Names, *, may_see: bool) -> Rows:
     rows: Rows = []
     if run := ticket.transaction:
         rows += _payment(run, names, may_see=may_see)
+        if ticket.step and ticket.topic == Topic.APPROVAL:
+            rows += _approved(run, ticket.step, may_see=may_see)
     if ticket.connection:
         rows.append(("Connection", ticket.connection.slug))
     return [
@@ -100,6 +105,21 @@ def _payment(run: OnboardingTransaction, names: Names, *, may_see: bool) -> Rows
         ("Plan", ", ".join(filter(None, plan)) or "—"),
         ("Paid", badges.moment(run.occurred_at)),
         ("CRM owner", owner or "—"),
+    ]
+
+
+def _approved(run: OnboardingTransaction, step: Step, *, may_see: bool) -> Rows:
+    """What of the payload is to be approved, beside what every ticket shows."""
+    handler, shown = (
+        HANDLERS[step.uses],
+        {"commercial.plan_sku", "commercial.term", "commercial.amount", "commercial.currency"},
+    )
+    found = [field for field in catalogue.FIELDS if field.path not in shown and handler.reads_any([field.path])]
+    values = [(field, get(run.payload, field.path, default=None)) for field in found]
+    return [
+        (field.label, HIDDEN if field.personal and not may_see else "yes" if value is True else value)
+        for field, value in values
+        if value not in (None, "", [], {}, False)
     ]
 
 

@@ -3,6 +3,7 @@
 from exceptions_queue.models import Milestone, Ticket
 from exceptions_queue.tickets.catalogue_entry import (
     BAD,
+    BY_APPROVAL,
     BY_FIELDS_OR_STEP,
     BY_MATCH,
     BY_STEP,
@@ -15,7 +16,7 @@ from exceptions_queue.tickets.catalogue_entry import (
     Story,
 )
 from exceptions_queue.tickets.naming import article, customer, doing, held_up, kind, lowered, plural, task, vendor_of
-from onboarding.enums import Category, SafeAction
+from onboarding.enums import ApprovalState, Category, SafeAction, Topic
 from onboarding.queues import QUEUES
 
 NUMBERS = {2: "two", 3: "three", 4: "four", 5: "five", 6: "six"}
@@ -71,6 +72,28 @@ def _inactive(ticket: Ticket, name: str, state: str) -> Story:
 def _candidates(ticket: Ticket) -> str:
     count = len(ticket.candidates)
     return f"{count} {plural(kind(ticket)) if count > 1 else kind(ticket)} could be this customer"
+
+
+def _approval(ticket: Ticket, _: Circumstances) -> Story:
+    asked = ticket.step.approvals.last() if ticket.step else None
+    if asked is not None and asked.state == ApprovalState.REJECTED:
+        return Story(
+            f"{asked.decided_by} has rejected this for {customer(ticket)}",
+            [f"Asked was: {asked.question}", f"The reason given: {asked.reason}"],
+            "Change the data and ask again, or roll the onboarding back.",
+        )
+    due = getattr(asked, "sla_clock", None)
+    return Story(
+        f"{customer(ticket)}: {asked.question if asked else ticket.message}",
+        [
+            "What comes after this waits until somebody has approved it.",
+            f"It is to be decided by {due.due_at:%Y-%m-%d %H:%M} UTC." if due else "",
+            f"Given by {', '.join(asked.requested_by)}, who may not approve it."
+            if asked and asked.requested_by
+            else "",
+        ],
+        "Look at the data, then approve or reject it.",
+    )
 
 
 def _rate_limit(ticket: Ticket, _: Circumstances) -> Story:
@@ -208,6 +231,22 @@ ENTRIES = (
         remedies=frozenset({"fix", "choose-match", "link-object", "skip", "rollback"}),
         safe_action=SafeAction.MANUAL_FIX,
         short=_candidates,
+    ),
+    Entry(
+        Category.APPROVAL_OVERDUE,
+        RISK,
+        BY_APPROVAL,
+        "Somebody has to approve a step before it is done; what comes after it waits.",
+        _approval,
+        (
+            "Look at the data that is to be approved, and at the order of {customer}.",
+            "Approve it, or reject it with the reason. Whoever gave the data may not approve it.",
+            "Where it was rejected, have the data changed and ask again with “Retry”, or roll the run back.",
+        ),
+        topic=Topic.APPROVAL,
+        remedies=frozenset({"approve", "reject", "retry", "rollback"}),
+        safe_action=SafeAction.RETRY,
+        passed="It was approved.",
     ),
     Entry(
         Category.RATE_LIMIT,

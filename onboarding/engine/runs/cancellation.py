@@ -8,7 +8,7 @@ from integrations import clock
 from onboarding import audit
 from onboarding.engine.advancing import advance, refresh_status_reports, report_end
 from onboarding.engine.dispatch import enqueue_step
-from onboarding.engine.runs import gate_evaluation
+from onboarding.engine.runs import gate_evaluation, prerequisites
 from onboarding.enums import Category, Status, Topic
 from onboarding.models import OnboardingTransaction, Step
 from onboarding.signals import run_blocked, run_cancelled, run_decided, step_unblocked
@@ -21,6 +21,7 @@ def cancel(run: OnboardingTransaction, *, actor: str, reason: str) -> None:
     now = clock.now()
     run.cancel(at=now, reason=reason)
     audit.record(run, "onboarding.run.cancelled", actor=actor)
+    prerequisites.withdraw(run, at=now, reason="The run was cancelled.")
     for step in run.steps.all():
         if not step.is_done and not report_end(run, step):
             # One in a worker's hands too: what that brings is late, and kept as evidence.

@@ -13,10 +13,11 @@ from onboarding.enums import Category, OriginKind, Status, Topic
 from onboarding.models import Attempt, OnboardingTransaction, Step
 from onboarding.origins import Origin
 from onboarding.payload import catalogue, enrichment
-from onboarding.payload.gate import Problem, problems_of
+from onboarding.payload.gate import Problem
 from onboarding.payload.schema import with_values
 from onboarding.payload.snapshots import write_snapshot
 from onboarding.playbooks import playbook as playbooks
+from onboarding.playbooks.requirements import problems_of
 from onboarding.signals import run_blocked, run_unblocked, step_unblocked
 
 LOOKUP = "crm.lookup"
@@ -128,7 +129,7 @@ def _start(run: OnboardingTransaction, *, actor: str) -> None:
             step.save()
             audit.record(run, "onboarding.step.skipped", data={"step": step.key})
             step_unblocked.send(Step, step=step, resolution="The step was skipped.")
-    steps = playbook.steps_for(run)
+    steps = playbook.steps_for(run, run.payload)
     working_set.of(run).insert(*steps)
     run.note_made("steps", *steps)
     if run.made is None:  # else nothing can have blocked it

@@ -16,8 +16,8 @@ from onboarding.intake import billing, late, payments, service, subscriptions
 from onboarding.intake.handlers import subscription_reported
 from onboarding.intake.handlers.base import actor_of, handles, hold, sender_of
 from onboarding.models import OnboardingTransaction, PaymentTrace
-from onboarding.payload.gate import problems_of
 from onboarding.payload.schema import digest, get, paths, with_value
+from onboarding.playbooks.requirements import problems_of
 from onboarding.working_set import TryAgain
 
 

@@ -18,8 +18,8 @@ from django.db import DataError, InterfaceError, OperationalError, reset_queries
 from integrations.http.strict_json import BadJson, check_storable, parse_object
 from onboarding.intake import service
 from onboarding.intake.service import Verdict
-from onboarding.payload.gate import problems
 from onboarding.payload.reading import Event, Unreadable, read
+from onboarding.playbooks.requirements import problems
 
 MAX_ACTOR = 150
 """As long as the audit trail's column."""

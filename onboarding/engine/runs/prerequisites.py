@@ -1,0 +1,188 @@
+"""What keeps a step from being done though the steps before it are: an event that is awaited, an approval, its rollout mode.
+
+All of it is looked at when the step is claimed, so that however it became due it is not begun without it.
+"""
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from integrations.enums import vendor_name
+from onboarding import audit, working_set
+from onboarding.engine.advancing import advance, make_due
+from onboarding.engine.dispatch import enqueue_step
+from onboarding.engine.facts import facts_of
+from onboarding.enums import OVER, ApprovalState, Category, Mode, OriginKind, RunEventType, StepState, WaitsFor
+from onboarding.models import Approval, OnboardingTransaction, Step
+from onboarding.origins import Origin
+from onboarding.signals import approval_asked, approval_decided, step_blocked, step_retrying, step_unblocked
+from onboarding.steps.approval import BUSINESS_HOURS
+from onboarding.steps.handler import View, digest_of
+from onboarding.steps.registry import HANDLERS
+
+HOUR = 60
+
+
+def may_begin(run: OnboardingTransaction, step: Step, now: datetime) -> bool:
+    """Whether the step may be done now; else it waits, or is skipped as it is only observed. The run is held locked."""
+    # Most steps have none of it, and are claimed without a look.
+    if not step.awaits and step.mode == Mode.AUTOMATE and not HANDLERS[step.uses].asks:
+        return True
+    if step.awaits and working_set.of(run).first_event(step.awaits) is None:
+        _await_report(run, step)
+        return False
+    if step.mode == Mode.OBSERVE and not step.approvals.exists():
+        _observe(run, step, now)
+        return False
+    if _needs_approval(step) and not _is_approved(run, step):
+        _ask(run, step, now)
+        return False
+    return True
+
+
+def _observe(run: OnboardingTransaction, step: Step, now: datetime) -> None:
+    """Nothing is written, and no vendor asked: what would be done is noted."""
+    vendor = vendor_name(step.connection.provider) if step.connection else ""
+    told = HANDLERS[step.uses].preview(View(facts_of(run, step), vendor=vendor))
+    step.skip(at=now, reason=f"Observed only: {told.text}")
+    working_set.of(run).save(step)
+    audit.record(run, "onboarding.step.observed", data={"step": step.key, "verdict": told.verdict})
+    advance(run)
+
+
+def _await_report(run: OnboardingTransaction, step: Step) -> None:
+    if step.state == StepState.BLOCKED:
+        step.waits_for, step.due_at, step.enqueued_until = WaitsFor.REPORT, None, None
+        step_retrying.send(Step, step=step, requested=False)
+    else:
+        step.wait(waits_for=WaitsFor.REPORT, due_at=None)
+    working_set.of(run).save(step)
+    audit.record(run, "onboarding.step.waiting", data={"step": step.key, "for": step.awaits})
+
+
+def follow_report(run: OnboardingTransaction, kind: RunEventType, *, at: datetime, actor: str) -> None:
+    """Steps that waited for this event are begun, and approvals that it stands for are given. The run is held locked."""
+    for step in run.steps.exclude(state__in=OVER):
+        if step.awaits == kind and step.waits_for == WaitsFor.REPORT:
+            _begin(step, at)
+        if HANDLERS[step.uses].asks and step.options.get("event") == kind:
+            for approval in step.approvals.open():
+                decide(run, step, approval, approved=True, by=actor, at=at, reason=f"Reported as {kind}.")
+
+
+# --- Approvals
+
+
+def _needs_approval(step: Step) -> bool:
+    return HANDLERS[step.uses].asks or step.mode == Mode.ASSIST
+
+
+def _is_approved(run: OnboardingTransaction, step: Step) -> bool:
+    """By a person, for the data as it is now; or by the event that stands for it, which may have come before."""
+    if step.approvals.filter(state=ApprovalState.APPROVED, subject=subject_of(run, step)).exists():
+        return True
+    event = step.options.get("event") if HANDLERS[step.uses].asks else None
+    return event is not None and not step.approvals.exists() and run.events.filter(type=event).exists()
+
+
+def subject_of(run: OnboardingTransaction, step: Step) -> str:
+    """Digest of the data that is approved."""
+    return digest_of(HANDLERS[step.uses].subject(facts_of(run, step)))
+
+
+def _ask(run: OnboardingTransaction, step: Step, now: datetime) -> None:
+    """Open the question, unless it is open already about the same data. The step is blocked until it is answered."""
+    facts, handler = facts_of(run, step), HANDLERS[step.uses]
+    subject, approval = subject_of(run, step), step.approvals.open().first()
+    if approval is not None and approval.subject != subject:
+        _withdraw(run, step, approval, now, "It is asked anew, for other data.")
+        approval = None
+    is_new = approval is None
+    if approval is None:
+        approval = Approval.objects.create(
+            transaction=run,
+            step=step,
+            question=handler.question(facts)[:500],
+            asked_at=now,
+            business_minutes=step.options.get("business_hours", BUSINESS_HOURS) * HOUR if handler.asks else 8 * HOUR,
+            requested_by=sorted(_requesters(run, handler.reads)),
+            subject=subject,
+        )
+        audit.record(run, "onboarding.approval.asked", data={"step": step.key, "approval": approval.pk})
+    again = step.category == Category.APPROVAL_OVERDUE
+    step.category, step.message, step.http_status = Category.APPROVAL_OVERDUE, approval.question, None
+    step.problems, step.candidates = [], []
+    step.block(due_at=None)
+    working_set.of(run).save(step)
+    audit.record(run, "onboarding.step.blocked", data={"step": step.key, "category": step.category})
+    if again:
+        step_retrying.send(Step, step=step, requested=False)
+    else:
+        step_blocked.send(Step, step=step, fallback=False)
+    if is_new:
+        approval_asked.send(Approval, approval=approval)
+
+
+def ask_again(run: OnboardingTransaction, now: datetime) -> None:
+    """What is asked about other data than the run has by now is asked about that. The caller holds the run locked."""
+    for approval in run.approvals.open().select_related("step"):
+        if approval.subject != subject_of(run, approval.step):
+            _ask(run, approval.step, now)
+
+
+def _requesters(run: OnboardingTransaction, paths: Iterable[str]) -> set[str]:
+    """People who gave the data that is to be approved, or began the run."""
+    given = {
+        origin.name
+        for path, value in run.snapshot.provenance.items()
+        if (origin := Origin.stored(value)) and origin.kind == OriginKind.PERSON
+        if any(path == read or path.startswith(f"{read}.") for read in paths)
+    }
+    began = {run.origin_name} if run.origin == OriginKind.PERSON else set()
+    return (given | began) - {""}
+
+
+def decide(
+    run: OnboardingTransaction, step: Step, approval: Approval, *, approved: bool, by: str, at: datetime, reason: str
+) -> None:
+    """Somebody has answered. Approved, the step is done; rejected, it stays blocked. The caller holds the run locked."""
+    (approval.approve if approved else approval.reject)(by=by, at=at, reason=reason)
+    approval.save()
+    audit.record(
+        run,
+        f"onboarding.approval.{approval.state}",
+        actor=by,
+        data={"step": step.key, "approval": approval.pk},
+    )
+    if approved:
+        step.category, step.message = "", ""
+        _begin(step, at)
+        step_unblocked.send(Step, step=step, resolution=f"{by} has approved it.")
+    else:
+        step.message = f"{approval.question} {by} has rejected it: {reason}"
+        step.save()
+        step_retrying.send(Step, step=step, requested=False)
+    approval_decided.send(Approval, approval=approval)
+
+
+def withdraw(run: OnboardingTransaction, *, at: datetime, reason: str, step: Step | None = None) -> None:
+    """Nobody need decide any more, about this step or about any. The caller holds the run locked."""
+    asked = run.approvals.open() if step is None else step.approvals.open()
+    for approval in asked.select_related("step"):
+        _withdraw(run, approval.step, approval, at, reason)
+
+
+def _withdraw(run: OnboardingTransaction, step: Step, approval: Approval, at: datetime, reason: str) -> None:
+    approval.withdraw(at=at, reason=reason)
+    approval.save()
+    audit.record(run, "onboarding.approval.withdrawn", data={"step": step.key, "approval": approval.pk})
+    approval_decided.send(Approval, approval=approval)
+
+
+def _begin(step: Step, at: datetime) -> None:
+    if step.category:  # its ticket is open until it has passed
+        step.waits_for = WaitsFor.NOTHING
+    else:
+        step.wait(waits_for=WaitsFor.NOTHING, due_at=at)
+    make_due(step, at)
+    step.save()
+    enqueue_step(step.pk)

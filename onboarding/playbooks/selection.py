@@ -1,0 +1,71 @@
+"""Which of a playbook's steps belong to a run: those whose condition holds for its payload."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from onboarding.enums import Mode
+from onboarding.models import PinnedPlaybook
+from onboarding.playbooks.conditions import Content, holds, in_words
+
+
+class Conditional(Protocol):
+    """What the selection knows of a step."""
+
+    @property
+    def key(self) -> str: ...
+
+    @property
+    def after(self) -> Sequence[str]: ...
+
+    @property
+    def when(self) -> Mapping[str, Any]: ...
+
+
+@dataclass(frozen=True)
+class PinnedStep:
+    """A step as a pinned playbook keeps it, whether or not today's handlers would still take it."""
+
+    key: str
+    uses: str
+    position: int
+    after: Sequence[str] = ()
+    when: Mapping[str, Any] = field(default_factory=dict)
+    waits_for: str = ""
+    mode: str = Mode.AUTOMATE
+    queue: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+def pinned_steps(playbook: PinnedPlaybook) -> list[PinnedStep]:
+    """In playbook order; positions count from 1."""
+    kept = ("key", "uses", "after", "when", "waits_for", "queue")
+    usual = playbook.definition.get("mode", Mode.AUTOMATE)
+    return [
+        PinnedStep(
+            position=position,
+            options=each.get("with", {}),
+            mode=each.get("mode") or usual,
+            **{name: each[name] for name in kept if each.get(name)},
+        )
+        for position, each in enumerate(playbook.definition["steps"], start=1)
+    ]
+
+
+def belonging(steps: Iterable[Conditional], content: Content) -> set[str]:
+    """Keys of the steps whose condition holds."""
+    return {step.key for step in steps if holds(step.when, content)}
+
+
+def predecessors(steps: Sequence[Conditional], key: str, among: set[str]) -> list[str]:
+    """What comes right before a step, of those ``among``: where one is not, what comes before it takes its place."""
+    after = {step.key: step.after for step in steps}
+    found: dict[str, None] = {}
+    for before in after[key]:
+        found |= dict.fromkeys([before] if before in among else predecessors(steps, before, among))
+    return list(found)
+
+
+def why_not(step: Conditional) -> str:
+    """Why a step is no part of a run, in a sentence."""
+    return f"Only where {in_words(step.when)}."
