@@ -22,7 +22,7 @@ class Target:
 
     @property
     def title(self) -> str:
-        return naming.title(self.step.uses) if self.step else ""
+        return naming.title(self.step) if self.step else ""
 
     @property
     def customer(self) -> str:

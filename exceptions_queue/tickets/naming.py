@@ -6,6 +6,7 @@ from exceptions_queue.models import Ticket
 from integrations.enums import Breaker, BreakerCause, vendor_name
 from integrations.models import Connection
 from onboarding.enums import StepState, WaitsFor
+from onboarding.models import Step
 from onboarding.steps.registry import HANDLERS
 
 PLURALS = {"company": "companies"}
@@ -39,8 +40,8 @@ def doing(uses: str) -> str:
     return HANDLERS[uses].title if uses in HANDLERS else uses
 
 
-def title(uses: str) -> str:
-    text = doing(uses)
+def title(step: Step) -> str:
+    text = HANDLERS[step.uses].titled(step.options) if step.uses in HANDLERS else step.uses
     return text[:1].upper() + text[1:]
 
 

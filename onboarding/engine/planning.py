@@ -65,7 +65,7 @@ class Planned:
 
 
 def title_of(step: Step) -> str:
-    title = HANDLERS[step.uses].title
+    title = HANDLERS[step.uses].titled(step.options)
     return title[:1].upper() + title[1:]
 
 

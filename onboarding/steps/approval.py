@@ -45,6 +45,9 @@ class Approval(StepHandler):
         if isinstance(hours, bool) or not isinstance(hours, int) or not 1 <= hours <= MOST_BUSINESS_HOURS:
             raise ValueError(f"business_hours must be a whole number from 1 to {MOST_BUSINESS_HOURS}")
 
+    def titled(self, options: Mapping[str, Any]) -> str:
+        return str(options["question"])
+
     def question(self, facts: Facts) -> str:
         return str(facts.options["question"])
 

@@ -206,6 +206,10 @@ class StepHandler(ABC):
         if options:
             raise ValueError(f"{self.name} takes nothing under “with”")
 
+    def titled(self, options: Mapping[str, Any]) -> str:  # noqa: ARG002
+        """``title``, or what the playbook says that this one step is about."""
+        return self.title
+
     def question(self, facts: Facts) -> str:  # noqa: ARG002
         """What a person is asked before it is done, where somebody has to approve that."""
         return f"May Firstvalue {self.title}?"

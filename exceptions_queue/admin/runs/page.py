@@ -32,7 +32,8 @@ from integrations.http.redaction import redact_text
 from integrations.models import ApiCall
 from onboarding.archive.history import archived_history, calls_of, named
 from onboarding.enums import OVER, Status, StepState
-from onboarding.models import Attempt, AuditEntry, Intent, ObjectMapping, OnboardingTransaction, Step
+from onboarding.models import Approval, Attempt, AuditEntry, Intent, ObjectMapping, OnboardingTransaction, Step
+from onboarding.playbooks.selection import pinned_steps, why_not
 
 CALLS = 50
 ATTEMPTS = 200
@@ -73,6 +74,7 @@ class Section:
     attempts: list[tuple[Attempt, str]]
     polled: str
     intents: list[Intent]
+    approvals: list[Approval]
     objects: list[dict[str, Any]]
     calls: list[ApiCall]
     buttons: list[Button]
@@ -175,7 +177,7 @@ def _sections(
     may_see: bool,
 ) -> list[Section]:
     titles = {row.step.key: row.name for row in rows}
-    intents = list(run.intents.order_by("pk"))
+    intents, approvals = list(run.intents.order_by("pk")), list(run.approvals.all())
     for intent in intents:
         if not may_see:
             intent.reference = redact_text(intent.reference)
@@ -194,6 +196,7 @@ def _sections(
                 attempts=[(attempt, texts.outcome(attempt)) for attempt in attempts.get(step.pk, [])],
                 polled=ticket_page.polled(step),
                 intents=[intent for intent in intents if intent.step_id == step.pk],
+                approvals=[approval for approval in approvals if approval.step_id == step.pk],
                 objects=_grouped(mine),
                 calls=[call for call in calls if call.subject == _subject(step)],
                 buttons=run_actions.for_step(run, step, [shown["mapping"] for shown in mine], user),
@@ -324,7 +327,18 @@ def _facts(run: OnboardingTransaction, names: Names, *, may_see: bool) -> list[t
         ("Implementation owner", names.implementer(run.implementation_owner_id) or "—"),
         ("Playbook", str(run.playbook) if run.playbook else "—"),
         *((("Why this playbook", reason),) if (reason := _why_this_playbook(run)) else ()),
+        *((("Not in this run", left_out),) if (left_out := _left_out(run)) else ()),
     ]
+
+
+def _left_out(run: OnboardingTransaction) -> str:
+    """Steps of the playbook that are no part of this run, and why."""
+    if run.playbook is None:
+        return ""
+    kept = set(run.steps.values_list("key", flat=True))
+    return " ".join(
+        f"{spec.key}: {naming.lowered(why_not(spec))}" for spec in pinned_steps(run.playbook) if spec.key not in kept
+    )
 
 
 def _why_this_playbook(run: OnboardingTransaction) -> str:

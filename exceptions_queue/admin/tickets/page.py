@@ -238,7 +238,7 @@ def progress(run: OnboardingTransaction, here: Step | None = None) -> list[Row]:
     """The run's steps in playbook order."""
     steps = list(run.steps.select_related("connection", "poll").order_by("position"))
     done = {step.key for step in steps if step.is_done}
-    names = {step.key: naming.title(step.uses) for step in steps}
+    names = {step.key: naming.title(step) for step in steps}
     mappings: dict[int, list[ObjectMapping]] = {}
     for mapping in run.mappings.exclude(item__startswith=ObjectMapping.FORMER).order_by("pk"):
         mappings.setdefault(mapping.step_id, []).append(mapping)
