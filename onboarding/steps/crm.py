@@ -7,10 +7,10 @@ from integrations.enums import System
 from integrations.errors import Kind, ProviderError
 from onboarding.payload.enrichment import CRM_PATHS
 from onboarding.payload.plausibility import customer_domain
-from onboarding.steps import handover_brief
 from onboarding.steps.base import CustomerHandler, EnsureHandler, Facts, RunHandler, StepHandler, UpdateHandler, bounded
 from onboarding.steps.handler import Preview, R, View, Work
 from onboarding.steps.registry import register
+from onboarding.steps.texts import handover_brief
 
 
 @register

@@ -11,9 +11,9 @@ from integrations.connectors.base import MatchKey
 from integrations.connectors.objects import DeliveryProject, DeliveryTask
 from integrations.enums import System
 from onboarding.payload.schema import is_date
-from onboarding.steps import handover_brief
 from onboarding.steps.base import LONGEST_ITEM, Facts, RunHandler, UpdateHandler
 from onboarding.steps.registry import register
+from onboarding.steps.texts import handover_brief
 
 
 @register

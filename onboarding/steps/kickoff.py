@@ -13,9 +13,9 @@ from integrations.enums import System
 from onboarding.enums import RunEventType
 from onboarding.models import ImplementationOwner
 from onboarding.payload.schema import get, is_date
-from onboarding.steps import mail_texts
 from onboarding.steps.base import Content, Facts, RunHandler
 from onboarding.steps.registry import register
+from onboarding.steps.texts import mail
 
 TEMPLATE = "onboarding/welcome.txt"
 SUBJECT = "Welcome, {customer}: your onboarding has begun"
@@ -138,4 +138,4 @@ def welcome_problems() -> list[str]:
         "first_value_target": {"milestone": "first report"},
     }
     owner = ImplementationOwner(external_id="1", name="Sam Example", email="sam@example.com")
-    return mail_texts.problems(TEMPLATE, [welcome_context(everything, owner), welcome_context(little, None)])
+    return mail.problems(TEMPLATE, [welcome_context(everything, owner), welcome_context(little, None)])

@@ -26,7 +26,7 @@ from integrations.enums import Breaker
 from integrations.http.redaction import redact, redact_text
 from integrations.models import ApiCall, Connection
 from onboarding.archive.history import archived_history, attempts_of, calls_of, entries_of, named
-from onboarding.enums import Category, ChangeStatus, Status, StepState
+from onboarding.enums import Category, ChangeStatus, Status, StepState, WaitsFor
 from onboarding.models import Attempt, ObjectMapping, OnboardingTransaction, Step, StepPoll
 from onboarding.payload import catalogue as fields
 from onboarding.steps.base import Facts
@@ -303,6 +303,8 @@ def _note(step: Step, before: list[str], mappings: list[ObjectMapping]) -> str:
             return f"blocked ({step.get_category_display().lower()}); retried {badges.soon(step.due_at)}"
         case StepState.BLOCKED:
             return f"blocked: {step.get_category_display().lower()}"
+        case StepState.WAITING if step.waits_for == WaitsFor.REPORT:
+            return f"waits until it is reported: {naming.lowered(step.get_awaits_display())}"
         case StepState.WAITING:
             what = step.get_waits_for_display().lower() if step.waits_for else "a free slot"
             return "; ".join(part for part in (f"waits for {what}", polled(step)) if part)

@@ -1,0 +1,1 @@
+"""What steps write to people: the welcome, and the brief that sales hands over."""
