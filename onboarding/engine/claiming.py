@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
 from django.conf import settings
 
@@ -71,15 +72,15 @@ class Claim:
     """What to remove, where the claim compensates."""
     is_limited: bool = False
     """It holds a place at its connection, which must be given back, even if there is no limit any more."""
+    slot_holder: str = ""
+    """Who holds that place: this claim alone. Two workers may claim one step at once, and the one that comes too late gives back
+    what it took.
+    """
 
     @property
     def lease_deadline(self) -> float:
         """Monotonic: from then on another may hold the step."""
         return float(self.deadline + settings.LEASE_SECONDS - settings.STEP_SECONDS)
-
-    @property
-    def slot_holder(self) -> str:
-        return f"step:{self.step.pk}:{self.token}"
 
 
 @retried
@@ -130,9 +131,8 @@ def claim_locked(run: OnboardingTransaction, step: Step) -> Claim | None:
         if prepared is None:
             return None
         details = prepared
-    if step.connection and not rows.take_slot(
-        step.connection, f"step:{step.pk}:{step.token + 1}", now + timedelta(seconds=settings.LEASE_SECONDS)
-    ):
+    holder = f"step:{step.pk}:{step.token + 1}:{uuid4().hex[:12]}"
+    if step.connection and not rows.take_slot(step.connection, holder, now + timedelta(seconds=settings.LEASE_SECONDS)):
         # In line at once: whoever gives a place back tells the next one.
         _wait(run, step, WaitsFor.SLOT, max(now, step.connection.paused_until or now))
         return None
@@ -150,6 +150,7 @@ def claim_locked(run: OnboardingTransaction, step: Step) -> Claim | None:
     failpoint("before-intent", step.uses)
     details["is_past"] = past is not None
     details["is_limited"] = step.connection is not None and step.connection.limit is not None
+    details["slot_holder"] = holder
     return Claim(step, run, handler, step.connection, facts, step.token, deadline, **details)
 
 

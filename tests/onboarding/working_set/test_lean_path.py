@@ -326,6 +326,18 @@ def test_no_slot_is_kept_for_a_step_that_is_not_claimed(account: Step, crm: Conn
     assert ConnectionSlot.objects.get().holder == ""
 
 
+def test_who_claims_too_late_gives_back_its_own_slot_alone(
+    account: Step, crm: Connection, meanwhile: Meanwhile
+) -> None:
+    Connection.objects.filter(pk=crm.pk).update(max_concurrency=2)
+    kept_connections.forget()
+    first: list[Claim] = []
+    meanwhile(CLAIMING, lambda: first.append(claimed(account)))
+    assert claiming.claim(account.pk) is None
+    held = ConnectionSlot.objects.exclude(holder="").values_list("holder", flat=True)
+    assert list(held) == [first[0].slot_holder]
+
+
 @given(
     limits=st.tuples(st.none() | st.integers(1, 6), st.none() | st.integers(1, 6)),
     places=st.lists(st.sampled_from(["free", "held", "run out"]), min_size=6, max_size=6),
