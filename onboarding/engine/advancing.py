@@ -39,7 +39,7 @@ def advance(
     now = clock.now()
     rows = working_set.of(run)
     steps = rows.steps() if steps is None else list(steps)
-    done = _done(steps)
+    done = done_in_order(steps)
     # Where a step between the two was skipped, only this keeps one from beginning before what it needs is there.
     lacking = {step.uses for step in steps} - {step.uses for step in steps if step.key in done}
     ready = [
@@ -73,7 +73,7 @@ def _connect(run: OnboardingTransaction, steps: list[Step]) -> None:
         step.connection = found[need]
 
 
-def _done(steps: list[Step]) -> set[str]:
+def done_in_order(steps: list[Step]) -> set[str]:
     """Keys of the steps that are done with all that comes before them: what is reopened is done again in playbook order."""
     done = {step.key for step in steps if step.is_done or is_rereported(step)}
     while early := {step.key for step in steps if step.key in done and not done.issuperset(step.after)}:

@@ -2,7 +2,7 @@
 
 from integrations import clock
 from onboarding import audit
-from onboarding.engine.advancing import advance
+from onboarding.engine.advancing import advance, done_in_order
 from onboarding.engine.runs import prerequisites
 from onboarding.enums import LEASED, NOT_BEGUN, OVER, Status, StepState
 from onboarding.models import OnboardingTransaction, Step
@@ -97,12 +97,18 @@ def _leave_out(run: OnboardingTransaction, step: Step, reason: str, *, actor: st
 
 def _reorder(run: OnboardingTransaction, specs: list[PinnedStep]) -> None:
     """What comes before a step, now that there are others in between."""
-    steps = list(run.steps.filter(key__in=[spec.key for spec in specs]))
+    steps = list(run.steps.all())
     keys = {step.key for step in steps}
     for step in steps:
-        after = predecessors(specs, step.key, keys)
-        if after != step.after:
+        if step.position and (after := predecessors(specs, step.key, keys)) != step.after:
             step.after = after
+            step.save()
+    done = done_in_order(steps)
+    for step in steps:
+        # It was about to begin, or waits for what it needs: from now on it waits for what comes before it, too.
+        is_early = step.due_at is not None or step.state == StepState.WAITING
+        if is_early and not done.issuperset(step.after) and not step.category and may_be_left_out(step):
+            step.reopen()
             step.save()
 
 

@@ -48,8 +48,7 @@ def test_nothing_is_made_before_somebody_has_approved(
 
     decide(run)
     drain()
-    ticket.refresh_from_db()
-    assert ticket.resolution == "kim has approved it."
+    assert Ticket.objects.get(pk=ticket.pk).resolution == "kim has approved it."
     assert step_of(run, "terms").state == StepState.SUCCEEDED
     assert created(sandbox) == {"companies": 1, "organizations": 1, "users": 1}
     approval = Approval.objects.get()

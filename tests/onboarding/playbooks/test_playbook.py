@@ -61,7 +61,7 @@ def test_a_sound_file_is_read(tmp_path: Path) -> None:
         ([ACCOUNT + 'queue = "nobody"\n'], "names the queue nobody, which does not exist"),
         (
             [ACCOUNT + 'colour = "red"\n'],
-            "steps #1 (account).colour: is not known here; known are after, key, queue, uses, with",
+            "steps #1 (account).colour: is not known here; known are after, key, mode, queue, uses, waits_for, when, with",
         ),
         (["steps = []\n"], "steps: "),
         (["nonsense"], "mine.toml: "),
@@ -150,6 +150,14 @@ def without(provider: str, *kinds: str) -> ProviderInfo:
     return replace(known, kinds=tuple(each for each in known.kinds if each.kind not in kinds))
 
 
+def install_alone(info: ProviderInfo, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the only vendor of its systems."""
+    for name, other in list(PROVIDERS.items()):
+        if set(other.systems) & set(info.systems):
+            monkeypatch.delitem(providers._providers, name)
+    monkeypatch.setitem(providers._providers, info.name, info)
+
+
 @pytest.mark.usefixtures("built_in_alone")
 def test_the_standard_playbook_asks_for_what_vendors_have() -> None:
     assert checks.playbooks_ask_for_what_vendors_have() == []
@@ -157,7 +165,7 @@ def test_the_standard_playbook_asks_for_what_vendors_have() -> None:
 
 @pytest.mark.usefixtures("built_in_alone")
 def test_a_step_that_no_vendor_of_its_system_can_do_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(providers._providers, "asana", without("asana", "task"))
+    install_alone(without("asana", "task"), monkeypatch)
     found = checks.playbooks_ask_for_what_vendors_have()
     assert {(each.id, each.level) for each in found} == {("onboarding.E007", 40)}
     assert "needs a task, which asana does not have." in found[0].msg
@@ -167,9 +175,10 @@ def test_a_step_that_no_vendor_of_its_system_can_do_is_an_error(monkeypatch: pyt
 def test_a_step_that_updates_what_no_vendor_can_update_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     known = PROVIDERS["hubspot"]
     fixed = tuple(replace(each, updatable=each.kind != "deal") for each in known.kinds)
-    monkeypatch.setitem(providers._providers, "hubspot", replace(known, kinds=fixed))
-    (found,) = checks.playbooks_ask_for_what_vendors_have()
-    assert found.msg.endswith("updates a deal, which hubspot cannot.")
+    install_alone(replace(known, kinds=fixed), monkeypatch)
+    found = checks.playbooks_ask_for_what_vendors_have()
+    assert len(found) == len(playbooks())
+    assert all(each.msg.endswith("updates a deal, which hubspot cannot.") for each in found)
 
 
 @pytest.mark.usefixtures("built_in_alone")
@@ -185,9 +194,147 @@ def test_the_doctor_names_the_steps_that_a_connections_provider_cannot_do(
     hubspot: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(providers._providers, "hubspot", without("hubspot", "note"))
-    (problem,) = problems_by_connection()[hubspot.pk]
+    problem, *others = problems_by_connection()[hubspot.pk]
+    assert len(others) == len(playbooks()) - 1
     assert problem.endswith("needs a note, which hubspot does not have.")
     out = StringIO()
     with pytest.raises(CommandError, match="1 of 1"):
         call_command("doctor", stdout=out, no_color=True, skip_checks=True)
     assert problem in out.getvalue()
+
+
+# --- Conditions, scopes, modes ----------------------------------------------------------------------------------------
+
+
+APPROVAL = '[[steps]]\nkey = "ok"\nuses = "approval"\nwith = { question = "Fine?" }\n'
+
+
+@pytest.mark.parametrize(
+    ("parts", "words"),
+    [
+        ([ACCOUNT + 'when = { "customer.segmnt" = "x" }\n'], "step account: when: customer.segmnt is no field"),
+        (
+            [ACCOUNT + 'when = { "customer.segment" = "x" }\n', PROJECT],
+            "step project needs crm.account, which is only done where Segment is “x”: it must have that condition too",
+        ),
+        ([ACCOUNT + 'waits_for = "tenant.ready"\n'], "waits for tenant.ready, which is no event of a run"),
+        ([ACCOUNT + 'mode = "watch"\n'], "“watch” must be observe, assist or automate"),
+        (['mode = "auto"\n', ACCOUNT], "“auto” must be observe, assist or automate; did you mean “automate”?"),
+        (['requires = ["customer.vat"]\n', ACCOUNT], "requires: customer.vat is no field of the payload"),
+        (["amounts = { EURO = { at_least = 3 } }\n", ACCOUNT], "“EURO” must be a currency of three letters"),
+        (["amounts = { EUR = { from = 3 } }\n", ACCOUNT], "amounts.EUR knows no from"),
+        ([APPROVAL.replace('question = "Fine?"', "")], "approval needs a question"),
+        ([APPROVAL.replace("Fine?", 'Fine?", event = "contract.aproved')], "did you mean “contract.approved”?"),
+        ([APPROVAL.replace('"Fine?"', '"Fine?", business_hours = 0')], "business_hours must be a whole number from 1"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_unsound_terms_are_refused(tmp_path: Path, parts: list[str], words: str) -> None:
+    with pytest.raises(PlaybookError) as refused:
+        load(write(tmp_path, *parts))
+    assert words in str(refused.value)
+
+
+def chosen_for(plan: str = "pro", amount: float | None = None, currency: str = "EUR") -> str:
+    choice = choose({"commercial": {"plan_sku": plan, "amount": amount, "currency": currency}})
+    assert choice is not None
+    return choice.playbook.name
+
+
+def test_the_amount_chooses_by_currency(tmp_path: Path, settings: Any) -> None:
+    settings.CONFIG_DIR = tmp_path
+    bounds = "amounts = { EUR = { at_least = 50000, below = 90000 }, usd = { at_least = 55000 } }\n"
+    write(tmp_path / "playbooks", bounds, ACCOUNT)
+    assert chosen_for(amount=50000) == chosen_for(amount=89999.99) == chosen_for(amount=60000, currency="USD") == "mine"
+    assert (
+        chosen_for(amount=49999.99)
+        == chosen_for(amount=90000)
+        == chosen_for(amount=99999, currency="GBP")
+        == "standard"
+    )
+    assert chosen_for() == "standard"
+    choice = choose({"commercial": {"amount": 50000, "currency": "eur"}})
+    assert choice is not None
+    assert choice.reason.endswith("for at least 50,000 and below 90,000 EUR or at least 55,000 usd.")
+
+
+def test_two_amounts_that_overlap_are_refused_and_those_that_meet_are_not(tmp_path: Path, settings: Any) -> None:
+    settings.CONFIG_DIR = tmp_path
+    write(tmp_path / "playbooks", "amounts = { EUR = { at_least = 100 } }\n", ACCOUNT)
+    write(tmp_path / "playbooks", "amounts = { EUR = { below = 100 } }\n", ACCOUNT, name="small", file="small.toml")
+    assert chosen_for(amount=99) == "small"
+    write(tmp_path / "playbooks", "amounts = { EUR = { below = 101 } }\n", ACCOUNT, name="small", file="small.toml")
+    playbooks.cache_clear()
+    with pytest.raises(PlaybookError, match=r"small\.toml: serves every plan and every segment for 100 EUR"):
+        playbooks()
+
+
+def test_priority_goes_before_what_is_named(tmp_path: Path, settings: Any) -> None:
+    settings.CONFIG_DIR = tmp_path
+    write(tmp_path / "playbooks", 'plans = ["pro"]\n', ACCOUNT)
+    write(tmp_path / "playbooks", "priority = 1\n", ACCOUNT, name="pilot", file="pilot.toml")
+    with pytest.raises(PlaybookError, match=r"mine\.toml: is never chosen"):
+        playbooks()
+    (tmp_path / "playbooks" / "mine.toml").unlink()
+    for path in BUILT_IN.glob("*.toml"):  # its own are unreachable then, too
+        write(
+            tmp_path / "playbooks", f'plans = ["{path.stem}"]\npriority = 2\n', ACCOUNT, name=path.stem, file=path.name
+        )
+    playbooks.cache_clear()
+    assert chosen_for() == "pilot"
+
+
+# --- The command ------------------------------------------------------------------------------------------------------
+
+
+def run_command(*arguments: str) -> str:
+    out = StringIO()
+    call_command("playbook", *arguments, stdout=out)
+    return out.getvalue()
+
+
+def test_the_command_lists_checks_and_shows(tmp_path: Path, settings: Any) -> None:
+    settings.CONFIG_DIR = tmp_path
+    conditional = 'when = { "commercial.amount" = { at_least = 5000 } }\nwaits_for = "tenant.provisioned"\n'
+    path = write(tmp_path / "playbooks", 'plans = ["pro"]\nrequires = ["customer.country"]\n', ACCOUNT + conditional)
+    assert "mine 1: the plan “pro” and every segment; 1 steps" in run_command("list")
+    assert run_command("check").endswith(": nothing is wrong.\n")
+    assert run_command("check", str(path)) == "mine.toml: nothing is wrong.\n"
+    assert run_command("show", "mine").splitlines() == [
+        "mine, version 1, owned by revenue-operations",
+        "serves the plan “pro” and every segment",
+        "requires customer.country",
+        "",
+        "account (crm.account)",
+        "    only where Amount is at least 5,000",
+        "    waits for tenant.provisioned",
+    ]
+    with pytest.raises(CommandError, match=r"There is no playbook min; did you mean “mine”\?"):
+        run_command("show", "min")
+
+
+def test_the_command_tells_what_is_wrong(tmp_path: Path, settings: Any) -> None:
+    settings.CONFIG_DIR = tmp_path
+    path = write(tmp_path / "playbooks", ACCOUNT, ACCOUNT)
+    for arguments in (["check"], ["check", str(path)], ["list"]):
+        with pytest.raises(CommandError, match=r"mine\.toml: step account is listed twice"):
+            run_command(*arguments)
+
+
+@pytest.mark.django_db
+def test_the_command_compares_with_what_runs_were_started_with(tmp_path: Path, settings: Any) -> None:
+    settings.CONFIG_DIR = tmp_path
+    before = load(write(tmp_path / "playbooks", 'plans = ["pro"]\n', ACCOUNT))
+    with pytest.raises(CommandError, match="No run was started with mine yet"):
+        run_command("diff", "mine")
+    pin(before)
+    assert run_command("diff", "mine") == "mine does the same as the version 1 that runs were last started with.\n"
+    scope = 'plans = ["pro"]\nsegments = ["smb"]\n'
+    write(tmp_path / "playbooks", scope, ACCOUNT + 'queue = "finance"\n', PROJECT)
+    playbooks.cache_clear()
+    assert run_command("diff", "mine").splitlines() == [
+        "segments: nothing → smb",
+        "+ step project (delivery.project)",
+        "step account: queue: nothing → finance",
+    ]
+    assert "- step crm.contact" in run_command("diff", "mine", "standard").splitlines()
