@@ -16,7 +16,7 @@ from onboarding.payload import catalogue
 from onboarding.payload.catalogue import Field, Type
 from onboarding.payload.schema import get
 
-Content = Mapping[str, Any]
+Content = dict[str, Any]
 BOUNDS = {"at_least": "at least", "below": "below"}
 GIVEN = "given"
 _TEXTS = (Type.TEXT, Type.NAME, Type.DOMAIN, Type.EMAIL, Type.DATE)

@@ -6,7 +6,8 @@ from onboarding.engine.advancing import advance, done_in_order
 from onboarding.engine.runs import prerequisites
 from onboarding.enums import LEASED, NOT_BEGUN, OVER, Status, StepState
 from onboarding.models import OnboardingTransaction, Step
-from onboarding.playbooks.selection import Content, PinnedStep, belonging, pinned_steps, predecessors, why_not
+from onboarding.playbooks.conditions import Content
+from onboarding.playbooks.selection import PinnedStep, belonging, pinned_steps, predecessors, why_not
 from onboarding.signals import step_unblocked
 from onboarding.steps.registry import HANDLERS
 

@@ -64,10 +64,7 @@ class Command(BaseCommand):
 
     def _diff(self, name: str, other: str | None) -> None:
         after = self._named(name)
-        if other:
-            before, label = self._named(other).definition, other
-        else:
-            before, label = self._last_pinned(name)
+        before, label = (self._named(other).definition, other) if other else self._last_pinned(name)
         found = list(differences(before, after.definition))
         self._say(*(found or [f"{name} does the same as {label}."]))
         earlier = OnboardingTransaction.objects.filter(status__in=UNFINISHED, playbook__name=name)

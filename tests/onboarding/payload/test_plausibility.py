@@ -10,7 +10,7 @@ from onboarding.intake import service
 from onboarding.models import AuditEntry, OnboardingTransaction
 from onboarding.origins import Sender
 from onboarding.payload.catalogue import Type
-from onboarding.payload.gate import problems_of
+from onboarding.playbooks.requirements import problems_of
 from onboarding.payload.plausibility import implausible
 from onboarding.payload.schema import OnboardingPayload
 from onboarding.services import Refused
