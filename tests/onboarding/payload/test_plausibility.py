@@ -10,9 +10,9 @@ from onboarding.intake import service
 from onboarding.models import AuditEntry, OnboardingTransaction
 from onboarding.origins import Sender
 from onboarding.payload.catalogue import Type
-from onboarding.playbooks.requirements import problems_of
 from onboarding.payload.plausibility import implausible
 from onboarding.payload.schema import OnboardingPayload
+from onboarding.playbooks.requirements import problems_of
 from onboarding.services import Refused
 from tests.conftest import Payload
 from tests.onboarding.conftest import Accept, status_of, ticket_of
