@@ -288,6 +288,10 @@ def came_from(origin: Origin | None, names: Names | None = None) -> str:
             return f"{who(name, names)} ({origin.label})" if origin.label else who(name, names)
         case OriginKind.BILLING_EVENT:
             return f"a billing event ({name})" if name else "a billing event"
+        case OriginKind.ESIGN_EVENT:
+            return f"an e-signature event ({name})" if name else "an e-signature event"
+        case OriginKind.CRM_EVENT:
+            return f"a CRM event ({name})" if name else "a CRM event"
         case OriginKind.REST:
             return " ".join(part for part in (said, f"(API key {name})" if name else "") if part) or "the API"
         case OriginKind.IMPORT:
