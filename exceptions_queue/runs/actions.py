@@ -156,8 +156,8 @@ JOIN = RunAction(
     Confirmation(
         lambda target: f"Join this onboarding of {target.customer} into another?",
         (
-            "For one order that two sources have started. This run is cancelled; the other one takes over its events and what only "
-            "this one knows.",
+            "For one order that two sources have started: the other run takes over its events, and what only it knows.",
+            "This run is cancelled, and its tickets are resolved.",
             "What this run created at vendors stays there; a ticket lists what the other one does not use.",
         ),
         "The run is joined into the other one, and cancelled.",

@@ -48,8 +48,8 @@ def _compared(keys: Iterable[tuple[str, str]]) -> set[str]:
 
 
 def _sentence(one: Connection, other: Connection) -> str:
+    both = " and ".join(f"{each.slug} ({vendor_name(each.provider)})" for each in (one, other))
     return (
-        f"{one.slug} ({vendor_name(one.provider)}) and {other.slug} ({vendor_name(other.provider)}) both start onboardings, and their "
-        f"events have shared no key so far: an order that both tell of is onboarded twice. Write {_NAMES} into both, let one of "
-        "them join, or join the runs by hand."
+        f"{both} start onboardings, and their events have shared no key so far: an order that both tell of is onboarded twice. "
+        f"Write {_NAMES} into both, let one of them join, or join the runs by hand."
     )

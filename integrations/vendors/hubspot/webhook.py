@@ -3,7 +3,8 @@
 Sources: signature v3, developers.hubspot.com/docs/apps/developer-platform/build-apps/authentication/request-validation (HMAC
 SHA-256 with the app's client secret over method, URI, body and timestamp, in base64; not older than 5 minutes; v1 and v2 have no
 time in them, and are not taken); the events, .../docs/guides/crm/private-apps/webhooks (a list of up to 100; ``eventId`` is not
-guaranteed to be unique); a deal's ``hs_is_closed_won``, which holds in every pipeline: knowledge.hubspot.com/properties/hubspots-default-deal-properties.
+guaranteed to be unique); a deal's ``hs_is_closed_won``, which holds in every pipeline:
+knowledge.hubspot.com/properties/hubspots-default-deal-properties.
 
 HubSpot signs the address that it called: the one in ``PUBLIC_URL``, whatever a proxy makes of it on the way.
 """

@@ -1,8 +1,8 @@
 """Salesforce's outbound messages: that an opportunity was changed. What it is now, Salesforce is asked.
 
 Sources: developer.salesforce.com/docs/atlas.en-us.api.meta/api: sforce_api_om_outboundmessaging_notifications.htm (up to 100
-notifications a message; a message may come twice, late and out of order) and sforce_api_om_outboundmessaging_wsdl.htm (SOAP 1.1; the
-answer is the acknowledgement, without which the whole message is sent again for 24 hours).
+notifications a message; a message may come twice, late and out of order) and sforce_api_om_outboundmessaging_wsdl.htm (SOAP
+1.1; the answer is the acknowledgement, without which the whole message is sent again for 24 hours).
 
 A message has no signature. It is taken with a token that stands in its endpoint's address and nowhere else, and is a hint alone:
 its organization is compared with the connection's, and the opportunity is read at Salesforce and believed there.

@@ -59,7 +59,7 @@ class TestSignature:
 
 class TestDelivery:
     @pytest.fixture(autouse=True)
-    def _connected(self, db: None) -> None:
+    def _connected(self) -> None:
         connect_docusign()
 
     def test_a_repetition_is_known_though_it_was_generated_anew(self) -> None:
@@ -95,7 +95,7 @@ class TestDelivery:
 
 class TestReading:
     @pytest.fixture(autouse=True)
-    def _connected(self, db: None) -> None:
+    def _connected(self) -> None:
         connect_docusign()
 
     def read(self, envelope: Envelope) -> OrderEvent:
@@ -134,8 +134,8 @@ class TestReading:
 class TestWhatIsLeftOut:
     """It is read at DocuSign, as the user whom the app impersonates."""
 
-    @pytest.fixture
-    def key(self, db: None, sandbox: SandboxControl) -> rsa.RSAPrivateKey:
+    @pytest.fixture(autouse=True)
+    def key(self, sandbox: SandboxControl) -> rsa.RSAPrivateKey:
         made = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         public = made.public_key().public_bytes(
             serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
@@ -164,18 +164,18 @@ class TestWhatIsLeftOut:
         post_docusign(envelope.event())
 
     @pytest.mark.parametrize("include", [(), (RECIPIENTS,), (CUSTOM_FIELDS,), (CUSTOM_FIELDS, RECIPIENTS)])
-    def test_it_is_read(self, include: tuple[str, ...], key: rsa.RSAPrivateKey, sandbox: SandboxControl) -> None:
+    def test_it_is_read(self, include: tuple[str, ...], sandbox: SandboxControl) -> None:
         self.deliver(sandbox, completed(include=include, form=[("Company", "Acme Logistics")]))
         event = read()
         assert event.keys == (Key("order", "1001"),)
         assert event.custom_fields == (("Company", "Acme Logistics"),)
 
-    def test_what_was_delivered_is_not_asked_for(self, key: rsa.RSAPrivateKey, sandbox: SandboxControl) -> None:
+    def test_what_was_delivered_is_not_asked_for(self, sandbox: SandboxControl) -> None:
         self.deliver(sandbox, completed(form=[("Company", "Acme Logistics")]))
         read()
         assert sandbox.requests("docusign") == []
 
-    def test_a_session_is_used_until_it_is_refused(self, key: rsa.RSAPrivateKey, sandbox: SandboxControl) -> None:
+    def test_a_session_is_used_until_it_is_refused(self, sandbox: SandboxControl) -> None:
         self.deliver(sandbox, completed(include=()))
         read()
         read()
@@ -185,7 +185,7 @@ class TestWhatIsLeftOut:
         ("setting", "said"), [({"consented": False}, "consent"), ({"public_key": ""}, "no_valid_keys")]
     )
     def test_a_refused_sign_in_says_why_and_is_tried_again(
-        self, setting: dict[str, Any], said: str, key: rsa.RSAPrivateKey, sandbox: SandboxControl
+        self, setting: dict[str, Any], said: str, sandbox: SandboxControl
     ) -> None:
         sandbox.configure("docusign", **setting)
         self.deliver(sandbox, completed(include=()))
@@ -193,10 +193,8 @@ class TestWhatIsLeftOut:
         event = stored()
         assert (event.state, said in event.outcome, event.due_at is not None) == (EventState.FAILED, True, True)
 
-    def test_an_account_that_does_not_answer_is_asked_again_and_a_person_is_told(
-        self, key: rsa.RSAPrivateKey, sandbox: SandboxControl
-    ) -> None:
-        sandbox.add_fault("docusign", "server_error", count=6)
+    def test_an_account_that_does_not_answer_is_asked_again_and_a_person_is_told(self, sandbox: SandboxControl) -> None:
+        sandbox.add_fault("docusign", "error_before", count=6)
         self.deliver(sandbox, completed(include=()))
         for _ in range(6):
             settle()
@@ -207,7 +205,7 @@ class TestWhatIsLeftOut:
         assert stored().state == EventState.HELD
         assert not Ticket.objects.filter(connection__slug="docusign").unresolved().exists()
 
-    def test_an_envelope_of_another_account_is_not_read(self, key: rsa.RSAPrivateKey, sandbox: SandboxControl) -> None:
+    def test_an_envelope_of_another_account_is_not_read(self, sandbox: SandboxControl) -> None:
         assert completed().account_id == ACCOUNT_ID
         self.deliver(sandbox, completed(include=(), account_id="00000000-0000-4000-8000-000000000000"))
         settle()

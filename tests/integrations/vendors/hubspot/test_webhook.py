@@ -73,31 +73,34 @@ class TestSignature:
         called = ADDRESS + "?a=:/?@!$'()*,;&b=%20%26%3D%25%2B+%C3%A9"
         self.check(ADDRESS + "?a=%3A%2f%3F%40%21%24%27%28%29%2A%2C%3b&b=%20%26%3D%25%2B+%C3%A9", called=called)
 
-    def test_no_header_no_entry(self, crm: Connection) -> None:
+    @pytest.mark.usefixtures("crm")
+    def test_no_header_no_entry(self) -> None:
         answer = Client().post("/webhooks/hubspot/", data=b"[]", content_type="application/json")
         assert answer.status_code == 400
 
 
+@pytest.mark.usefixtures("crm")
 class TestDelivery:
-    def test_each_event_of_a_delivery_is_stored_by_itself_whatever_its_event_id(self, crm: Connection) -> None:
+    def test_each_event_of_a_delivery_is_stored_by_itself_whatever_its_event_id(self) -> None:
         events = [won(eventId=1), stage_changed("88", at=milliseconds(), eventId=1)]
         assert told(post_hubspot(*events)) == "accepted"
         assert InboundEvent.objects.count() == 2
         assert told(post_hubspot(*({**event, "eventId": 2, "attemptNumber": 1} for event in events))) == "duplicate"
 
-    def test_an_event_without_an_identity_refuses_its_delivery(self, crm: Connection) -> None:
+    def test_an_event_without_an_identity_refuses_its_delivery(self) -> None:
         assert post_hubspot(won(), won(occurredAt=None)).status_code == 400
         assert not InboundEvent.objects.exists()
 
-    def test_an_old_secret_is_taken_during_its_rotation(self, crm: Connection) -> None:
+    def test_an_old_secret_is_taken_during_its_rotation(self) -> None:
         kind: dict[str, Any] = {"system": "crm", "provider": "hubspot"}
         set_connection("hubspot", **kind, secrets={"webhook_secret": ["newer"]}, actor="tests")
         assert post_hubspot(won()).status_code == 200
         assert post_hubspot(won(), secret="newer").status_code == 200
 
 
+@pytest.mark.usefixtures("crm")
 class TestReading:
-    def test_a_won_deal_is_what_hubspot_has(self, crm: Connection, sandbox: SandboxControl) -> None:
+    def test_a_won_deal_is_what_hubspot_has(self, sandbox: SandboxControl) -> None:
         seed_deal(sandbox, firstvalue_transaction_id="order-7")
         post_hubspot(won(stage="someone-elses-stage"))
         event = read()
@@ -107,18 +110,16 @@ class TestReading:
         assert (event.contact_name, event.email) == ("Jordan Lee", "jordan@acme-logistics.com")
         assert (event.amount, event.currency, event.owner_id) == (Decimal(11500), "EUR", "u_1")
 
-    def test_the_event_is_a_hint_a_deal_that_is_not_won_starts_nothing(
-        self, crm: Connection, sandbox: SandboxControl
-    ) -> None:
+    def test_the_event_is_a_hint_a_deal_that_is_not_won_starts_nothing(self, sandbox: SandboxControl) -> None:
         seed_deal(sandbox, dealstage="contractsent")
         post_hubspot(won())
         assert "not won" in read().reason
 
-    def test_a_deal_that_is_gone_starts_nothing(self, crm: Connection) -> None:
+    def test_a_deal_that_is_gone_starts_nothing(self) -> None:
         post_hubspot(won())
         assert "any more" in read().reason
 
-    def test_of_several_contacts_none_is_the_contact(self, crm: Connection, sandbox: SandboxControl) -> None:
+    def test_of_several_contacts_none_is_the_contact(self, sandbox: SandboxControl) -> None:
         seed_deal(sandbox)
         other = sandbox.seed("hubspot", "contacts", [{"email": "second@acme-logistics.com"}])
         contacts = [each["id"] for each in sandbox.objects("hubspot", "contacts")]
@@ -137,24 +138,24 @@ class TestReading:
         ],
     )
     def test_what_says_nothing_of_a_deals_stage_asks_nobody(
-        self, changes: dict[str, Any], crm: Connection, sandbox: SandboxControl
+        self, changes: dict[str, Any], sandbox: SandboxControl
     ) -> None:
         post_hubspot(won(**changes))
         assert isinstance(read(), Ignored)
         assert sandbox.requests("hubspot") == []
 
-    def test_an_event_of_any_object_that_is_a_deal(self, crm: Connection, sandbox: SandboxControl) -> None:
+    def test_an_event_of_any_object_that_is_a_deal(self, sandbox: SandboxControl) -> None:
         seed_deal(sandbox)
         post_hubspot(won(subscriptionType="object.propertyChange", objectTypeId="0-3"))
         assert isinstance(read(), DealWon)
 
-    def test_another_portals_event_starts_nothing(self, crm: Connection, sandbox: SandboxControl) -> None:
+    def test_another_portals_event_starts_nothing(self, sandbox: SandboxControl) -> None:
         connect_hubspot(portal_id="1")
         post_hubspot(won())
         assert "does not take" in read().reason
         assert sandbox.requests("hubspot") == []
 
-    def test_a_merged_deal_is_known_by_both_ids(self, crm: Connection, sandbox: SandboxControl) -> None:
+    def test_a_merged_deal_is_known_by_both_ids(self, sandbox: SandboxControl) -> None:
         seed_deal(sandbox)
         seed_deal(sandbox, deal_id="77002")
 
@@ -167,9 +168,9 @@ class TestReading:
         post_hubspot(won())
         assert {Key("deal", "77002"), Key("deal", DEAL_ID)} <= set(read().keys)
 
-    def test_a_crm_that_does_not_answer_is_asked_again(self, crm: Connection, sandbox: SandboxControl) -> None:
+    def test_a_crm_that_does_not_answer_is_asked_again(self, sandbox: SandboxControl) -> None:
         seed_deal(sandbox)
-        sandbox.add_fault("hubspot", "server_error", count=1)
+        sandbox.add_fault("hubspot", "error_before", count=1)
         post_hubspot(won()), settle()
         event = InboundEvent.objects.get()
         assert event.state == EventState.FAILED
