@@ -183,8 +183,8 @@ def _process_again(row: UnmatchedEvent) -> None:
     """Whether it is of this run, its handler decides. One that is being processed at this moment looks for its run once more before
     it is kept: to wait for it here could deadlock.
     """
-    locked = InboundEvent.objects.select_for_update(no_key=True, skip_locked=True)
-    event = locked.filter(pk=row.inbound_event_id).exclude(state=EventState.PROCESSED).first()
+    locked = InboundEvent.objects.select_for_update(no_key=True, skip_locked=True, of=("self",))
+    event = locked.filter(unmatched=row).exclude(state=EventState.PROCESSED).first()
     if event is None:
         return
     if event.state == EventState.IGNORED:

@@ -256,6 +256,23 @@ class OnboardingTransaction(models.Model):
             Status.PROVISIONING,
             Status.READY_FOR_KICKOFF,
             Status.COMPLETE,
+        ],
+        target=Status.CANCELLED,
+    )
+    def join(self, *, into: "OnboardingTransaction", at: datetime, reason: str) -> None:
+        """Another run goes on in its place, one that is complete as well: the order was onboarded twice."""
+        self.joined_into = into
+        self.cancelled_at, self.cancel_reason, self.gathers_until = at, reason[:500], None
+        self.held_at, self.held_by, self.hold_reason = None, "", ""
+
+    @transition(
+        field=status,
+        source=[
+            Status.QUEUED,
+            Status.AWAITING_DATA,
+            Status.PROVISIONING,
+            Status.READY_FOR_KICKOFF,
+            Status.COMPLETE,
             Status.CANCELLED,
         ],
         target=Status.ROLLING_BACK,

@@ -24,8 +24,8 @@ def cancel(run: OnboardingTransaction) -> str:
 
 
 def join(run: OnboardingTransaction) -> str:
-    """Into another run: as it is cancelled then, what a run may be cancelled in."""
-    return cancel(run)
+    """Into another run: one that is complete as well, where an order was onboarded twice."""
+    return "" if _may_be_redone(run) else f"The run is {_status(run)} already."
 
 
 def takes_joined(run: OnboardingTransaction) -> str:

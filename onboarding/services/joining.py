@@ -8,6 +8,7 @@ from django.db.models import Q, QuerySet
 
 from integrations.failpoints import failpoint
 from onboarding import audit
+from onboarding.engine.advancing import reports_run_status
 from onboarding.engine.locks import locked_run, retried
 from onboarding.engine.reported_events import EventIdConflict, report
 from onboarding.engine.runs import cancellation, gate_evaluation
@@ -54,8 +55,8 @@ def join(run_pk: int, into: str, *, actor: str, reason: str) -> None:
         require_no(availability.takes_joined(kept))
         _move(run, kept, actor=actor)
         _fill(run, kept, actor=actor)
-        run.joined_into = kept
-        cancellation.cancel(run, actor=actor, reason=f"Joined into {kept}: {text}")
+        _report_nothing_more(run, kept)
+        cancellation.cancel(run, actor=actor, reason=f"Joined into {kept}: {text}", into=kept)
         audit.record(run, "onboarding.run.joined", actor=actor, data={"into": kept.onboarding_transaction_id})
         audit.record(kept, "onboarding.run.took-over", actor=actor, data={"from": run.onboarding_transaction_id})
         if surplus := _surplus(run, kept):
@@ -97,6 +98,17 @@ def _move(run: OnboardingTransaction, kept: OnboardingTransaction, *, actor: str
             event.delete()
 
 
+def _report_nothing_more(run: OnboardingTransaction, kept: OnboardingTransaction) -> None:
+    """Of an object that both have, such as the deal, the other one says how it stands: not that it was cancelled."""
+    used = _objects(kept.mappings.all())
+    if not used & _objects(run.mappings.all()):
+        return
+    for step in run.steps.all():
+        if step.written and reports_run_status(step):
+            step.written = ""
+            step.save()
+
+
 def _fill(run: OnboardingTransaction, kept: OnboardingTransaction, *, actor: str) -> None:
     """What only the joined run's payload says, with where that came from."""
     told, current = paths(run.payload), paths(kept.payload)
@@ -118,13 +130,13 @@ def _fill(run: OnboardingTransaction, kept: OnboardingTransaction, *, actor: str
 
 def _surplus(run: OnboardingTransaction, kept: OnboardingTransaction) -> Sequence[ObjectMapping]:
     """What the joined run has created, and the other one does not use."""
-
-    def objects(mappings: QuerySet[ObjectMapping]) -> set[tuple[int, str, str]]:
-        return set(mappings.values_list("connection_id", "kind", "external_id"))
-
-    used = objects(kept.mappings.all())
+    used = _objects(kept.mappings.all())
     made = run.mappings.filter(created_by_us=True).select_related("connection").order_by("pk")
     return [each for each in made if (each.connection_id, each.kind, each.external_id) not in used]
+
+
+def _objects(mappings: QuerySet[ObjectMapping]) -> set[tuple[int, str, str]]:
+    return set(mappings.values_list("connection_id", "kind", "external_id"))
 
 
 def _open_ticket(run: OnboardingTransaction, kept: OnboardingTransaction, surplus: Sequence[ObjectMapping]) -> None:

@@ -24,7 +24,7 @@ import html
 import re
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 from integrations.connectors.base import (
@@ -113,7 +113,7 @@ class HubSpot(CrmConnector):
             associations=(CrmAccount.KIND, Deal.KIND),
         ),
     )
-    options = (
+    options: ClassVar[tuple[Option, ...]] = (
         Option(
             name="prefix",
             label="API path",

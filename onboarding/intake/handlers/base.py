@@ -86,7 +86,7 @@ def await_run(
 
 
 def hold(stored: InboundEvent, until: datetime, outcome: str) -> None:
-    if stored.state == EventState.RECEIVED:
+    if stored.state != EventState.HELD:
         stored.hold(until=until, outcome=outcome)
     else:
         stored.due_at, stored.outcome = until, outcome

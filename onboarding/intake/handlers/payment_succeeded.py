@@ -203,7 +203,7 @@ def _note_name(trace: PaymentTrace, paid: billing.BillingPayload, content: dict[
     """Note whether the company's name is only that of the billing system's customer."""
     name = str(get(content, "customer.legal_name"))
     if name and "customer.legal_name" in paid.inferred:
-        trace.customer_name = name[: payments.MAX_VALUE]
+        trace.customer_name = name[: orders.MAX_VALUE]
         trace.save()
     elif name:  # somebody states it
         trace.customer_name = ""

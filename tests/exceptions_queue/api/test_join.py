@@ -39,8 +39,8 @@ def test_no_other_key_does(two: list[OnboardingTransaction], api_key: Any) -> No
     assert post(api_key, "intake", {"into": "pay_1"}).status_code == 403
 
 
-def test_an_id_that_nobody_has_is_a_conflict(two: list[OnboardingTransaction], api_key: Any) -> None:
-    assert post(api_key, "operate", {"into": "pay_9"}).status_code == 409
+def test_an_id_that_nobody_has_is_refused(two: list[OnboardingTransaction], api_key: Any) -> None:
+    assert post(api_key, "operate", {"into": "pay_9"}).status_code == 400
     assert post(api_key, "operate", {}).status_code == 400
 
 

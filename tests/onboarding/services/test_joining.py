@@ -51,7 +51,7 @@ def test_the_joined_run_is_cancelled_and_the_other_takes_its_keys_and_what_only_
     assert get(payload, "ownership.crm_owner_id") == "u_789", "the gate found it missing"
     assert status_of(kept) == Status.PROVISIONING
     assert get(payload, "onboarding_transaction_id") == "pay_1"
-    assert not SlaClock.objects.filter(current_of=joined).exists()
+    assert SlaClock.objects.get(transaction=joined).state == "cancelled"
     assert list(audit.broken_links()) == []
 
 
