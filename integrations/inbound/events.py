@@ -236,10 +236,10 @@ class PaymentRefunded(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
-class OrderEvent(Event):
+class OrderFacts:
     """What another system than billing tells of a customer's order: it joins the order's run, or starts it."""
 
-    starts = False
+    starts: ClassVar[bool | None] = False
     object_id: str
     """The vendor's id of what tells it."""
     keys: tuple[Key, ...]
@@ -264,15 +264,18 @@ class OrderEvent(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
-class OrderSigned(OrderEvent):
+class OrderSigned(OrderFacts, Event):
     """The customer's order was signed by everybody who had to."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class ContractApproved(OrderEvent):
+class ContractApproved(OrderFacts, Event):
     """The contract was approved by everybody who had to."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class DealWon(OrderEvent):
+class DealWon(OrderFacts, Event):
     """The CRM has the deal as won."""
+
+
+OrderEvent = OrderSigned | ContractApproved | DealWon

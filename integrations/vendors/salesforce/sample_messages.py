@@ -31,7 +31,7 @@ def message(
         '<soapenv:Envelope xmlns:soapenv="http://schemas.xmlsoap.org/soap/envelope/" '
         'xmlns:xsd="http://www.w3.org/2001/XMLSchema" xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"><soapenv:Body>'
         '<notifications xmlns="http://soap.sforce.com/2005/09/outbound">'
-        f"<OrganizationId>{organization}</OrganizationId><ActionId>04kQy0000000001AAA</ActionId><SessionId xsi:nil=\"true\"/>"
+        f'<OrganizationId>{organization}</OrganizationId><ActionId>04kQy0000000001AAA</ActionId><SessionId xsi:nil="true"/>'
         "<EnterpriseUrl>https://acme.my.salesforce.com/services/Soap/c/62.0/1</EnterpriseUrl>"
         "<PartnerUrl>https://acme.my.salesforce.com/services/Soap/u/62.0/1</PartnerUrl>"
         f"{notifications}</notifications></soapenv:Body></soapenv:Envelope>"

@@ -30,7 +30,9 @@ def test_two_that_start_are_named(people: dict[str, User]) -> None:
     assert "stripe (Stripe) and docusign (DocuSign) start onboardings" in sentence
     client = Client()
     client.force_login(people["admin"])
-    page = client.get(reverse("admin:integrations_connection_change", args=[Connection.objects.get(slug="docusign").pk]))
+    page = client.get(
+        reverse("admin:integrations_connection_change", args=[Connection.objects.get(slug="docusign").pk])
+    )
     assert sentence in page.content.decode()
 
 
