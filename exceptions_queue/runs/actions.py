@@ -156,7 +156,7 @@ JOIN = RunAction(
     Confirmation(
         lambda target: f"Join this onboarding of {target.customer} into another?",
         (
-            "For one order that two sources have started: the other run takes over its events, and what only it knows.",
+            "For one order that two sources have started. The other run takes over this one's events, and data that it lacks.",
             "This run is cancelled, and its tickets are resolved.",
             "What this run created at vendors stays there; a ticket lists what the other one does not use.",
         ),

@@ -52,6 +52,7 @@ def test_a_lead_joins_them_at_the_console_and_sees_which_others_there_are(
     client.force_login(people["lead"])
     page = client.get(url)
     assert "pay_1" in page.content.decode()
+    assert 'name="into"' in page.content.decode()
     assert client.post(url, {"into": "", "reason": "One order."}).status_code == 422
     assert client.post(url, {"into": "pay_1", "reason": "One order."}).status_code == 302
     assert OnboardingTransaction.objects.get(pk=two[1].pk).joined_into == two[0]
