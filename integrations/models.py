@@ -225,7 +225,7 @@ class InboundEvent(models.Model):
     def raw(self) -> str:
         return crypto.decrypt(self.body)
 
-    @transition(field=state, source=EventState.RECEIVED, target=EventState.HELD)
+    @transition(field=state, source=[EventState.RECEIVED, EventState.FAILED], target=EventState.HELD)
     def hold(self, *, until: datetime, outcome: str) -> None:
         self.due_at, self.enqueued_until, self.outcome = until, None, outcome[:500]
 

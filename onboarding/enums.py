@@ -73,6 +73,7 @@ class Topic(TextChoices):
     CONNECTION = "connection", "Connection"
     EVENT = "event", "Event"
     OBJECT = "object", "Object at the vendor"
+    SURPLUS = "surplus", "Objects of a joined run"
     AUDIT = "audit", "Audit trail"
 
 
@@ -94,6 +95,8 @@ class OriginKind(TextChoices):
     """What something came from. Set by us alone: a sender's own text is a label, which nothing interprets."""
 
     BILLING_EVENT = "billing-event", "Billing event"
+    ESIGN_EVENT = "esign-event", "E-signature event"
+    CRM_EVENT = "crm-event", "CRM event"
     REST = "rest", "REST source"
     IMPORT = "import", "Import"
     PERSON = "person", "Person"
@@ -113,6 +116,9 @@ class RunEventType(TextChoices):
     KICKOFF_SCHEDULED = "kickoff.scheduled", "The kickoff is scheduled"
     FIRST_VALUE_REACHED = "first_value.reached", "The customer has reached first value"
     PAYMENT_REFUNDED = "payment.refunded", "The payment was refunded"
+    ORDER_SIGNED = "order.signed", "The order was signed"
+    CONTRACT_APPROVED = "contract.approved", "The contract was approved"
+    DEAL_WON = "deal.won", "The deal was won"
 
 
 class Mode(TextChoices):

@@ -190,7 +190,7 @@ class Ticket(models.Model):
     @property
     def is_by_hand(self) -> bool:
         """A person does what is to be done, at a vendor say, and says so: nothing here notices it."""
-        if self.mapping_id or self.finding_id:
+        if self.mapping_id or self.finding_id or self.topic == Topic.SURPLUS:
             return True
         return self.change_request is not None and self.change_request.status == ChangeStatus.APPLIED
 

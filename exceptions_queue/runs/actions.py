@@ -43,6 +43,10 @@ def _cancel(target: Target, actor: Actor, data: Data) -> None:
     services.cancel(target.run.pk, actor=actor.name, reason=_reason(actor, data))
 
 
+def _join(target: Target, actor: Actor, data: Data) -> None:
+    services.join(target.run.pk, data["into"], actor=actor.name, reason=_reason(actor, data))
+
+
 def _replay(target: Target, actor: Actor, data: Data) -> None:
     services.replay(target.run.pk, target.the_step.key, actor=actor.name, seen=data["seen"])
 
@@ -73,6 +77,13 @@ def _was_tried(target: Target) -> bool:
 def _goes_on(target: Target) -> bool:
     """What a rollback is stuck at is skipped from its ticket, which says what that means."""
     return target.run.may_advance
+
+
+def _of_same_customer(target: Target) -> Sequence[str]:
+    """What it may be joined into."""
+    found = services.join_candidates(target.run)
+    listed = ", ".join(f"{run} (from {run.origin_name or run.event_source})" for run in found)
+    return (f"Other onboardings of this customer: {listed}.",) if found else ()
 
 
 def _linked_elsewhere(target: Target) -> Sequence[str]:
@@ -135,6 +146,29 @@ CANCEL = RunAction(
     ),
     forms.OPTIONAL_REASON,
     endpoint=Endpoint("Cancel the run", {"reason": "The order was withdrawn."}),
+)
+JOIN = RunAction(
+    "join",
+    "Join into another",
+    Permission("onboarding.join_runs", granted=frozenset({"revenue-operations", "leads"})),
+    _join,
+    lambda target: availability.join(target.run),
+    Confirmation(
+        lambda target: f"Join this onboarding of {target.customer} into another?",
+        (
+            "For one order that two sources have started. The other run takes over this one's events, and data that it lacks.",
+            "This run is cancelled, and its tickets are resolved.",
+            "What this run created at vendors stays there; a ticket lists what the other one does not use.",
+        ),
+        "The run is joined into the other one, and cancelled.",
+        "merge",
+        is_dangerous=True,
+        warns=_of_same_customer,
+    ),
+    forms.JOIN,
+    endpoint=Endpoint(
+        "Join the run into another of the same order", {"into": "pay_12345", "reason": "Both are of order 1001."}
+    ),
 )
 REPLAY = RunAction(
     "replay",
@@ -227,5 +261,5 @@ RESEND = RunAction(
     ),
     of_step=True,
 )
-ACTIONS = {action.name: action for action in (HOLD, RESUME, CANCEL, REPLAY, ROLLBACK, SKIP, UNLINK, RESEND)}
+ACTIONS = {action.name: action for action in (HOLD, RESUME, CANCEL, JOIN, REPLAY, ROLLBACK, SKIP, UNLINK, RESEND)}
 """By name, in the order in which they are offered."""

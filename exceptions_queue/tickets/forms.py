@@ -196,6 +196,18 @@ SNOOZE = Form(
     description="Snooze; at the longest until its clock is due.",
 )
 REASON = Form("Reason", (reason(required=True),))
+JOIN = Form(
+    "Join",
+    (
+        Field(
+            "into",
+            label="Id of the onboarding that goes on",
+            help="The onboarding_transaction_id of the run that goes on.",
+            missing="Say which onboarding goes on.",
+        ),
+        reason(required=False),
+    ),
+)
 NOTE = Form("Note", (Field("text", Kind.LONG_TEXT, "Write a note", max_length=MAX_NOTE),))
 DONE = Form("Note", (Field("text", Kind.LONG_TEXT, "What did you do?", max_length=MAX_NOTE),))
 QUEUE_CHOICES = list(QUEUES.items())

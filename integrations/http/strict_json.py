@@ -21,6 +21,21 @@ class BadJson(ValueError):
 
 def parse_object(raw: bytes, *, max_depth: int = MAX_DEPTH, called: str = "The body") -> dict[str, Any]:
     """The JSON object in ``raw``. Raises ``BadJson``, whose text calls it ``called``."""
+    value = _parsed(raw, max_depth, called)
+    if not isinstance(value, dict):
+        raise BadJson(f"{called} is not a JSON object.")
+    return value
+
+
+def parse_list(raw: bytes, *, max_depth: int = MAX_DEPTH, called: str = "The body") -> list[Any]:
+    """As ``parse_object``, of a vendor that sends a list."""
+    value = _parsed(raw, max_depth, called)
+    if not isinstance(value, list):
+        raise BadJson(f"{called} is not a JSON list.")
+    return value
+
+
+def _parsed(raw: bytes, max_depth: int, called: str) -> Any:
     try:
         value = json.loads(raw.decode("utf-8"), parse_constant=_refuse, object_pairs_hook=_once)
     except UnicodeDecodeError:
@@ -31,9 +46,7 @@ def parse_object(raw: bytes, *, max_depth: int = MAX_DEPTH, called: str = "The b
         raise
     except ValueError:
         raise BadJson(f"{called} is not JSON.") from None
-    if not isinstance(value, dict):
-        raise BadJson(f"{called} is not a JSON object.")
-    if _deeper_than(value, max_depth):
+    if isinstance(value, dict | list) and _deeper_than(value, max_depth):
         raise BadJson(f"{called} is nested deeper than {max_depth} levels.")
     return value
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 
 class Role(StrEnum):
@@ -21,6 +21,7 @@ class Role(StrEnum):
     PAYMENT = "payment_intent"
     SUBSCRIPTION = "subscription"
     DEAL = "deal"
+    QUOTE = "quote"
     ORDER = "order"
     CUSTOMER_AMOUNT = "customer_amount"
     """Customer, amount and currency in one: ties a refund to a payment that no event names."""
@@ -34,7 +35,9 @@ class Key(NamedTuple):
     """A correlation key, unique by kind and value."""
 
     kind: str
-    """``<vendor>.<role>`` for what a vendor gives its ids to; the role alone for what people number."""
+    """``<vendor>.<role>`` for what a vendor gives its ids to; the role alone for what people number, and for another system's id
+    that was copied by hand (``subscription`` in an envelope).
+    """
     value: str
 
     @property
@@ -52,7 +55,27 @@ def kind_of(vendor: str, role: Role) -> str:
 
 
 OUR_ID = kind_of("firstvalue", Role.RUN)
-DEAL, ORDER = str(Role.DEAL), str(Role.ORDER)
+DEAL, QUOTE, ORDER = str(Role.DEAL), str(Role.QUOTE), str(Role.ORDER)
+ORDER_NAMES: Mapping[str, tuple[str, ...]] = {
+    OUR_ID: ("onboarding_transaction_id",),
+    str(Role.SUBSCRIPTION): ("subscription_id",),
+    DEAL: ("commercial.deal_id", "deal_id"),
+    QUOTE: ("commercial.quote_id", "quote_id"),
+    ORDER: ("commercial.order_id", "order_id"),
+}
+"""By which names a company writes an order's keys into what it sends: kind -> names, the strongest first. At every vendor the same
+(metadata of a payment, custom fields of an envelope).
+"""
+
+
+def written_keys(fields: Mapping[str, str], *kinds: str) -> tuple[Key, ...]:
+    """The keys that stand in these fields, of these kinds; all kinds where none is named."""
+    found = (
+        (kind, next((text for name in names if (text := fields.get(name, "").strip())), ""))
+        for kind, names in ORDER_NAMES.items()
+        if not kinds or kind in kinds
+    )
+    return tuple(Key(kind, value) for kind, value in found if value)
 
 
 def customer_amount_keys(vendor: str, customer: str, amount_minor: int, currency: str) -> tuple[Key, ...]:
@@ -65,6 +88,8 @@ def customer_amount_keys(vendor: str, customer: str, amount_minor: int, currency
 class Event:
     """What a stored event means."""
 
+    starts: ClassVar[bool | None] = None
+    """Whether it starts a run (False: it joins one) where its connection does not say; None for what does neither."""
     customer: str = ""
     """The vendor's id of whom it is about: a customer's events are handled one at a time."""
 
@@ -114,6 +139,7 @@ class Settlement(StrEnum):
 class PaymentSucceeded(Event):
     """An order was settled, as one object at the billing system tells it; several may tell of one payment."""
 
+    starts = True
     told_by: Literal[Role.CHECKOUT, Role.INVOICE, Role.PAYMENT]
     object_id: str
     keys: tuple[Key, ...]
@@ -207,3 +233,49 @@ class PaymentRefunded(Event):
     """Of the payment."""
     whole: bool
     """All of it went back."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OrderFacts:
+    """What another system than billing tells of a customer's order: it joins the order's run, or starts it."""
+
+    starts: ClassVar[bool | None] = False
+    object_id: str
+    """The vendor's id of what tells it."""
+    keys: tuple[Key, ...]
+    """The strongest first."""
+    occurred_at: datetime | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    """What the seller's own systems wrote on it."""
+    custom_fields: tuple[tuple[str, str], ...] = ()
+    """What was filled in on it, under names that people chose: (label, value)."""
+    company: str = ""
+    domain: str = ""
+    country: str = ""
+    contact_name: str = ""
+    email: str = ""
+    """The contact's."""
+    owner_id: str = ""
+    """Who sold it, as the CRM knows them."""
+    amount: Decimal | None = None
+    """In major units. What was agreed is not always what is paid: it fills a gap, and contradicts nothing."""
+    currency: str = ""
+    """ISO 4217, upper case."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OrderSigned(OrderFacts, Event):
+    """The customer's order was signed by everybody who had to."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ContractApproved(OrderFacts, Event):
+    """The contract was approved by everybody who had to."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DealWon(OrderFacts, Event):
+    """The CRM has the deal as won."""
+
+
+OrderEvent = OrderSigned | ContractApproved | DealWon

@@ -245,6 +245,9 @@ class RunDetailSerializer(RunSerializer):
     payload = serializers.SerializerMethodField(help_text="The current snapshot's content.")
     steps = StepSerializer(many=True)
     mappings = MappingSerializer(many=True)
+    joined_into = serializers.SerializerMethodField(
+        help_text="The onboarding_transaction_id of the run of the same order that goes on in its place; else null."
+    )
     milestones = serializers.SerializerMethodField()
     snapshots = SnapshotSerializer(many=True)
     change_requests = ChangeRequestSerializer(many=True)
@@ -256,6 +259,7 @@ class RunDetailSerializer(RunSerializer):
     class Meta(RunSerializer.Meta):
         fields = [
             *RunSerializer.Meta.fields,
+            "joined_into",
             "payload",
             "steps",
             "mappings",
@@ -270,6 +274,9 @@ class RunDetailSerializer(RunSerializer):
         current = next(snapshot for snapshot in run.snapshots.all() if snapshot.version == run.snapshot_version)
         shown: dict[str, Any] = masked(current.content) if self.context.get("masked", True) else current.content
         return shown
+
+    def get_joined_into(self, run: OnboardingTransaction) -> str | None:
+        return str(run.joined_into) if run.joined_into_id and run.joined_into else None
 
     def get_milestones(self, run: OnboardingTransaction) -> list[dict[str, Any]]:
         times = {"accepted": run.created_at, "provisioned": run.provisioned_at, "complete": run.completed_at}

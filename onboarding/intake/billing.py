@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from integrations.inbound.delivery import UnexpectedShape
-from integrations.inbound.events import OUR_ID, PaymentSucceeded
+from integrations.inbound.events import OUR_ID, OrderEvent, PaymentSucceeded
 from integrations.name_matching import company_name
 from onboarding.intake.prices import plan_for
 from onboarding.payload.schema import OnboardingPayload, TransactionId, plain_number, with_value
@@ -110,15 +110,26 @@ def from_metadata(metadata: Mapping[str, str]) -> dict[str, Any]:
 
 def _from_answers(custom_fields: Sequence[tuple[str, str]]) -> dict[str, Any]:
     """What the buyer answered at the checkout. What no field takes is kept as it is, beside the order's terms."""
-    found: dict[str, Any] = {}
+    found = from_form(custom_fields)
     for name, value in custom_fields:
-        path = _ANSWER_PATHS.get(_plain(name), "")
-        typed = _typed(path, value)
-        if path and typed not in ("", None):
-            found.setdefault(path, typed)
-        else:
+        if _answer(name, value)[1] in ("", None):
             found[f"commercial.custom_fields.{_plain(name) or 'field'}"] = value
     return found
+
+
+def from_form(fields: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    """Payload path -> value for what is understood of fields under names that people chose: (name, value)."""
+    found: dict[str, Any] = {}
+    for path, value in (_answer(name, value) for name, value in fields):
+        if value not in ("", None):
+            found.setdefault(path, value)
+    return found
+
+
+def _answer(name: str, value: str) -> tuple[str, Any]:
+    """(payload path, typed value); the value is empty where no field takes it."""
+    path = _ANSWER_PATHS.get(_plain(name), "")
+    return path, _typed(path, value) if path else ""
 
 
 def _plain(name: str) -> str:
@@ -141,7 +152,7 @@ def run_ids(facts: PaymentSucceeded) -> list[str]:
     return [name for name in names if name]
 
 
-def our_id(facts: PaymentSucceeded) -> str:
+def our_id(facts: PaymentSucceeded | OrderEvent) -> str:
     """``metadata.onboarding_transaction_id`` where it can be one of our ids."""
     value = next((value for kind, value in facts.keys if kind == OUR_ID), "")
     try:

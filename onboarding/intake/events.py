@@ -14,18 +14,22 @@ from django.db import transaction as db
 from integrations import clock
 from integrations.connectors.registry import PROVIDERS
 from integrations.enums import EventState
+from integrations.errors import DeadlinePassed, ProviderError
 from integrations.failpoints import failpoint
 from integrations.http.strict_json import BadJson
 from integrations.inbound.delivery import UnexpectedShape, Webhook
+from integrations.inbound.events import OrderEvent, PaymentSucceeded
 from integrations.models import Connection, InboundEvent
 from integrations.signals import event_failed, event_recovered
 from onboarding import audit
 from onboarding.engine.dispatch import enqueue_event
 from onboarding.engine.locks import retried
-from onboarding.intake import payments
+from onboarding.intake import orders, payments
 from onboarding.intake.handlers.base import HANDLERS
 
 MAX_ATTEMPTS = 5
+MOST_ATTEMPTS = 30
+"""More are not counted: a vendor may be away for days."""
 MAX_BACKOFF_SECONDS = 300.0
 OPEN_STATES = (EventState.RECEIVED, EventState.HELD, EventState.FAILED)
 
@@ -38,6 +42,11 @@ def process_event(event_pk: int) -> None:
         _process(event_pk)
     except (UnexpectedShape, BadJson) as error:
         _fail(event_pk, str(error), permanent=True)
+    except (ProviderError, DeadlinePassed) as error:
+        # The vendor was asked for what the event does not carry. It is asked again for as long as it takes; after some tries a
+        # person is told, too.
+        wait = error.retry_after if isinstance(error, ProviderError) else None
+        _fail(event_pk, f"{error}.", permanent=False, asks=True, wait=wait or 0.0)
     except Exception as error:
         log.exception("Event %s could not be processed", event_pk)
         _fail(event_pk, f"Processing failed ({type(error).__name__}); the log tells more.", permanent=False)
@@ -52,6 +61,8 @@ def _process(event_pk: int) -> None:
     with db.atomic():
         # Before the event's own row: whoever holds the customer may release other events of theirs.
         payments.lock_customer(stored.connection, event.customer)
+        if isinstance(event, PaymentSucceeded | OrderEvent):
+            orders.lock(stored.connection, payments.keys_of(stored.connection, event))
         locked = InboundEvent.objects.select_for_update(no_key=True, of=("self",)).select_related("connection")
         stored = locked.get(pk=event_pk)
         if not _is_due(stored):
@@ -76,15 +87,18 @@ def _is_due(event: InboundEvent) -> bool:
 
 
 @retried
-def _fail(event_pk: int, message: str, *, permanent: bool) -> None:
+def _fail(event_pk: int, message: str, *, permanent: bool, asks: bool = False, wait: float = 0.0) -> None:
+    """``asks``: a vendor's failure, which may pass by itself. ``wait``: seconds before the next try, at least."""
     with db.atomic():
         event = InboundEvent.objects.select_for_update(no_key=True).get(pk=event_pk)
         if not _is_due(event):
             return
-        permanent = permanent or event.attempts + 1 >= MAX_ATTEMPTS
-        event.fail(outcome=message, retry_at=None if permanent else clock.now() + _backoff(event.attempts))
+        last = permanent or (not asks and event.attempts + 1 >= MAX_ATTEMPTS)
+        later = max(_backoff(event.attempts), timedelta(seconds=wait))
+        event.attempts = min(event.attempts, MOST_ATTEMPTS)
+        event.fail(outcome=message, retry_at=None if last else clock.now() + later)
         event.save()
-        if permanent:
+        if last or event.attempts >= MAX_ATTEMPTS:
             event_failed.send(InboundEvent, event=event, message=message)
 
 

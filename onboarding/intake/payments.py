@@ -14,10 +14,9 @@ from django.db.models import Q, QuerySet
 
 from integrations import clock
 from integrations.inbound.events import (
-    DEAL,
-    ORDER,
     OUR_ID,
     Key,
+    OrderEvent,
     PaymentSucceeded,
     Role,
     customer_amount_keys,
@@ -25,9 +24,10 @@ from integrations.inbound.events import (
 )
 from integrations.models import Connection, InboundEvent
 from onboarding.engine.dispatch import enqueue_event
-from onboarding.ids import comparable
+from onboarding.intake import orders
 from onboarding.intake.billing import our_id, run_ids
 from onboarding.intake.locks import lock_names
+from onboarding.intake.orders import MAX_VALUE, STRENGTH, WEAK
 from onboarding.models import (
     BillingSubscription,
     CorrelationKey,
@@ -38,10 +38,7 @@ from onboarding.models import (
 )
 from onboarding.models.correlation import PaymentTraces
 
-STRENGTH = (Role.RUN, Role.CHECKOUT, Role.INVOICE, Role.PAYMENT, Role.SUBSCRIPTION, Role.DEAL, Role.ORDER)
-WEAK = frozenset({DEAL, ORDER})
 SOFT_WINDOW = timedelta(days=3)
-MAX_VALUE = 255
 MOST_PARTS = 8
 """Payments of one customer that are tried for a sum: 2**8 subsets at most."""
 
@@ -53,26 +50,18 @@ def lock_customer(connection: Connection, customer: str) -> None:
     lock_names([f"payment:{connection.pk}:{customer}"] if customer else [])
 
 
-def keys_of(connection: Connection, facts: PaymentSucceeded) -> Keys:
-    """The correlation keys to store: an order's number is unique only at the system that gave it."""
-    found = []
-    for kind, value in facts.keys:
-        if kind == OUR_ID and not our_id(facts):
-            continue
-        # People type the numbers of orders and deals; a vendor gives its own ids, whose case tells them apart.
-        value = comparable(value) if kind in WEAK else value  # noqa: PLW2901
-        stored = f"{connection.slug}:{value}" if kind == ORDER else value
-        if len(stored) <= MAX_VALUE:
-            found.append(Key(kind, stored))
-    return found
+def keys_of(connection: Connection, facts: PaymentSucceeded | OrderEvent) -> Keys:
+    """The correlation keys to store."""
+    named = [key for key in facts.keys if key.kind != OUR_ID or our_id(facts)]
+    return [key for key in (orders.stored(connection, each) for each in named) if len(key.value) <= MAX_VALUE]
 
 
 def run_with(keys: Iterable[Key]) -> int | None:
     """The run (primary key) that one of these keys names: by id, or where there is none by customer and amount."""
     keys = list(keys)
-    if called := _runs_called([key.value for key in keys if key.kind == OUR_ID]):
+    if called := orders.runs_called([key.value for key in keys if key.kind == OUR_ID]):
         return called
-    held = {(row.kind, row.value): row.transaction_id for row in _holders(keys)}
+    held = {(row.kind, row.value): row.transaction_id for row in orders.rows_of(keys)}
     if by_id := next((held[key] for key in keys if key in held), None):
         return by_id
     for key in (key for key in keys if key.role is Role.CUSTOMER_AMOUNT):
@@ -86,7 +75,7 @@ def run_with(keys: Iterable[Key]) -> int | None:
 
 def awaits_payment(onboarding_transaction_id: str) -> bool:
     """Whether there is a run with this id of which no payment was seen."""
-    run_pk = _runs_called([onboarding_transaction_id])
+    run_pk = orders.runs_called([onboarding_transaction_id])
     return run_pk is not None and not PaymentTrace.objects.filter(transaction=run_pk).exists()
 
 
@@ -97,11 +86,11 @@ def unnamed_payment(connection: Connection, facts: PaymentSucceeded) -> Keys:
     return list(customer_amount_keys(connection.provider, facts.customer, facts.amount_minor, facts.currency))
 
 
-def known_run(facts: PaymentSucceeded, keys: Keys) -> int | None:
+def known_run(connection: Connection, facts: PaymentSucceeded, keys: Keys) -> int | None:
     """The run (primary key) to which this payment's ids belong."""
-    if own := _runs_called([our_id(facts)]):
+    if own := orders.runs_called([our_id(facts)]):
         return own
-    held = {(row.kind, row.value): row.transaction_id for row in _holders(keys)}
+    held = orders.holders(connection, keys)
     names = run_ids(facts)
     for key in sorted(keys, key=lambda key: STRENGTH.index(key.role)):
         run_pk = held.get(key)
@@ -111,7 +100,7 @@ def known_run(facts: PaymentSucceeded, keys: Keys) -> int | None:
             names.remove(facts.payment)
             continue
         return run_pk
-    return _runs_called(names)
+    return orders.runs_called(names)
 
 
 def new_run_id(facts: PaymentSucceeded) -> str:
@@ -119,12 +108,12 @@ def new_run_id(facts: PaymentSucceeded) -> str:
     names = run_ids(facts)
     if own := our_id(facts):
         return own
-    return next((name for name in names if not _runs_called([name])), names[0])
+    return next((name for name in names if not orders.runs_called([name])), names[0])
 
 
 def free_keys(keys: Keys) -> Keys:
     """Without deals and orders that another run already stands for."""
-    held = {(row.kind, row.value) for row in _holders([key for key in keys if key.kind in WEAK])}
+    held = {(row.kind, row.value) for row in orders.rows_of([key for key in keys if key.kind in WEAK])}
     return [key for key in keys if key not in held]
 
 
@@ -357,20 +346,6 @@ def _near(connection: Connection, facts: PaymentSucceeded, at: datetime) -> Paym
 def _named(connection: Connection, role: Role, traces: PaymentTraces) -> QuerySet[PaymentTraceKey]:
     """What these payments are called in that role, where they are."""
     return PaymentTraceKey.objects.filter(kind=_kind(connection, role), trace__in=traces)
-
-
-def _holders(keys: Keys) -> list[CorrelationKey]:
-    wanted = set(keys)
-    rows = CorrelationKey.objects.filter(value__in={value for _, value in keys})
-    return [row for row in rows if (row.kind, row.value) in wanted]
-
-
-def _runs_called(ids: list[str]) -> int | None:
-    wanted = [run_id for run_id in ids if run_id]
-    if not wanted:
-        return None
-    called = Q(onboarding_transaction_id__in=wanted) | Q(id_key__in=[comparable(run_id) for run_id in wanted])
-    return OnboardingTransaction.objects.filter(called).order_by("pk").values_list("pk", flat=True).first()
 
 
 def _fits(trace: PaymentTrace, facts: PaymentSucceeded) -> bool:

@@ -19,7 +19,7 @@ from onboarding.engine.runs import gate_evaluation, step_selection
 from onboarding.engine.runs.cancellation import hold_and_ask
 from onboarding.enums import NOT_BEGUN, OriginKind, Status, Topic
 from onboarding.ids import comparable
-from onboarding.intake import unmatched
+from onboarding.intake import orders, unmatched
 from onboarding.log_context import set_run
 from onboarding.models import ChangeRequest, CorrelationKey, OnboardingTransaction
 from onboarding.origins import Origin, Sender
@@ -64,10 +64,10 @@ def accept(
     """Take one canonical payload (``OnboardingPayload.content()``) and start, replay, fill or question its run.
 
     One database transaction. ``sender``: who sends it (default: an import by ``actor``); the content's ``event_source`` is only
-    its label. ``keys`` are correlation keys, (kind, value), of a new run. ``occurred_at`` is when it was paid; a time in the
-    future counts as now. ``gather_for``: how long to wait for the payment's other events before people are asked.
-    ``confirmed``: paths of a new run whose value a person stands by. ``question``: a new run begins on hold, and a ticket asks
-    this. ``also_known_by``: further keys by which events that came before the run know it.
+    its label. ``keys`` are correlation keys, (kind, value), of a new run; None: those that its content names. ``occurred_at`` is
+    when it was paid; a time in the future counts as now. ``gather_for``: how long to wait for the payment's other events before
+    people are asked. ``confirmed``: paths of a new run whose value a person stands by. ``question``: a new run begins on hold,
+    and a ticket asks this. ``also_known_by``: further keys by which events that came before the run know it.
     """
     sender = sender or Sender(OriginKind.IMPORT, actor)
     run_id, origin = content["onboarding_transaction_id"], sender.origin(content["event_source"])
@@ -78,7 +78,7 @@ def accept(
             sender,
             actor,
             occurred_at,
-            keys or [],
+            orders.free_keys_of(content) if keys is None else keys,
             gather_for,
             confirmed=confirmed,
             question=question,

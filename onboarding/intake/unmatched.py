@@ -1,7 +1,7 @@
 """Later events that come before their run: kept, and applied once, in the order in which they occurred, when it opens."""
 
 import logging
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -13,10 +13,12 @@ from integrations.enums import EventState
 from integrations.inbound.events import OUR_ID, Key
 from integrations.models import InboundEvent
 from onboarding import working_set
+from onboarding.engine.dispatch import enqueue_event
 from onboarding.engine.locks import locked_run, retried
 from onboarding.engine.reported_events import EventIdConflict, report
 from onboarding.enums import RunEventType, UnmatchedState
 from onboarding.ids import comparable
+from onboarding.intake import orders
 from onboarding.intake.locks import lock_names, number_of
 from onboarding.intake.payments import run_with
 from onboarding.models import OnboardingTransaction, UnmatchedEvent
@@ -72,9 +74,31 @@ def keep_inbound(
 
     Raises ``TryAgain`` where its run was opened since that look-up. The caller is in a transaction.
     """
-    compared = [_compared(pair) for pair in pairs]
+    return _keep_each(event, pairs, kind=kind, data=data, actor=actor, find=lambda: run_with(pairs))
+
+
+def keep_order_event(
+    event: InboundEvent, keys: Sequence[Key], *, kind: str, actor: str, find: Callable[[], int | None]
+) -> datetime:
+    """As ``keep_inbound``, for an event that joins its order's run: it is processed again when a run gets one of its keys, under
+    whichever connection's name. ``keys``: as a run of its connection keeps them; ``find``: the caller's look-up.
+    """
+    pairs = orders.awaited(event.connection, keys)
+    return _keep_each(event, pairs, kind=kind, data={}, actor=actor, find=find)
+
+
+def _keep_each(
+    event: InboundEvent,
+    pairs: Sequence[Key],
+    *,
+    kind: str,
+    data: dict[str, Any],
+    actor: str,
+    find: Callable[[], int | None],
+) -> datetime:
+    compared = list(dict.fromkeys(_compared(pair) for pair in pairs))
     lock_names(_names(compared))
-    if run_with(pairs) is not None:
+    if find() is not None:
         raise TryAgain
     waiting = list(UnmatchedEvent.objects.filter(inbound_event=event))
     for pair in compared:
@@ -98,7 +122,7 @@ def apply_to(run: OnboardingTransaction, pairs: Iterable[Pair]) -> None:
     Whoever keeps an event at this moment is waited for, or sees this run after us. What they have kept when a run is written on
     the lean path is found by ``apply_late``.
     """
-    wanted = {_compared(pair) for pair in pairs}
+    wanted = _wanted(pairs)
     if draft := working_set.draft_of(run):
         draft.hold([number_of(name) for name in _names(wanted)])
     else:
@@ -107,6 +131,9 @@ def apply_to(run: OnboardingTransaction, pairs: Iterable[Pair]) -> None:
     if found:
         run.end_made()
     for row in found:
+        if orders.is_awaited(row.kind):
+            _process_again(row)
+            continue
         try:
             report(
                 run,
@@ -128,7 +155,7 @@ def apply_to(run: OnboardingTransaction, pairs: Iterable[Pair]) -> None:
 def apply_late(run: OnboardingTransaction, pairs: Iterable[Pair]) -> None:
     """After a run was written: events that were being kept while it was made."""
     pairs = list(pairs)
-    if not _waiting({_compared(pair) for pair in pairs}):
+    if not _waiting(_wanted(pairs)):
         return
     with locked_run(run.pk) as locked:
         apply_to(locked, pairs)
@@ -136,13 +163,43 @@ def apply_late(run: OnboardingTransaction, pairs: Iterable[Pair]) -> None:
 
 def apply_forgotten() -> None:
     """Events that wait beside their run, as the process that made it was lost before it could look again."""
-    rows = UnmatchedEvent.objects.filter(state=UnmatchedState.WAITING, kind=OUR_ID)
+    kinds = {kind for kind, _ in _wanted([(OUR_ID, "")])}
+    rows = UnmatchedEvent.objects.filter(state=UnmatchedState.WAITING, kind__in=kinds)
     runs = OnboardingTransaction.objects.filter(id_key__in=rows.values("value"))
     for run in runs.filter(created_at__lt=clock.now() - FORGOTTEN)[:MOST_WAITING]:
         try:
             apply_late(run, [(OUR_ID, run.onboarding_transaction_id)])
         except Exception:
             log.exception("What was reported of run %s before it came could not be applied", run.pk)
+
+
+def _wanted(run_keys: Iterable[Pair]) -> set[Pair]:
+    """Under which pairs events wait for a run with these keys."""
+    run_keys = list(run_keys)
+    return {*(_compared(pair) for pair in run_keys), *((key.kind, key.value) for key in orders.awaited_by(run_keys))}
+
+
+def _process_again(row: UnmatchedEvent) -> None:
+    """Whether it is of this run, its handler decides. One that is being processed at this moment looks for its run once more before
+    it is kept: to wait for it here could deadlock.
+    """
+    locked = InboundEvent.objects.select_for_update(no_key=True, skip_locked=True, of=("self",))
+    event = locked.filter(unmatched=row).exclude(state=EventState.PROCESSED).first()
+    if event is None:
+        return
+    if event.state == EventState.IGNORED:
+        event.reconsider(at=clock.now())
+    else:
+        event.due_at, event.enqueued_until = clock.now(), None
+    event.save()
+    enqueue_event(event.pk)
+
+
+def note_joined(event: InboundEvent, run: OnboardingTransaction) -> None:
+    """An event that may have waited for its run has joined it."""
+    for row in UnmatchedEvent.objects.filter(inbound_event=event).exclude(state=UnmatchedState.APPLIED):
+        row.apply(run=run)
+        row.save()
 
 
 def _waiting(pairs: Collection[Pair]) -> list[UnmatchedEvent]:
@@ -202,7 +259,7 @@ def _expire(rows: Iterable[UnmatchedEvent], reason: str) -> None:
 def _keep(
     pair: Pair,
     *,
-    kind: RunEventType,
+    kind: str,
     event_id: str,
     occurred_at: datetime,
     data: dict[str, Any],
@@ -230,4 +287,4 @@ def _compared(pair: Pair) -> Pair:
 
 
 def _names(pairs: Iterable[Pair]) -> list[str]:
-    return [f"event:{kind}:{value}" for kind, value in pairs]
+    return list(dict.fromkeys(f"event:{orders.plain_kind(kind)}:{value}" for kind, value in pairs))

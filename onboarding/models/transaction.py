@@ -104,6 +104,13 @@ class OnboardingTransaction(models.Model):
     completed_at = models.DateTimeField(null=True)
     cancelled_at = models.DateTimeField(null=True)
     cancel_reason = models.CharField(max_length=500, blank=True)
+    joined_into = models.ForeignKey(
+        "self",
+        on_delete=models.SET_NULL,
+        null=True,
+        related_name="joined_runs",
+        help_text="The run of the same order that goes on in its place; what is told of this one is told of that.",
+    )
     rollback_at = models.DateTimeField(null=True, help_text="When the rollback began.")
     rollback_reason = models.CharField(max_length=500, blank=True)
 
@@ -117,6 +124,7 @@ class OnboardingTransaction(models.Model):
             ("start_run", "Can start a run by hand"),
             ("hold_run", "Can hold and resume a run"),
             ("cancel_run", "Can cancel a run"),
+            ("join_runs", "Can join two runs"),
             ("rollback_run", "Can roll a run back"),
             ("replay_run", "Can replay a run from a step"),
             ("skip_step", "Can skip a step"),
@@ -141,6 +149,14 @@ class OnboardingTransaction(models.Model):
             names = {field.name for field in self._meta.concrete_fields if not field.primary_key}
             kwargs["update_fields"] = names - {"audit_sequence", "audit_head"}
         super().save(*args, **kwargs)
+
+    @property
+    def going_on(self) -> "OnboardingTransaction":
+        """Itself, or the run that it was joined into."""
+        run = self
+        while run.joined_into is not None:
+            run = run.joined_into
+        return run
 
     @property
     def is_over(self) -> bool:
@@ -229,6 +245,23 @@ class OnboardingTransaction(models.Model):
         target=Status.CANCELLED,
     )
     def cancel(self, *, at: datetime, reason: str) -> None:
+        self.cancelled_at, self.cancel_reason, self.gathers_until = at, reason[:500], None
+        self.held_at, self.held_by, self.hold_reason = None, "", ""
+
+    @transition(
+        field=status,
+        source=[
+            Status.QUEUED,
+            Status.AWAITING_DATA,
+            Status.PROVISIONING,
+            Status.READY_FOR_KICKOFF,
+            Status.COMPLETE,
+        ],
+        target=Status.CANCELLED,
+    )
+    def join(self, *, into: "OnboardingTransaction", at: datetime, reason: str) -> None:
+        """Another run goes on in its place, one that is complete as well: the order was onboarded twice."""
+        self.joined_into = into
         self.cancelled_at, self.cancel_reason, self.gathers_until = at, reason[:500], None
         self.held_at, self.held_by, self.hold_reason = None, "", ""
 

@@ -14,6 +14,7 @@ from onboarding.services.changes import (
 from onboarding.services.confirmation import Outdated
 from onboarding.services.data import fix
 from onboarding.services.findings import keep_finding
+from onboarding.services.joining import join, join_candidates
 from onboarding.services.matches import also_linked, choose_match, unlink
 from onboarding.services.owners import correct_owner
 from onboarding.services.replay import replay, replay_preview, retry_preview, skip_as_shown, skip_preview
@@ -50,6 +51,8 @@ __all__ = [
     "force_rollback",
     "given_reason",
     "hold",
+    "join",
+    "join_candidates",
     "keep",
     "keep_finding",
     "receive_event",

@@ -4,7 +4,7 @@ Each function says why not, in a sentence; nothing where it may be done.
 """
 
 from onboarding.engine.advancing import reports_run_status
-from onboarding.enums import OVER, Status, StepState
+from onboarding.enums import OVER, WITHDRAWN, Status, StepState
 from onboarding.models import ObjectMapping, OnboardingTransaction, Step
 from onboarding.steps.registry import HANDLERS
 
@@ -21,6 +21,16 @@ def resume(run: OnboardingTransaction) -> str:
 
 def cancel(run: OnboardingTransaction) -> str:
     return "" if run.may_advance else f"The run is {_status(run)} already."
+
+
+def join(run: OnboardingTransaction) -> str:
+    """Into another run: one that is complete as well, where an order was onboarded twice."""
+    return "" if _may_be_redone(run) else f"The run is {_status(run)} already."
+
+
+def takes_joined(run: OnboardingTransaction) -> str:
+    """Another run of its order."""
+    return f"The run {run} is {_status(run)}: it takes no other one." if run.status in WITHDRAWN else ""
 
 
 def rollback(run: OnboardingTransaction) -> str:

@@ -13,7 +13,7 @@ from onboarding.engine.locks import locked_run, retried
 from onboarding.engine.reported_events import EventIdConflict, report
 from onboarding.engine.runs import cancellation, gate_evaluation
 from onboarding.enums import RunEventType, Topic
-from onboarding.models import ObjectMapping
+from onboarding.models import ObjectMapping, OnboardingTransaction
 from onboarding.services import availability, confirmation
 from onboarding.services.base import Refused, given_reason, require_no
 from onboarding.services.rollback_preview import rollback_preview
@@ -109,8 +109,11 @@ def keep(run_pk: int, *, actor: str, reason: str, topic: Topic | None = None) ->
 def receive_event(
     run_pk: int, *, kind: RunEventType, event_id: str, occurred_at: datetime, data: dict[str, Any], actor: str
 ) -> bool:
-    """Take a later business event of a run. False where this event id is known already; ``Refused`` where it was another."""
-    with locked_run(run_pk) as run:
+    """Take a later business event of a run. False where this event id is known already; ``Refused`` where it was another.
+
+    Of a run that was joined into another, it is that one's.
+    """
+    with locked_run(OnboardingTransaction.objects.get(pk=run_pk).going_on.pk) as run:
         try:
             new = report(run, kind=kind, event_id=event_id, occurred_at=occurred_at, data=data, actor=actor)
         except EventIdConflict as error:

@@ -30,6 +30,7 @@ from integrations.connections.services import ProbeResult
 from integrations.enums import Breaker, BreakerCause
 from integrations.models import ApiCall, Connection
 from onboarding import audit, services
+from onboarding.intake.starting_sources import without_common_key
 from onboarding.models import Step
 
 TEST, ENTER = "integrations.test_connection", "integrations.enter_credentials"
@@ -210,6 +211,7 @@ class ConnectionAdmin(ReadOnlyAdmin):
             left=health.left(connection),
             waits=_runs(getattr(connection, "runs_here", 0), "waits", "wait"),
             secrets=[{"name": row.name, "at": badges.moment(row.created_at)} for row in secrets],
+            started_twice=without_common_key(connection),
             lacking=_lacking(connection, {row.name for row in secrets}),
             may_test=user.has_perm(TEST),
             credentials_form=(forms.get("credentials") or CredentialsForm(connection))

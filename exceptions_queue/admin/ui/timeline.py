@@ -278,6 +278,13 @@ def who(actor: str, names: Names | None = None) -> str:
     return names.person(actor)
 
 
+_EVENTS = {
+    OriginKind.BILLING_EVENT: "a billing event",
+    OriginKind.ESIGN_EVENT: "an e-signature event",
+    OriginKind.CRM_EVENT: "a CRM event",
+}
+
+
 def came_from(origin: Origin | None, names: Names | None = None) -> str:
     """An origin as people read it, as after "from". The sender's own text stands in quotes: it says what it likes."""
     if origin is None:
@@ -286,8 +293,8 @@ def came_from(origin: Origin | None, names: Names | None = None) -> str:
     match origin.kind:
         case OriginKind.PERSON:
             return f"{who(name, names)} ({origin.label})" if origin.label else who(name, names)
-        case OriginKind.BILLING_EVENT:
-            return f"a billing event ({name})" if name else "a billing event"
+        case OriginKind.BILLING_EVENT | OriginKind.ESIGN_EVENT | OriginKind.CRM_EVENT:
+            return f"{_EVENTS[origin.kind]} ({name})" if name else _EVENTS[origin.kind]
         case OriginKind.REST:
             return " ".join(part for part in (said, f"(API key {name})" if name else "") if part) or "the API"
         case OriginKind.IMPORT:

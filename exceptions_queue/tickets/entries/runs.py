@@ -94,6 +94,14 @@ def _object(ticket: Ticket, _: Circumstances) -> Story:
     )
 
 
+def _surplus(ticket: Ticket, _: Circumstances) -> Story:
+    return Story(
+        f"{customer(ticket)} was onboarded twice: objects are left over",
+        [ticket.message],
+        "Remove them at their vendors, or move what is in them.",
+    )
+
+
 def _audit(ticket: Ticket, _: Circumstances) -> Story:
     return Story(
         f"The audit trail of {customer(ticket)} is not as it was written"
@@ -197,6 +205,21 @@ ENTRIES = (
             "Fix it there, or unlink it on the run's page and let the step look for the right one.",
         ),
         topic=Topic.OBJECT,
+        remedies=frozenset({"done"}),
+        safe_action=SafeAction.MANUAL_FIX,
+    ),
+    Entry(
+        Category.VALIDATION_ERROR,
+        RISK,
+        TO_ENGINEERING,
+        "A run was joined into another, and objects that it had created are left over. It holds nothing up.",
+        _surplus,
+        (
+            "Open each object that is listed: is it used, or is something in it that {customer} needs?",
+            "Move what is needed into the object of the onboarding that goes on, then remove the other one.",
+            "Say here what you did; that closes the ticket.",
+        ),
+        topic=Topic.SURPLUS,
         remedies=frozenset({"done"}),
         safe_action=SafeAction.MANUAL_FIX,
     ),

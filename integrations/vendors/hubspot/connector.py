@@ -24,7 +24,7 @@ import html
 import re
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 from integrations.connectors.base import (
@@ -113,7 +113,7 @@ class HubSpot(CrmConnector):
             associations=(CrmAccount.KIND, Deal.KIND),
         ),
     )
-    options = (
+    options: ClassVar[tuple[Option, ...]] = (
         Option(
             name="prefix",
             label="API path",
@@ -163,7 +163,7 @@ class HubSpot(CrmConnector):
     def _has_deal_properties(self) -> bool:
         return self.flag("deal_properties")
 
-    def _path(self, kind: str, *more: object) -> str:
+    def path(self, kind: str, *more: object) -> str:
         # "/crm/v3" is filed as legacy beside "/crm/objects/2026-03": either may be given.
         prefix = "/" + self.option("prefix").strip("/")
         objects = prefix if "/objects" in prefix else f"{prefix}/objects"
@@ -197,7 +197,7 @@ class HubSpot(CrmConnector):
         if not external_id.strip().isdecimal():
             return None  # HubSpot's ids are numbers
         params = {"properties": SHOWN[kind]} | ({"associations": "companies"} if kind == "note" else {})
-        found = self.read(self._path(kind, external_id), Record, params=params)
+        found = self.read(self.path(kind, external_id), Record, params=params)
         if found is None:
             return None
         linked = found.associations.get("companies", Links()).results
@@ -205,7 +205,7 @@ class HubSpot(CrmConnector):
 
     def archived(self, kind: str, external_id: str) -> Found | None:
         params = {"properties": SHOWN[kind], "archived": "true"}
-        found = self.read(self._path(kind, external_id), Record, params=params)
+        found = self.read(self.path(kind, external_id), Record, params=params)
         return self._found(kind, found) if found else None
 
     def _by_unique(self, kind: str, name: str, value: str) -> list[Found]:
@@ -213,7 +213,7 @@ class HubSpot(CrmConnector):
         if not value.strip():
             return []
         params = {"idProperty": name, "properties": SHOWN[kind]}
-        found = self.read(self._path(kind, value), Record, params=params)
+        found = self.read(self.path(kind, value), Record, params=params)
         return [self._found(kind, found)] if found else []
 
     def _on_domain(self, domain: str) -> list[Record]:
@@ -233,7 +233,7 @@ class HubSpot(CrmConnector):
         }
         found: list[Record] = []
         for _ in range(_MOST_ON_A_DOMAIN // _PAGE):
-            page = self.http.request("POST", self._path("company", "search"), json=query, expect=Page, reads=True).data
+            page = self.http.request("POST", self.path("company", "search"), json=query, expect=Page, reads=True).data
             found += [each for each in page.results if domain.strip().lower() in _domains(each)]
             if page.paging is None or page.paging.next is None:
                 return found
@@ -247,7 +247,7 @@ class HubSpot(CrmConnector):
         if not (name.strip() and email.strip()):
             return []
         params = {"idProperty": "email", "associations": "companies"}
-        contact = self.read(self._path("contact", email), Record, params=params)
+        contact = self.read(self.path("contact", email), Record, params=params)
         linked = contact.associations.get("companies", Links()).results if contact else []
         ids = list(dict.fromkeys(each.id for each in linked))
         if len(ids) > _MOST_COMPANIES:
@@ -261,7 +261,7 @@ class HubSpot(CrmConnector):
         if not (deal_id.isascii() and deal_id.isdecimal()):
             return None
         try:
-            return self.read(self._path("deal", deal_id), Record, params={"properties": SHOWN["deal"]})
+            return self.read(self.path("deal", deal_id), Record, params={"properties": SHOWN["deal"]})
         except ProviderError as error:
             if error.kind is Kind.INVALID:
                 return None
@@ -274,7 +274,7 @@ class HubSpot(CrmConnector):
         for start in range(0, len(ids), _PAGE):
             inputs = [{"id": each} for each in ids[start : start + _PAGE]]
             query = {"inputs": inputs, "properties": SHOWN["note"].split(","), "propertiesWithHistory": []}
-            path = f"{self._path('note')}/batch/read"
+            path = f"{self.path('note')}/batch/read"
             answer = self.http.request("POST", path, json=query, expect=Batch, ok=(200, 207), reads=True)
             for error in answer.data.errors:
                 if not is_gone(error):  # what could not be read may be ours
@@ -361,19 +361,19 @@ class HubSpot(CrmConnector):
             made = self._upsert(kind, given, name, reference)
         else:
             content = {"properties": given, "associations": []}
-            made = self.http.request("POST", self._path(kind), json=content, expect=Record).data
+            made = self.http.request("POST", self.path(kind), json=content, expect=Record).data
         return Created(made.id, self._url(kind, made.id))
 
     def update(self, external_id: str, wanted: VendorObject) -> None:
         """A note keeps its reference."""
         kind, given = wanted.kind, self._properties(wanted)
         if "hs_note_body" in given:
-            path, query = self._path(kind, external_id), {"properties": "hs_note_body"}
+            path, query = self.path(kind, external_id), {"properties": "hs_note_body"}
             now = self.http.request("GET", path, params=query, expect=Record).data.value("hs_note_body")
             given["hs_note_body"] += _closing(mark_of(text_of(now)))
         if given:
             content = {"properties": given}
-            changed = self.http.request("PATCH", self._path(kind, external_id), json=content, expect=Record).data
+            changed = self.http.request("PATCH", self.path(kind, external_id), json=content, expect=Record).data
             if changed.id != external_id:
                 message = (
                     f"HubSpot has merged the {kind} {external_id} into {changed.id}, which was changed in its place. Replay from "
@@ -400,12 +400,12 @@ class HubSpot(CrmConnector):
             if external_id
         ]
         content = {"properties": given, "associations": links}
-        made = self.http.request("POST", self._path("note"), json=content, expect=Record).data
+        made = self.http.request("POST", self.path("note"), json=content, expect=Record).data
         return Created(made.id, self._url("company", wanted.company_id))
 
     def _upsert(self, kind: str, properties: dict[str, Any], name: str, reference: str) -> Record:
         given = {"id": reference, "idProperty": name, "properties": {**properties, name: reference}}
-        path = f"{self._path(kind)}/batch/upsert"
+        path = f"{self.path(kind)}/batch/upsert"
         answer = self.http.request("POST", path, json={"inputs": [given]}, expect=Batch, ok=(200, 201, 207))
         if answer.data.results:
             return answer.data.results[0]
@@ -423,7 +423,7 @@ class HubSpot(CrmConnector):
         """Archives it. HubSpot answers 204 for what is archived already as well."""
         if not self.reversible(kind):
             super().undo(kind, external_id)
-        self.delete(kind, external_id, self._path(kind, external_id), ok=(204,))
+        self.delete(kind, external_id, self.path(kind, external_id), ok=(204,))
 
     # --- Health and errors ------------------------------------------------------------------------------------------
 

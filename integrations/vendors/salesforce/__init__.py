@@ -5,6 +5,6 @@ from integrations.connectors.declaration import Vendor
 VENDOR = Vendor(
     name="salesforce",
     title="Salesforce",
-    provider="integrations.vendors.salesforce.connector.Salesforce",
+    provider="integrations.vendors.salesforce.provider.SalesforceProvider",
     stand_in="integrations.vendors.salesforce.sandbox.dialect.Salesforce",
 )

@@ -95,7 +95,7 @@ class Salesforce(CrmConnector):
     def _data(self, *more: object) -> str:
         return "/".join([f"/services/data/{self.option('api_version')}", *(segment(each) for each in more)])
 
-    def _path(self, kind: str, *more: object) -> str:
+    def path(self, kind: str, *more: object) -> str:
         return self._data("sobjects", TYPES[kind], *more)
 
     def kind(self, name: str) -> ObjectKind:
@@ -143,7 +143,7 @@ class Salesforce(CrmConnector):
         if not (wanted.isascii() and wanted.isalnum()):
             return None  # Salesforce's ids are letters and digits: ids of deals come from people and other systems
         try:
-            return self.read(self._path(kind, wanted), Record, params={"fields": ",".join(SHOWN[kind])})
+            return self.read(self.path(kind, wanted), Record, params={"fields": ",".join(SHOWN[kind])})
         except ProviderError as error:
             if error.kind is Kind.INVALID and not is_id(wanted):
                 return None
@@ -263,12 +263,12 @@ class Salesforce(CrmConnector):
         if field := self._reference_field(kind):
             made = self._upsert(kind, given, field, reference)
         else:
-            made = self.http.request("POST", self._path(kind), json=given, expect=Saved).data.id
+            made = self.http.request("POST", self.path(kind), json=given, expect=Saved).data.id
         return Created(made, self._url(kind, made))
 
     def _upsert(self, kind: str, given: dict[str, Any], field: str, reference: str) -> str:
         """Of two that race the loser is refused by the unique field, and then writes into what the other has made."""
-        path = self._path(kind, field, reference)
+        path = self.path(kind, field, reference)
         try:
             saved = self.http.request("PATCH", path, json=given, expect=Saved)
         except ProviderError as error:
@@ -281,13 +281,13 @@ class Salesforce(CrmConnector):
         """A note keeps its reference."""
         kind, given = wanted.kind, self._fields(wanted)
         if isinstance(wanted, CrmNote) and wanted.body:
-            path, params = self._path(kind, external_id), {"fields": "Id,Description"}
+            path, params = self.path(kind, external_id), {"fields": "Id,Description"}
             now = self.http.request("GET", path, params=params, expect=Record).data.Description
             given["Description"] = _text(wanted.body, mark_of(now))
         if not given:
             return
         try:
-            self.http.request("PATCH", self._path(kind, external_id), json=given, ok=(200, 204))
+            self.http.request("PATCH", self.path(kind, external_id), json=given, ok=(200, 204))
         except ProviderError as error:
             if error.kind is Kind.NOT_FOUND and (master := self._master(kind, external_id)):
                 message = (
@@ -329,7 +329,7 @@ class Salesforce(CrmConnector):
         if to_kind != CrmAccount.KIND:
             super().associate(kind, external_id, to_kind, to_id)
         name = "WhatId" if kind == CrmNote.KIND else "AccountId"
-        path = self._path(kind, external_id)
+        path = self.path(kind, external_id)
         now = self.http.request("GET", path, params={"fields": f"Id,{name}"}, expect=Record).data.value(name)
         if same(now, to_id):
             return
@@ -348,7 +348,7 @@ class Salesforce(CrmConnector):
         if kind == CrmAccount.KIND and (held := self._belongings(external_id)):
             message = f"The account {external_id} has {held} at Salesforce, which would be deleted with it"
             raise ProviderError(Kind.CONFLICT, message)
-        self.delete(kind, external_id, self._path(kind, external_id), ok=(204,))
+        self.delete(kind, external_id, self.path(kind, external_id), ok=(204,))
 
     def _belongings(self, account_id: str) -> str:
         if not is_id(account_id):
@@ -372,7 +372,7 @@ class Salesforce(CrmConnector):
             custom = DEAL_FIELDS.values() if kind == "deal" and self.flag("deal_fields") else ()
             if not reference and not custom:
                 continue
-            described = self.http.request("GET", self._path(kind, "describe"), expect=Described).data
+            described = self.http.request("GET", self.path(kind, "describe"), expect=Described).data
             columns = {each.name: each for each in described.fields}
             faults += [
                 f"{TYPES[kind]}.{name} {fault}"

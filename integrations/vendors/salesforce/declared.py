@@ -36,7 +36,7 @@ KINDS = (
         associations=(CrmAccount.KIND,),
     ),
 )
-OPTIONS = (
+OPTIONS: tuple[Option, ...] = (
     Option(
         name="client_id",
         label="Consumer key",
@@ -97,7 +97,7 @@ OPTIONS = (
         default="Completed",
     ),
 )
-SECRETS = (
+SECRETS: tuple[Secret, ...] = (
     Secret(name=TOKEN, label="Consumer secret", help="Of the same app."),
     Secret(
         name="refresh_token",

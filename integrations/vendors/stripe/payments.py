@@ -22,6 +22,7 @@ from integrations.inbound.events import (
     DEAL,
     ORDER,
     OUR_ID,
+    QUOTE,
     Event,
     Ignored,
     Key,
@@ -34,6 +35,7 @@ from integrations.inbound.events import (
     SubscriptionReported,
     customer_amount_keys,
     kind_of,
+    written_keys,
 )
 from integrations.name_matching import company_name
 from integrations.vendors.stripe import schemas as shapes
@@ -331,10 +333,12 @@ def _keys(
         (PAYMENT_INTENT, _id(intent)),
         *((PAYMENT_INTENT, further.id) for further in further_intents),
         (SUBSCRIPTION, _id(subscription)),
-        (DEAL, metadata.get("commercial.deal_id") or metadata.get("deal_id", "")),
-        (ORDER, metadata.get("commercial.order_id") or metadata.get("order_id") or order),
     ]
-    return tuple(dict.fromkeys(Key(kind, value.strip()) for kind, value in pairs if value.strip()))
+    own = [Key(kind, value.strip()) for kind, value in pairs if value.strip()]
+    written = written_keys(metadata, DEAL, QUOTE, ORDER)
+    if order.strip() and not any(key.kind == ORDER for key in written):
+        written = (*written, Key(ORDER, order.strip()))
+    return tuple(dict.fromkeys([*own, *written]))
 
 
 def _answers(custom_fields: Sequence[shapes.CustomField]) -> tuple[tuple[str, str], ...]:

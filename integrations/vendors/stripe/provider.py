@@ -2,6 +2,8 @@
 
 from integrations.connectors.options import SIGNING_SECRET, Option, OptionType
 from integrations.connectors.provider_info import ProviderInfo
+from integrations.inbound.events import PaymentSucceeded
+from integrations.inbound.starting import starts_or_joins
 from integrations.vendors.stripe import dashboard, payments
 from integrations.vendors.stripe.webhook import StripeWebhook
 
@@ -21,6 +23,7 @@ STRIPE = ProviderInfo(
             pattern=payments.ACCOUNT,
             allowed="own (the account itself) or ids of connected accounts (acct_…), with commas between",
         ),
+        starts_or_joins(PaymentSucceeded, what="A settled payment"),
     ),
     probes="that the signing secret is stored and readable; nothing is called",
     webhook=StripeWebhook(),

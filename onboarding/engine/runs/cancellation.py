@@ -16,10 +16,16 @@ from onboarding.signals import run_blocked, run_cancelled, run_decided, step_unb
 LONGEST_HOLD_REASON = 500
 
 
-def cancel(run: OnboardingTransaction, *, actor: str, reason: str) -> None:
-    """Do nothing more for this run; what was made stays. The caller holds the run locked."""
+def cancel(run: OnboardingTransaction, *, actor: str, reason: str, into: OnboardingTransaction | None = None) -> None:
+    """Do nothing more for this run; what was made stays. ``into``: another of the same order goes on in its place.
+
+    The caller holds the run locked.
+    """
     now = clock.now()
-    run.cancel(at=now, reason=reason)
+    if into is None:
+        run.cancel(at=now, reason=reason)
+    else:
+        run.join(into=into, at=now, reason=reason)
     audit.record(run, "onboarding.run.cancelled", actor=actor)
     prerequisites.withdraw(run, at=now, reason="The run was cancelled.")
     for step in run.steps.all():

@@ -1,13 +1,13 @@
 """The registry of handlers, and what they do to the stored event that they were called with."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from types import MappingProxyType
 from typing import Any, TypeVar
 
 from integrations import clock
-from integrations.enums import EventState
+from integrations.enums import EventState, System
 from integrations.inbound.events import Event, Key
 from integrations.models import InboundEvent
 from onboarding.engine.locks import locked_run
@@ -74,15 +74,30 @@ def keep_until_known(keys: list[Key], stored: InboundEvent, news: LaterEvent) ->
     hold(stored, until, outcome)
 
 
+def await_run(
+    stored: InboundEvent, keys: Sequence[Key], *, kind: str, noun: str, find: Callable[[], int | None]
+) -> None:
+    """It joins the run of its order, which no event has started yet: it is processed again when one does."""
+    until = unmatched.keep_order_event(stored, keys, kind=kind, actor=actor_of(stored), find=find)
+    if until <= clock.now():
+        stored.ignore(outcome=unmatched.never_came(stored), at=clock.now())
+        return
+    hold(stored, until, f"{noun}: kept, and joined to its order's onboarding when that starts.")
+
+
 def hold(stored: InboundEvent, until: datetime, outcome: str) -> None:
-    if stored.state == EventState.RECEIVED:
+    if stored.state != EventState.HELD:
         stored.hold(until=until, outcome=outcome)
     else:
         stored.due_at, stored.outcome = until, outcome
 
 
+_ORIGINS = {System.ESIGN: OriginKind.ESIGN_EVENT, System.CRM: OriginKind.CRM_EVENT}
+
+
 def sender_of(stored: InboundEvent) -> Sender:
-    return Sender(OriginKind.BILLING_EVENT, stored.connection.slug)
+    kind = _ORIGINS.get(System(stored.connection.system), OriginKind.BILLING_EVENT)
+    return Sender(kind, stored.connection.slug)
 
 
 def actor_of(stored: InboundEvent) -> str:

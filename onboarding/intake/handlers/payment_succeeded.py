@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from django.conf import settings
@@ -12,13 +13,15 @@ from integrations.inbound.events import PaymentSucceeded, Role, Settlement, kind
 from integrations.models import InboundEvent
 from integrations.name_matching import is_same_name
 from onboarding.engine.locks import locked_run
-from onboarding.intake import billing, late, payments, service, subscriptions
+from onboarding.intake import billing, late, orders, payments, service, subscriptions, unmatched
 from onboarding.intake.handlers import subscription_reported
-from onboarding.intake.handlers.base import actor_of, handles, hold, sender_of
+from onboarding.intake.handlers.base import actor_of, await_run, handles, hold, sender_of
 from onboarding.models import OnboardingTransaction, PaymentTrace
 from onboarding.payload.schema import digest, get, paths, with_value
 from onboarding.playbooks.requirements import problems_of
 from onboarding.working_set import TryAgain
+
+PAYMENT = "payment.succeeded"
 
 
 @handles(PaymentSucceeded)
@@ -34,7 +37,7 @@ def payment_succeeded(stored: InboundEvent, facts: PaymentSucceeded) -> None:
     parts = {*facts.payments, *payments.payments_of(connection, facts.invoice)}
     late.merge(connection, parts, facts.invoice, actor=actor_of(stored))
     keys = payments.keys_of(connection, facts)
-    run_pk = payments.known_run(facts, keys)
+    run_pk = payments.known_run(connection, facts, keys)
     if run_pk is not None:
         _end_hold(stored)
         _join(stored, run_pk, facts, keys)
@@ -78,8 +81,12 @@ def _dismiss(stored: InboundEvent, facts: PaymentSucceeded, reason: str) -> None
 
 
 def _match_or_open(stored: InboundEvent, facts: PaymentSucceeded, keys: payments.Keys, open_question: str) -> None:
-    trace = payments.soft_match(stored.connection, facts, _paid_at(stored, facts))
-    if trace is None:
+    connection = stored.connection
+    trace = payments.soft_match(connection, facts, _paid_at(stored, facts))
+    if trace is None and not orders.starts_runs(connection, PaymentSucceeded):
+        find = partial(payments.known_run, connection, facts, keys)
+        await_run(stored, keys, kind=PAYMENT, noun="The order was paid", find=find)
+    elif trace is None:
         _open(stored, facts, keys, open_question or _doubt(stored, facts))
     elif trace.transaction_id is None:
         payments.learn(trace, facts)
@@ -172,6 +179,7 @@ def _join(stored: InboundEvent, run_pk: int, facts: PaymentSucceeded, keys: paym
         else:
             service.remember(run, keys)
         late.clear_question(run, facts, actor=actor_of(stored))
+        unmatched.note_joined(stored, run)
     _note(stored, trace, facts, told)
     stored.process(outcome=f"joined {run.onboarding_transaction_id}: {outcome}", at=clock.now())
 
@@ -195,7 +203,7 @@ def _note_name(trace: PaymentTrace, paid: billing.BillingPayload, content: dict[
     """Note whether the company's name is only that of the billing system's customer."""
     name = str(get(content, "customer.legal_name"))
     if name and "customer.legal_name" in paid.inferred:
-        trace.customer_name = name[: payments.MAX_VALUE]
+        trace.customer_name = name[: orders.MAX_VALUE]
         trace.save()
     elif name:  # somebody states it
         trace.customer_name = ""

@@ -26,7 +26,7 @@ def test_a_declaration_is_complete(name: str) -> None:
     assert len(options) == len(info.options)
     for option in info.options:
         assert option.help
-        option.check(option.default or "1")
+        option.check(option.default or ("" if option.pattern else "1"))
         assert (option.type is OptionType.CHOICE) == bool(option.choices)
     for capability in info.kinds:
         assert capability.rollback

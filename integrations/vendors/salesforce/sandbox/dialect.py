@@ -160,7 +160,13 @@ class Salesforce(Dialect):
 
     def _whole(self, row: Row, *, deleted: bool = False) -> Json:
         stamps = {"CreatedDate": _stamp(row.created_at), "LastModifiedDate": _stamp(row.updated_at)}
-        return {**row.body, "Id": row.id, "IsDeleted": deleted, **stamps}
+        stage = str(row.body.get("StageName", ""))
+        derived = (
+            {"IsClosed": stage.startswith("Closed"), "IsWon": stage == "Closed Won"}
+            if row.kind == "Opportunity"
+            else {}
+        )
+        return {**row.body, **derived, "Id": row.id, "IsDeleted": deleted, **stamps}
 
     def _view(self, call: Call, kind: str, whole: Json, names: Iterable[str]) -> Json:
         known = self._fields(call, kind)

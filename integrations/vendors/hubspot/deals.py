@@ -1,0 +1,82 @@
+"""A deal as HubSpot has it now, with its company and contact: what an event of it is believed to mean.
+
+Sources: reading with associations, developers.hubspot.com/docs/api-reference/crm-deals-v3/guide; merged records answer under both
+ids as the one that survived (knowledge.hubspot.com/records/merge-records), so that both are known as the deal's.
+"""
+
+import time
+from decimal import Decimal, InvalidOperation
+
+from django.conf import settings
+
+from integrations.connectors.base import moment
+from integrations.inbound.events import DEAL, ORDER, OUR_ID, QUOTE, DealWon, Event, Ignored, Key
+from integrations.models import InboundEvent
+from integrations.vendors.hubspot.connector import HubSpot
+from integrations.vendors.hubspot.schemas import DEAL_PROPERTIES, TYPES, Links, Record
+
+WON = "hs_is_closed_won"
+_PROPERTIES = ("dealname", "dealstage", WON, "amount", "deal_currency_code", "hubspot_owner_id")
+_OF_COMPANY = "name,domain,country"
+_OF_CONTACT = "firstname,lastname,email"
+
+
+def won_deal(stored: InboundEvent, deal_id: str) -> Event:
+    """Asks HubSpot, outside of any transaction. Raises ``ProviderError``, ``DeadlinePassed``."""
+    deadline = time.monotonic() + settings.CALL_SECONDS
+    crm = HubSpot.on(stored.connection, subject=f"event:{stored.pk}", deadline=deadline)
+    own = {QUOTE: _option(crm, "quote_property"), ORDER: _option(crm, "order_property")}
+    wanted = [*_PROPERTIES, DEAL_PROPERTIES["transaction_id"], *filter(None, own.values())]
+    deal = _record(crm, "deal", deal_id, ",".join(wanted), associations="companies,contacts")
+    if deal is None:
+        return Ignored(reason=f"HubSpot has no deal {deal_id} any more.")
+    if deal.value(WON).lower() != "true":
+        return Ignored(reason=f"The deal {deal.id} is not won: its stage is {deal.value('dealstage') or 'none'}.")
+    company = _only(crm, deal, "company", _OF_COMPANY)
+    contact = _only(crm, deal, "contact", _OF_CONTACT)
+    named = [(OUR_ID, deal.value(DEAL_PROPERTIES["transaction_id"])), (DEAL, deal.id), (DEAL, deal_id)]
+    named += [(kind, deal.value(name)) for kind, name in own.items() if name]
+    name = " ".join(part for part in (contact.value("firstname"), contact.value("lastname")) if part) if contact else ""
+    return DealWon(
+        object_id=deal.id,
+        keys=tuple(dict.fromkeys(Key(kind, value.strip()) for kind, value in named if value.strip())),
+        occurred_at=stored.occurred_at or moment(deal.updatedAt),
+        company=company.value("name").strip() if company else "",
+        domain=company.value("domain").strip() if company else "",
+        country=_country(company),
+        contact_name=name,
+        email=contact.value("email") if contact else "",
+        owner_id=deal.value("hubspot_owner_id"),
+        amount=_amount(deal.value("amount")),
+        currency=deal.value("deal_currency_code").upper(),
+    )
+
+
+def _option(crm: HubSpot, name: str) -> str:
+    """Of the provider's options, those that reading alone needs."""
+    return str(crm.connection.options.get(name) or "").strip()
+
+
+def _only(crm: HubSpot, deal: Record, kind: str, properties: str) -> Record | None:
+    """The record that the deal is associated with, where it is one: of several, nobody knows which."""
+    linked = {each.id for each in deal.associations.get(TYPES[kind], Links()).results}
+    return _record(crm, kind, linked.pop(), properties) if len(linked) == 1 else None
+
+
+def _record(crm: HubSpot, kind: str, external_id: str, properties: str, *, associations: str = "") -> Record | None:
+    params = {"properties": properties} | ({"associations": associations} if associations else {})
+    return crm.read(crm.path(kind, external_id), Record, params=params)
+
+
+def _country(company: Record | None) -> str:
+    """HubSpot's is free text: only what is a code says which country it is."""
+    text = company.value("country").strip() if company else ""
+    return text.upper() if len(text) == 2 and text.isascii() and text.isalpha() else ""  # noqa: PLR2004
+
+
+def _amount(text: str) -> Decimal | None:
+    try:
+        amount = Decimal(text)
+    except InvalidOperation:
+        return None
+    return amount if amount.is_finite() and amount >= 0 else None
