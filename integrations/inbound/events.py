@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 
 class Role(StrEnum):
@@ -98,6 +98,13 @@ class SubscriptionReported(Ignored):
     subscription: SubscriptionFacts
 
 
+def nothing_paid(reason: str, about: SubscriptionFacts | None = None) -> Ignored:
+    """What tells of no payment, and perhaps of a subscription."""
+    if about is None:
+        return Ignored(reason=reason)
+    return SubscriptionReported(reason=reason, subscription=about, customer=about.customer)
+
+
 class Settlement(StrEnum):
     """How a bill was settled, in words for people."""
 
@@ -126,6 +133,8 @@ class PaymentSucceeded(Event):
     occurred_at: datetime | None
     metadata: Mapping[str, str] = field(default_factory=dict)
     """What the seller's own systems wrote on it."""
+    content: Mapping[str, Any] = field(default_factory=dict)
+    """Of a seller's system that knows our canonical payload: what it states of it."""
     business_name: str = ""
     """What the buyer gave as the company's name."""
     customer_name: str = ""
