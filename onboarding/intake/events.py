@@ -14,6 +14,7 @@ from django.db import transaction as db
 from integrations import clock
 from integrations.connectors.registry import PROVIDERS
 from integrations.enums import EventState
+from integrations.errors import ProviderError
 from integrations.failpoints import failpoint
 from integrations.http.strict_json import BadJson
 from integrations.inbound.delivery import UnexpectedShape, Webhook
@@ -38,6 +39,9 @@ def process_event(event_pk: int) -> None:
         _process(event_pk)
     except (UnexpectedShape, BadJson) as error:
         _fail(event_pk, str(error), permanent=True)
+    except ProviderError as error:  # the vendor was asked for what the event does not carry
+        log.warning("Event %s could not be read: %s", event_pk, error)
+        _fail(event_pk, str(error), permanent=False, wait=error.retry_after or 0.0)
     except Exception as error:
         log.exception("Event %s could not be processed", event_pk)
         _fail(event_pk, f"Processing failed ({type(error).__name__}); the log tells more.", permanent=False)
@@ -76,13 +80,15 @@ def _is_due(event: InboundEvent) -> bool:
 
 
 @retried
-def _fail(event_pk: int, message: str, *, permanent: bool) -> None:
+def _fail(event_pk: int, message: str, *, permanent: bool, wait: float = 0.0) -> None:
+    """``wait``: seconds before the next attempt, at least."""
     with db.atomic():
         event = InboundEvent.objects.select_for_update(no_key=True).get(pk=event_pk)
         if not _is_due(event):
             return
         permanent = permanent or event.attempts + 1 >= MAX_ATTEMPTS
-        event.fail(outcome=message, retry_at=None if permanent else clock.now() + _backoff(event.attempts))
+        pause = max(_backoff(event.attempts), timedelta(seconds=wait))
+        event.fail(outcome=message, retry_at=None if permanent else clock.now() + pause)
         event.save()
         if permanent:
             event_failed.send(InboundEvent, event=event, message=message)
