@@ -68,6 +68,7 @@ class Topic(TextChoices):
     NONE = "", "The failure itself"
     REFUND = "refund", "Refund"
     PAYMENT = "payment", "Which payment"
+    KICKOFF = "kickoff", "Kickoff"
     CHANGE = "change", "Change of the data"
     CONNECTION = "connection", "Connection"
     EVENT = "event", "Event"
@@ -107,6 +108,7 @@ class RunEventType(TextChoices):
     """Later business events of a run, as other systems report them."""
 
     KICKOFF_SCHEDULED = "kickoff.scheduled", "The kickoff is scheduled"
+    KICKOFF_CANCELLED = "kickoff.cancelled", "The kickoff was cancelled"
     PAYMENT_REFUNDED = "payment.refunded", "The payment was refunded"
 
 

@@ -22,6 +22,8 @@ class Role(StrEnum):
     SUBSCRIPTION = "subscription"
     DEAL = "deal"
     ORDER = "order"
+    BOOKING = "booking"
+    """An appointment in a scheduling system."""
     CUSTOMER_AMOUNT = "customer_amount"
     """Customer, amount and currency in one: ties a refund to a payment that no event names."""
 
@@ -216,3 +218,24 @@ class PaymentRefunded(Event):
     """Of the payment."""
     whole: bool
     """All of it went back."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class KickoffScheduled(Event):
+    """A customer has booked the kickoff, or moved it."""
+
+    booking: Key
+    replaces: Key | None = None
+    """The booking that was moved to this one."""
+    keys: tuple[Key, ...] = ()
+    """Of the run, as the booking names it."""
+    starts_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class KickoffCancelled(Event):
+    """A booking was called off, and not moved to another time."""
+
+    booking: Key
+    keys: tuple[Key, ...] = ()
+    """As of ``KickoffScheduled``."""

@@ -16,6 +16,7 @@ from onboarding.engine.compensation import is_used_elsewhere
 from onboarding.engine.facts import facts_of
 from onboarding.engine.objects.claimed_work import usable
 from onboarding.engine.reconcile import is_indeterminate, note_baseline
+from onboarding.engine.runs import kickoff
 from onboarding.enums import StepState
 from onboarding.models import Intent, MatchChoice, ObjectMapping, OnboardingTransaction, Step
 from onboarding.steps.handler import Content, Preview, StepHandler, Verdict, View
@@ -84,7 +85,7 @@ def plan_steps(run: OnboardingTransaction, steps: Iterable[Step], content: Conte
         wants_new = rows.wants_new(step, view)
         view = replace(view, wants_new=wants_new, is_indeterminate=view.is_indeterminate and not wants_new)
         preview = _not_configured(step, handler, handler.preview(view))
-        if handler.finished_by and step.state != StepState.SUCCEEDED and not rows.is_redelivery(handler.finished_by):
+        if handler.finished_by and step.state != StepState.SUCCEEDED and not rows.is_scheduled:
             preview = replace(preview, waits=True)
         planned.append(_planned(step, preview))
     return planned
@@ -149,8 +150,9 @@ class _Rows:
         since = max((each.indeterminate_since or each.send_by for each in self._intents(step)), default=None)
         return _decided_on_new(step, handler, keys, since)
 
-    def is_redelivery(self, kind: str) -> bool:
-        return self.run.pk is not None and self.run.events.filter(type=kind).exists()
+    @property
+    def is_scheduled(self) -> bool:
+        return self.run.pk is not None and kickoff.scheduled_by(self.run) is not None
 
     def _intents(self, step: Step) -> list[Intent]:
         return [each for each in self.intents if each.step_id == step.pk]

@@ -176,6 +176,8 @@ class StepHandler(ABC):
     """A task for a person: the step ends only when somebody has completed the object at the vendor, or this event says so."""
     irrevocable: ClassVar[bool] = False
     """What was created cannot be undone, such as a sent mail; it may be sent again on purpose."""
+    optional: ClassVar[bool] = False
+    """It is passed over where no connection to its system is there."""
     updates: ClassVar[bool] = False
     """Whether the step keeps its object up to date with the payload."""
     owned_fields: ClassVar[frozenset[str]] = frozenset()
