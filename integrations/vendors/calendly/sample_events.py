@@ -61,7 +61,7 @@ class Booking:
         start = datetime.fromtimestamp(self.made, UTC) + timedelta(days=self.in_days)
         names = ("utm_campaign", "utm_source", "utm_medium", "utm_content", "utm_term", "salesforce_uuid")
         given = dict(parse_qsl(urlsplit(self.link).query))
-        invitee = {
+        invitee: Json = {
             "uri": self.uri,
             "email": "jordan@acme-logistics.com",
             "name": "Jordan Lee",

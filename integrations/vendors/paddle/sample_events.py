@@ -10,6 +10,7 @@ import hashlib
 import hmac
 import json
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -73,9 +74,9 @@ class Purchase:
             held["businesses"] = {**self.business, "id": self.business_id, "customer_id": self.customer_id}
         return [SandboxObject("paddle", kind, body) for kind, body in held.items()]
 
-    def entity(self, *, subscribed: bool = True, **totals: str) -> Json:
+    def entity(self, *, subscribed: bool = True, totals: Mapping[str, str] | None = None) -> Json:
         period = {"starts_at": rfc3339(self.created), "ends_at": self._end()}
-        shown = self.totals(**totals)
+        shown = self.totals(**(totals or {}))
         return {
             "id": self.transaction_id,
             "status": "completed" if subscribed else "paid",
@@ -110,7 +111,7 @@ class Purchase:
         return self._event("transaction.paid", self.entity(subscribed=self.origin.startswith("subscription_")))
 
     def completed(self, **totals: str) -> Json:
-        return self._event("transaction.completed", self.entity(**totals))
+        return self._event("transaction.completed", self.entity(totals=totals))
 
     def trial(self) -> Json:
         """Nothing is to be paid now."""
@@ -175,5 +176,8 @@ def pay(payer: Payer, secret: str, at: int) -> SandboxPayment:
         custom_data=dict(payer.metadata),
     )
     bodies = [encode(event) for event in (made.paid(), made.subscription(), made.completed())]
-    deliveries = [(body, {"Paddle-Signature": sign(body, secret, at=at)}) for body in bodies]
-    return SandboxPayment(made.transaction_id, deliveries, made.objects())
+    return SandboxPayment(
+        made.transaction_id,
+        [(body, {"Paddle-Signature": sign(body, secret, at=at)}) for body in bodies],
+        made.objects(),
+    )

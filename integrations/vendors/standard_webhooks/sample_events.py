@@ -49,8 +49,8 @@ def pay(payer: Payer, secret: str, at: int) -> SandboxPayment:
     """The order as it is settled, and its payment."""
     order_id = new_id("ord")
     data = order(payer, order_id)
-    deliveries = []
-    for type_ in ("order.settled", "payment.succeeded"):
-        body = encode(envelope(type_, data, at=at))
-        deliveries.append((body, standard_webhooks.sign(body, id=new_id("msg"), at=at, secrets=[secret])))
-    return SandboxPayment(order_id, deliveries)
+    bodies = [encode(envelope(type_, data, at=at)) for type_ in ("order.settled", "payment.succeeded")]
+    return SandboxPayment(
+        order_id,
+        [(body, standard_webhooks.sign(body, id=new_id("msg"), at=at, secrets=[secret])) for body in bodies],
+    )
