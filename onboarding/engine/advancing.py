@@ -79,7 +79,7 @@ def _connect(run: OnboardingTransaction, steps: list[Step]) -> None:
 def _pass_over(run: OnboardingTransaction, steps: list[Step], now: datetime) -> None:
     """The company has no such system, and needs none for the rest of the playbook."""
     for step in steps:
-        step.skip(at=now, reason=f"There is no connection for {step.get_system_display().lower()}.")
+        step.skip(at=now, reason=HANDLERS[step.uses].passed_over)
         working_set.of(run).save(step)
         audit.record(run, "onboarding.step.skipped", data={"step": step.key})
 

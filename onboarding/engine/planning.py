@@ -169,8 +169,11 @@ def _not_configured(step: Step, handler: StepHandler, preview: Preview) -> Previ
     """``preview``, or where the step has no vendor that it could be done at, what a person has to set up."""
     if preview.verdict == "by-hand":
         return preview
+    connection = step.connection or default_connection(System(step.system), handler.provider)
+    if connection is None and handler.optional:
+        return Preview("skip", handler.passed_over)
     try:
-        usable(step.connection or default_connection(System(step.system), handler.provider), handler)
+        usable(connection, handler)
     except ProviderError as error:
         return Preview("by-hand", error.message, waits=True)
     return preview

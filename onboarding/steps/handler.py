@@ -197,6 +197,11 @@ class StepHandler(ABC):
         """Undo what it created. Raises ``ProviderError`` or ``DeadlinePassed``. Must be harmless to repeat."""
         return work.compensate(self)
 
+    @property
+    def passed_over(self) -> str:
+        """Why an optional step is, where it is."""
+        return f"There is no connection for {System(self.system).label.lower()}."
+
     def path_of(self, field: str) -> str:
         """Where a person fixes a field that the vendor refused; empty where nothing in the payload does."""
         return self.paths.get(field, "")

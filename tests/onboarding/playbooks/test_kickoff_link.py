@@ -134,6 +134,8 @@ def test_without_a_scheduling_connection_the_step_is_passed_over(
     link = step_of(made, "kickoff.link")
     assert (link.state, link.skip_reason) == (StepState.SKIPPED, "There is no connection for scheduling.")
     assert status_of(made) == Status.READY_FOR_KICKOFF
+    effect = services.replay_preview(made.pk, "kickoff.link")[0]
+    assert (effect.step, effect.verdict, effect.waits) == ("kickoff.link", "skip", False)
     assert "https://" not in mail_text(sandbox)
     assert step_of(made, "kickoff.task").waits_for == WaitsFor.EVENT
     assert not Ticket.objects.exists()
