@@ -68,6 +68,7 @@ class Topic(TextChoices):
     NONE = "", "The failure itself"
     REFUND = "refund", "Refund"
     PAYMENT = "payment", "Which payment"
+    KICKOFF = "kickoff", "Kickoff"
     CHANGE = "change", "Change of the data"
     APPROVAL = "approval", "Approval"
     CONNECTION = "connection", "Connection"
@@ -110,15 +111,15 @@ class OriginKind(TextChoices):
 class RunEventType(TextChoices):
     """Later business events of a run, as other systems report them."""
 
-    CONTRACT_APPROVED = "contract.approved", "The contract is approved"
-    SECURITY_APPROVED = "security.approved", "The security review is approved"
-    TENANT_PROVISIONED = "tenant.provisioned", "The tenant is provisioned"
-    KICKOFF_SCHEDULED = "kickoff.scheduled", "The kickoff is scheduled"
-    FIRST_VALUE_REACHED = "first_value.reached", "The customer has reached first value"
-    PAYMENT_REFUNDED = "payment.refunded", "The payment was refunded"
     ORDER_SIGNED = "order.signed", "The order was signed"
     CONTRACT_APPROVED = "contract.approved", "The contract was approved"
     DEAL_WON = "deal.won", "The deal was won"
+    SECURITY_APPROVED = "security.approved", "The security review was approved"
+    TENANT_PROVISIONED = "tenant.provisioned", "The tenant was provisioned"
+    KICKOFF_SCHEDULED = "kickoff.scheduled", "The kickoff is scheduled"
+    KICKOFF_CANCELLED = "kickoff.cancelled", "The kickoff was cancelled"
+    FIRST_VALUE_REACHED = "first_value.reached", "The customer has reached first value"
+    PAYMENT_REFUNDED = "payment.refunded", "The payment was refunded"
 
 
 class Mode(TextChoices):

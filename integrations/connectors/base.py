@@ -39,6 +39,8 @@ class ObjectKind:
     safety: CreateSafety
     search_lag: float = 0.0
     key_lifetime: float = 0.0
+    harmless: bool = False
+    """A surplus one does no harm: a create whose outcome is indeterminate is sent again."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +58,8 @@ class Capability:
     """The option that sets it, in place of ``search_lag``."""
     key_lifetime: float = 0.0
     """Seconds, as in ``ObjectKind``."""
+    harmless: bool = False
+    """As in ``ObjectKind``; ``safety_depends`` says why."""
     reversible: bool = True
     """Whether ``undo`` can remove one; a mail, for one, cannot be unsent."""
     rollback: str
@@ -179,7 +183,7 @@ class Connector(ABC):
         if declared is None:
             raise ValueError(f"{self.provider} has no {name}")
         lag = self.seconds(declared.search_lag_option) if declared.search_lag_option else declared.search_lag
-        return ObjectKind(declared.safety, lag, declared.key_lifetime)
+        return ObjectKind(declared.safety, lag, declared.key_lifetime, declared.harmless)
 
     def _capability(self, kind: str) -> Capability | None:
         return next((each for each in self.kinds if each.kind == kind), None)

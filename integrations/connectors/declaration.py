@@ -19,7 +19,7 @@ class Vendor:
     """What a vendor's folder holds, each part as the dotted path of an object in it; empty for what it does not have."""
 
     name: str
-    """That of its folder; connections are stored with it, so that it must never change."""
+    """That of its folder, with hyphens for underscores; connections are stored with it, so that it must never change."""
     title: str
     """As its makers write it, for people."""
     provider: str
@@ -29,13 +29,18 @@ class Vendor:
     payer: str = ""
     """What it delivers of a payment in the sandbox, see ``sandbox.payers``."""
 
+    @property
+    def folder(self) -> str:
+        """A module's name has no hyphens."""
+        return self.name.replace("-", "_")
+
 
 @cache
 def vendors() -> Mapping[str, Vendor]:
     """Every vendor by name, in the order of names. Raises ``ValueError`` for a folder without its declaration."""
     folder = import_module(_FOLDER)
-    found = {each.name: _declared(each.name) for each in pkgutil.iter_modules(folder.__path__) if each.ispkg}
-    return MappingProxyType(dict(sorted(found.items())))
+    found = [_declared(each.name) for each in pkgutil.iter_modules(folder.__path__) if each.ispkg]
+    return MappingProxyType({each.name: each for each in sorted(found, key=lambda vendor: vendor.name)})
 
 
 def load(path: str) -> Any:
@@ -44,8 +49,8 @@ def load(path: str) -> Any:
     return getattr(import_module(module), name)
 
 
-def _declared(name: str) -> Vendor:
-    vendor = getattr(import_module(f"{_FOLDER}.{name}"), "VENDOR", None)
-    if not isinstance(vendor, Vendor) or vendor.name != name:
-        raise ValueError(f"{_FOLDER}.{name} needs VENDOR = Vendor(name={name!r}, …)")
+def _declared(folder: str) -> Vendor:
+    vendor = getattr(import_module(f"{_FOLDER}.{folder}"), "VENDOR", None)
+    if not isinstance(vendor, Vendor) or vendor.folder != folder:
+        raise ValueError(f"{_FOLDER}.{folder} needs VENDOR = Vendor(name={folder.replace('_', '-')!r}, …)")
     return vendor

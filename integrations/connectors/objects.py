@@ -147,6 +147,16 @@ class IdentityUser(VendorObject):
 
 
 @dataclass(frozen=True, kw_only=True)
+class SchedulingLink(VendorObject):
+    """By which a customer books one appointment."""
+
+    KIND = "scheduling-link"
+
+    transaction_id: str = ""
+    """Of our run: it comes back with the booking."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Mail(VendorObject):
     KIND = "message"
 

@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any, ClassVar
 
 from django.http import HttpRequest
+from pydantic import ValidationError
 
 from integrations.http.strict_json import BadJson, check_storable
 from integrations.inbound.events import Event
@@ -29,6 +30,12 @@ class Malformed(Exception):
 
 class UnexpectedShape(Exception):
     """Stored, but not what the vendor documents: a person must look. The text names fields and repeats no values."""
+
+
+def problems_in(error: ValidationError) -> str:
+    """The fields that are not as documented, and how, without their values."""
+    items = error.errors(include_input=False, include_url=False)[:5]
+    return "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['type']}" for item in items)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 
 class Role(StrEnum):
@@ -23,6 +23,8 @@ class Role(StrEnum):
     DEAL = "deal"
     QUOTE = "quote"
     ORDER = "order"
+    BOOKING = "booking"
+    """An appointment in a scheduling system."""
     CUSTOMER_AMOUNT = "customer_amount"
     """Customer, amount and currency in one: ties a refund to a payment that no event names."""
 
@@ -123,6 +125,13 @@ class SubscriptionReported(Ignored):
     subscription: SubscriptionFacts
 
 
+def nothing_paid(reason: str, about: SubscriptionFacts | None = None) -> Ignored:
+    """What tells of no payment, and perhaps of a subscription."""
+    if about is None:
+        return Ignored(reason=reason)
+    return SubscriptionReported(reason=reason, subscription=about, customer=about.customer)
+
+
 class Settlement(StrEnum):
     """How a bill was settled, in words for people."""
 
@@ -152,6 +161,8 @@ class PaymentSucceeded(Event):
     occurred_at: datetime | None
     metadata: Mapping[str, str] = field(default_factory=dict)
     """What the seller's own systems wrote on it."""
+    content: Mapping[str, Any] = field(default_factory=dict)
+    """Of a seller's system that knows our canonical payload: what it states of it."""
     business_name: str = ""
     """What the buyer gave as the company's name."""
     customer_name: str = ""
@@ -279,3 +290,24 @@ class DealWon(OrderFacts, Event):
 
 
 OrderEvent = OrderSigned | ContractApproved | DealWon
+
+
+@dataclass(frozen=True, kw_only=True)
+class KickoffScheduled(Event):
+    """A customer has booked the kickoff, or moved it."""
+
+    booking: Key
+    replaces: Key | None = None
+    """The booking that was moved to this one."""
+    keys: tuple[Key, ...] = ()
+    """Of the run, as the booking names it."""
+    starts_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class KickoffCancelled(Event):
+    """A booking was called off, and not moved to another time."""
+
+    booking: Key
+    keys: tuple[Key, ...] = ()
+    """As of ``KickoffScheduled``."""

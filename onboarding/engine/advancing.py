@@ -52,6 +52,9 @@ def advance(
     ]
     mine = ready if keep else ready[:1] if inline else []
     _connect(run, ready)
+    if unconnected := [step for step in ready if HANDLERS[step.uses].optional and step.connection is None]:
+        _pass_over(run, unconnected, now)
+        return advance(run, inline=inline, keep=keep, steps=steps)
     for step in ready:
         make_due(step, now)
         if step not in mine[:1]:
@@ -71,6 +74,14 @@ def _connect(run: OnboardingTransaction, steps: list[Step]) -> None:
     found = working_set.of(run).default_connections(needs.values())
     for step, need in needs.items():
         step.connection = found[need]
+
+
+def _pass_over(run: OnboardingTransaction, steps: list[Step], now: datetime) -> None:
+    """The company has no such system, and needs none for the rest of the playbook."""
+    for step in steps:
+        step.skip(at=now, reason=HANDLERS[step.uses].passed_over)
+        working_set.of(run).save(step)
+        audit.record(run, "onboarding.step.skipped", data={"step": step.key})
 
 
 def done_in_order(steps: list[Step]) -> set[str]:

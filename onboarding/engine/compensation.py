@@ -330,7 +330,7 @@ def _resolve_target(
             return replace(each, external_id=found[0].external_id)
     if asked_at <= caught_up:
         return Waiting(WaitsFor.HOLD_OFF, caught_up + timedelta(milliseconds=50))
-    if kind.safety is not CreateSafety.NEITHER and each.facts:
+    if kind.harmless or (kind.safety is not CreateSafety.NEITHER and each.facts):
         return None
     return IndeterminateOutcome(
         f"{connector.provider} may have made “{each.reference}”, and it cannot be found to be removed. Link it, or confirm "

@@ -16,7 +16,7 @@ from onboarding.engine.compensation import is_used_elsewhere
 from onboarding.engine.facts import facts_of
 from onboarding.engine.objects.claimed_work import usable
 from onboarding.engine.reconcile import is_indeterminate, note_baseline
-from onboarding.engine.runs import step_selection
+from onboarding.engine.runs import kickoff, step_selection
 from onboarding.enums import StepState
 from onboarding.models import Intent, MatchChoice, ObjectMapping, OnboardingTransaction, Step
 from onboarding.steps.handler import Content, Preview, StepHandler, Verdict, View
@@ -85,7 +85,7 @@ def plan_steps(run: OnboardingTransaction, steps: Iterable[Step], content: Conte
         wants_new = rows.wants_new(step, view)
         view = replace(view, wants_new=wants_new, is_indeterminate=view.is_indeterminate and not wants_new)
         preview = _not_configured(step, handler, handler.preview(view))
-        if handler.finished_by and step.state != StepState.SUCCEEDED and not rows.is_redelivery(handler.finished_by):
+        if handler.finished_by and step.state != StepState.SUCCEEDED and not rows.is_scheduled:
             preview = replace(preview, waits=True)
         planned.append(_planned(step, preview))
     return planned
@@ -163,8 +163,9 @@ class _Rows:
         since = max((each.indeterminate_since or each.send_by for each in self._intents(step)), default=None)
         return _decided_on_new(step, handler, keys, since)
 
-    def is_redelivery(self, kind: str) -> bool:
-        return self.run.pk is not None and self.run.events.filter(type=kind).exists()
+    @property
+    def is_scheduled(self) -> bool:
+        return self.run.pk is not None and kickoff.scheduled_by(self.run) is not None
 
     def _intents(self, step: Step) -> list[Intent]:
         return [each for each in self.intents if each.step_id == step.pk]
@@ -181,8 +182,11 @@ def _not_configured(step: Step, handler: StepHandler, preview: Preview) -> Previ
     """``preview``, or where the step has no vendor that it could be done at, what a person has to set up."""
     if preview.verdict == "by-hand":
         return preview
+    connection = step.connection or default_connection(System(step.system), handler.provider)
+    if connection is None and handler.optional:
+        return Preview("skip", handler.passed_over)
     try:
-        usable(step.connection or default_connection(System(step.system), handler.provider), handler)
+        usable(connection, handler)
     except ProviderError as error:
         return Preview("by-hand", error.message, waits=True)
     return preview

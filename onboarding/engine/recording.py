@@ -37,7 +37,7 @@ from onboarding.engine.outcomes import (
     Written,
 )
 from onboarding.engine.reconcile import is_out_of_date, lagging
-from onboarding.engine.runs import gate_evaluation
+from onboarding.engine.runs import gate_evaluation, kickoff
 from onboarding.enums import LEASED, Category, IntentState, OriginKind, RunEventType, StepState, WaitsFor
 from onboarding.models import (
     Attempt,
@@ -361,7 +361,7 @@ def await_people(step: Step, now: datetime) -> None:
 
 def _received_event(run: OnboardingTransaction, handler: StepHandler) -> RunEvent | None:
     """The event that somebody has done it, where one came."""
-    return working_set.of(run).first_event(handler.finished_by) if handler.finished_by else None
+    return kickoff.scheduled_by(run) if handler.finished_by == RunEventType.KICKOFF_SCHEDULED else None
 
 
 def succeed(run: OnboardingTransaction, step: Step, now: datetime, *, fixed_at: datetime | None = None) -> None:

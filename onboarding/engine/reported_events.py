@@ -7,7 +7,7 @@ from integrations import clock
 from onboarding import audit
 from onboarding.engine.compensation import advance_or_roll_back
 from onboarding.engine.recording import succeed
-from onboarding.engine.runs import prerequisites
+from onboarding.engine.runs import kickoff, prerequisites
 from onboarding.engine.runs.cancellation import hold_and_ask
 from onboarding.enums import RunEventType, StepState, Topic
 from onboarding.models import OnboardingTransaction, RunEvent, Step
@@ -52,11 +52,15 @@ def report(
     if kind == RunEventType.PAYMENT_REFUNDED:
         # Nothing more is begun until a person has decided what becomes of the customer.
         hold_and_ask(run, actor=actor, hold_reason=REFUNDED, question=f"{REFUNDED} {AFTER_REFUND}", topic=Topic.REFUND)
+    elif kind == RunEventType.KICKOFF_CANCELLED:
+        kickoff.note_cancelled(run, actor=actor)
+    elif kind == RunEventType.KICKOFF_SCHEDULED and kickoff.scheduled_by(run):
+        kickoff.note_scheduled(run)
+        for step in run.steps.all():
+            if not run.is_rolling_back and _ends_with(step, kind):
+                succeed(run, step, clock.now(), fixed_at=event.occurred_at)
     if not run.is_rolling_back:
         prerequisites.follow_report(run, kind, at=clock.now(), actor=actor)
-    for step in run.steps.all():
-        if not run.is_rolling_back and _ends_with(step, kind):
-            succeed(run, step, clock.now(), fixed_at=event.occurred_at)
     advance_or_roll_back(run)
     return True
 

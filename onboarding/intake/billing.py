@@ -10,7 +10,7 @@ from integrations.inbound.delivery import UnexpectedShape
 from integrations.inbound.events import OUR_ID, OrderEvent, PaymentSucceeded
 from integrations.name_matching import company_name
 from onboarding.intake.prices import plan_for
-from onboarding.payload.schema import OnboardingPayload, TransactionId, plain_number, with_value
+from onboarding.payload.schema import OnboardingPayload, TransactionId, paths, plain_number, with_values
 
 SOURCE = "billing"
 
@@ -74,27 +74,33 @@ class BillingPayload:
 
 def payload(facts: PaymentSucceeded) -> BillingPayload:
     """The canonical payload of one payment. Raises ``UnexpectedShape`` where the vendor's values do not fit it."""
-    stated = _from_answers(facts.custom_fields) | from_metadata(facts.metadata)
+    told = _from_answers(facts.custom_fields) | from_metadata(facts.metadata)
+    stated = (paths(_content(facts, {})) if facts.content else {}) | told
     if facts.business_name and "customer.legal_name" not in stated:
-        stated["customer.legal_name"] = facts.business_name
+        stated["customer.legal_name"] = told["customer.legal_name"] = facts.business_name
     inferred = {path: value for path, value in _inferred(facts, stated).items() if value and path not in stated}
     fixed = {
+        "commercial.amount": plain_number(facts.amount) if facts.currency else None,
+        "commercial.currency": facts.currency,
+    }
+    content = _content(facts, inferred | told | fixed)
+    # One of several payments of an invoice pays a part: what it was told of alone is no statement of the order's amount.
+    return BillingPayload(content, frozenset(inferred) | ({"commercial.amount"} if facts.is_bare else set()))
+
+
+def _content(facts: PaymentSucceeded, values: Mapping[str, Any]) -> dict[str, Any]:
+    """What the seller's system stated of the payload, with these values by their paths. Raises ``UnexpectedShape``."""
+    named = {
         "onboarding_transaction_id": run_ids(facts)[0],
         "event_source": SOURCE,
         "occurred_at": facts.occurred_at.isoformat() if facts.occurred_at else None,
-        "commercial.amount": plain_number(facts.amount),
-        "commercial.currency": facts.currency,
     }
-    raw: dict[str, Any] = {}
-    for path, value in (inferred | stated | fixed).items():
-        raw = with_value(raw, path, value)
+    raw = with_values(dict(facts.content), {**values, **named})
     try:
-        content = OnboardingPayload.model_validate(raw).content()
+        return OnboardingPayload.model_validate(raw).content()
     except ValidationError as error:
-        paths = ", ".join(".".join(map(str, item["loc"])) for item in error.errors(include_input=False)[:5])
-        raise UnexpectedShape(f"The payment does not fit the payload: {paths}.") from None
-    # One of several payments of an invoice pays a part: what it was told of alone is no statement of the order's amount.
-    return BillingPayload(content, frozenset(inferred) | ({"commercial.amount"} if facts.is_bare else set()))
+        wrong = ", ".join(".".join(map(str, item["loc"])) for item in error.errors(include_input=False)[:5])
+        raise UnexpectedShape(f"The payment does not fit the payload: {wrong}.") from None
 
 
 def from_metadata(metadata: Mapping[str, str]) -> dict[str, Any]:

@@ -10,9 +10,9 @@ from integrations.inbound.events import DEAL, OrderEvent
 from integrations.name_matching import is_same_name
 from onboarding.intake import billing
 from onboarding.models import OnboardingTransaction
-from onboarding.payload.gate import problems_of
 from onboarding.payload.plausibility import normal_domain
 from onboarding.payload.schema import OnboardingPayload, get, paths, plain_number, with_value
+from onboarding.playbooks.requirements import problems_of
 
 
 @dataclass(frozen=True)

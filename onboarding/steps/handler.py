@@ -178,6 +178,8 @@ class StepHandler(ABC):
     """What was created cannot be undone, such as a sent mail; it may be sent again on purpose."""
     asks: ClassVar[bool] = False
     """A person's decision, which needs no vendor: it has passed once somebody has approved."""
+    optional: ClassVar[bool] = False
+    """It is passed over where no connection to its system is there."""
     updates: ClassVar[bool] = False
     """Whether the step keeps its object up to date with the payload."""
     owned_fields: ClassVar[frozenset[str]] = frozenset()
@@ -196,6 +198,11 @@ class StepHandler(ABC):
     def compensate(self, work: Work[R]) -> R:
         """Undo what it created. Raises ``ProviderError`` or ``DeadlinePassed``. Must be harmless to repeat."""
         return work.compensate(self)
+
+    @property
+    def passed_over(self) -> str:
+        """Why an optional step is, where it is."""
+        return f"There is no connection for {System(self.system).label.lower()}."
 
     def path_of(self, field: str) -> str:
         """Where a person fixes a field that the vendor refused; empty where nothing in the payload does."""

@@ -8,7 +8,7 @@ from typing import Any
 from django.template.loader import render_to_string
 
 from integrations.connectors.base import MatchKey
-from integrations.connectors.objects import DeliveryTask, Mail
+from integrations.connectors.objects import DeliveryTask, Mail, SchedulingLink
 from integrations.enums import System
 from onboarding.enums import RunEventType
 from onboarding.models import ImplementationOwner
@@ -60,6 +60,31 @@ class KickoffTask(RunHandler):
 
 
 @register
+class KickoffLink(RunHandler):
+    """A link by which the customer books the kickoff; the welcome mail, where it comes after this step, carries it.
+
+    A company without a scheduling system needs none: the kickoff's task is there in any case.
+    """
+
+    name = "kickoff.link"
+    system = System.SCHEDULING
+    title = "make the link for booking the kickoff"
+    makes, kind = SchedulingLink, SchedulingLink.KIND
+    reads = ()
+    provisions = False
+    optional = True
+
+    def reference(self, facts: Facts) -> str:
+        return f"{super().reference(facts)}/kickoff-link"
+
+    def keys(self, facts: Facts, reference: str) -> list[MatchKey]:  # noqa: ARG002
+        return []  # no scheduling system tells which links were made
+
+    def wanted(self, facts: Facts) -> SchedulingLink:
+        return SchedulingLink(transaction_id=facts.run_id)
+
+
+@register
 class WelcomeMail(RunHandler):
     """One mail to the customer's contact, at most once; again only when a person asks for it."""
 
@@ -81,6 +106,8 @@ class WelcomeMail(RunHandler):
         "kickoff.start_date",
         "first_value_target.milestone",
     )
+    ties_to = ("kickoff.link",)
+    """It carries the link."""
     provisions = False
     irrevocable = True
 
@@ -101,7 +128,7 @@ class WelcomeMail(RunHandler):
         return []  # what was sent cannot be looked up
 
     def wanted(self, facts: Facts) -> Mail:
-        told = welcome_context(facts.content, self._owner(facts))
+        told = welcome_context(facts.content, self._owner(facts), facts.links.get("kickoff.link", ""))
         subject = facts.options.get("subject") or SUBJECT
         return Mail(
             to=facts.get("customer.primary_contact.email"),
@@ -116,7 +143,7 @@ class WelcomeMail(RunHandler):
         return ImplementationOwner.objects.filter(external_id=external_id).first() if external_id else None
 
 
-def welcome_context(content: Content, owner: ImplementationOwner | None) -> dict[str, Any]:
+def welcome_context(content: Content, owner: ImplementationOwner | None, booking_link: str = "") -> dict[str, Any]:
     """What the welcome's text may name."""
     start = get(content, "kickoff.start_date")
     return {
@@ -125,6 +152,7 @@ def welcome_context(content: Content, owner: ImplementationOwner | None) -> dict
         "kickoff": date.fromisoformat(start) if is_date(start) else None,
         "milestone": get(content, "first_value_target.milestone"),
         "owner": owner,
+        "booking_link": booking_link,
     }
 
 
@@ -138,4 +166,5 @@ def welcome_problems() -> list[str]:
         "first_value_target": {"milestone": "first report"},
     }
     owner = ImplementationOwner(external_id="1", name="Sam Example", email="sam@example.com")
-    return mail.problems(TEMPLATE, [welcome_context(everything, owner), welcome_context(little, None)])
+    whole = welcome_context(everything, owner, "https://calendly.com/d/abc-123/kickoff")
+    return mail.problems(TEMPLATE, [whole, welcome_context(little, None)])

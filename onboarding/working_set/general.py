@@ -84,9 +84,9 @@ class Rows:
     def end_attempt(self, step: Step, token: int, **ended: Any) -> None:
         Attempt.objects.filter(step=step, token=token).update(**ended)
 
-    def first_event(self, event_type: str) -> RunEvent | None:
-        """The run's first event of this type."""
-        return self.run.events.filter(type=event_type).first()
+    def events(self, event_types: Collection[str]) -> list[RunEvent]:
+        """The run's events of these types, as they came."""
+        return list(self.run.events.filter(type__in=event_types).order_by("pk"))
 
     def save_calls(self, calls: Sequence[ApiCall]) -> None:
         """Best effort: a call that worked does not fail because its record did."""

@@ -191,8 +191,8 @@ class LeanRows(Rows):
             raise Stale
         return self._steps[pk]
 
-    def first_event(self, event_type: str) -> RunEvent | None:
-        return next((event for event in self._events if event.type == event_type), None)
+    def events(self, event_types: Collection[str]) -> list[RunEvent]:
+        return [event for event in self._events if event.type in event_types]
 
     def intent(self, step: Step, item: str) -> Intent | None:
         return self._intents.get((step.pk, item))

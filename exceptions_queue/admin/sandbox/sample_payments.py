@@ -10,12 +10,13 @@ from django import forms
 from django.conf import settings
 from unfold.widgets import UnfoldAdminTextInputWidget, UnfoldBooleanSwitchWidget
 
+from exceptions_queue.admin.sandbox.page import SandboxDown, asked
 from exceptions_queue.models import CrmOwner
 from integrations import clock, crypto
 from integrations.connectors.registry import WEBHOOK_SECRET
 from integrations.enums import Environment
 from integrations.models import Connection
-from integrations.sandbox.customers import Payer, SandboxPayment
+from integrations.sandbox.customers import Payer, SandboxObject, SandboxPayment
 from integrations.sandbox.payers import PAYERS
 from onboarding.models import OnboardingTransaction
 
@@ -131,9 +132,18 @@ def pay(given: dict[str, Any]) -> SandboxPayment:
     if secret is None:
         raise NotDelivered(f"The connection {connection} has no webhook signing secret yet.")
     payment = PAYERS[connection.provider](_payer(given), secret, int(clock.now().timestamp()))
+    for each in payment.objects:
+        _put_there(each)
     for body, headers in payment.deliveries * (2 if given.get("twice") else 1):
         _deliver(f"{settings.PUBLIC_URL}/webhooks/{connection.slug}/", body, headers)
     return payment
+
+
+def _put_there(wanted: SandboxObject) -> None:
+    try:
+        asked(lambda sandbox: sandbox.seed(wanted.vendor, wanted.kind, [wanted.body]))
+    except SandboxDown as problem:
+        raise NotDelivered(str(problem)) from None
 
 
 def _payer(given: dict[str, Any]) -> Payer:

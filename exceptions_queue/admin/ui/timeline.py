@@ -70,6 +70,7 @@ AUDIT_WORDS = {
     "onboarding.run.merged": "The payment is part of another run's invoice",
     "onboarding.run.replayed": "The run was replayed",
     "onboarding.event.received": "Another system reported an event",
+    "onboarding.kickoff.cancelled": "The customer called off the kickoff",
     "onboarding.owner.assigned": "An implementation owner was assigned",
     "onboarding.payload.versioned": "A version of the data was written",
     "onboarding.payload.fixed": "Data was filled in",

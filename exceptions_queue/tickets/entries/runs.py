@@ -4,6 +4,7 @@ from exceptions_queue.models import Ticket
 from exceptions_queue.tickets.catalogue_entry import (
     BAD,
     BY_FIELDS,
+    BY_STEP,
     RISK,
     TO_ENGINEERING,
     TO_FINANCE,
@@ -57,6 +58,17 @@ def _payment(ticket: Ticket, _: Circumstances) -> Story:
             "What was already created at the vendors is still there.",
         ],
         "Look at the payment. Keep the run if it is a new order; else roll it back.",
+    )
+
+
+def _kickoff(ticket: Ticket, _: Circumstances) -> Story:
+    return Story(
+        f"{customer(ticket)} has called off the kickoff",
+        [
+            "The booking was cancelled and not moved to another time, so the kickoff is open again.",
+            "What was already created at the vendors is still there.",
+        ],
+        "Agree on another date with the customer. The ticket closes by itself when the kickoff is booked again.",
     )
 
 
@@ -166,6 +178,21 @@ ENTRIES = (
             "Where it is a renewal or a part of another payment, cancel the run or roll it back.",
         ),
         topic=Topic.PAYMENT,
+        remedies=DECIDE,
+        safe_action=SafeAction.ROLLBACK,
+    ),
+    Entry(
+        Category.APPROVAL_OVERDUE,
+        RISK,
+        BY_STEP,
+        "The customer has called off the kickoff; the run waits for another date.",
+        _kickoff,
+        (
+            "Ask {customer} what has changed.",
+            "Agree on another date, or have them book one.",
+            "Where there will be none, cancel the run or roll it back.",
+        ),
+        topic=Topic.KICKOFF,
         remedies=DECIDE,
         safe_action=SafeAction.ROLLBACK,
     ),

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from integrations.connectors.options import parts_of
 from integrations.http.strict_json import parse_object, without_nul
-from integrations.inbound.delivery import NotVerified, UnexpectedShape
+from integrations.inbound.delivery import NotVerified, UnexpectedShape, problems_in
 from integrations.inbound.events import (
     DEAL,
     ORDER,
@@ -32,9 +32,9 @@ from integrations.inbound.events import (
     Role,
     Settlement,
     SubscriptionFacts,
-    SubscriptionReported,
     customer_amount_keys,
     kind_of,
+    nothing_paid,
     written_keys,
 )
 from integrations.name_matching import company_name
@@ -138,7 +138,7 @@ def of_another_account(event: Mapping[str, Any], options: Mapping[str, Any]) -> 
         origin = shapes.Origin.model_validate(without_nul(dict(event)))
     except ValidationError as error:
         raise UnexpectedShape(
-            f"The event does not say whose it is as Stripe documents it ({_problems(error)})."
+            f"The event does not say whose it is as Stripe documents it ({problems_in(error)})."
         ) from None
     account = origin.account or origin.context.rpartition("/")[2]
     if (account or OWN_ACCOUNT) in _accounts(options.get("accounts")):
@@ -163,12 +163,7 @@ def _as_documented(event: Mapping[str, Any], reader: Callable[[shapes.Envelope],
         return reader(shapes.Envelope.model_validate(without_nul(dict(event))))
     except ValidationError as error:
         what = f"{event.get('type')} is not as Stripe documents it"
-        raise UnexpectedShape(f"{what} ({_problems(error)}).") from None
-
-
-def _problems(error: ValidationError) -> str:
-    items = error.errors(include_input=False, include_url=False)[:5]
-    return "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['type']}" for item in items)
+        raise UnexpectedShape(f"{what} ({problems_in(error)}).") from None
 
 
 def _session(envelope: shapes.Envelope) -> Event:
@@ -179,13 +174,13 @@ def _session(envelope: shapes.Envelope) -> Event:
         else None
     )
     if session.mode == "setup":
-        return _nothing_paid("The session only saved a payment method.")
+        return nothing_paid("The session only saved a payment method.")
     if session.payment_status not in ("paid", "no_payment_required"):
-        return _nothing_paid("The session is not paid yet.", began)
+        return nothing_paid("The session is not paid yet.", began)
     settlement = Settlement.PAID
     if session.payment_status == "no_payment_required" or not session.amount_total:
         if not (session.amount_subtotal or 0) > (session.amount_total or 0):
-            return _nothing_paid("Nothing was to be paid: a trial or a free plan.", began)
+            return nothing_paid("Nothing was to be paid: a trial or a free plan.", began)
         settlement = Settlement.DISCOUNT
     if not session.currency:
         raise UnexpectedShape("A paid session without a currency.")
@@ -230,7 +225,7 @@ def _invoice(envelope: shapes.Envelope) -> Event:
     invoice = shapes.Invoice.model_validate(envelope.data.object)
     subscription = _subscription_of(invoice)
     if invoice.settlement is None:
-        return _nothing_paid(
+        return nothing_paid(
             "Nothing was to be paid: a trial, a free plan or a credit.",
             subscription and replace(subscription, is_free=True),
         )
@@ -276,13 +271,13 @@ def _subscription(envelope: shapes.Envelope) -> Event:
     is_start = envelope.type == "customer.subscription.created"
     began_at, trial_end = _time(told.start_date or told.created), _time(told.trial_end)
     about = SubscriptionFacts(told.id, _id(told.customer), is_start, began_at=began_at, trial_end=trial_end)
-    return _nothing_paid("It tells of a subscription; what is paid for it comes with its invoice.", about)
+    return nothing_paid("It tells of a subscription; what is paid for it comes with its invoice.", about)
 
 
 def _payment_intent(envelope: shapes.Envelope) -> Event:
     intent = shapes.PaymentIntent.model_validate(envelope.data.object)
     if not intent.amount_received:
-        return _nothing_paid("Nothing was paid: the payment intent received nothing.")
+        return nothing_paid("Nothing was paid: the payment intent received nothing.")
     return PaymentSucceeded(
         told_by=Role.PAYMENT,
         object_id=intent.id,
@@ -295,12 +290,6 @@ def _payment_intent(envelope: shapes.Envelope) -> Event:
         metadata=intent.metadata,
         email=intent.receipt_email or _email(intent.customer),
     )
-
-
-def _nothing_paid(reason: str, about: SubscriptionFacts | None = None) -> Event:
-    if about is None:
-        return Ignored(reason=reason)
-    return SubscriptionReported(reason=reason, subscription=about, customer=about.customer)
 
 
 READERS: dict[str, Callable[[shapes.Envelope], Event]] = {

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, Field
 
 from integrations.inbound.events import Settlement
+from integrations.inbound.terms import TERMS, term_of
 
 Id = Annotated[str, Field(min_length=1, max_length=255)]
 Seconds = Annotated[int, Field(ge=946_684_800, le=7_258_118_400, description="The years 2000 to 2200.")]
@@ -137,17 +138,13 @@ class InvoiceField(BaseModel):
     value: Text = ""
 
 
-TERMS = {1: "monthly", 3: "quarterly", 6: "semi-annual", 12: "annual"}
-"""Months -> the term's name."""
-
-
 class Recurring(BaseModel):
     interval: Text = ""
     interval_count: int | None = 1
 
     @property
     def term(self) -> str:
-        return TERMS.get({"month": 1, "year": 12}.get(self.interval, 0) * (self.interval_count or 1), "")
+        return term_of(self.interval, self.interval_count or 1)
 
 
 class Period(BaseModel):

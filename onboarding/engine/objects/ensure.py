@@ -232,7 +232,7 @@ def resolve_indeterminate(
         return None  # the key would be forgotten before the search has caught up
     if asked_at <= caught_up:
         return Waiting(WaitsFor.HOLD_OFF, caught_up + timedelta(milliseconds=50))
-    if kind.safety is CreateSafety.UNIQUE_UPSERT or replayable:
+    if kind.safety is CreateSafety.UNIQUE_UPSERT or replayable or kind.harmless:
         return None
     return IndeterminateOutcome(
         f"{connector.provider} may have carried out an earlier create of “{intent.reference}”, it cannot be found, "

@@ -2,6 +2,7 @@
 
 from onboarding.intake.handlers import (  # noqa: F401  (they register themselves)
     ignored,
+    kickoff,
     order_events,
     payment_allocated,
     payment_refunded,

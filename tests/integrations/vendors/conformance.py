@@ -102,5 +102,5 @@ def cases() -> list[Case]:
 
 def cases_of(vendor: str) -> list[Case]:
     """Empty where its tests name none."""
-    module = f"tests.integrations.vendors.{vendor}.conformance"
+    module = f"tests.integrations.vendors.{vendors()[vendor].folder}.conformance"
     return list(import_module(module).CASES) if find_spec(module) else []

@@ -51,8 +51,8 @@ def copied(folder: Path, *left_out: str) -> Path:
 
 def without(vendor: str, folder: Path) -> Path:
     """A copy of the product without that vendor's folder."""
-    copied(folder, vendor)
-    assert not (folder / "integrations" / "vendors" / vendor).exists()
+    copied(folder, vendors()[vendor].folder)
+    assert not (folder / "integrations" / "vendors" / vendors()[vendor].folder).exists()
     return folder
 
 
