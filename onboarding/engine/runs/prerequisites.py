@@ -27,7 +27,7 @@ def may_begin(run: OnboardingTransaction, step: Step, now: datetime) -> bool:
     # Most steps have none of it, and are claimed without a look.
     if not step.awaits and step.mode == Mode.AUTOMATE and not HANDLERS[step.uses].asks:
         return True
-    if step.awaits and working_set.of(run).first_event(step.awaits) is None:
+    if step.awaits and not working_set.of(run).events((step.awaits,)):
         _await_report(run, step)
         return False
     if step.mode == Mode.OBSERVE and not step.approvals.exists():
