@@ -101,7 +101,7 @@ def plan_change(run: OnboardingTransaction, content: Content, changed: Iterable[
     handlers = {step: HANDLERS[step.uses] for step in kept}
     rows = _Rows(run, content, before=run.payload)
     touched = {step for step, handler in handlers.items() if handler.reads_any(paths)}
-    views = {step: rows.view(step) for step, handler in handlers.items() if handler.kind}
+    views = {step: rows.view(step) for step, handler in handlers.items() if handler.kind or handler.checks}
     noted = {step: _note_baselines(handlers[step], view) for step, view in views.items()}
     replaced = {step.uses for step in touched & views.keys() if speaks_of_another(handlers[step], views[step])}
     planned = []
