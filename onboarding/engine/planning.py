@@ -165,7 +165,7 @@ def _decided_on_new(step: Step, handler: StepHandler, keys: Sequence[str], since
 
 def _not_configured(step: Step, handler: StepHandler, preview: Preview) -> Preview:
     """``preview``, or where the step has no vendor that it could be done at, what a person has to set up."""
-    if preview.verdict == "by-hand":
+    if preview.verdict == "by-hand" or handler.checks:
         return preview
     try:
         usable(step.connection or default_connection(System(step.system), handler.provider), handler)

@@ -46,6 +46,7 @@ from integrations.vendors.odoo.schemas import (
 )
 
 M = TypeVar("M", bound=pydantic.BaseModel)
+L = TypeVar("L", bound=pydantic.RootModel[list[Any]])
 CUSTOMER, ORDER = ErpCustomer.KIND, ErpOrder.KIND
 MODELS = {CUSTOMER: "res.partner", ORDER: "sale.order"}
 _PARTNER_FIELDS = ["name", "ref", "vat", "email", "city", "active", "create_date", "write_date"]
@@ -132,17 +133,17 @@ class Odoo(HttpConnector):
         model: str,
         domain: list[Any],
         fields: list[str],
-        expect: type[M],
+        expect: type[L],
         *,
         most: int,
         archived: bool = False,
         order: str = "id",
-    ) -> M:
+    ) -> L:
         """``archived``: those too. Raises ``ProviderError``, also where there are over ``most``."""
         context = {"active_test": False} if archived else {}
         arguments = {"domain": domain, "fields": fields, "limit": most + 1, "order": order}
         answer = self._call(model, "search_read", expect, reads=True, context=context, **arguments)
-        if len(answer.root) > most:  # type: ignore[attr-defined]  (a list of rows)
+        if len(answer.root) > most:
             raise ProviderError(
                 Kind.INVALID, f"Over {most} records of Odoo's {model} match: too many to tell them apart"
             )

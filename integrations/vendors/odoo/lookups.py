@@ -14,7 +14,7 @@ import pydantic
 from integrations.errors import FieldProblem, Kind, ProviderError
 from integrations.vendors.odoo.schemas import Coded, CodedList
 
-M = TypeVar("M", bound=pydantic.BaseModel)
+L = TypeVar("L", bound=pydantic.RootModel[list[Any]])
 _MOST = 500
 
 
@@ -24,12 +24,12 @@ class Search(Protocol):
         model: str,
         domain: list[Any],
         fields: list[str],
-        expect: type[M],
+        expect: type[L],
         *,
         most: int,
         archived: bool = False,
         order: str = "id",
-    ) -> M: ...
+    ) -> L: ...
 
 
 class Lookups:

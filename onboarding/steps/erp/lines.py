@@ -41,7 +41,7 @@ def bought(facts: Facts) -> list[Bought]:
 
 def lacking(facts: Facts) -> dict[str, str]:
     """Payload path -> what an order's lines cannot be made without."""
-    found = {}
+    found: dict[str, str] = {}
     for place, each in enumerate(bought(facts), start=1):
         if each.amount is None or not each.product or each.quantity <= 0:
             what = "names no amount" if each.product else "names no product"

@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 
@@ -293,11 +294,11 @@ def search_read(
         row
         for row in records.all(model)
         if not (hides and row.body.get("active", True) is False)
-        and domains.holds(list(domain), lambda path, row=row: records.value(model, row, path))
+        and domains.holds(list(domain), partial(records.value, model, row))
     ]
     for part in reversed(order.split(",")):
         name, _, direction = part.strip().partition(" ")
-        found.sort(key=lambda row, name=name: _sortable(records.value(model, row, name)), reverse=direction == "desc")
+        found.sort(key=_sorted_by(records, name), reverse=direction == "desc")
     until = None if limit is None else offset + limit
     return [records.shown(row, list(fields or _all_fields(model))) for row in found[offset:until]]
 
@@ -327,8 +328,12 @@ def _all_fields(model: str) -> list[str]:
     return [*fields.MODELS[model], *fields.LOGGED]
 
 
-def _sortable(value: Any) -> tuple[int, Any]:
-    return (0, value) if isinstance(value, int | float) else (1, str(value))
+def _sorted_by(records: Records, field: str) -> Callable[[Row], tuple[int, Any]]:
+    def key(row: Row) -> tuple[int, Any]:
+        value = records.value(records.model, row, field)
+        return (0, value) if isinstance(value, int | float) else (1, str(value))
+
+    return key
 
 
 def _moment(at: float) -> str:

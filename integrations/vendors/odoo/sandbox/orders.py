@@ -68,7 +68,7 @@ def refuse_line(records: Records, body: Json) -> None:
 
 def total(records: Records, order: int) -> float:
     lines = [row.body for row in records.all("sale.order.line") if row.body.get("order_id") == order]
-    return round(sum(line.get("price_unit", 0) * line.get("product_uom_qty", 0) for line in lines), 2)
+    return round(sum(float(line.get("price_unit", 0)) * float(line.get("product_uom_qty", 0)) for line in lines), 2)
 
 
 def confirm(records: Records) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from stdnum.ch import vat as swiss
 from stdnum.eu.vat import MEMBER_STATES
 from stdnum.util import get_cc_module
 
@@ -27,5 +28,5 @@ def stored(vat: str, country: str, partner: str) -> str:
     if rules is not None and not rules.is_valid(rest):
         raise invalid(f"\nThe VAT number [{rest}] for partner [{partner}] does not seem to be valid. ")
     if rules is not None:
-        rest = rules.format(rest) if to_check == "CH" else rules.compact(rest)
+        rest = swiss.format(rest) if to_check == "CH" else rules.compact(rest)
     return f"{prefix if european else ''}{rest}"
