@@ -71,7 +71,9 @@ class Capability:
 
 @dataclass(frozen=True)
 class MatchKey:
-    """One way to recognise an object: ``reference``, ``id``, ``domain``, ``email``, ``name`` or ``name+billing-email``."""
+    """One way to recognise an object: ``reference``, ``id``, ``domain``, ``email``, ``tax-id``, ``name`` or
+    ``name+billing-email``.
+    """
 
     name: str
     value: str

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypedDict
 
 Number = Decimal | int | float | str
 _EMPTY = ("", None)
@@ -75,6 +75,77 @@ class CrmNote(VendorObject):
     """ISO 8601."""
     company_id: str = ""
     deal_id: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ErpCustomer(VendorObject):
+    KIND = "customer"
+
+    name: str = ""
+    """Of the legal entity."""
+    country: str = ""
+    """ISO 3166-1 alpha-2."""
+    tax_id: str = ""
+    """As its country writes it, without separators."""
+    email: str = ""
+    """For invoices."""
+    currency: str = ""
+    """ISO 4217."""
+    payment_terms: str = ""
+    """As the ERP calls them."""
+    subsidiary: str = ""
+    """Ours that sells, as the ERP calls it; empty: the ERP's default."""
+
+
+class OrderLine(TypedDict, total=False):
+    """One line of an order at the ERP. What is left out says nothing, but for ``product``, ``quantity`` and ``unit_price``."""
+
+    product: str
+    """The ERP's own code of it."""
+    part: str
+    """``software``, ``implementation`` or ``managed-support``."""
+    description: str
+    quantity: int | float
+    unit_price: str
+    """A decimal number, before tax."""
+    revenue_start: str
+    """ISO 8601, as ``revenue_end``: the first and the last day of what is delivered for it."""
+    revenue_end: str
+    cost_centre: str
+    """As the ERP calls it."""
+    business_unit: str
+    """As the ERP calls it."""
+
+
+class OrderSchedule(TypedDict):
+    """Days are ISO 8601; the last ones belong to it."""
+
+    term: str
+    billing_start: str
+    billing_end: str
+    revenue_start: str
+    revenue_end: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ErpOrder(VendorObject):
+    """A draft: finance confirms it and sends its invoices."""
+
+    KIND = "order"
+
+    name: str = ""
+    customer_id: str = ""
+    """Of the ``ErpCustomer``."""
+    currency: str = ""
+    """ISO 4217."""
+    payment_terms: str = ""
+    """As the ERP calls them."""
+    subsidiary: str = ""
+    """Ours that sells, as the ERP calls it; empty: the ERP's default."""
+    schedule: OrderSchedule | None = None
+    lines: list[OrderLine] | None = None
+    former_lines: list[OrderLine] | None = None
+    """For an update: the lines that ``lines`` replaces. Others, which people have added there, stay."""
 
 
 @dataclass(frozen=True, kw_only=True)

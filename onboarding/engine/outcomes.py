@@ -56,6 +56,13 @@ class Compensated:
 
 
 @dataclass(frozen=True)
+class Checked:
+    """The payload has passed a check; ``message`` says how far it went."""
+
+    message: str
+
+
+@dataclass(frozen=True)
 class LookedUp:
     """Facts from a source of truth: path -> (value, source); ``message`` says why there are none."""
 
@@ -111,4 +118,6 @@ class Broken:
     message: str
 
 
-Outcome = Ensured | Written | Compensated | LookedUp | Waiting | Failed | Ambiguous | IndeterminateOutcome | Broken
+Outcome = (
+    Ensured | Written | Compensated | Checked | LookedUp | Waiting | Failed | Ambiguous | IndeterminateOutcome | Broken
+)

@@ -102,7 +102,7 @@ def plan_change(run: OnboardingTransaction, content: Content, changed: Iterable[
     handlers = {step: HANDLERS[step.uses] for step in kept}
     rows = _Rows(run, content, before=run.payload)
     touched = {step for step, handler in handlers.items() if handler.reads_any(paths)}
-    views = {step: rows.view(step) for step, handler in handlers.items() if handler.kind}
+    views = {step: rows.view(step) for step, handler in handlers.items() if handler.kind or handler.checks}
     noted = {step: _note_baselines(handlers[step], view) for step, view in views.items()}
     replaced = {step.uses for step in touched & views.keys() if speaks_of_another(handlers[step], views[step])}
     planned = []
@@ -180,7 +180,7 @@ def _decided_on_new(step: Step, handler: StepHandler, keys: Sequence[str], since
 
 def _not_configured(step: Step, handler: StepHandler, preview: Preview) -> Preview:
     """``preview``, or where the step has no vendor that it could be done at, what a person has to set up."""
-    if preview.verdict == "by-hand":
+    if preview.verdict == "by-hand" or handler.checks:
         return preview
     connection = step.connection or default_connection(System(step.system), handler.provider)
     if connection is None and handler.optional:

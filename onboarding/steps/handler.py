@@ -129,6 +129,9 @@ class Work(Protocol[R_co]):
     def written(self, digest: str) -> R_co:
         """An updating step has written what it had to: ``digest``."""
 
+    def checked(self, finding: str) -> R_co:
+        """The data has passed a check; ``finding`` says how far it went. Done again where the data has changed meanwhile."""
+
     def looked_up(self, found: Mapping[str, tuple[str, str]], message: str = "") -> R_co:
         """Payload path -> (value, source); ``message`` says why there is none."""
 
@@ -180,6 +183,8 @@ class StepHandler(ABC):
     """A person's decision, which needs no vendor: it has passed once somebody has approved."""
     optional: ClassVar[bool] = False
     """It is passed over where no connection to its system is there."""
+    checks: ClassVar[bool] = False
+    """It only looks at the payload, and is done again when what it reads has changed."""
     updates: ClassVar[bool] = False
     """Whether the step keeps its object up to date with the payload."""
     owned_fields: ClassVar[frozenset[str]] = frozenset()

@@ -173,7 +173,8 @@ def _task(handler: StepHandler, view: View, there: Sequence[ObjectMapping]) -> s
 
 
 def _changes(handler: StepHandler, view: View, updates: Mapping[ObjectMapping, dict[str, Any]]) -> str:
-    names = sorted({name for changed in updates.values() for name in changed} - {"former_domains"})
+    written = {name for changed in updates.values() for name in changed}
+    names = sorted(name for name in written if not name.startswith("former_"))
     what = f"the {handler.kind}" if len(updates) == 1 else _count(len(updates), handler.kind)
     return f"Changes the {_listed([_spoken(name) for name in names])} of {what}{view.at_vendor}, and nothing else."
 

@@ -18,6 +18,7 @@ from exceptions_queue.tickets.catalogue_entry import (
 from exceptions_queue.tickets.naming import article, customer, doing, held_up, kind, lowered, plural, task, vendor_of
 from onboarding.enums import ApprovalState, Category, SafeAction, Topic
 from onboarding.queues import QUEUES
+from onboarding.steps.registry import HANDLERS
 
 NUMBERS = {2: "two", 3: "three", 4: "four", 5: "five", 6: "six"}
 ENGINEERS = QUEUES["revenue-operations"]
@@ -133,6 +134,12 @@ def _auth(ticket: Ticket, _: Circumstances) -> Story:
 def _validation(ticket: Ticket, _: Circumstances) -> Story:
     name = vendor_of(ticket)
     has_fields = any(problem.get("path") for problem in ticket.problems)
+    if ticket.step and HANDLERS[ticket.step.uses].checks:
+        return Story(
+            f"The data of {customer(ticket)} did not pass a check",
+            [f"Firstvalue was to {task(ticket)}.", "What depends on it waits; nothing was made from this data."],
+            "Fix the fields that it names, then save.",
+        )
     return Story(
         f"{name} refuses the data of {customer(ticket)}",
         [

@@ -14,7 +14,7 @@ from onboarding.engine import compensation
 from onboarding.engine.claiming import Claim
 from onboarding.engine.objects.ensure import ensure
 from onboarding.engine.objects.ensure_batch import ensure_batch
-from onboarding.engine.outcomes import LookedUp, Outcome, Written
+from onboarding.engine.outcomes import Checked, LookedUp, Outcome, Written
 from onboarding.steps.handler import Facts, StepHandler
 
 
@@ -56,6 +56,9 @@ class ClaimedWork:
 
     def written(self, digest: str) -> Outcome:
         return Written(digest)
+
+    def checked(self, finding: str) -> Outcome:
+        return Checked(finding)
 
     def looked_up(self, found: Mapping[str, tuple[str, str]], message: str = "") -> Outcome:
         return LookedUp(dict(found), message)

@@ -88,6 +88,8 @@ class Case:
     """Whether a stored body is still in use, where ``undo`` puts the object out of use and leaves it there."""
     error_kinds: Mapping[int, Kind] = field(default_factory=dict)
     """Status of a refusal -> its kind, where the vendor's documentation means another one than usual."""
+    creates_at: str | None = None
+    """The path of a create, as a glob, where the vendor's reads are POSTs too."""
     answered_as: Mapping[int, int] = field(default_factory=dict)
     """Status that the rules ask for -> the one by which the vendor says it."""
 

@@ -250,7 +250,7 @@ def set_fault(bench: Bench, status: int, **rule: Any) -> None:
 def test_a_refused_create_has_its_kind(case: Case, bench: Bench, wanted: VendorObject, status: int) -> None:
     before = set(bench.bodies(case.stored_as))
     for method in WRITES:
-        set_fault(bench, status, method=method)
+        set_fault(bench, status, method=method, path=case.creates_at)
     error = refused(lambda: bench.create(wanted))
     assert error.kind is case.error_kinds.get(status, STATUSES[status])
     assert error.http_status == case.answered_as.get(status, status)
@@ -291,7 +291,7 @@ def test_the_vendors_own_limit_is_a_rate_limit(case: Case, bench: Bench, wanted:
     for _ in range(3):
         try:
             if case.keys(wanted, REFERENCE):
-                bench.connector().get(case.kind, "404404404404")
+                bench.connector().get(case.kind, "404404404")
             else:
                 bench.create(wanted)
         except ProviderError as error:
@@ -325,7 +325,7 @@ def test_a_create_without_an_answer_is_indeterminate_and_can_be_found(
     case: Case, bench: Bench, wanted: VendorObject, fault: str
 ) -> None:
     for method in WRITES:
-        bench.sandbox.add_fault(bench.vendor, fault, method=method, delay=5.0, count=1)
+        bench.sandbox.add_fault(bench.vendor, fault, method=method, path=case.creates_at, delay=5.0, count=1)
     error = refused(lambda: bench.create(wanted))
     assert error.kind is Kind.SERVER
     assert error.effect_possible

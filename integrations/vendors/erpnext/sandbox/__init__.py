@@ -1,0 +1,1 @@
+"""ERPNext as its documentation and its source describe it, for tests and the demo."""

@@ -1,0 +1,1 @@
+"""Odoo as its documentation and its source describe it, for tests and the demo."""
