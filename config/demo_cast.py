@@ -21,6 +21,8 @@ DEAL_OWNER = "u_789"
 """The CRM owner that is our sales login."""
 OWNERS = (("u_456", "Kim Sato", "emea, apac", 8), ("1000000000000003", "Ines Costa", "", 12))
 """Implementation owners, whom the sandbox's Asana knows: id, name, territories, capacity."""
+ENTERPRISE = {"segment": "enterprise", "tax_id": "DE136695976"}
+"""What Stripe knows of an enterprise."""
 PAUSE = "pause"
 """Among a customer's events: a while in which Stripe tells nothing."""
 PAUSE_SECONDS = 2.0
@@ -98,6 +100,10 @@ def _slow_down(sandbox: SandboxControl) -> None:
     sandbox.add_fault("zendesk", "rate_limit", count=4, retry_after=1)
 
 
+def _expire_identity_token(sandbox: SandboxControl) -> None:
+    sandbox.set_tokens("scim", ["rotated-by-the-vendor"])
+
+
 def _expire_support_token(sandbox: SandboxControl) -> None:
     sandbox.set_tokens("zendesk", ["rotated-by-the-vendor"])
 
@@ -134,6 +140,14 @@ def waves() -> list[list[Customer]]:
                 metadata={"crm_owner_id": ""}, prepare=_known_to_the_crm,
             ),
             Customer(
+                "Quartz Aerospace", "quartz-aerospace.com", "an enterprise: ERP, identity and all others beside each other",
+                COMPLETE, metadata=ENTERPRISE,
+            ),
+            Customer(
+                "Onyx Legal", "onyx-legal.com", "its terms are nonstandard: finance approves first", "approval-overdue",
+                metadata={"nonstandard_terms": "true"},
+            ),
+            Customer(
                 "Fjord Shipping", "fjord-shipping.com", "the payer gave “TBD” as the contact's name", "missing-data",
                 metadata={"contact_name": "TBD"},
             ),
@@ -154,6 +168,12 @@ def waves() -> list[list[Customer]]:
             Customer(
                 "Harbor Optics", "harbor-optics.com", "Zendesk asks to slow down: 429 four times", COMPLETE,
                 prepare=_slow_down,
+            ),
+        ],
+        [
+            Customer(
+                "Sable Energy", "sable-energy.com", "an enterprise whose identity system refuses our token", "auth-error",
+                metadata=ENTERPRISE, prepare=_expire_identity_token,
             ),
         ],
         [

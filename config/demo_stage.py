@@ -35,7 +35,7 @@ LOOK_EVERY = 0.25
 TEMPLATE, TEAM = "1200000000000001", "1100000000000001"
 LETTERS = {
     "companies": "A", "contacts": "C", "deals": "D", "notes": "N", "projects": "P", "tasks": "T", "organizations": "O",
-    "users": "U", "messages": "M",
+    "users": "U", "messages": "M", "res.partner": "E", "sale.order": "S", "Groups": "G", "Users": "I",
 }  # fmt: skip
 
 
@@ -92,6 +92,8 @@ class Stage:
             "hubspot": ("crm", "/hubspot", {"portal_id": "7000000"}),
             "asana": ("delivery", "/asana/api/1.0", {"template_gid": TEMPLATE, "team_gid": TEAM}),
             "zendesk": ("support", "/zendesk", {}),
+            "odoo": ("erp", "/odoo", {}),
+            "scim": ("identity", "/scim/v2", {}),
         }
         for slug, (system, path, options) in vendors.items():
             set_connection(
@@ -270,7 +272,9 @@ Try it (the login page has a button for each role):
   4. as support   is Maple Robotics the one that the help desk knows?                     {links["Maple Robotics"]}
   5. as engineer  break a vendor with a switch, let a customer pay, watch what happens    {base}/admin/sandbox/
   6. as lead      a run with its picture; replay it, and see that nothing is made twice   {links["Acme Logistics"]}
-  7. REST         curl -H 'Authorization: Bearer {self.key}' '{base}/api/v1/exceptions/?status=open'
+  7. as finance   Onyx Legal has nonstandard terms: approve them, and watch it begin      {links["Onyx Legal"]}
+  8. as engineer  identity is broken: that branch of Sable Energy waits, the others ended {links["Sable Energy"]}
+  9. REST         curl -H 'Authorization: Bearer {self.key}' '{base}/api/v1/exceptions/?status=open'
                   every call, with examples                                               {base}/api/docs/
 
 Still serving; Ctrl-C stops everything.""",
@@ -323,6 +327,8 @@ def _print_table(rows: list[Row]) -> None:
     for line in [head, tuple("─" * width for width in widths), *lines]:
         print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
     print(
-        "(at vendors: A accounts, C contacts, D deals, N notes in the CRM; P projects, T tasks; O organizations, U users in"
+        "(at vendors: A accounts, C contacts, D deals, N notes in the CRM; E customers, S orders in the ERP; G groups, I identities;"
     )
-    print(" support; M mails. Juniper Energy's two payments share one account, contact, organization and user.)")
+    print(
+        " P projects, T tasks; O organizations, U users in support; M mails. Juniper Energy's two payments share one account, contact, organization and user.)"
+    )

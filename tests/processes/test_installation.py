@@ -123,5 +123,5 @@ def test_demo_ends_as_expected_with_a_killed_worker(tmp_path: Path) -> None:
             assert process.wait(900) == 0, (tmp_path / "demo.log").read_text()
         finally:
             process.kill()
-    assert "14 paid · 9 complete · 5 owned tickets · 0 duplicates" in (tmp_path / "demo.log").read_text()
+    assert "17 paid · 10 complete · 7 owned tickets · 0 duplicates" in (tmp_path / "demo.log").read_text()
     assert not demo.pids("gunicorn")
