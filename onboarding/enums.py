@@ -73,6 +73,7 @@ class Topic(TextChoices):
     EVENT = "event", "Event"
     OBJECT = "object", "Object at the vendor"
     AUDIT = "audit", "Audit trail"
+    MAIL = "mail", "Mail that did not arrive"
 
 
 class SafeAction(TextChoices):

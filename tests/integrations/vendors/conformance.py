@@ -76,7 +76,8 @@ class Case:
     """The sandbox's name of the kind."""
     wanted: Callable[[Bench, str], VendorObject]
     keys: Callable[[VendorObject, str], Sequence[MatchKey]]
-    """By which of its values it is found, with its reference; the strongest first."""
+    """By which of its values it is found, with its reference; the strongest first. None for what no vendor can be asked for
+    again, such as a mail: what was made is then counted where it went, and ``get`` tells what was recorded."""
     change: VendorObject | None = None
     """An update, and ``shows`` whether a stored body has it."""
     shows: Callable[[Json], bool] = lambda _: True
