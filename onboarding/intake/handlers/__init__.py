@@ -2,6 +2,7 @@
 
 from onboarding.intake.handlers import (  # noqa: F401  (they register themselves)
     ignored,
+    mail_bounced,
     payment_allocated,
     payment_refunded,
     payment_succeeded,
