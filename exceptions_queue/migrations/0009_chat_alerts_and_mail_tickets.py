@@ -18,7 +18,7 @@ class Migration(migrations.Migration):
         migrations.AlterField(
             model_name='alert',
             name='level',
-            field=models.CharField(choices=[('at-risk', 'At risk'), ('breached', 'Breached')], default='at-risk', max_length=16),
+            field=models.CharField(choices=[('at-risk', 'At risk'), ('breached', 'Breached'), ('failed', 'Failed')], default='at-risk', max_length=16),
         ),
         migrations.AlterField(
             model_name='alert',

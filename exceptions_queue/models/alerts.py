@@ -20,6 +20,8 @@ class AlertState(models.TextChoices):
 class AlertLevel(models.TextChoices):
     AT_RISK = "at-risk", "At risk"
     BREACHED = "breached", "Breached"
+    FAILED = "failed", "Failed"
+    """A step has failed for good: a person must act."""
 
 
 class AlertChannel(models.TextChoices):

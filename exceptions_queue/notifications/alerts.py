@@ -37,6 +37,15 @@ def queue_breach(sla_clock: SlaClock) -> None:
         _queue(sla_clock, about.ticket if about else None, AlertLevel.BREACHED, AlertChannel.CHAT, slug)
 
 
+def queue_failure(ticket: Ticket) -> None:
+    """The team learns in chat at once that a step of a run has failed for good: of the first one while a clock runs."""
+    slugs = chat.slugs() if ticket.step_id else []
+    current = SlaClock.objects.filter(current_of=ticket.transaction_id, ended_at=None).first() if slugs else None
+    if current is not None:
+        for slug in slugs:
+            _queue(current, ticket, AlertLevel.FAILED, AlertChannel.CHAT, slug)
+
+
 def _queue(
     sla_clock: SlaClock, ticket: Ticket | None, level: AlertLevel, channel: AlertChannel, recipient: str
 ) -> None:

@@ -11,7 +11,7 @@ from exceptions_queue.tickets import catalogue
 from integrations import clock
 from onboarding.queues import QUEUES
 
-_LABELS = {AlertLevel.AT_RISK: "At risk", AlertLevel.BREACHED: "Late"}
+_LABELS = {AlertLevel.AT_RISK: "At risk", AlertLevel.BREACHED: "Late", AlertLevel.FAILED: "Stopped"}
 
 
 @dataclass(frozen=True)

@@ -216,6 +216,7 @@ def _open(
             ticket = Ticket(**{**subject, **fields}, topic=topic, retry_of=before, opened_at=clock.now())
             ticket.save(force_insert=True)
             webhooks.tell_of_ticket(ticket, EventType.EXCEPTION_OPENED)
+            alerts.queue_failure(ticket)
         _audit(ticket, run, name)
         alerts.queue_late(ticket)
         return ticket

@@ -64,6 +64,20 @@ def test_the_channel_learns_of_what_is_at_risk_and_of_what_is_late(
     assert set(states) == {(AlertLevel.AT_RISK, AlertState.SENT), (AlertLevel.BREACHED, AlertState.SENT)}
 
 
+def test_the_channel_learns_at_once_of_a_step_that_failed_for_good(
+    slack: Connection, hubspot: Connection, accept: Accept, sandbox: SandboxControl, people: Any
+) -> None:
+    sandbox.add_fault("hubspot", "error_before", method="POST", status=400)
+    run = accept()
+    for _ in range(6):
+        one_pass()
+    (stopped,) = [
+        text for text in posted(sandbox) if text.startswith("*Stopped: Acme Logistics is not provisioned yet*")
+    ]
+    tickets = Ticket.objects.filter(transaction=run, step__isnull=False).values_list("pk", flat=True)
+    assert any(f"|Ticket {pk}>" in stopped for pk in tickets)
+
+
 def test_two_schedulers_post_it_once(waiting: OnboardingTransaction, sandbox: SandboxControl) -> None:
     clock.shift(minutes(16))
     together([one_pass] * 4)
@@ -137,5 +151,5 @@ def test_no_message_once_it_is_resolved(waiting: OnboardingTransaction, sandbox:
     sla.tick()
     services.fix(waiting.pk, {"commercial.term": "annual"}, actor="kim")
     one_pass()
-    assert posted(sandbox) == []
-    assert in_chat().state == AlertState.NOT_NEEDED
+    assert [text for text in posted(sandbox) if text.startswith("*At risk")] == []
+    assert in_chat(level=AlertLevel.AT_RISK).state == AlertState.NOT_NEEDED
