@@ -23,6 +23,7 @@ BESIDES_ACTIONS: dict[str, tuple[str, ...]] = {
     "revenue-operations": (
         *EVERYBODY, "see_personal_data",
         "view_connection", "add_connection", "change_connection", "test_connection", "enter_credentials", "use_sandbox",
+        "view_webhookendpoint", "operate_webhookendpoint",
         "view_apicall", "view_inboundevent", "view_unmatchedevent",
         "view_planprice", "add_planprice", "change_planprice", "delete_planprice",
         "view_crmowner", "add_crmowner", "change_crmowner", "delete_crmowner", "view_auditentry",

@@ -8,12 +8,21 @@ from django.dispatch import receiver
 from django_fsm.signals import post_transition
 
 from exceptions_queue.models import Milestone, Ticket
+from exceptions_queue.notifications import webhooks
 from exceptions_queue.sla import clocks as sla
 from exceptions_queue.tickets import lifecycle
 from integrations import clock
 from integrations.enums import BreakerCause, EventState
-from integrations.models import Connection, InboundEvent
-from integrations.signals import breaker_closed, breaker_opened, connection_set, event_failed, event_recovered
+from integrations.models import Connection, InboundEvent, WebhookEndpoint
+from integrations.outbound.events import EventType
+from integrations.signals import (
+    breaker_closed,
+    breaker_opened,
+    connection_set,
+    endpoint_changed,
+    event_failed,
+    event_recovered,
+)
 from onboarding import audit, signals, working_set
 from onboarding.engine.runs.cancellation import Questions
 from onboarding.enums import Category, Status, StepState, Topic
@@ -24,6 +33,7 @@ from onboarding.sla_targets import KICKOFF
 @receiver(signals.run_accepted)
 def start_p1(run: OnboardingTransaction, **_: Any) -> None:
     sla.start_p1(run)
+    webhooks.tell_of_run(run, EventType.RUN_ACCEPTED)
 
 
 @receiver(signals.run_provisioned)
@@ -32,6 +42,7 @@ def meet_p1(run: OnboardingTransaction, **_: Any) -> None:
     sla.meet(run, Milestone.P1, at=at)
     _went_on(run, "The customer is provisioned.")
     sla.start_p2(run, at=at)
+    webhooks.tell_of_run(run, EventType.RUN_PROVISIONED)
 
 
 @receiver(signals.kickoff_scheduled)
@@ -54,6 +65,7 @@ def end_with_the_run(instance: OnboardingTransaction, target: str, **_: Any) -> 
     if target == Status.COMPLETE:
         sla.meet(instance, Milestone.P2, at=instance.completed_at or clock.now())
         _went_on(instance, "The run is complete.")
+        webhooks.tell_of_run(instance, EventType.RUN_COMPLETED)
     elif target == Status.ROLLED_BACK:
         about_changes = Ticket.objects.filter(transaction=instance, change_request__isnull=False)
         lifecycle.resolve(about_changes, resolution="The run was rolled back.")
@@ -110,6 +122,7 @@ def resolve_decision(
 @receiver(signals.change_requested)
 def open_change_ticket(request: ChangeRequest, **_: Any) -> None:
     sla.start_change(request)
+    webhooks.tell_of_change(request)
 
 
 @receiver(signals.change_decided)
@@ -182,6 +195,13 @@ def record_connection(connection: Connection, actor: str, secrets: list[str], vo
     audit.record_global("integrations.connection.set", actor=actor, data=facts)
 
 
+@receiver(endpoint_changed)
+def record_endpoint(endpoint: WebhookEndpoint, what: str, actor: str, facts: dict[str, Any], **_: Any) -> None:
+    """Evidence of who lets what be told to whom."""
+    data = {"endpoint": endpoint.pk, "url": endpoint.url, "types": endpoint.types, "paused": bool(endpoint.paused_at)}
+    audit.record_global(f"integrations.endpoint.{what}", actor=actor, data={**data, **facts})
+
+
 @receiver(event_failed)
 def open_event_ticket(event: InboundEvent, message: str, **_: Any) -> None:
     lifecycle.for_connection(
@@ -204,6 +224,11 @@ def resolve_event_ticket(event: InboundEvent, **_: Any) -> None:
 @receiver(signals.audit_finding_kept)
 def open_finding_ticket(finding: AuditFinding, **_: Any) -> None:
     lifecycle.for_finding(finding)
+
+
+@receiver(signals.mail_bounced)
+def open_mail_ticket(mapping: ObjectMapping, message: str, problems: list[dict[str, str]], **_: Any) -> None:
+    lifecycle.for_mapping(mapping, message=message, topic=Topic.MAIL, problems=problems)
 
 
 @receiver(pre_delete, sender=ObjectMapping)

@@ -273,3 +273,67 @@ class ApiCall(models.Model):
 
     def __str__(self) -> str:
         return f"{self.method} {self.path} {self.status or self.error}"
+
+
+class DeliveryState(models.TextChoices):
+    PENDING = "pending", "Pending"
+    SENDING = "sending", "Sending"
+    DELIVERED = "delivered", "Delivered"
+    FAILED = "failed", "Failed"
+
+
+class WebhookEndpoint(models.Model):
+    """A company's own address that is told what happens here, signed by Standard Webhooks with a secret of its own.
+
+    One that was removed stays as a row: what is being written for it at that moment must not fail.
+    """
+
+    url = models.CharField("URL", max_length=500)
+    description = models.CharField(max_length=200, blank=True)
+    types = models.JSONField(default=list, help_text="Of events that it is told of.")
+    secret = models.TextField(editable=False, help_text="Encrypted.")
+    former_secret = models.TextField(
+        blank=True,
+        editable=False,
+        help_text="Encrypted; deliveries are signed with it too, for a day after the change.",
+    )
+    former_until = models.DateTimeField(null=True, editable=False)
+    paused_at = models.DateTimeField(null=True, editable=False)
+    paused_by = models.CharField(max_length=150, blank=True, editable=False)
+    removed_at = models.DateTimeField(null=True, editable=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        ordering = ["pk"]
+        permissions = [("operate_webhookendpoint", "Can pause a webhook endpoint and replay its deliveries")]
+
+    def __str__(self) -> str:
+        return self.url
+
+
+class WebhookDelivery(models.Model):
+    """One event for one endpoint: an outbox, written in the transaction of what it tells of. Holds no personal data."""
+
+    endpoint = models.ForeignKey(WebhookEndpoint, on_delete=models.CASCADE, related_name="deliveries")
+    event_id = models.CharField(max_length=64, help_text="The same in each try and replay.")
+    type = models.CharField(max_length=64)
+    body = models.JSONField()
+    state = models.CharField(max_length=16, choices=DeliveryState, default=DeliveryState.PENDING)
+    attempts = models.PositiveSmallIntegerField(default=0)
+    due_at = models.DateTimeField(null=True)
+    created_at = models.DateTimeField()
+    delivered_at = models.DateTimeField(null=True)
+    log = models.JSONField(default=list, help_text="Of each try: when, the status or the error, and how long it took.")
+
+    class Meta:
+        ordering = ["-pk"]
+        verbose_name_plural = "webhook deliveries"
+        constraints = [models.UniqueConstraint(fields=["endpoint", "event_id"], name="webhook_delivery_once")]
+        indexes = [
+            models.Index(fields=["due_at"], condition=models.Q(due_at__isnull=False), name="webhook_delivery_due"),
+            models.Index(fields=["created_at"], name="webhook_delivery_created"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.type} {self.event_id}"

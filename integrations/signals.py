@@ -19,3 +19,7 @@ breaker_opened = Signal()
 
 breaker_closed = Signal()
 """``connection``, ``actor`` (str): the vendor works again; what was parked may go on."""
+
+endpoint_changed = Signal()
+"""``endpoint``, ``what`` (made, changed, removed, replayed), ``actor`` (str), ``facts``: somebody did that to a webhook
+endpoint."""

@@ -76,6 +76,7 @@ class Topic(TextChoices):
     OBJECT = "object", "Object at the vendor"
     SURPLUS = "surplus", "Objects of a joined run"
     AUDIT = "audit", "Audit trail"
+    MAIL = "mail", "Mail that did not arrive"
 
 
 class SafeAction(TextChoices):

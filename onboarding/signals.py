@@ -49,5 +49,8 @@ kickoff_scheduled = Signal()
 run_cancelled = Signal()
 """``run``, ``at``, ``resolution``: it was cancelled or is rolled back; nothing of it needs anybody any more."""
 
+mail_bounced = Signal()
+"""``mapping``, ``message``, ``problems``: a mail that a step sent did not arrive, or is not wanted."""
+
 audit_finding_kept = Signal()
 """``finding``: a verification found the audit trail changed."""

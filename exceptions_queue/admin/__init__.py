@@ -1,9 +1,9 @@
 """The operator's console: the Django admin, laid out around the queue."""
 
-from exceptions_queue.admin.connections import connection_admin, events_and_alerts
+from exceptions_queue.admin.connections import connection_admin, endpoints, events_and_alerts
 from exceptions_queue.admin.home import setup
 from exceptions_queue.admin.home.navigation import sidebar
 from exceptions_queue.admin.runs import run_admin
 from exceptions_queue.admin.tickets import ticket_admin
 
-__all__ = ["connection_admin", "events_and_alerts", "run_admin", "setup", "sidebar", "ticket_admin"]
+__all__ = ["connection_admin", "endpoints", "events_and_alerts", "run_admin", "setup", "sidebar", "ticket_admin"]

@@ -3,6 +3,7 @@
 from django.urls import URLPattern, path, register_converter
 
 from exceptions_queue.api.changes import ApplyChange, ChangeRequestDetail, ChangeRequestList, RejectChange
+from exceptions_queue.api.endpoints import EndpointDetail, EndpointList, EndpointReplay
 from exceptions_queue.api.onboardings import OnboardingDetail, OnboardingList
 from exceptions_queue.api.run_actions import RUN_VIEWS
 from exceptions_queue.api.tickets import TicketDetail, TicketList, TicketPreview, endpoint
@@ -34,6 +35,7 @@ class RowId:
 register_converter(TransactionId, "transaction")
 register_converter(RowId, "ticket")
 register_converter(RowId, "change")
+register_converter(RowId, "endpoint")
 
 CHANGES = "onboardings/<transaction:onboarding_transaction_id>/change-requests"
 
@@ -57,6 +59,9 @@ urlpatterns = [
     path(f"{CHANGES}/<change:pk>/", ChangeRequestDetail.as_view(), name="onboarding-change"),
     path(f"{CHANGES}/<change:pk>/apply/", ApplyChange.as_view(), name="onboarding-change-apply"),
     path(f"{CHANGES}/<change:pk>/reject/", RejectChange.as_view(), name="onboarding-change-reject"),
+    path("endpoints/", EndpointList.as_view(), name="endpoints"),
+    path("endpoints/<endpoint:pk>/", EndpointDetail.as_view(), name="endpoint"),
+    path("endpoints/<endpoint:pk>/replay/", EndpointReplay.as_view(), name="endpoint-replay"),
     path("exceptions/", TicketList.as_view(), name="exceptions"),
     path("exceptions/<ticket:pk>/", TicketDetail.as_view(), name="exception"),
     path("exceptions/<ticket:pk>/preview/", TicketPreview.as_view(), name="exception-preview"),

@@ -1,6 +1,6 @@
 """What people must decide: tickets, the SLA clocks of each run, and the alerts that were sent."""
 
-from exceptions_queue.models.alerts import Alert, AlertState
+from exceptions_queue.models.alerts import Alert, AlertChannel, AlertLevel, AlertState
 from exceptions_queue.models.attempts import NO_TRY, tries, tries_counted
 from exceptions_queue.models.clocks import ClockState, Milestone, SlaClock
 from exceptions_queue.models.queries import (
@@ -29,6 +29,8 @@ __all__ = [
     "PARTS",
     "UNRESOLVED",
     "Alert",
+    "AlertChannel",
+    "AlertLevel",
     "AlertState",
     "ClockState",
     "CrmOwner",

@@ -13,6 +13,20 @@ class AlertState(models.TextChoices):
     SENT = "sent", "Sent"
     NOT_NEEDED = "not-needed", "Not needed any more"
     FAILED = "failed", "Failed"
+    INDETERMINATE = "indeterminate", "Perhaps sent"
+    """In chat, where nothing shows whether it arrived: it is not sent again."""
+
+
+class AlertLevel(models.TextChoices):
+    AT_RISK = "at-risk", "At risk"
+    BREACHED = "breached", "Breached"
+    FAILED = "failed", "Failed"
+    """A step has failed for good: a person must act."""
+
+
+class AlertChannel(models.TextChoices):
+    EMAIL = "email", "Email"
+    CHAT = "chat", "Chat"
 
 
 class Alert(models.Model):
@@ -20,9 +34,9 @@ class Alert(models.Model):
 
     clock = models.ForeignKey(SlaClock, on_delete=models.CASCADE, related_name="alerts", db_index=False)
     ticket = models.ForeignKey(Ticket, on_delete=models.SET_NULL, null=True, related_name="alerts")
-    level = models.CharField(max_length=16, default="at-risk")
-    channel = models.CharField(max_length=16, default="email")
-    recipient = models.CharField(max_length=254)
+    level = models.CharField(max_length=16, choices=AlertLevel, default=AlertLevel.AT_RISK)
+    channel = models.CharField(max_length=16, choices=AlertChannel, default=AlertChannel.EMAIL)
+    recipient = models.CharField(max_length=254, help_text="An address; in chat the connection.")
     state = models.CharField(max_length=16, choices=AlertState, default=AlertState.PENDING)
     attempts = models.PositiveSmallIntegerField(default=0)
     error = models.CharField(max_length=300, blank=True)

@@ -299,6 +299,7 @@ def _apply_transition(pk: int) -> None:
             audit.record(run, "exceptions.sla.at-risk", data=facts)
         if sla_clock.due_at <= now:
             sla_clock.breach()
+            alerts.queue_breach(sla_clock)
             audit.record(run, "exceptions.sla.breached", data=facts)
         sla_clock.save()
 

@@ -6,13 +6,14 @@ from typing import Any
 from django.db import transaction as db
 
 from exceptions_queue.models import PARTS, SlaClock, Ticket, TicketQuerySet, TicketStatus
-from exceptions_queue.notifications import alerts
+from exceptions_queue.notifications import alerts, webhooks
 from exceptions_queue.roles import LEADS
 from exceptions_queue.tickets import catalogue, routing
 from exceptions_queue.tickets.catalogue_entry import ENGINEERING
 from integrations import clock
 from integrations.enums import System
 from integrations.models import Connection
+from integrations.outbound.events import EventType
 from onboarding import audit
 from onboarding.enums import Category, Topic
 from onboarding.models import AuditFinding, ChangeRequest, ObjectMapping, OnboardingTransaction, Step
@@ -104,20 +105,28 @@ def for_change(request: ChangeRequest, *, by_hand: list[str], due: datetime) -> 
     )
 
 
-def for_mapping(mapping: ObjectMapping, *, message: str) -> Ticket:
-    """An object at a vendor is not what the run has on record; a person looks at it. It holds nothing up."""
+def for_mapping(
+    mapping: ObjectMapping,
+    *,
+    message: str,
+    topic: Topic = Topic.OBJECT,
+    problems: list[dict[str, str]] | None = None,
+) -> Ticket:
+    """An object at a vendor is not what the run has on record, or a mail did not arrive. It holds nothing up."""
     run, system = mapping.transaction, mapping.connection.system
-    queue = routing.queue_for(Category.VALIDATION_ERROR, system, [], topic=Topic.OBJECT)
+    queue = routing.queue_for(Category.VALIDATION_ERROR, system, problems or [], topic=topic)
     return _open(
         {"mapping": mapping},
         run=run,
-        topic=Topic.OBJECT,
+        topic=topic,
         fields={
             "transaction": run,
             "category": Category.VALIDATION_ERROR,
             "system": system,
             "queue": queue,
+            "owner": routing.owner_for(queue, run),
             "message": message,
+            "problems": problems or [],
             "fingerprint": routing.fingerprint(system, mapping.step.key, Category.VALIDATION_ERROR, None, message),
         },
     )
@@ -189,6 +198,8 @@ def resolve(tickets: TicketQuerySet, *, resolution: str = "") -> None:
     for ticket in found:
         ticket.resolve(at=clock.now(), resolution=resolution or catalogue.of(ticket).passed)
         ticket.save()
+    for ticket in found:
+        webhooks.tell_of_ticket(ticket, EventType.EXCEPTION_RESOLVED)
     for ticket in found:  # after all of them: no ticket is locked once the audit trail's own chain is
         _audit(ticket, ticket.transaction, "exceptions.ticket.resolved")
 
@@ -207,6 +218,8 @@ def _open(
             before = about.order_by("-pk").first()
             ticket = Ticket(**{**subject, **fields}, topic=topic, retry_of=before, opened_at=clock.now())
             ticket.save(force_insert=True)
+            webhooks.tell_of_ticket(ticket, EventType.EXCEPTION_OPENED)
+            alerts.queue_failure(ticket)
         _audit(ticket, run, name)
         alerts.queue_late(ticket)
         return ticket

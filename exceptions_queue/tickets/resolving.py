@@ -50,6 +50,15 @@ def fix(ticket: Ticket, actor: Actor, data: Data) -> None:
     if not isinstance(given, dict):
         raise Refused("Give the fields as {path: value}.")
     assert ticket.transaction_id  # noqa: S101  (offered only then)
+    if ticket.topic == Topic.MAIL and ticket.mapping:
+        services.correct_and_resend(
+            ticket.mapping.step_id,
+            given,
+            actor=actor.name,
+            confirmed=frozenset(data.get("confirmed", ())),
+            version=data.get("version"),
+        )
+        return
     services.fix(
         ticket.transaction_id,
         given,
@@ -69,6 +78,8 @@ def _fixed(ticket: Ticket) -> DoneMessage:
         return DoneMessage(f"Saved. {held_up}", finished=False)
     if ticket.step is not None:
         return DoneMessage("Saved. The step is retried with the new data.")
+    if ticket.topic == Topic.MAIL:
+        return DoneMessage("Saved. The mail is sent again, to the corrected address.")
     if ticket.is_open and ticket.problems:
         missing = fields.labels(problem["path"] for problem in ticket.problems if problem.get("path"))
         return DoneMessage(f"Saved. Still missing: {missing}.", finished=False)
@@ -186,6 +197,8 @@ def _own_step(ticket: Ticket) -> str:
 
 
 def _own_step_pk(ticket: Ticket) -> int:
+    if ticket.topic == Topic.MAIL and ticket.mapping:
+        return ticket.mapping.step_id
     if ticket.step_id is None:
         raise Refused("The run has not started yet; it starts with its first step.")
     return ticket.step_id

@@ -10,10 +10,15 @@ from dataclasses import dataclass, field
 from django.db.models import Model
 
 from integrations import crypto
-from integrations.models import ConnectionSecret, InboundEvent
+from integrations.models import ConnectionSecret, InboundEvent, WebhookEndpoint
 
-STORED: tuple[tuple[type[Model], str], ...] = ((ConnectionSecret, "ciphertext"), (InboundEvent, "body"))
-"""Each model with its encrypted column."""
+STORED: tuple[tuple[type[Model], str], ...] = (
+    (ConnectionSecret, "ciphertext"),
+    (InboundEvent, "body"),
+    (WebhookEndpoint, "secret"),
+    (WebhookEndpoint, "former_secret"),
+)
+"""Each model with its encrypted column; empty where nothing is stored."""
 CHUNK = 200
 
 
@@ -34,7 +39,10 @@ def rotate() -> Iterator[Outcome]:
     for model, column in STORED:
         outcome = Outcome(model)
         for pk, ciphertext in (
-            model._default_manager.order_by("pk").values_list("pk", column).iterator(chunk_size=CHUNK)
+            model._default_manager.exclude(**{column: ""})
+            .order_by("pk")
+            .values_list("pk", column)
+            .iterator(chunk_size=CHUNK)
         ):
             _rotate_row(outcome, pk, column, ciphertext)
         yield outcome

@@ -250,6 +250,7 @@ class HttpConnector(Connector):
     """A vendor with an HTTP API: it has an address and a token."""
 
     secrets: ClassVar[tuple[Secret, ...]] = (TOKEN_SECRET, OPTIONAL_SIGNING_SECRET)
+    http_class: ClassVar[type[VendorHttp]] = VendorHttp
     temporary: ClassVar[tuple[TemporaryRefusal, ...]] = ()
     """Refusals that pass by themselves, from the vendor's documentation. They come before ``translate``."""
 
@@ -272,7 +273,9 @@ class HttpConnector(Connector):
         if not tokens:
             raise ProviderError(Kind.NOT_CONFIGURED, f"{connection.slug}: the secret {TOKEN!r} is missing")
         headers = cls.auth_headers(connection, tokens[0])
-        http = VendorHttp(connection, headers=headers, subject=subject, deadline=deadline, before_write=before_write)
+        http = cls.http_class(
+            connection, headers=headers, subject=subject, deadline=deadline, before_write=before_write
+        )
         return cls(connection, http)
 
     @staticmethod

@@ -238,6 +238,19 @@ class Mail(VendorObject):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ChatMessage(VendorObject):
+    """Plain text throughout: the vendor escapes what its markup would read."""
+
+    KIND = "message"
+
+    title: str = ""
+    lines: list[str] | None = None
+    link: str = ""
+    """An address, and what it is called."""
+    link_label: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class MappedValues(VendorObject):
     """For a vendor that a mapping describes: the values that its templates name, and of a batch those of each item."""
 

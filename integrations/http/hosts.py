@@ -67,6 +67,30 @@ def checked_base_url(url: str, info: "ProviderInfo", environment: str) -> str:
     return url.rstrip("/")
 
 
+def checked_endpoint_url(url: str) -> str:
+    """A company's own address for webhooks, as given. Raises ``ValueError`` saying what is wrong with it.
+
+    Https to a public host, whatever its name; or the sandbox of this installation. Where the name resolves to is checked again
+    for
+    each call.
+    """
+    try:
+        parts = urlsplit(url)
+        host, _ = (parts.hostname or "").rstrip("."), parts.port
+        _check_shape(parts, host)
+    except ValueError as problem:
+        raise ValueError(str(problem).replace("the base URL", "the address")) from None
+    if not _HOST.fullmatch(parts.netloc.lower()) or urllib3_host(url) != (parts.hostname or ""):
+        raise ValueError("the address must name a plain host, such as https://host/path")
+    if is_sandbox(url, Environment.SANDBOX):
+        return url
+    if parts.scheme != "https":
+        raise ValueError("the address must start with https://")
+    if _is_loopback(host) or (_address(host) is not None and not is_public(host)):
+        raise ValueError(f"the address must not lead to a private address ({host})")
+    return url
+
+
 def is_sandbox(url: str, environment: str) -> bool:
     """Whether a connection with this address leads to the sandbox: nothing else on this machine may be reached through one."""
     return environment == Environment.SANDBOX and _is_origin_of(url, tuple(settings.SANDBOX_ORIGINS))

@@ -311,3 +311,25 @@ class KickoffCancelled(Event):
     booking: Key
     keys: tuple[Key, ...] = ()
     """As of ``KickoffScheduled``."""
+
+
+class MailOutcome(StrEnum):
+    """What a mail's vendor tells of it, in words for people: after "The mail …"."""
+
+    BOUNCED = "was returned by the recipient's mail server"
+    REJECTED = "was not sent on by the mail vendor"
+    COMPLAINED = "was reported as spam by its recipient"
+    UNSUBSCRIBED = "made its recipient unsubscribe"
+
+
+@dataclass(frozen=True, kw_only=True)
+class MailBounced(Event):
+    """A mail that was sent did not arrive, or is not wanted."""
+
+    outcome: MailOutcome
+    message_id: str
+    """The vendor's, as it answered the send."""
+    reference: str = ""
+    """Ours, where the vendor brings it back."""
+    reason: str = ""
+    """What the other side said, without the address."""

@@ -15,6 +15,7 @@ from onboarding.services.confirmation import Outdated
 from onboarding.services.data import fix
 from onboarding.services.findings import keep_finding
 from onboarding.services.joining import join, join_candidates
+from onboarding.services.mails import correct_and_resend
 from onboarding.services.matches import also_linked, choose_match, unlink
 from onboarding.services.owners import correct_owner
 from onboarding.services.replay import replay, replay_preview, retry_preview, skip_as_shown, skip_preview
@@ -43,6 +44,7 @@ __all__ = [
     "choose_match",
     "confirmation",
     "connection_restored",
+    "correct_and_resend",
     "correct_owner",
     "decide_approval",
     "dependents",

@@ -28,7 +28,7 @@ from onboarding.services import Refused
 
 AGAIN = "exceptions_queue.retry_ticket"
 EVENT_TONES = {EventState.PROCESSED: badges.OK, EventState.FAILED: badges.BAD, EventState.HELD: badges.INFO}
-ALERT_TONES = {AlertState.SENT: badges.OK, AlertState.FAILED: badges.BAD}
+ALERT_TONES = {AlertState.SENT: badges.OK, AlertState.FAILED: badges.BAD, AlertState.INDETERMINATE: badges.RISK}
 
 
 @admin.register(InboundEvent)
@@ -109,10 +109,10 @@ def _may_process(request: HttpRequest, event: InboundEvent) -> bool:
 
 @admin.register(Alert)
 class AlertAdmin(ReadOnlyAdmin):
-    list_display = ("created", "level", "about", "recipient", "status", "sent", "error")
+    list_display = ("created", "level", "about", "channel", "recipient", "status", "sent", "error")
     list_display_links = ("created",)
     list_select_related = ("clock__transaction", "ticket")
-    list_filter = (("state", ChoicesDropdownFilter),)
+    list_filter = (("state", ChoicesDropdownFilter), ("channel", ChoicesDropdownFilter))
     ordering = ("-pk",)
     search_fields = ("recipient__startswith",)
 

@@ -36,6 +36,12 @@ _MENU: tuple[tuple[str, tuple[tuple[str, str, str, str], ...]], ...] = (
             ),
             ("Prices", "sell", "onboarding_planprice", "onboarding.view_planprice"),
             ("Queues", "groups", "exceptions_queue_queue", "exceptions_queue.view_queue"),
+            (
+                "Webhook endpoints",
+                "webhook",
+                "integrations_webhookendpoint",
+                "integrations.view_webhookendpoint",
+            ),
             ("API keys", "key", "onboarding_apikey", "onboarding.view_apikey"),
             ("Users", "person", "auth_user", "auth.view_user"),
             ("Groups", "group", "auth_group", "auth.view_group"),

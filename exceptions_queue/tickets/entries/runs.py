@@ -114,6 +114,15 @@ def _surplus(ticket: Ticket, _: Circumstances) -> Story:
     )
 
 
+def _mail(ticket: Ticket, _: Circumstances) -> Story:
+    return Story(
+        f"A mail to {customer(ticket)} did not arrive, or is not wanted",
+        ["The mail vendor tells so of a mail that was sent.", "The onboarding continues; nothing else waits for it."],
+        "Correct the contact's address: the mail is sent again, to that one. Where it was reported as spam, write to nobody there "
+        "without having asked.",
+    )
+
+
 def _audit(ticket: Ticket, _: Circumstances) -> Story:
     return Story(
         f"The audit trail of {customer(ticket)} is not as it was written"
@@ -248,6 +257,21 @@ ENTRIES = (
         ),
         topic=Topic.SURPLUS,
         remedies=frozenset({"done"}),
+        safe_action=SafeAction.MANUAL_FIX,
+    ),
+    Entry(
+        Category.VALIDATION_ERROR,
+        RISK,
+        BY_FIELDS,
+        "A mail was returned, rejected or reported as spam. It holds nothing up.",
+        _mail,
+        (
+            "Read what the other side said.",
+            "Ask {customer} for an address that works, by another way; enter it here: the mail is sent again.",
+            "Where nothing is to be sent again, say here what you did instead.",
+        ),
+        topic=Topic.MAIL,
+        remedies=frozenset({"fix", "done"}),
         safe_action=SafeAction.MANUAL_FIX,
     ),
     Entry(

@@ -3,6 +3,7 @@
 from onboarding.intake.handlers import (  # noqa: F401  (they register themselves)
     ignored,
     kickoff,
+    mail_bounced,
     order_events,
     payment_allocated,
     payment_refunded,

@@ -11,7 +11,7 @@ from exceptions_queue.models import Ticket
 from integrations import crypto
 from integrations.connections import key_rotation
 from integrations.connections.services import close_after_probe, set_connection
-from integrations.models import Connection, ConnectionSecret, InboundEvent
+from integrations.models import Connection, ConnectionSecret, InboundEvent, WebhookEndpoint
 from onboarding.enums import Category
 from tests.integrations.vendors.stripe.test_webhook import SECRET, connect, encode, paid, post
 
@@ -49,7 +49,8 @@ def test_after_a_rotation_the_old_key_is_not_needed(keys: tuple[str, str], setti
 def test_every_encrypted_column_is_rotated() -> None:
     """Who stores something encrypted elsewhere must name it here, or its key can never be taken out."""
     named = {(model, column) for model, column in key_rotation.STORED}
-    assert named == {(ConnectionSecret, "ciphertext"), (InboundEvent, "body")}
+    endpoints = {(WebhookEndpoint, "secret"), (WebhookEndpoint, "former_secret")}
+    assert named == {(ConnectionSecret, "ciphertext"), (InboundEvent, "body"), *endpoints}
 
 
 def test_a_rotation_that_was_cut_off_goes_on_where_it_ended(keys: tuple[str, str]) -> None:

@@ -1,0 +1,11 @@
+"""SendGrid's mails, for the conformance suite."""
+
+from integrations.connectors.objects import Mail
+from tests.integrations.vendors.conformance import Bench, Case
+
+
+def mail(_: Bench, name: str) -> Mail:
+    return Mail(to="jordan@acme-logistics.com", to_name=name, subject=f"Welcome, {name}", text="Hello\n")
+
+
+CASES = [Case("sendgrid", "message", "messages", mail, lambda *_: (), says_nothing=True)]
