@@ -327,7 +327,7 @@ def _print_table(rows: list[Row]) -> None:
     for line in [head, tuple("─" * width for width in widths), *lines]:
         print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
     print(
-        "(at vendors: A accounts, C contacts, D deals, N notes in the CRM; E customers, S orders in the ERP; G groups, I\n"
-        " identities; P projects, T tasks; O organizations, U users in support; M mails. Juniper Energy's two payments share one account,\n"
+        "(at vendors: A accounts, C contacts, D deals, N notes in the CRM; E customers, S orders in the ERP; P projects, T tasks;\n"
+        " O organizations, U users in support; G groups, I identities; M mails. Juniper Energy's two payments share one account,\n"
         " contact, organization and user.)"
     )

@@ -13,6 +13,7 @@ import hmac
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from secrets import token_bytes
 
 from integrations.inbound.delivery import NotVerified
 
@@ -47,6 +48,11 @@ def key_of(secret: str) -> bytes:
     if not key:
         raise ValueError(f"a signing secret must be {SECRET_FORM}")
     return key
+
+
+def new_secret() -> str:
+    """Of 32 random bytes; the specification asks for 24 to 64."""
+    return PREFIX + base64.b64encode(token_bytes(32)).decode()
 
 
 def sign(raw: bytes, *, id: str, at: int, secrets: Iterable[str]) -> dict[str, str]:  # noqa: A002 (the header's name)

@@ -20,10 +20,11 @@ from urllib3.exceptions import HTTPError
 
 from integrations import clock, crypto
 from integrations.enums import Environment
-from integrations.http import sockets, standard_webhooks
+from integrations.http import sockets
 from integrations.http.client import retry_after
 from integrations.http.hosts import is_sandbox
 from integrations.http.redaction import redact_text
+from integrations.inbound import standard_webhooks
 from integrations.models import DeliveryState, WebhookDelivery, WebhookEndpoint
 
 SENDING_TAKES = timedelta(minutes=2)
@@ -127,7 +128,9 @@ def _send(delivery: WebhookDelivery, now: datetime) -> Outcome:
 def _post(delivery: WebhookDelivery, now: datetime) -> tuple[int, Any]:
     endpoint = delivery.endpoint
     body = json.dumps(delivery.body, separators=(",", ":")).encode()
-    signed = standard_webhooks.headers(_secrets(endpoint, now), delivery.event_id, now, body)
+    signed = standard_webhooks.sign(
+        body, id=delivery.event_id, at=int(now.timestamp()), secrets=_secrets(endpoint, now)
+    )
     headers = {**sockets.HEADERS, "Content-Type": "application/json", **signed}
     origin = sockets.origin_of(endpoint.url)
     path = endpoint.url[len(origin) :] or "/"  # as it was given: a slash at its end is part of it

@@ -8,7 +8,7 @@ from django.db.models import Q
 
 from integrations import clock, crypto, signals
 from integrations.http.hosts import checked_endpoint_url
-from integrations.http.standard_webhooks import new_secret
+from integrations.inbound.standard_webhooks import new_secret
 from integrations.models import DeliveryState, WebhookDelivery, WebhookEndpoint
 from integrations.outbound.events import EventType
 

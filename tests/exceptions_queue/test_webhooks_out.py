@@ -13,7 +13,8 @@ from exceptions_queue import scheduling
 from exceptions_queue.models import Ticket
 from integrations import clock
 from integrations.connections import key_rotation
-from integrations.http import standard_webhooks
+from integrations.inbound import standard_webhooks
+from integrations.inbound.delivery import NotVerified
 from integrations.models import DeliveryState, WebhookDelivery, WebhookEndpoint
 from integrations.outbound import delivery, services
 from integrations.outbound.events import EventType
@@ -72,7 +73,7 @@ def test_a_runs_whole_way_is_told_once_each_and_signed(
     made, secret = endpoint
     for path, headers, body in receiver.got:
         assert path == "/hooks/firstvalue/"
-        message_id = standard_webhooks.verify([secret], headers, body, clock.now())
+        message_id = standard_webhooks.verify(body, headers, [secret], clock.now()).id
         assert WebhookDelivery.objects.get(endpoint=made, event_id=message_id).state == DeliveryState.DELIVERED
         data = json.loads(body)["data"]
         assert data["onboarding_transaction_id"] == run.onboarding_transaction_id
@@ -222,14 +223,14 @@ def test_a_changed_secret_signs_beside_the_former_one_for_a_day(
     delivery.deliver()
     _, headers, body = receiver.got[-1]
     for each in (former, secret):
-        standard_webhooks.verify([each], headers, body, clock.now())
+        standard_webhooks.verify(body, headers, [each], clock.now())
     clock.shift(timedelta(days=1, minutes=1))
     accept(**customer("two"))
     delivery.deliver()
     _, headers, body = receiver.got[-1]
-    standard_webhooks.verify([secret], headers, body, clock.now())
-    with pytest.raises(standard_webhooks.NotSigned):
-        standard_webhooks.verify([former], headers, body, clock.now())
+    standard_webhooks.verify(body, headers, [secret], clock.now())
+    with pytest.raises(NotVerified):
+        standard_webhooks.verify(body, headers, [former], clock.now())
 
 
 def test_secrets_are_encrypted_and_follow_a_change_of_keys(
@@ -245,7 +246,7 @@ def test_secrets_are_encrypted_and_follow_a_change_of_keys(
     accept(**customer("one"))
     delivery.deliver()
     _, headers, body = receiver.got[-1]
-    standard_webhooks.verify([secret], headers, body, clock.now())
+    standard_webhooks.verify(body, headers, [secret], clock.now())
 
 
 def test_an_old_log_is_deleted(endpoint: tuple[WebhookEndpoint, str], accept: Accept) -> None:
