@@ -23,6 +23,7 @@ from onboarding.engine.claiming import Claim, claim_locked, may_be_done
 from onboarding.engine.dispatch import enqueue_step
 from onboarding.engine.facts import facts_of, item_after, mappings_of
 from onboarding.engine.locks import locked_run, locked_run_of, retried
+from onboarding.engine.objects.intents import move_intent
 from onboarding.engine.objects.mappings import map_made, matches_request
 from onboarding.engine.outcomes import (
     Ambiguous,
@@ -42,7 +43,6 @@ from onboarding.engine.runs import gate_evaluation, kickoff
 from onboarding.enums import LEASED, Category, IntentState, OriginKind, RunEventType, StepState, WaitsFor
 from onboarding.models import (
     Attempt,
-    Intent,
     OnboardingTransaction,
     RunEvent,
     Step,
@@ -290,34 +290,12 @@ def _keep_object(run: OnboardingTransaction, step: Step, claim: Claim, outcome: 
     made = outcome if isinstance(outcome, Ensured) else failed.made if failed else None
     # Nobody else writes it while the step is ours. A copy, as this transaction may be undone and tried again.
     intent = copied(claim.intent)
-    _move_intent(intent, outcome, made, now)
+    move_intent(intent, outcome, made, now)
     rows.save_intent(intent)
     if made:
         map_made(run, step, claim, made, now)
     elif intent.state == IntentState.NO_EFFECT:
         rows.release_reservations(step)
-
-
-def _move_intent(intent: Intent, outcome: Outcome, made: Ensured | None, now: datetime) -> None:
-    indeterminate = intent.indeterminate_since is not None
-    match outcome:
-        case _ if made:
-            intent.state = IntentState.DONE
-        case Waiting(waits_for=WaitsFor.JOB, job_id=job_id) if job_id:
-            intent.state, intent.job_id, intent.job_started_at = IntentState.ACCEPTED, job_id, now
-        case Waiting(job_lost=True):
-            intent.state, intent.job_id, intent.indeterminate_since = IntentState.INDETERMINATE, "", now
-        case Failed(sent=True, indeterminate=True, error=error):
-            intent.indeterminate_since = now if error.effect_possible else intent.indeterminate_since
-        case Failed(sent=True, error=error):
-            intent.state = IntentState.INDETERMINATE if error.effect_possible else IntentState.NO_EFFECT
-            intent.indeterminate_since = now if error.effect_possible else None
-        case Failed(job_ended=True):
-            intent.state = IntentState.NO_EFFECT
-        case Broken() if intent.state == IntentState.INDETERMINATE:
-            intent.indeterminate_since = now
-        case _ if intent.state == IntentState.INDETERMINATE and not indeterminate:
-            intent.state = IntentState.NO_EFFECT  # the holder itself says that it sent nothing
 
 
 def _item_done(run: OnboardingTransaction, step: Step, claim: Claim, outcome: Ensured, now: datetime) -> None:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Self
 
 from django.conf import settings
 from django.db import transaction as db
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
 from integrations import config_files
 from integrations.config_files import nearest, worded
@@ -105,6 +105,7 @@ class Playbook(_Strict):
     """Payload paths that the gate demands beyond what every run needs."""
     mode: Mode = Mode.AUTOMATE
     steps: Annotated[tuple[StepSpec, ...], Field(min_length=1)]
+    _is_built_in: bool = PrivateAttr(default=False)
 
     @model_validator(mode="after")
     def _has_sound_scope(self) -> Self:
@@ -161,6 +162,10 @@ class Playbook(_Strict):
             found |= new
             queue.extend(new)
         return found
+
+    @property
+    def is_built_in(self) -> bool:
+        return self._is_built_in
 
     def steps_for(self, run: OnboardingTransaction, content: Content) -> list[Step]:
         """The steps that a run under it has with this payload, not saved."""
@@ -233,6 +238,7 @@ def playbooks() -> dict[str, Playbook]:
             if playbook.name in names:
                 wrong.append(f"{path.name}: name: {names[playbook.name]} is called {playbook.name} too")
             names[playbook.name] = path.name
+            playbook._is_built_in = folder == BUILT_IN
             found[playbook.name] = playbook
             files[playbook.name] = f"{path.name} (built in)" if folder == BUILT_IN else path.name
     if wrong := wrong or scopes.problems(found.values(), files):

@@ -28,6 +28,9 @@ class Scoped(Protocol):
     def priority(self) -> int: ...
 
     @property
+    def is_built_in(self) -> bool: ...
+
+    @property
     def amounts(self) -> Mapping[str, Mapping[str, Any]]:
         """Bounds by currency, in its major units: a payload in another currency, or without an amount, is not served."""
 
@@ -63,9 +66,13 @@ def serves(playbook: Scoped, case: Case) -> bool:
     )
 
 
-def rank(playbook: Scoped) -> tuple[int, int]:
-    """Of two that serve a payload, the higher one goes first: by priority, then by how much of plan, segment, amount it names."""
-    return playbook.priority, bool(playbook.plans) + bool(playbook.segments) + bool(playbook.amounts)
+def rank(playbook: Scoped) -> tuple[int, int, bool]:
+    """Of two that serve a payload, the higher one goes first: by priority, then by how much of plan, segment, amount it names.
+
+    Of two that name as much, a company's own goes before a built-in one: that must not stand in the way of what they set up.
+    """
+    named = bool(playbook.plans) + bool(playbook.segments) + bool(playbook.amounts)
+    return playbook.priority, named, named > 0 and not playbook.is_built_in
 
 
 def best(among: Iterable[Scoped], case: Case) -> list[Any]:
@@ -98,7 +105,7 @@ def problems(among: Iterable[Scoped], files: Mapping[str, str]) -> list[str]:
     unreached = [
         f"{files[each.name]}: is never chosen, as others go before it wherever it serves"
         for each in books
-        if each.name not in reached
+        if each.name not in reached and not each.is_built_in
     ]
     return [*tied.values(), *unreached]
 

@@ -2,7 +2,6 @@
 
 from onboarding.engine.planning import Effect
 from onboarding.services import availability, confirmation
-from onboarding.services.approvals import decide_approval
 from onboarding.services.base import Refused, given_reason
 from onboarding.services.changes import (
     apply_change,
@@ -23,6 +22,7 @@ from onboarding.services.rollback_preview import rollback_preview
 from onboarding.services.runs import cancel, hold, keep, receive_event, recheck_gate, resume, rollback
 from onboarding.services.steps import (
     connection_restored,
+    decide_approval,
     dependents,
     flag_slow_step,
     force_rollback,

@@ -1,4 +1,4 @@
-"""What people may do to one step: try it again, skip it, send its mail again."""
+"""What people may do to one step: try it again, approve it, skip it, send its mail again."""
 
 from collections.abc import Collection
 from contextlib import suppress
@@ -17,7 +17,7 @@ from onboarding.engine.recording import block
 from onboarding.engine.runs import gate_evaluation, prerequisites
 from onboarding.enums import Category, IntentState, Status, StepState
 from onboarding.models import Intent, MatchChoice, OnboardingTransaction, Step
-from onboarding.services import availability
+from onboarding.services import availability, confirmation
 from onboarding.services.base import Refused, given_reason, locked_step, require_no, try_again
 from onboarding.services.confirmation import Outdated
 from onboarding.signals import step_unblocked
@@ -62,6 +62,23 @@ def retry_if_possible(step_pk: int, *, actor: str) -> None:
     """One that went on meanwhile must not hold up the others."""
     with suppress(Refused):
         retry_step(step_pk, actor=actor)
+
+
+@retried
+def decide_approval(step_pk: int, *, approved: bool, actor: str, reason: str, seen: str | None = None) -> None:
+    """Approve the step, which is then done, or reject it, which keeps it blocked. Nobody approves data that they gave.
+
+    ``seen``: the approval's ``subject`` that was shown; raises ``Outdated`` where it is other data by now. Raises ``Refused`` where
+    nobody is asked, and without a reason.
+    """
+    text = given_reason(reason)
+    with locked_step(step_pk) as (run, step):
+        require_no(availability.approve(step, actor=actor if approved else ""))
+        approval = step.approvals.open().get()
+        confirmation.check(approval.subject, prerequisites.subject_of(run, step))
+        confirmation.check(seen, approval.subject)
+        prerequisites.decide(run, step, approval, approved=approved, by=actor, at=clock.now(), reason=text)
+        failpoint("person-acted")
 
 
 @retried

@@ -2,7 +2,7 @@
 
 Sources: the REST API's guide (developer.salesforce.com/docs/atlas.en-us.api_rest.meta/api_rest: dome_upsert, errorcodes,
 headers_duplicaterules), the object reference (.../object_reference: Account, Contact, Opportunity, Task), the errors' codes
-in the WSDL as jsforce has them (github.com/jsforce/jsforce, src/http-api.ts: the 401s that no new session mends), the message
+in the WSDL as jsforce has them (github.com/jsforce/jsforce, src/http-api.ts: the 401s that no new session changes), the message
 of ``DUPLICATE_VALUE`` (an issue of go-salesforce), that of ``DUPLICATES_DETECTED`` (an issue of forrest).
 """
 
@@ -147,9 +147,9 @@ def refusal(status: int, headers: Mapping[str, str], body: Any, reference_field:
     code, message = str(first.get("errorCode", "")), str(first.get("message") or "no reason given")
     match code:
         case "INVALID_SESSION_ID":
-            mends = not any(each in message for each in _HOPELESS)
+            is_curable = not any(each in message for each in _HOPELESS)
             told = f"Salesforce refused our session: {message}"
-            return (SessionExpired if mends else ProviderError)(Kind.AUTH, told, status)
+            return (SessionExpired if is_curable else ProviderError)(Kind.AUTH, told, status)
         case "REQUEST_LIMIT_EXCEEDED":
             return _rate_limited(headers, message, status)
         case "UNABLE_TO_LOCK_ROW":

@@ -276,12 +276,17 @@ def test_priority_goes_before_what_is_named(tmp_path: Path, settings: Any) -> No
     with pytest.raises(PlaybookError, match=r"mine\.toml: is never chosen"):
         playbooks()
     (tmp_path / "playbooks" / "mine.toml").unlink()
-    for path in BUILT_IN.glob("*.toml"):  # its own are unreachable then, too
-        write(
-            tmp_path / "playbooks", f'plans = ["{path.stem}"]\npriority = 2\n', ACCOUNT, name=path.stem, file=path.name
-        )
     playbooks.cache_clear()
     assert chosen_for() == "pilot"
+
+
+def test_a_companys_own_goes_before_a_built_in_one_that_names_as_much(tmp_path: Path, settings: Any) -> None:
+    settings.CONFIG_DIR = tmp_path
+    write(tmp_path / "playbooks", 'plans = ["pro"]\n', ACCOUNT)
+    choice = choose({"commercial": {"plan_sku": "pro"}, "customer": {"segment": "enterprise"}})
+    assert choice is not None
+    assert choice.playbook.name == "mine"
+    assert chosen_for("basic") == "standard"
 
 
 # --- The command ------------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""A run that provisions identity: the customer's group and its users, once, taken back by deactivation."""
+"""A run that provisions identity: the customer's group and its users, once, undone by deactivation."""
 
 from typing import Any
 
