@@ -295,7 +295,7 @@ def _known_environment(environment: str) -> str:
 
 
 def _checked_secrets(info: ProviderInfo, name: str, values: list[str]) -> list[str]:
-    known = [secret.name for secret in info.secrets]
+    known = {secret.name: secret for secret in info.secrets}
     if name not in known:
         raise ValueError(f"{info.name} has no secret {name!r}: known are {', '.join(known)}")
     if len(values) > 1 and name != WEBHOOK_SECRET:
@@ -303,6 +303,8 @@ def _checked_secrets(info: ProviderInfo, name: str, values: list[str]) -> list[s
     stripped = [value.strip() for value in values]
     if not all(_ASCII.fullmatch(value) for value in stripped):
         raise ValueError(f"the secret {name!r} is empty or holds spaces or other characters that no secret has")
+    for value in stripped:
+        known[name].check(value)
     return stripped
 
 

@@ -112,6 +112,14 @@ class Secret:
     """Where it is found at the vendor."""
     required: bool = True
     """Whether the connection can do nothing without it."""
+    pattern: str = ""
+    """A regular expression that a value must match; ``allowed`` says it in words."""
+    allowed: str = ""
+
+    def check(self, value: str) -> None:
+        """Raises ``ValueError``, which does not repeat the value."""
+        if self.pattern and re.fullmatch(self.pattern, value) is None:
+            raise ValueError(f"the secret {self.name!r} must be {self.allowed}")
 
 
 TOKEN = "token"  # noqa: S105 (a name)

@@ -12,6 +12,8 @@ CHARGEBEE = ProviderInfo(
             name=WEBHOOK_SECRET,
             label="Webhook user and password",
             help="As entered in Chargebee for the webhook's basic authentication, with a colon between: user:password.",
+            pattern=r"[^:]+:.+",
+            allowed="a user and a password with a colon between, as in user:password",
         ),
     ),
     probes="that the webhook's user and password are stored and readable; nothing is called",

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 from urllib.parse import quote
 
 from django.http import HttpRequest
-from pydantic import BaseModel, BeforeValidator, Field, ValidationError
+from pydantic import BeforeValidator, Field, ValidationError
 
 from integrations.connectors.answers import VendorAnswer
 from integrations.connectors.base import moment
@@ -81,7 +81,7 @@ class Data(VendorAnswer):
     refund: Refund = Refund()
 
 
-class Envelope(BaseModel):
+class Envelope(VendorAnswer):
     type: str
     data: dict[str, Any]
     timestamp: str = ""

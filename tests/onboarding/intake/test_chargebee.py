@@ -176,6 +176,13 @@ def test_a_renewals_refund_holds_nothing() -> None:
     assert not only_run().held_at
 
 
+def test_a_password_without_its_user_is_not_taken() -> None:
+    with pytest.raises(ValueError, match="must be a user and a password"):
+        set_connection(
+            "chargebee", system="billing", provider="chargebee", secrets={"webhook_secret": ["alone"]}, actor="tests"
+        )
+
+
 @pytest.mark.parametrize("secret", [SECRET, FORMER])
 def test_both_passwords_of_a_rotation_are_taken(secret: str) -> None:
     assert send(bought().payment(), secret=secret).status_code == 200

@@ -208,6 +208,15 @@ def test_nulls_are_absent_and_numbers_are_ids() -> None:
     assert only_run().onboarding_transaction_id == "shop:1001"
 
 
+@pytest.mark.parametrize("secret", ["whsec_plain text!", "whsec_whsec_AAAA", "no base64: colons"])
+def test_a_secret_of_another_form_is_not_taken(secret: str) -> None:
+    with pytest.raises(ValueError, match=r"must be whsec_ followed by base64|no secret has") as raised:
+        set_connection(
+            "shop", system="billing", provider="standard-webhooks", secrets={"webhook_secret": [secret]}, actor="tests"
+        )
+    assert secret not in str(raised.value)
+
+
 @pytest.mark.parametrize("secret", [SECRET, FORMER])
 def test_both_secrets_of_a_rotation_verify(secret: str) -> None:
     assert send(PAID, bought(), secret=secret).status_code == 200
