@@ -14,6 +14,7 @@ from integrations.connections.services import set_connection
 from integrations.enums import EventState
 from integrations.models import Connection, InboundEvent
 from integrations.sandbox.control import SandboxControl
+from onboarding import services
 from onboarding.enums import OriginKind, RunEventType, Topic, UnmatchedState
 from onboarding.intake import events
 from onboarding.intake.unmatched import WAIT
@@ -235,5 +236,7 @@ class TestStartsOrJoins:
         event = RunEvent.objects.get()
         assert event.type == RunEventType.CONTRACT_APPROVED
         other = OnboardingTransaction.objects.exclude(pk=event.transaction_id).get()
-        ticket = Ticket.objects.get(transaction=event.transaction, topic=Topic.PAYMENT)
-        assert str(other) in ticket.message
+        about = Ticket.objects.filter(transaction=event.transaction, topic=Topic.TWO_RUNS).unresolved()
+        assert str(other) in about.get().message
+        services.join(other.pk, str(event.transaction), actor="lead", reason="Both are of this order.")
+        assert not about.exists()
