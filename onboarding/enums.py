@@ -74,6 +74,7 @@ class Topic(TextChoices):
     CONNECTION = "connection", "Connection"
     EVENT = "event", "Event"
     OBJECT = "object", "Object at the vendor"
+    TWO_RUNS = "two-runs", "Two runs of one order"
     SURPLUS = "surplus", "Objects of a joined run"
     AUDIT = "audit", "Audit trail"
     MAIL = "mail", "Mail that did not arrive"

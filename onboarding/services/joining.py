@@ -59,6 +59,7 @@ def join(run_pk: int, into: str, *, actor: str, reason: str) -> None:
         cancellation.cancel(run, actor=actor, reason=f"Joined into {kept}: {text}", into=kept)
         audit.record(run, "onboarding.run.joined", actor=actor, data={"into": kept.onboarding_transaction_id})
         audit.record(kept, "onboarding.run.took-over", actor=actor, data={"from": run.onboarding_transaction_id})
+        cancellation.decide(kept, topic=Topic.TWO_RUNS, asked=str(run), resolution=f"{run} was joined into this one.")
         if surplus := _surplus(run, kept):
             _open_ticket(run, kept, surplus)
         gate_evaluation.evaluate_gate(kept, actor=actor)

@@ -68,6 +68,8 @@ AUDIT_WORDS = {
     "onboarding.object.kept": "An object stays: it cannot be undone, or others use it",
     "onboarding.run.cancelled": "The run was cancelled",
     "onboarding.run.merged": "The payment is part of another run's invoice",
+    "onboarding.run.joined": "The run was joined into another run of its order",
+    "onboarding.run.took-over": "Another run of the order was joined into this one",
     "onboarding.run.replayed": "The run was replayed",
     "onboarding.event.received": "Another system reported an event",
     "onboarding.kickoff.cancelled": "The customer called off the kickoff",

@@ -106,6 +106,14 @@ def _object(ticket: Ticket, _: Circumstances) -> Story:
     )
 
 
+def _two_runs(ticket: Ticket, _: Circumstances) -> Story:
+    return Story(
+        f"Was the order of {customer(ticket)} started twice?",
+        [ticket.message],
+        "Join the two runs where they are of one order; else keep both.",
+    )
+
+
 def _surplus(ticket: Ticket, _: Circumstances) -> Story:
     return Story(
         f"{customer(ticket)} was onboarded twice: objects are left over",
@@ -204,6 +212,21 @@ ENTRIES = (
         topic=Topic.KICKOFF,
         remedies=DECIDE,
         safe_action=SafeAction.ROLLBACK,
+    ),
+    Entry(
+        Category.APPROVAL_OVERDUE,
+        RISK,
+        TO_ENGINEERING,
+        "The keys of one event name two runs: their order may have been started twice. It holds nothing up.",
+        _two_runs,
+        (
+            "Compare the two runs: are they of one order of {customer}?",
+            "If so, join the one that got less far into the other (Join into another, on its page).",
+            "If not, keep both.",
+        ),
+        topic=Topic.TWO_RUNS,
+        remedies=DECIDE,
+        safe_action=SafeAction.MANUAL_FIX,
     ),
     Entry(
         Category.APPROVAL_OVERDUE,

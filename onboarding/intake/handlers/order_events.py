@@ -117,8 +117,8 @@ def _ask_to_join(run: OnboardingTransaction, others: list[int], event: OrderEven
         OnboardingTransaction,
         run=run,
         category=Category.APPROVAL_OVERDUE,
-        topic=Topic.PAYMENT,
-        message=f"{TYPES[type(event)].label}: by its keys it is of this onboarding and of {listed}. Join them, or keep both?",
+        topic=Topic.TWO_RUNS,
+        message=f"{TYPES[type(event)].label}: by its keys it is of this onboarding and of {listed}.",
         problems=[],
     )
 

@@ -14,12 +14,13 @@ from integrations.connections.services import set_connection
 from integrations.enums import EventState
 from integrations.models import Connection, InboundEvent
 from integrations.sandbox.control import SandboxControl
+from onboarding import services
 from onboarding.enums import OriginKind, RunEventType, Topic, UnmatchedState
-from onboarding.intake import events
+from onboarding.intake import events, service
 from onboarding.intake.unmatched import WAIT
 from onboarding.models import ChangeRequest, CorrelationKey, OnboardingTransaction, RunEvent, UnmatchedEvent
-from onboarding.payload.schema import get
-from tests.conftest import Drain
+from onboarding.payload.schema import OnboardingPayload, get
+from tests.conftest import Drain, Payload
 from tests.support import order_events, stripe_events
 from tests.support.order_events import DEAL_ID, ORDER_ID, Order, connect_docusign, connect_hubspot, connect_stripe
 from tests.support.stripe_events import COMPLETE, wait
@@ -200,6 +201,16 @@ class TestStartsOrJoins:
         assert "several onboardings" in event.outcome
         assert Ticket.objects.filter(connection__slug="docusign").unresolved().exists()
 
+    @pytest.mark.parametrize("key", ["deal_id", "order_id"])
+    def test_a_payload_by_rest_has_the_deal_and_the_order_that_it_names(self, key: str, payload: Payload) -> None:
+        connect_docusign()
+        Order(envelope_fields={key: DEAL_ID}).deliver("sign"), settle()
+        content = OnboardingPayload.model_validate(payload(**{f"commercial__{key}": DEAL_ID})).content()
+        run = service.accept(content, actor="tests").run
+        settle()
+        assert states() == {EventState.PROCESSED}
+        assert RunEvent.objects.get().transaction == run
+
     def test_a_statement_that_differs_is_a_change_request(self) -> None:
         connect_docusign()
         order = Order(envelope_fields={"deal_id": DEAL_ID, "plan_sku": "enterprise"})
@@ -235,5 +246,7 @@ class TestStartsOrJoins:
         event = RunEvent.objects.get()
         assert event.type == RunEventType.CONTRACT_APPROVED
         other = OnboardingTransaction.objects.exclude(pk=event.transaction_id).get()
-        ticket = Ticket.objects.get(transaction=event.transaction, topic=Topic.PAYMENT)
-        assert str(other) in ticket.message
+        about = Ticket.objects.filter(transaction=event.transaction, topic=Topic.TWO_RUNS).unresolved()
+        assert str(other) in about.get().message
+        services.join(other.pk, str(event.transaction), actor="lead", reason="Both are of this order.")
+        assert not about.exists()
