@@ -14,7 +14,7 @@ from onboarding.steps.registry import register
 
 @register
 class TaxCheck(StepHandler):
-    """A bad number, an implausible one, and none where one is needed, is a ticket with the form to mend it."""
+    """A bad number, an implausible one, and none where one is needed, is a ticket with the form to fix it."""
 
     name = "erp.tax-check"
     system = System.ERP

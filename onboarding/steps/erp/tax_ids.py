@@ -24,7 +24,7 @@ _SHORTEST, _LONGEST = 4, 40
 
 @dataclass(frozen=True)
 class Doubt:
-    """Why a tax id is not used, and where in the payload a person mends that."""
+    """Why a tax id is not used, and where in the payload a person fixes that."""
 
     path: str
     reason: str
