@@ -56,10 +56,11 @@ class Compensated:
 
 
 @dataclass(frozen=True)
-class Checked:
-    """The payload has passed a check; ``message`` says how far it went."""
+class Checked(Written):
+    """The payload has passed a check, and nothing was written. ``message`` says how far it went."""
 
-    message: str
+    digest: str = ""
+    message: str = ""
 
 
 @dataclass(frozen=True)
@@ -118,6 +119,4 @@ class Broken:
     message: str
 
 
-Outcome = (
-    Ensured | Written | Compensated | Checked | LookedUp | Waiting | Failed | Ambiguous | IndeterminateOutcome | Broken
-)
+Outcome = Ensured | Written | Compensated | LookedUp | Waiting | Failed | Ambiguous | IndeterminateOutcome | Broken

@@ -28,7 +28,6 @@ from onboarding.engine.objects.mappings import map_made, matches_request
 from onboarding.engine.outcomes import (
     Ambiguous,
     Broken,
-    Checked,
     Compensated,
     Ensured,
     Failed,
@@ -240,8 +239,12 @@ def _apply(run: OnboardingTransaction, step: Step, claim: Claim, outcome: Outcom
             _item_done(run, step, claim, outcome, now)
         case Compensated():
             compensation.record_compensated(run, step, outcome, now)
-        case Written() | Checked():
-            _pass_unless_outdated(run, step, claim, outcome, now)
+        case Written(digest=digest):
+            step.written = digest
+            if _payload_changed(run, claim) and is_out_of_date(run, step):
+                step.wait(waits_for=WaitsFor.NOTHING, due_at=now)
+            else:
+                succeed(run, step, now)
         case LookedUp():
             _apply_facts(run, step, outcome, now)
         case Waiting():
@@ -257,20 +260,6 @@ def _apply(run: OnboardingTransaction, step: Step, claim: Claim, outcome: Outcom
             block(run, step, Category.INTERNAL_ERROR, outcome.message)
     if step.state != StepState.SUCCEEDED:  # else it was saved before others were told
         working_set.of(run).save(step)
-
-
-def _pass_unless_outdated(
-    run: OnboardingTransaction, step: Step, claim: Claim, outcome: Written | Checked, now: datetime
-) -> None:
-    """The payload may have changed since it was written, or checked: then that is done again."""
-    outdated = _payload_changed(run, claim)
-    if isinstance(outcome, Written):
-        step.written = outcome.digest
-        outdated = outdated and is_out_of_date(run, step)
-    if outdated:
-        step.wait(waits_for=WaitsFor.NOTHING, due_at=now)
-    else:
-        succeed(run, step, now)
 
 
 def _keep_object(run: OnboardingTransaction, step: Step, claim: Claim, outcome: Outcome, now: datetime) -> None:

@@ -43,9 +43,10 @@ def locked_step(step_pk: int) -> Iterator[tuple[OnboardingTransaction, Step]]:
 def try_again(run: OnboardingTransaction, step: Step, *, actor: str, name: str) -> None:
     now = clock.now()
     step.attempts, step.first_failed_at = 0, None
-    if step.category == Category.NOT_CONFIGURED or step.connection is None or not step.connection.enabled:
-        provider = HANDLERS[step.uses].provider
-        step.connection = default_connection(System(step.system), provider) or step.connection
+    handler = HANDLERS[step.uses]
+    is_usable = step.connection is not None and step.connection.enabled
+    if (step.category == Category.NOT_CONFIGURED or not is_usable) and not handler.checks:
+        step.connection = default_connection(System(step.system), handler.provider) or step.connection
     make_due(step, now)
     step.save()
     audit.record(run, name, actor=actor, data={"step": step.key})

@@ -10,7 +10,6 @@ import html
 import json
 import re
 from collections.abc import Iterator, Mapping
-from datetime import datetime
 from typing import Any
 
 from pydantic import ConfigDict, Field
@@ -82,15 +81,6 @@ class Settings(VendorAnswer):
 
 class User(VendorAnswer):
     message: str = Field(min_length=1)
-
-
-def is_time(text: str) -> bool:
-    """ERPNext tells times without their zone, which is the site's own: no moment follows from one."""
-    try:
-        datetime.fromisoformat(text)
-    except ValueError:
-        return False
-    return True
 
 
 def refusal(status: int, body: Any, sent: Mapping[str, str]) -> ProviderError | None:

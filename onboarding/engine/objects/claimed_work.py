@@ -58,7 +58,7 @@ class ClaimedWork:
         return Written(digest)
 
     def checked(self, finding: str) -> Outcome:
-        return Checked(finding)
+        return Checked(message=finding)
 
     def looked_up(self, found: Mapping[str, tuple[str, str]], message: str = "") -> Outcome:
         return LookedUp(dict(found), message)

@@ -9,6 +9,9 @@ from exceptions_queue.models import Ticket
 from integrations.models import Connection
 from integrations.sandbox.control import SandboxControl
 from onboarding import services
+from onboarding.engine import claiming
+from onboarding.engine import execution as engine
+from onboarding.engine.recording import record
 from onboarding.enums import Category, Status, StepState
 from onboarding.models import OnboardingTransaction
 from tests.conftest import Drain, connect
@@ -111,6 +114,7 @@ def test_the_customer_and_the_order_are_made_once(
 
 def test_the_check_says_how_far_it_went(ready: OnboardingTransaction) -> None:
     assert attempts(ready, "erp.tax-check") == ["Format checked, register not checked."]
+    assert step_of(ready, "erp.tax-check").connection is None, "whether the ERP works is no matter of it"
 
 
 def test_dollars_are_another_subsidiarys_and_a_cost_centre_of_the_order_wins(
@@ -310,6 +314,21 @@ def test_a_changed_tax_id_is_checked_before_it_is_written(
     drain()
     assert status_of(ready) == Status.COMPLETE, shown(ready)
     assert only(sandbox, "res.partner")["vat"] == "DE811115368"
+
+
+def test_what_changes_during_the_check_is_checked_as_well(
+    accept: Accept, drain: Drain, sandbox: SandboxControl
+) -> None:
+    run = accept(**BOUGHT)
+    claimed = claiming.claim(step_of(run, "erp.tax-check").pk)
+    assert claimed
+    outcome = engine.perform(claimed)
+    request = services.request_change(run.pk, {"customer.tax_id": "DE136695977"}, actor="kim")
+    services.apply_change(request.pk, actor="lee")
+    record(claimed, outcome, inline=False)
+    drain()
+    assert ticket_of(run, "erp.tax-check").queue == "finance"
+    assert bodies(sandbox, "res.partner") == []
 
 
 def test_a_confirmed_order_is_finances(

@@ -40,7 +40,7 @@ def facts(**given: Any) -> Facts:
         ("", "DE136695976", tax_ids.COUNTRY, ""),
     ],
 )
-def test_a_tax_id_is_good_or_says_where_it_is_mended(country: str, tax_id: str, path: str, finding: str) -> None:
+def test_a_tax_id_is_good_or_says_where_it_is_fixed(country: str, tax_id: str, path: str, finding: str) -> None:
     found = tax_ids.doubt(country, tax_id, ["US"])
     assert (found.path if found else "") == path
     if not path:
