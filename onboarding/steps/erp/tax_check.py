@@ -14,11 +14,7 @@ from onboarding.steps.registry import register
 
 @register
 class TaxCheck(StepHandler):
-<<<<<<< HEAD
-    """A bad number, an implausible one, and none where one is needed, is a ticket with the form to correct it."""
-=======
     """A bad number, an implausible one, and none where one is needed, is a ticket with the form to fix it."""
->>>>>>> w14-erp
 
     name = "erp.tax-check"
     system = System.ERP

@@ -24,11 +24,7 @@ _SHORTEST, _LONGEST = 4, 40
 
 @dataclass(frozen=True)
 class Doubt:
-<<<<<<< HEAD
-    """Why a tax id is not used, and where in the payload a person corrects that."""
-=======
     """Why a tax id is not used, and where in the payload a person fixes that."""
->>>>>>> w14-erp
 
     path: str
     reason: str
