@@ -254,8 +254,9 @@ def choose(content: Content) -> Choice | None:
         return None
     chosen = first[0]
     reason = f"It serves {scopes.scope(chosen)}."
-    others = [each for each in playbooks().values() if scopes.rank(each) > scopes.rank(chosen) and each.segments]
-    might = [each for each in others if scopes.serves(each, replace(case, segment=each.segments[0]))]
+    segments = sorted({segment for each in playbooks().values() for segment in each.segments})
+    would = [scopes.best(playbooks().values(), replace(case, segment=segment))[0] for segment in segments]
+    might = {each.name: each for each in would if each.name != chosen.name}.values()
     if not case.segment and might:
         named = ", ".join(f"{each.name} (segment {scopes.either(each.segments)})" for each in might)
         reason += f" The payload names no segment; with one it might have been {named}."
