@@ -243,7 +243,7 @@ class Connector(ABC):
 class HttpConnector(Connector):
     """A vendor with an HTTP API: it has an address and a token."""
 
-    secrets = (TOKEN_SECRET, OPTIONAL_SIGNING_SECRET)
+    secrets: ClassVar[tuple[Secret, ...]] = (TOKEN_SECRET, OPTIONAL_SIGNING_SECRET)
     temporary: ClassVar[tuple[TemporaryRefusal, ...]] = ()
     """Refusals that pass by themselves, from the vendor's documentation. They come before ``translate``."""
 
