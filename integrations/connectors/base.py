@@ -250,10 +250,7 @@ class HttpConnector(Connector):
     """A vendor with an HTTP API: it has an address and a token."""
 
     secrets: ClassVar[tuple[Secret, ...]] = (TOKEN_SECRET, OPTIONAL_SIGNING_SECRET)
-<<<<<<< HEAD
     http_class: ClassVar[type[VendorHttp]] = VendorHttp
-=======
->>>>>>> w14-triggers
     temporary: ClassVar[tuple[TemporaryRefusal, ...]] = ()
     """Refusals that pass by themselves, from the vendor's documentation. They come before ``translate``."""
 
