@@ -19,7 +19,9 @@ def tell_of_run(run: OnboardingTransaction, type_: EventType) -> None:
     """Beside the run's own rows, however those are written."""
     data = {**_run(run), "status": str(run.status)}
     if rows := working_set.lean_of(run):
-        rows.also(*insert_statement(type_, data))
+        rows.also(*insert_statement(type_, data, fenced=True))
+    elif draft := working_set.draft_of(run):
+        draft.also(*insert_statement(type_, data, fenced=False))
     elif found := deliveries(type_, data):
         working_set.of(run).insert(*found)
 

@@ -21,8 +21,8 @@ class EventType(StrEnum):
 
 _INSERT = """
 INSERT INTO integrations_webhookdelivery (endpoint_id, event_id, type, body, state, attempts, due_at, created_at, log)
-SELECT e.id, %s::varchar, %s::varchar, %s::jsonb, 'pending', 0, %s::timestamptz, %s::timestamptz, '[]'::jsonb FROM
-integrations_webhookendpoint e, fence
+SELECT e.id, %s::varchar, %s::varchar, %s::jsonb, 'pending', 0, %s::timestamptz, %s::timestamptz, '[]'::jsonb
+FROM integrations_webhookendpoint e{fence}
 WHERE e.removed_at IS NULL AND e.types @> %s::jsonb
 """
 
@@ -48,11 +48,18 @@ def deliveries(type_: EventType, data: dict[str, Any]) -> list[WebhookDelivery]:
     ]
 
 
-def insert_statement(type_: EventType, data: dict[str, Any]) -> tuple[str, list[Any]]:
-    """The same as one statement that reads nothing first and writes ``FROM fence``; for PostgreSQL."""
+def insert_statement(type_: EventType, data: dict[str, Any], *, fenced: bool) -> tuple[str, list[Any]]:
+    """The same as one statement that reads nothing first; for PostgreSQL. ``fenced``: if there is a row in ``fence``."""
     now = clock.now()
     body = json.dumps(_body(type_, data, now))
-    return _INSERT, [_new_id(), str(type_), body, now, now, json.dumps([type_])]
+    return _INSERT.format(fence=", fence" if fenced else ""), [
+        _new_id(),
+        str(type_),
+        body,
+        now,
+        now,
+        json.dumps([type_]),
+    ]
 
 
 def _new_id() -> str:

@@ -31,6 +31,7 @@ class DraftRows(Rows):
         run.__dict__["_rows"] = self
         self._rows: dict[type[Model], list[Model]] = {}
         self._names: list[int] = []
+        self._others: list[tuple[str, list[Any]]] = []
         self.insert(run)
 
     def insert(self, *rows: Model) -> None:
@@ -40,6 +41,10 @@ class DraftRows(Rows):
         for row in rows:
             row._state.adding, row._state.db = False, database.alias
         self._rows.setdefault(type(rows[0]), []).extend(rows)
+
+    def also(self, sql: str, values: Sequence[Any]) -> None:
+        """One more statement that writes, with the rows."""
+        self._others.append((sql, list(values)))
 
     def steps(self) -> list[Step]:
         return [row for row in self._rows.get(Step, ()) if isinstance(row, Step)]
@@ -82,6 +87,8 @@ class DraftRows(Rows):
             table = _tables.get(model) or _tables.setdefault(model, Table(model))
             sql, values = table.insert(rows)
             statement.add(f", p{number} AS ({sql})", values)
+        for number, (sql, values) in enumerate(self._others):
+            statement.add(f", o{number} AS ({sql})", values)
         statement.add(" SELECT count(*) FROM held")
         statement.send()
         return []
