@@ -77,6 +77,7 @@ FIELDS: tuple[Field, ...] = (
     Field("commercial.deal_id", "Deal", truth=System.CRM),
     Field("commercial.payment_terms", "Payment terms", truth=System.ERP, queue="finance"),
     Field("commercial.cost_centre", "Cost centre", truth=System.ERP, queue="finance"),
+    Field("commercial.lines", "Order lines", Type.STRUCTURE, queue="finance"),
     Field(
         "commercial.nonstandard_terms",
         "Nonstandard terms",

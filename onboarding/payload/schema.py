@@ -87,6 +87,8 @@ class Customer(Part):
     no_domain: Flag = False
     segment: Text = ""
     territory: Text = ""
+    language: Text = ""
+    time_zone: Text = ""
     legal_entity: Text = ""
     tax_id: Text = ""
     country: Text = ""

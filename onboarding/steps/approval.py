@@ -28,7 +28,19 @@ class Approval(StepHandler):
     name = "approval"
     system = System.WORKFLOW
     title = "have somebody approve it"
-    reads = ("commercial", "security", "customer.legal_entity", "customer.tax_id")
+    reads = (
+        "customer.legal_entity",
+        "customer.tax_id",
+        "commercial.plan_sku",
+        "commercial.term",
+        "commercial.amount",
+        "commercial.currency",
+        "commercial.payment_terms",
+        "commercial.cost_centre",
+        "commercial.lines",
+        "commercial.nonstandard_terms",
+        "security.review_required",
+    )
     asks = True
 
     def check_options(self, options: Mapping[str, Any]) -> None:

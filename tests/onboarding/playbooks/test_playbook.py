@@ -265,7 +265,9 @@ def test_two_amounts_that_overlap_are_refused_and_those_that_meet_are_not(tmp_pa
     assert chosen_for(amount=99) == "small"
     write(tmp_path / "playbooks", "amounts = { EUR = { below = 101 } }\n", ACCOUNT, name="small", file="small.toml")
     playbooks.cache_clear()
-    with pytest.raises(PlaybookError, match=r"small\.toml: serves every plan and .* for 100 EUR, and so does mine\.toml"):
+    with pytest.raises(
+        PlaybookError, match=r"small\.toml: serves every plan and .* for 100 EUR, and so does mine\.toml"
+    ):
         playbooks()
 
 

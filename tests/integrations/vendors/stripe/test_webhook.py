@@ -166,7 +166,15 @@ def test_only_post(stripe: Connection, method: str) -> None:
 
 def test_unknown_disabled_and_silent_connections_are_not_there(stripe: Connection) -> None:
     assert_problem(post(encode(paid()), url="/webhooks/nobody/"), 404)
-    set_connection("desk", system="support", provider="zendesk", environment="sandbox", secrets={}, actor="tests")
+    set_connection(
+        "desk",
+        system="support",
+        provider="zendesk",
+        base_url="https://acme.zendesk.com",
+        environment="production",
+        secrets={},
+        actor="tests",
+    )
     assert_problem(post(encode(paid()), url="/webhooks/desk/"), 404)
     Connection.objects.filter(pk=stripe.pk).update(enabled=False)
     assert_problem(post(encode(paid())), 404)

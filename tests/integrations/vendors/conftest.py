@@ -1,0 +1,50 @@
+"""How much of the conformance tables ``make test`` runs, and where."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.integrations.vendors.conformance import Case, cases
+from tests.one_database import EXAMPLES
+
+CONFORMANCE = "test_conformance.py"
+BACKENDS = ("postgres", "sqlite")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Half of the vendors on each database, as nothing depends on it there.
+
+    A vendor answers alike for all its kinds of object. Each table (statuses, faults, hostile values) is tried in whole on one of
+    them, and in turns on the others; in whole on all where the file is asked for by itself, or with ``FIRSTVALUE_EXAMPLES``.
+    """
+    vendors = list(dict.fromkeys(case.vendor for case in cases()))
+    for item in items:
+        if case := _case_of(item):
+            item.add_marker(pytest.mark.one_database(BACKENDS[vendors.index(case.vendor) % len(BACKENDS)]), append=False)
+    if not config.getoption("share") or EXAMPLES:
+        return
+    left_out = set(_left_out(items))
+    config.hook.pytest_deselected(items=list(left_out))
+    items[:] = [item for item in items if item not in left_out]
+
+
+def _case_of(item: pytest.Item) -> Case | None:
+    made = getattr(item, "callspec", None)
+    case = made.params.get("case") if made and item.path.name == CONFORMANCE else None
+    return case if isinstance(case, Case) else None
+
+
+def _left_out(items: list[pytest.Item]) -> Iterator[pytest.Item]:
+    kinds: dict[str, list[str]] = {}
+    for case in cases():
+        kinds.setdefault(case.vendor, []).append(str(case))
+    turns: dict[tuple[str, str], int] = {}
+    for item in items:
+        case = _case_of(item)
+        if case is None or len(item.callspec.params) == 1:  # type: ignore[attr-defined]
+            continue
+        turn = turns[key] = turns.get(key := (str(case), item.originalname), -1) + 1  # type: ignore[attr-defined]
+        of_vendor = kinds[case.vendor]
+        if str(case) != of_vendor[0] and turn % (len(of_vendor) * 2) != of_vendor.index(str(case)):
+            yield item
