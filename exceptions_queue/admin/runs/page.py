@@ -31,9 +31,10 @@ from integrations import clock
 from integrations.http.redaction import redact_text
 from integrations.models import ApiCall
 from onboarding.archive.history import archived_history, calls_of, named
-from onboarding.enums import OVER, Status, StepState
+from onboarding.enums import OVER, Mode, Status, StepState
 from onboarding.models import Approval, Attempt, AuditEntry, Intent, ObjectMapping, OnboardingTransaction, Step
 from onboarding.playbooks.selection import pinned_steps, why_not
+from onboarding.steps.registry import HANDLERS
 
 CALLS = 50
 ATTEMPTS = 200
@@ -104,7 +105,7 @@ def context(run: OnboardingTransaction, user: User) -> dict[str, Any]:
         "earlier": earlier,
         "banners": banners(run, names, may_see=may_see),
         "buttons": [*run_actions.for_run(run, user), *changes.buttons(run, user)],
-        "facts": _facts(run, names, may_see=may_see),
+        "facts": _facts(run, rows, names, may_see=may_see),
         "keys": [
             (key.kind, key.value if may_see else redact_text(key.value))
             for key in run.correlation_keys.order_by("kind")[:50]
@@ -177,7 +178,8 @@ def _sections(
     may_see: bool,
 ) -> list[Section]:
     titles = {row.step.key: row.name for row in rows}
-    intents, approvals = list(run.intents.order_by("pk")), list(run.approvals.all())
+    intents = list(run.intents.order_by("pk"))
+    approvals = list(run.approvals.all()) if any(may_ask(row.step) for row in rows) else []
     for intent in intents:
         if not may_see:
             intent.reference = redact_text(intent.reference)
@@ -310,7 +312,7 @@ def _tickets(run: OnboardingTransaction) -> list[dict[str, Any]]:
     ]
 
 
-def _facts(run: OnboardingTransaction, names: Names, *, may_see: bool) -> list[tuple[str, Any]]:
+def _facts(run: OnboardingTransaction, rows: list[Row], names: Names, *, may_see: bool) -> list[tuple[str, Any]]:
     return [
         ("Transaction", run.onboarding_transaction_id),
         ("Source", run.event_source),
@@ -327,15 +329,20 @@ def _facts(run: OnboardingTransaction, names: Names, *, may_see: bool) -> list[t
         ("Implementation owner", names.implementer(run.implementation_owner_id) or "—"),
         ("Playbook", str(run.playbook) if run.playbook else "—"),
         *((("Why this playbook", reason),) if (reason := _why_this_playbook(run)) else ()),
-        *((("Not in this run", left_out),) if (left_out := _left_out(run)) else ()),
+        *((("Not in this run", left_out),) if (left_out := _left_out(run, rows)) else ()),
     ]
 
 
-def _left_out(run: OnboardingTransaction) -> str:
+def may_ask(step: Step) -> bool:
+    """Whether somebody may have been asked to approve it."""
+    return HANDLERS[step.uses].asks or step.mode == Mode.ASSIST
+
+
+def _left_out(run: OnboardingTransaction, rows: list[Row]) -> str:
     """Steps of the playbook that are no part of this run, and why."""
     if run.playbook is None:
         return ""
-    kept = set(run.steps.values_list("key", flat=True))
+    kept = {row.step.key for row in rows}
     return " ".join(
         f"{spec.key}: {naming.lowered(why_not(spec))}" for spec in pinned_steps(run.playbook) if spec.key not in kept
     )

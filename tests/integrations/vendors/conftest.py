@@ -21,7 +21,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     vendors = list(dict.fromkeys(case.vendor for case in cases()))
     for item in items:
         if case := _case_of(item):
-            item.add_marker(pytest.mark.one_database(BACKENDS[vendors.index(case.vendor) % len(BACKENDS)]), append=False)
+            item.add_marker(
+                pytest.mark.one_database(BACKENDS[vendors.index(case.vendor) % len(BACKENDS)]), append=False
+            )
     if not config.getoption("share") or EXAMPLES:
         return
     left_out = set(_left_out(items))
