@@ -76,6 +76,7 @@ AUDIT_WORDS = {
     "onboarding.owner.assigned": "An implementation owner was assigned",
     "onboarding.payload.versioned": "A version of the data was written",
     "onboarding.payload.fixed": "Data was filled in",
+    "onboarding.mail.bounced": "A mail did not arrive, or is not wanted",
     "onboarding.step.planned": "The step was planned",
     "onboarding.step.reopened": "The step is done after all, as the data asks for it",
     "onboarding.step.observed": "The step was only observed: nothing was written",
