@@ -1,29 +1,36 @@
-"""How much of the conformance tables ``make test`` runs, and where."""
+"""Where ``make test`` runs the vendors' tests, and how much of the conformance tables."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.integrations.vendors.conformance import Case, cases
 from tests.one_database import EXAMPLES
 
+HERE = Path(__file__).resolve().parent
 CONFORMANCE = "test_conformance.py"
-BACKENDS = ("postgres", "sqlite")
+BACKENDS = ("postgres", "postgres", "sqlite")
+"""In turns: SQLite has more of the other tests."""
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Half of the vendors on each database, as nothing depends on it there.
+    """A vendor's tests run on one database, as nothing depends on it there: what a run makes of it is tested elsewhere, and Stripe's
+    webhook stands for all on both. The conformance tables are shared out among the two.
 
     A vendor answers alike for all its kinds of object. Each table (statuses, faults, hostile values) is tried in whole on one of
     them, and in turns on the others; in whole on all where the file is asked for by itself, or with ``FIRSTVALUE_EXAMPLES``.
     """
     vendors = list(dict.fromkeys(case.vendor for case in cases()))
     for item in items:
+        if not item.path.is_relative_to(HERE) or item.path.is_relative_to(HERE / "stripe"):
+            continue
         if case := _case_of(item):
-            item.add_marker(
-                pytest.mark.one_database(BACKENDS[vendors.index(case.vendor) % len(BACKENDS)]), append=False
-            )
+            backend = BACKENDS[vendors.index(case.vendor) % len(BACKENDS)]
+            item.add_marker(pytest.mark.one_database(backend), append=False)
+        elif item.get_closest_marker("one_database") is None:
+            item.add_marker(pytest.mark.one_database("sqlite"))
     if not config.getoption("share") or EXAMPLES:
         return
     left_out = set(_left_out(items))
@@ -46,7 +53,8 @@ def _left_out(items: list[pytest.Item]) -> Iterator[pytest.Item]:
         case = _case_of(item)
         if case is None or len(item.callspec.params) == 1:  # type: ignore[attr-defined]
             continue
-        turn = turns[key] = turns.get(key := (str(case), item.originalname), -1) + 1  # type: ignore[attr-defined]
+        key = str(case), str(item.originalname)  # type: ignore[attr-defined]
+        turns[key] = turns.get(key, -1) + 1
         of_vendor = kinds[case.vendor]
-        if str(case) != of_vendor[0] and turn % (len(of_vendor) * 2) != of_vendor.index(str(case)):
+        if str(case) != of_vendor[0] and turns[key] % (len(of_vendor) * 2) != of_vendor.index(str(case)):
             yield item

@@ -20,7 +20,7 @@ from tests.support.webhooks import latest, now, post, settle
 
 SECRET, FORMER = "firstvalue:a-long-password", "firstvalue:the-former-one"
 OURS = {"crm_owner_id": "u_1", "domain": "acme-logistics.com", "plan_sku": "pro"}
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.one_database("sqlite")]
 
 
 @pytest.fixture(autouse=True)

@@ -23,7 +23,7 @@ from tests.support.webhooks import latest, now, post, settle
 
 SECRET, FORMER = "pdl_ntfset_01_secret", "pdl_ntfset_01_former"
 OURS = {"crm_owner_id": "u_1", "domain": "acme-logistics.com", "plan_sku": "pro"}
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.one_database("sqlite")]
 
 
 @pytest.fixture(autouse=True)
