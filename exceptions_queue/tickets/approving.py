@@ -51,7 +51,7 @@ APPROVE = Action(
     is_remedy=True,
     summary="Approve the step; not possible for whoever gave the data",
     example={"reason": "The discount is within what we grant for three years."},
-    card=Card("Approve", "{message}", "Approve", is_primary=True),
+    card=Card("Approve", "What waits for this continues at once.", "Approve", is_primary=True),
     shown=(SUBJECT,),
     done_message=lambda _: DoneMessage("Approved. What waited for it continues."),
 )

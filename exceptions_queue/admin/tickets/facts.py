@@ -117,10 +117,17 @@ def _approved(run: OnboardingTransaction, step: Step, *, may_see: bool) -> Rows:
     found = [field for field in catalogue.FIELDS if field.path not in shown and handler.reads_any([field.path])]
     values = [(field, get(run.payload, field.path, default=None)) for field in found]
     return [
-        (field.label, HIDDEN if field.personal and not may_see else "yes" if value is True else value)
+        (field.label, HIDDEN if field.personal and not may_see else _shown(value))
         for field, value in values
         if value not in (None, "", [], {}, False)
     ]
+
+
+def _shown(value: Any) -> Any:
+    """A value of the payload in a few words; what has parts is on the run's page."""
+    if value is True:
+        return "yes"
+    return f"{len(value)} on the run's page" if isinstance(value, list | dict) else value
 
 
 def amount(content: dict[str, Any]) -> str:
