@@ -15,6 +15,7 @@ from exceptions_queue.notifications.texts import text_of
 from integrations import clock
 from integrations.domains import ascii_address
 from integrations.http.redaction import redact_text
+from onboarding.enums import Topic
 
 SENDING_TAKES = timedelta(minutes=5)
 TRIES = 5
@@ -39,7 +40,7 @@ def queue_breach(sla_clock: SlaClock) -> None:
 
 def queue_failure(ticket: Ticket) -> None:
     """The team learns in chat at once that a step of a run has failed for good: of the first one while a clock runs."""
-    slugs = chat.slugs() if ticket.step_id else []
+    slugs = chat.slugs() if ticket.step_id and ticket.topic != Topic.APPROVAL else []
     current = SlaClock.objects.filter(current_of=ticket.transaction_id, ended_at=None).first() if slugs else None
     if current is not None:
         for slug in slugs:

@@ -248,6 +248,7 @@ def _silent(now: datetime) -> list[int]:
 
     # Vendors' failures have their tickets by then, after five attempts; what may begin late and in silence is the kickoff itself.
     kickoff = steps.filter(uses=KICKOFF, waits_for=EVENT, category="").exclude(connection__breaker__in=STOPPED)
+    kickoff |= steps.filter(waits_for=WaitsFor.REPORT, category="")
     told = Ticket.objects.of_run_itself().unresolved().filter(transaction=OuterRef("transaction"))
     p2 = late.filter(Exists(kickoff), ~Exists(told), milestone=Milestone.P2)
     return [pk for found in (p1, p2) for pk in found.values_list("pk", flat=True)[:BATCH]]

@@ -124,7 +124,8 @@ def _of_conditions(run: OnboardingTransaction, content: Content) -> list[Planned
             preview = Preview("skip", f"It is left out: {reason}")
         else:
             text = f"It was begun, and what it made stays, though it is no part of this onboarding any more: {reason}"
-            preview = Preview("keep", text, by_hand=f"{title_of(step)}: {text}")
+            made = HANDLERS[step.uses].makes_objects
+            preview = Preview("keep", text, by_hand=f"{title_of(step)}: {text}" if made else "")
         found.append(_planned(step, preview))
     return found
 

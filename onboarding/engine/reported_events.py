@@ -58,6 +58,7 @@ def report(
         kickoff.note_scheduled(run)
         for step in run.steps.all():
             if not run.is_rolling_back and _ends_with(step, kind):
+                prerequisites.withdraw(run, at=clock.now(), reason="It is done already.", step=step)
                 succeed(run, step, clock.now(), fixed_at=event.occurred_at)
     if not run.is_rolling_back:
         prerequisites.follow_report(run, kind, at=clock.now(), actor=actor)

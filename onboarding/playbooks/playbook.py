@@ -255,7 +255,9 @@ def choose(content: Content) -> Choice | None:
     chosen = first[0]
     reason = f"It serves {scopes.scope(chosen)}."
     segments = sorted({segment for each in playbooks().values() for segment in each.segments})
-    would = [scopes.best(playbooks().values(), replace(case, segment=segment))[0] for segment in segments]
+    would = [
+        each for segment in segments for each in scopes.best(playbooks().values(), replace(case, segment=segment))[:1]
+    ]
     might = {each.name: each for each in would if each.name != chosen.name}.values()
     if not case.segment and might:
         named = ", ".join(f"{each.name} (segment {scopes.either(each.segments)})" for each in might)

@@ -11,8 +11,8 @@ from onboarding import audit
 from onboarding.engine.advancing import reports_run_status
 from onboarding.engine.locks import locked_run, retried
 from onboarding.engine.reported_events import EventIdConflict, report
-from onboarding.engine.runs import cancellation, gate_evaluation
-from onboarding.enums import CHANGEABLE, Category, RunEventType, Topic
+from onboarding.engine.runs import cancellation, gate_evaluation, step_selection
+from onboarding.enums import CHANGEABLE, NOT_BEGUN, Category, RunEventType, Topic
 from onboarding.models import (
     CorrelationKey,
     ObjectMapping,
@@ -63,6 +63,8 @@ def join(run_pk: int, into: str, *, actor: str, reason: str) -> None:
         if surplus := _surplus(run, kept):
             _open_ticket(run, kept, surplus)
         gate_evaluation.evaluate_gate(kept, actor=actor)
+        if kept.status in CHANGEABLE and kept.status not in NOT_BEGUN:
+            step_selection.follow_payload(kept, actor=actor)
         failpoint("person-acted")
 
 

@@ -58,10 +58,10 @@ class Approval(StepHandler):
             raise ValueError(f"business_hours must be a whole number from 1 to {MOST_BUSINESS_HOURS}")
 
     def titled(self, options: Mapping[str, Any]) -> str:
-        return str(options["question"])
+        return str(options.get("question", self.title))
 
     def question(self, facts: Facts) -> str:
-        return str(facts.options["question"])
+        return str(facts.options.get("question", self.title))
 
     def execute(self, work: Work[R]) -> R:
         """Somebody has approved: it would not have been claimed before."""

@@ -26,7 +26,10 @@ from onboarding.signals import run_blocked
 MAX_OUTSTANDING_MESSAGES = 300
 MOST_DOUBLINGS = 3  # 80 s: what a wiped broker costs at most
 ALIVE = (
-    Q(due_at__isnull=False) | Q(lease_until__isnull=False) | Q(state=StepState.BLOCKED) | Q(waits_for=WaitsFor.EVENT)
+    Q(due_at__isnull=False)
+    | Q(lease_until__isnull=False)
+    | Q(state=StepState.BLOCKED)
+    | Q(waits_for__in=(WaitsFor.EVENT, WaitsFor.REPORT))
 )
 STALLED_AFTER = timedelta(minutes=1)
 log = logging.getLogger(__name__)

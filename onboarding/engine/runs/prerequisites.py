@@ -30,7 +30,7 @@ def may_begin(run: OnboardingTransaction, step: Step, now: datetime) -> bool:
     if step.awaits and not working_set.of(run).events((step.awaits,)):
         _await_report(run, step)
         return False
-    if step.mode == Mode.OBSERVE and not step.approvals.exists():
+    if step.mode == Mode.OBSERVE and not HANDLERS[step.uses].asks:
         _observe(run, step, now)
         return False
     if _needs_approval(step) and not _is_approved(run, step):
@@ -43,9 +43,12 @@ def _observe(run: OnboardingTransaction, step: Step, now: datetime) -> None:
     """Nothing is written, and no vendor asked: what would be done is noted."""
     vendor = vendor_name(step.connection.provider) if step.connection else ""
     told = HANDLERS[step.uses].preview(View(facts_of(run, step), vendor=vendor))
+    had_ticket, step.category = bool(step.category), ""
     step.skip(at=now, reason=f"Observed only: {told.text}")
     working_set.of(run).save(step)
     audit.record(run, "onboarding.step.observed", data={"step": step.key, "verdict": told.verdict})
+    if had_ticket:
+        step_unblocked.send(Step, step=step, resolution="The step is only observed.")
     advance(run)
 
 
@@ -61,6 +64,7 @@ def _await_report(run: OnboardingTransaction, step: Step) -> None:
 
 def follow_report(run: OnboardingTransaction, kind: RunEventType, *, at: datetime, actor: str) -> None:
     """Steps that waited for this event are begun, and approvals that it stands for are given. The run is held locked."""
+    ask_again(run, at)
     for step in run.steps.exclude(state__in=OVER):
         if step.awaits == kind and step.waits_for == WaitsFor.REPORT:
             _begin(step, at)
@@ -81,7 +85,18 @@ def _is_approved(run: OnboardingTransaction, step: Step) -> bool:
     if step.approvals.filter(state=ApprovalState.APPROVED, subject=subject_of(run, step)).exists():
         return True
     event = step.options.get("event") if HANDLERS[step.uses].asks else None
-    return event is not None and not step.approvals.exists() and run.events.filter(type=event).exists()
+    reported = run.events.filter(type=event).first() if event and not step.approvals.exists() else None
+    if reported is None:
+        return False
+    approval = _new_approval(run, step, reported.occurred_at)
+    approval.approve(by=reported.actor, at=reported.occurred_at, reason=f"Reported as {event} before it was asked.")
+    approval.save()
+    return True
+
+
+def is_outdated(run: OnboardingTransaction, step: Step) -> bool:
+    """It was approved, and by now the data is other data than that."""
+    return HANDLERS[step.uses].asks and step.state == StepState.SUCCEEDED and not _is_approved(run, step)
 
 
 def subject_of(run: OnboardingTransaction, step: Step) -> str:
@@ -91,22 +106,14 @@ def subject_of(run: OnboardingTransaction, step: Step) -> str:
 
 def _ask(run: OnboardingTransaction, step: Step, now: datetime) -> None:
     """Open the question, unless it is open already about the same data. The step is blocked until it is answered."""
-    facts, handler = facts_of(run, step), HANDLERS[step.uses]
     subject, approval = subject_of(run, step), step.approvals.open().first()
     if approval is not None and approval.subject != subject:
         _withdraw(run, step, approval, now, "It is asked anew, for other data.")
         approval = None
     is_new = approval is None
     if approval is None:
-        approval = Approval.objects.create(
-            transaction=run,
-            step=step,
-            question=handler.question(facts)[:500],
-            asked_at=now,
-            business_minutes=step.options.get("business_hours", BUSINESS_HOURS) * HOUR if handler.asks else 8 * HOUR,
-            requested_by=sorted(_requesters(run, handler.reads)),
-            subject=subject,
-        )
+        approval = _new_approval(run, step, now)
+        approval.save()
         audit.record(run, "onboarding.approval.asked", data={"step": step.key, "approval": approval.pk})
     again = step.category == Category.APPROVAL_OVERDUE
     step.category, step.message, step.http_status = Category.APPROVAL_OVERDUE, approval.question, None
@@ -122,23 +129,43 @@ def _ask(run: OnboardingTransaction, step: Step, now: datetime) -> None:
         approval_asked.send(Approval, approval=approval)
 
 
+def _new_approval(run: OnboardingTransaction, step: Step, at: datetime) -> Approval:
+    """Not saved."""
+    facts, handler = facts_of(run, step), HANDLERS[step.uses]
+    hours = step.options.get("business_hours", BUSINESS_HOURS) if handler.asks else BUSINESS_HOURS
+    return Approval(
+        transaction=run,
+        step=step,
+        question=handler.question(facts)[:500],
+        asked_at=at,
+        business_minutes=hours * HOUR,
+        requested_by=sorted(_requesters(run, handler.reads)),
+        subject=subject_of(run, step),
+    )
+
+
 def ask_again(run: OnboardingTransaction, now: datetime) -> None:
     """What is asked about other data than the run has by now is asked about that. The caller holds the run locked."""
     for approval in run.approvals.open().select_related("step"):
-        if approval.subject != subject_of(run, approval.step):
+        if approval.subject != subject_of(run, approval.step) and approval.step.state == StepState.BLOCKED:
             _ask(run, approval.step, now)
 
 
 def _requesters(run: OnboardingTransaction, paths: Iterable[str]) -> set[str]:
-    """People who gave the data that is to be approved, or began the run."""
+    """People and keys that gave the data that is to be approved, or began the run: as they are called when they act."""
     given = {
-        origin.name
+        _actor(OriginKind(origin.kind), origin.name)
         for path, value in run.snapshot.provenance.items()
-        if (origin := Origin.stored(value)) and origin.kind == OriginKind.PERSON
-        if any(path == read or path.startswith(f"{read}.") for read in paths)
+        if (origin := Origin.stored(value)) and any(path == read or path.startswith(f"{read}.") for read in paths)
     }
-    began = {run.origin_name} if run.origin == OriginKind.PERSON else set()
-    return (given | began) - {""}
+    return (given | {_actor(OriginKind(run.origin), run.origin_name)}) - {""}
+
+
+def _actor(kind: OriginKind, name: str) -> str:
+    """Empty for what nobody who may approve can act as."""
+    if kind == OriginKind.REST and name:
+        return f"key:{name}"
+    return name if kind in (OriginKind.PERSON, OriginKind.IMPORT) else ""
 
 
 def decide(
@@ -153,11 +180,11 @@ def decide(
         actor=by,
         data={"step": step.key, "approval": approval.pk},
     )
-    if approved:
+    if approved and step.state == StepState.BLOCKED:  # else it is done in its turn
         step.category, step.message = "", ""
         _begin(step, at)
         step_unblocked.send(Step, step=step, resolution=f"{by} has approved it.")
-    else:
+    elif not approved:
         step.message = f"{approval.question} {by} has rejected it: {reason}"
         step.save()
         step_retrying.send(Step, step=step, requested=False)

@@ -11,6 +11,8 @@ from onboarding.playbooks.selection import PinnedStep, belonging, pinned_steps, 
 from onboarding.signals import step_unblocked
 from onboarding.steps.registry import HANDLERS
 
+MOST_REASON = 500
+
 
 def follow_payload(run: OnboardingTransaction, *, actor: str) -> None:
     """The payload has changed: what the run's steps are now, and what is asked about them. The caller holds the run locked."""
@@ -27,9 +29,16 @@ def reselect(run: OnboardingTransaction, *, actor: str) -> bool:
     advances it.
     """
     prerequisites.ask_again(run, clock.now())
-    specs = _conditional(run)
-    if not specs:
-        return False
+    more, specs = _ask_anew(run, actor=actor), _conditional(run)
+    if specs:
+        more |= _bring_into_line(run, specs, actor=actor)
+    if more:
+        _keep_order(run)
+    return more
+
+
+def _bring_into_line(run: OnboardingTransaction, specs: list[PinnedStep], *, actor: str) -> bool:
+    """Whether steps were added."""
     present = {step.key: step for step in run.steps.all()}
     wanted = belonging(specs, run.payload)
     added = [_add(run, spec, present, actor=actor) for spec in specs if spec.key in wanted]
@@ -43,16 +52,18 @@ def reselect(run: OnboardingTransaction, *, actor: str) -> bool:
 
 def would_be_added(run: OnboardingTransaction, content: Content) -> list[Step]:
     """The steps that the run would have besides with another payload, not saved."""
-    specs, present = _conditional(run), set(run.steps.values_list("key", flat=True))
+    specs, present = _conditional(run), {step.key: step for step in run.steps.all()}
     wanted = belonging(specs, content)
-    return [_step_of(run, spec) for spec in specs if spec.key in wanted - present]
+    lacking = [spec for spec in specs if spec.key in wanted and _is_left_out(present.get(spec.key), spec)]
+    return [present.get(spec.key) or _step_of(run, spec) for spec in lacking]
 
 
 def would_be_dropped(run: OnboardingTransaction, content: Content) -> list[tuple[Step, str]]:
     """The steps that would be no part of the run with another payload, and why in a sentence."""
-    reasons = {spec.key: why_not(spec) for spec in _conditional(run)}
-    wanted = belonging(_conditional(run), content)
-    dropped = run.steps.filter(key__in=reasons.keys() - wanted).exclude(state=StepState.SKIPPED).order_by("position")
+    specs = _conditional(run)
+    reasons = {spec.key: why_not(spec) for spec in specs}
+    gone = belonging(specs, run.payload) - belonging(specs, content)
+    dropped = run.steps.filter(key__in=gone).exclude(state=StepState.SKIPPED).order_by("position")
     return [(step, reasons[step.key]) for step in dropped.select_related("connection")]
 
 
@@ -78,12 +89,27 @@ def _add(run: OnboardingTransaction, spec: PinnedStep, present: dict[str, Step],
         step.save(force_insert=True)
         audit.record(run, "onboarding.step.planned", actor=actor, data={"step": step.key})
         return True
-    if step.state == StepState.SKIPPED and step.skip_reason == why_not(spec):  # what people skipped stays so
+    if _is_left_out(step, spec):
         step.reopen()
         step.save()
         audit.record(run, "onboarding.step.reopened", actor=actor, data={"step": step.key})
         return True
     return False
+
+
+def _is_left_out(step: Step | None, spec: PinnedStep) -> bool:
+    """It is no part of the run, by its condition; what people skipped stays so."""
+    return step is None or (step.state == StepState.SKIPPED and step.skip_reason == why_not(spec)[:MOST_REASON])
+
+
+def _ask_anew(run: OnboardingTransaction, *, actor: str) -> bool:
+    """What was approved about other data is asked again, before anything is done with this one."""
+    outdated = [step for step in run.steps.all() if prerequisites.is_outdated(run, step)]
+    for step in outdated:
+        step.reopen()
+        step.save()
+        audit.record(run, "onboarding.step.reopened", actor=actor, data={"step": step.key})
+    return bool(outdated)
 
 
 def _leave_out(run: OnboardingTransaction, step: Step, reason: str, *, actor: str) -> None:
@@ -104,13 +130,39 @@ def _reorder(run: OnboardingTransaction, specs: list[PinnedStep]) -> None:
         if step.position and (after := predecessors(specs, step.key, keys)) != step.after:
             step.after = after
             step.save()
-    done = done_in_order(steps)
+
+
+def _keep_order(run: OnboardingTransaction) -> None:
+    """Steps were added, or approvals are asked anew: what was about to begin, or waits, does so after them.
+
+    Of steps that people were told of, only those that come after an approval: the others' tickets are right as they are.
+    """
+    steps = list(run.steps.all())
+    done, unapproved = done_in_order(steps), _after_approvals(steps)
     for step in steps:
-        # It was about to begin, or waits for what it needs: from now on it waits for what comes before it, too.
-        is_early = step.due_at is not None or step.state == StepState.WAITING
-        if is_early and not done.issuperset(step.after) and not step.category and may_be_left_out(step):
-            step.reopen()
-            step.save()
+        is_early = step.due_at is not None or step.state in (StepState.WAITING, StepState.BLOCKED)
+        is_kept = bool(step.category) and step.key not in unapproved
+        if is_early and not is_kept and not done.issuperset(step.after) and may_be_left_out(step):
+            _put_back(run, step)
+
+
+def _after_approvals(steps: list[Step]) -> set[str]:
+    """Keys of the steps that come after an approval that was not given yet, however far after."""
+    lacking = {step.key for step in steps if HANDLERS[step.uses].asks and not step.is_done}
+    found: set[str] = set()
+    while more := {step.key for step in steps if (lacking | found).intersection(step.after)} - found:
+        found |= more
+    return found
+
+
+def _put_back(run: OnboardingTransaction, step: Step) -> None:
+    """It is begun anew in its turn; what people were told of it until then is over."""
+    had_ticket, step.category = bool(step.category), ""
+    step.reopen()
+    step.save()
+    prerequisites.withdraw(run, at=clock.now(), reason="Other steps come before it now.", step=step)
+    if had_ticket:
+        step_unblocked.send(Step, step=step, resolution="Other steps come before it now; it is tried again after them.")
 
 
 def _step_of(run: OnboardingTransaction, spec: PinnedStep) -> Step:

@@ -60,7 +60,7 @@ def test_whoever_gave_the_data_may_reject_it_and_not_approve_it(accept: Accept, 
     run = accept(**TERMS | {"customer__country": ""})
     services.fix(run.pk, {"customer.country": "DE", "commercial.payment_terms": "net 90"}, actor="sam")
     drain()
-    assert Approval.objects.get().requested_by == ["sam"]
+    assert Approval.objects.get().requested_by == ["sam", "tests"]
     with pytest.raises(Refused, match="somebody else has to decide"):
         decide(run, actor="sam")
     decide(run, actor="sam", approved=False)
@@ -108,7 +108,7 @@ def test_other_data_is_asked_about_anew(accept: Accept, drain: Drain) -> None:
     services.apply_change(request.pk, actor="kim")
     drain()
     first, second = Approval.objects.all()
-    assert (first.state, second.state, second.requested_by) == (ApprovalState.WITHDRAWN, ApprovalState.OPEN, ["sam"])
+    assert (first.state, second.state, second.requested_by) == (ApprovalState.WITHDRAWN, ApprovalState.OPEN, ["sam", "tests"])
     assert {each.approval_id: each.state for each in SlaClock.objects.filter(milestone=Milestone.APPROVAL)} == {
         first.pk: ClockState.CANCELLED,
         second.pk: ClockState.RUNNING,
@@ -135,7 +135,7 @@ def test_the_event_may_come_before_it_is_asked(accept: Accept, drain: Drain, san
     report(run, RunEventType.CONTRACT_APPROVED)
     drain()
     assert created(sandbox)["companies"] == 1
-    assert not Approval.objects.exists()
+    assert Approval.objects.get().reason == "Reported as contract.approved before it was asked."
     assert not Ticket.objects.filter(step__key="terms").exists()
 
 
@@ -274,3 +274,94 @@ def test_an_assisted_step_is_done_once_somebody_has_approved_it(
     assert created(sandbox) == {"companies": 1, "organizations": 1}
     assert Step.objects.filter(state=StepState.SUCCEEDED).count() == 2
     settled()
+
+
+# --- What must not get past an approval
+
+
+def change(run: OnboardingTransaction, **fields: Any) -> None:
+    given = {path.replace("__", "."): value for path, value in fields.items()}
+    services.apply_change(services.request_change(run.pk, given, actor="sam").pk, actor="kim")
+
+
+def test_what_was_approved_is_asked_again_for_other_data(
+    accept: Accept, drain: Drain, sandbox: SandboxControl, settled: Settled
+) -> None:
+    run = accept(**TERMS)
+    report(run, RunEventType.TENANT_PROVISIONED)
+    drain()
+    decide(run)
+    drain()
+    assert status_of(run) == Status.COMPLETE
+    change(run, commercial__payment_terms="net 90")
+    drain()
+    assert step_of(run, "terms").state == StepState.BLOCKED
+    assert ticket_of(run, "terms").topic == Topic.APPROVAL
+    decide(run)
+    drain()
+    assert status_of(run) == Status.COMPLETE
+    settled()
+
+
+def test_an_event_approves_the_data_of_its_time_alone(accept: Accept, drain: Drain) -> None:
+    run = accept(**TERMS)
+    report(run, RunEventType.CONTRACT_APPROVED)
+    drain()
+    assert Approval.objects.get().decided_by == "key:legal"
+    change(run, commercial__payment_terms="net 90")
+    drain()
+    assert step_of(run, "terms").state == StepState.BLOCKED
+
+
+def test_a_blocked_step_waits_for_an_approval_that_is_added_before_it(
+    accept: Accept, drain: Drain, sandbox: SandboxControl, settled: Settled
+) -> None:
+    sandbox.add_fault("hubspot", "forbidden", path="*/companies/*", count=1)
+    run = accept(**TERMS | {"commercial__nonstandard_terms": False})
+    report(run, RunEventType.TENANT_PROVISIONED)
+    drain()
+    account = step_of(run, "account")
+    assert account.state == StepState.BLOCKED, shown(run)
+    services.fix(run.pk, {"commercial.nonstandard_terms": True}, actor="sam", step_pk=account.pk)
+    drain()
+    assert created(sandbox) == {}
+    assert step_of(run, "account").state == StepState.PENDING
+    assert not Ticket.objects.filter(step=account, resolved_at=None).exists()
+    decide(run)
+    drain()
+    assert created(sandbox)["companies"] == 1
+    settled()
+
+
+@pytest.mark.parametrize("mode", ["observe"], indirect=True)
+def test_an_observed_playbook_asks_for_its_approvals(
+    accept: Accept, drain: Drain, sandbox: SandboxControl, mode: str, tmp_path: Any
+) -> None:
+    (tmp_path / "playbooks" / "rollout.toml").write_text(
+        'name = "rollout"\nversion = "2"\nowner = "leads"\nplans = ["rollout"]\nmode = "observe"\n'
+        '[[steps]]\nkey = "terms"\nuses = "approval"\nwith = { question = "Fine?" }\n'
+        '[[steps]]\nkey = "account"\nuses = "crm.account"\nafter = ["terms"]\nmode = "automate"\n'
+    )
+    playbooks.cache_clear()
+    run = accept(commercial__plan_sku="rollout")
+    drain()
+    assert created(sandbox) == {}
+    assert ticket_of(run, "terms").message == "Fine?"
+
+
+def test_a_key_that_gave_the_data_does_not_approve_it(accept: Accept, drain: Drain) -> None:
+    run = accept(**TERMS)
+    OnboardingTransaction.objects.filter(pk=run.pk).update(origin="rest", origin_name="billing")
+    drain()
+    with pytest.raises(Refused, match="somebody else has to decide"):
+        decide(run, actor="key:billing")
+
+
+def test_waiting_for_a_report_is_no_stall(accept: Accept, drain: Drain) -> None:
+    from onboarding.engine.periodic.sweep import sweep
+
+    run = accept(**TERMS | {"commercial__nonstandard_terms": False})
+    drain()
+    clock.shift(timedelta(minutes=3))
+    sweep()
+    assert not Ticket.objects.filter(transaction=run).exists()
