@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ def guide(tx: Tx, dialects: Mapping[str, Dialect], web: str, catcher: str) -> st
         words = [
             f"  manage.py connection set {vendor} --system {dialect.system} --provider {vendor} --environment sandbox",
             f"--base-url {web}{dialect.base_path} --secret token={token}",
-            *(f"--option {name}={value}" for name, value in dialect.options.items()),
+            *(f"--option {shlex.quote(f'{name}={value}')}" for name, value in dialect.options.items()),
         ]
         commands.append(" ".join(words))
     return "\n".join(
