@@ -108,7 +108,11 @@ def test_other_data_is_asked_about_anew(accept: Accept, drain: Drain) -> None:
     services.apply_change(request.pk, actor="kim")
     drain()
     first, second = Approval.objects.all()
-    assert (first.state, second.state, second.requested_by) == (ApprovalState.WITHDRAWN, ApprovalState.OPEN, ["sam", "tests"])
+    assert (first.state, second.state, second.requested_by) == (
+        ApprovalState.WITHDRAWN,
+        ApprovalState.OPEN,
+        ["sam", "tests"],
+    )
     assert {each.approval_id: each.state for each in SlaClock.objects.filter(milestone=Milestone.APPROVAL)} == {
         first.pk: ClockState.CANCELLED,
         second.pk: ClockState.RUNNING,
