@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('exceptions_queue', '0001_squashed_0008_standard_terms'),
+        ('exceptions_queue', '0008_standard_terms'),
         ('onboarding', '0017_approvals_bookings_and_joined_runs'),
     ]
 

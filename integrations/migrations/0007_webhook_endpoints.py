@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('integrations', '0001_squashed_0006_standard_terms'),
+        ('integrations', '0006_standard_terms'),
     ]
 
     operations = [

@@ -8,7 +8,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('onboarding', '0001_squashed_0016_standard_terms'),
+        ('onboarding', '0016_standard_terms'),
     ]
 
     operations = [
