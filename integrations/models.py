@@ -315,7 +315,7 @@ class WebhookEndpoint(models.Model):
 class WebhookDelivery(models.Model):
     """One event for one endpoint: an outbox, written in the transaction of what it tells of. Holds no personal data."""
 
-    endpoint = models.ForeignKey(WebhookEndpoint, on_delete=models.CASCADE, related_name="deliveries")
+    endpoint = models.ForeignKey(WebhookEndpoint, on_delete=models.CASCADE, related_name="deliveries", db_index=False)
     event_id = models.CharField(max_length=64, help_text="The same in each try and replay.")
     type = models.CharField(max_length=64)
     body = models.JSONField()

@@ -196,6 +196,7 @@ SNOOZE = Form(
     description="Snooze; at the longest until its clock is due.",
 )
 REASON = Form("Reason", (reason(required=True),))
+DECISION = Form("Decision", (reason(required=True),))
 JOIN = Form(
     "Join",
     (

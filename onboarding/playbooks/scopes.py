@@ -112,8 +112,8 @@ def problems(among: Iterable[Scoped], files: Mapping[str, str]) -> list[str]:
 
 def _cases(books: Sequence[Scoped]) -> Iterable[Case]:
     """One case of each kind that the playbooks can tell apart. Ranges are half-open: their bounds stand for what is between."""
-    plans = [*sorted({plan.strip().casefold() for book in books for plan in book.plans}), ANY]
-    segments = [*sorted({segment.strip().casefold() for book in books for segment in book.segments}), ANY]
+    plans = [ANY, *sorted({plan.strip().casefold() for book in books for plan in book.plans})]
+    segments = [ANY, *sorted({segment.strip().casefold() for book in books for segment in book.segments})]
     bounds: dict[str, set[float]] = {}
     for book in books:
         for currency, between in book.amounts.items():

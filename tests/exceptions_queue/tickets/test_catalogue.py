@@ -34,6 +34,8 @@ def test_every_category_has_an_entry() -> None:
     assert {topic for _, topic in catalogue.ENTRIES} == set(Topic)
 
 
+@pytest.mark.django_db
+@pytest.mark.one_database("sqlite")
 @pytest.mark.parametrize("entry", ENTRIES)
 def test_every_entry_tells_the_question_and_what_to_do(entry: Entry) -> None:
     ticket = ticket_about(entry)
@@ -44,12 +46,16 @@ def test_every_entry_tells_the_question_and_what_to_do(entry: Entry) -> None:
     assert entry.remedies <= set(ACTIONS)
 
 
+@pytest.mark.django_db
+@pytest.mark.one_database("sqlite")
 @pytest.mark.parametrize("entry", ENTRIES)
 def test_those_remedies_are_offered_that_the_entry_names(entry: Entry) -> None:
-    """A field can be fixed where the vendor names one, and there is none here; what is done by hand the subject itself says."""
+    """A field can be fixed where the vendor names one, and there is none here; what is done by hand the subject itself says, and an
+    approval is answered where one is asked for.
+    """
     ticket = ticket_about(entry)
     offered = {name for name, action in ACTIONS.items() if action.is_remedy and action.is_offered(ticket)}
-    assert offered == entry.remedies - {"fix", "done"}
+    assert offered == entry.remedies - {"fix", "done", "approve", "reject"}
 
 
 def test_a_topic_without_an_entry_of_its_own_is_told_as_the_category() -> None:

@@ -226,7 +226,8 @@ OFFERED_FOR = {"fix": "validation-error", "choose-match": "unknown-outcome"}
 
 
 def test_the_table_names_every_action() -> None:
-    assert set(MAY) == set(DATA) == set(ACTIONS)
+    """But the answers to an approval, which no other ticket takes: ``test_who_may_approve_follows_the_queue``."""
+    assert set(MAY) == set(DATA) == set(ACTIONS) - {"approve", "reject"}
 
 
 @pytest.mark.one_database("postgres")
