@@ -20,7 +20,7 @@ from onboarding.enums import Mode, RunEventType
 from onboarding.models import OnboardingTransaction, PinnedPlaybook, Step
 from onboarding.playbooks import conditions, scopes
 from onboarding.playbooks.scopes import Case
-from onboarding.playbooks.selection import belonging, predecessors
+from onboarding.playbooks.selection import belonging, new_step, predecessors
 from onboarding.queues import QUEUES
 from onboarding.steps import declarative, registry
 
@@ -171,18 +171,7 @@ class Playbook(_Strict):
         """The steps that a run under it has with this payload, not saved."""
         kept = belonging(self.steps, content)
         return [
-            Step(
-                transaction=run,
-                key=spec.key,
-                uses=spec.uses,
-                system=registry.HANDLERS[spec.uses].system,
-                queue=spec.queue,
-                after=predecessors(self.steps, spec.key, kept),
-                options=spec.options,
-                awaits=spec.waits_for,
-                mode=spec.mode or self.mode,
-                position=position,
-            )
+            new_step(run, spec, predecessors(self.steps, spec.key, kept), spec.mode or self.mode, position)
             for position, spec in enumerate(self.steps, start=1)
             if spec.key in kept
         ]
@@ -249,20 +238,30 @@ def playbooks() -> dict[str, Playbook]:
 def choose(content: Content) -> Choice | None:
     """The playbook that serves this payload: one that names more of plan, segment and amount goes before one that names less."""
     case = Case.of(content)
-    first: list[Playbook] = scopes.best(playbooks().values(), case)
-    if not first:
+    chosen = _serving(case)
+    if chosen is None:
         return None
-    chosen = first[0]
     reason = f"It serves {scopes.scope(chosen)}."
-    segments = sorted({segment for each in playbooks().values() for segment in each.segments})
-    would = [
-        each for segment in segments for each in scopes.best(playbooks().values(), replace(case, segment=segment))[:1]
-    ]
-    might = {each.name: each for each in would if each.name != chosen.name}.values()
-    if not case.segment and might:
+    if not case.segment and (might := _with_a_segment(case, chosen)):
         named = ", ".join(f"{each.name} (segment {scopes.either(each.segments)})" for each in might)
         reason += f" The payload names no segment; with one it might have been {named}."
     return Choice(chosen, reason)
+
+
+def serving(content: Content) -> Playbook | None:
+    """As ``choose``, without the reason."""
+    return _serving(Case.of(content))
+
+
+def _serving(case: Case) -> Playbook | None:
+    return next(iter(scopes.best(playbooks().values(), case)), None)
+
+
+def _with_a_segment(case: Case, chosen: Playbook) -> list[Playbook]:
+    """Those that would serve it in place of ``chosen``, did it name a segment."""
+    segments = sorted({segment for each in playbooks().values() for segment in each.segments})
+    would = [_serving(replace(case, segment=segment)) for segment in segments]
+    return list({each.name: each for each in would if each and each.name != chosen.name}.values())
 
 
 def _is_undecided(uses: str) -> bool:

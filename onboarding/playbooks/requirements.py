@@ -6,7 +6,7 @@ from typing import Any
 from onboarding.models import OnboardingTransaction
 from onboarding.payload import gate
 from onboarding.payload.gate import Problem, still_confirmed
-from onboarding.playbooks.playbook import choose
+from onboarding.playbooks.playbook import serving
 
 
 def problems_of(run: OnboardingTransaction, content: dict[str, Any] | None = None) -> list[Problem]:
@@ -26,5 +26,5 @@ def _required(content: dict[str, Any], run: OnboardingTransaction | None) -> Col
     if run is not None and run.playbook is not None:
         required: Collection[str] = run.playbook.definition.get("requires", ())
         return required
-    choice = choose(content)
-    return choice.playbook.requires if choice else ()
+    playbook = serving(content)
+    return playbook.requires if playbook else ()

@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from onboarding.enums import Mode
-from onboarding.models import PinnedPlaybook
+from onboarding.models import OnboardingTransaction, PinnedPlaybook, Step
 from onboarding.playbooks.conditions import Content, holds, in_words
+from onboarding.steps.registry import HANDLERS
 
 
 class Conditional(Protocol):
@@ -50,6 +51,38 @@ def pinned_steps(playbook: PinnedPlaybook) -> list[PinnedStep]:
         )
         for position, each in enumerate(playbook.definition["steps"], start=1)
     ]
+
+
+class Planned(Conditional, Protocol):
+    """What a run's row is made from."""
+
+    @property
+    def uses(self) -> str: ...
+
+    @property
+    def queue(self) -> str: ...
+
+    @property
+    def waits_for(self) -> str: ...
+
+    @property
+    def options(self) -> Mapping[str, Any]: ...
+
+
+def new_step(run: OnboardingTransaction, spec: Planned, after: Sequence[str], mode: str, position: int) -> Step:
+    """Not saved. ``after``: keys of the run's own steps."""
+    return Step(
+        transaction=run,
+        key=spec.key,
+        uses=spec.uses,
+        system=HANDLERS[spec.uses].system,
+        queue=spec.queue,
+        after=list(after),
+        options=dict(spec.options),
+        awaits=spec.waits_for,
+        mode=mode,
+        position=position,
+    )
 
 
 def belonging(steps: Iterable[Conditional], content: Content) -> set[str]:

@@ -62,13 +62,14 @@ def fix(
         write_snapshot(run, content, origin=origin, actor=actor, changed=values, confirmed=confirmed)
         data = {"paths": declared(values), "confirmed": declared(confirmed)}
         audit.record(run, "onboarding.payload.fixed", actor=actor, data=data)
+        has_begun = run.status not in NOT_BEGUN
         if step is None:
             gate_evaluation.evaluate_gate(run, actor=actor)
         else:
             if not step.is_done and step.state != StepState.RUNNING:
                 try_again(run, step, actor=actor, name="onboarding.step.retry-requested")
             _check_again(run, values, beside=step)
-        if run.status not in NOT_BEGUN:
+        if has_begun:
             step_selection.follow_payload(run, actor=actor)
         refresh_status_reports(run)
         failpoint("person-acted")

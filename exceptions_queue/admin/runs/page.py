@@ -31,10 +31,10 @@ from integrations import clock
 from integrations.http.redaction import redact_text
 from integrations.models import ApiCall
 from onboarding.archive.history import archived_history, calls_of, named
-from onboarding.enums import OVER, Mode, Status, StepState
+from onboarding.engine.runs.prerequisites import needs_approval
+from onboarding.enums import OVER, Status, StepState
 from onboarding.models import Approval, Attempt, AuditEntry, Intent, ObjectMapping, OnboardingTransaction, Step
 from onboarding.playbooks.selection import pinned_steps, why_not
-from onboarding.steps.registry import HANDLERS
 
 CALLS = 50
 ATTEMPTS = 200
@@ -179,7 +179,7 @@ def _sections(
 ) -> list[Section]:
     titles = {row.step.key: row.name for row in rows}
     intents = list(run.intents.order_by("pk"))
-    approvals = list(run.approvals.all()) if any(may_ask(row.step) for row in rows) else []
+    approvals = list(run.approvals.all()) if any(needs_approval(row.step) for row in rows) else []
     for intent in intents:
         if not may_see:
             intent.reference = redact_text(intent.reference)
@@ -331,11 +331,6 @@ def _facts(run: OnboardingTransaction, rows: list[Row], names: Names, *, may_see
         *((("Why this playbook", reason),) if (reason := _why_this_playbook(run)) else ()),
         *((("Not in this run", left_out),) if (left_out := _left_out(run, rows)) else ()),
     ]
-
-
-def may_ask(step: Step) -> bool:
-    """Whether somebody may have been asked to approve it."""
-    return HANDLERS[step.uses].asks or step.mode == Mode.ASSIST
 
 
 def _left_out(run: OnboardingTransaction, rows: list[Row]) -> str:

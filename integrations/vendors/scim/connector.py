@@ -227,7 +227,7 @@ class Scim(HttpConnector):
         return Created(user.id)
 
     def _create_group(self, wanted: IdentityGroup, reference: str) -> Created:
-        """Without members, which ``update`` adds: a group whose members fail is made all the same."""
+        """Without members, which ``update`` adds: a group is made even where its members fail."""
         if wanted.members:
             raise ValueError("members of a group are added by an update")
         body = {"schemas": [f"{_CORE}Group"], "displayName": wanted.name, "externalId": reference}

@@ -225,9 +225,9 @@ def _text(wanted: ChatMessage) -> str:
     link = f"<{_escaped(wanted.link)}|{_escaped(wanted.link_label or 'Open')}>" if wanted.link else ""
     parts = [f"*{title}*" if title else "", *map(_escaped, wanted.lines or ())]
     text = "\n".join(part for part in parts if part)
-    room = MOST_CHARACTERS - len(link) - 1
-    if len(text) > room:
-        text = f"{_CUT_ENTITY.sub('', text[: room - 1])}…"
+    longest = MOST_CHARACTERS - len(link) - 1
+    if len(text) > longest:
+        text = f"{_CUT_ENTITY.sub('', text[: longest - 1])}…"
     whole = "\n".join(part for part in (text, link) if part)
     if not whole:
         raise ProviderError(Kind.INVALID, "The message has no text")

@@ -41,9 +41,9 @@ class Slack(Dialect):
     counted = ("messages",)
     fixed_kinds = ("channels",)
     id_base = 100
-    #: ``channel_pace``: seconds that a channel wants between two messages
-    defaults = {"search_lag": 0.0, "channel_pace": 0.0, "revoked_webhook": False}
-    own_settings = frozenset({"channel_pace", "revoked_webhook"})
+    #: ``seconds_between_messages``: seconds that a channel wants between two messages
+    defaults = {"search_lag": 0.0, "seconds_between_messages": 0.0, "revoked_webhook": False}
+    own_settings = frozenset({"seconds_between_messages", "revoked_webhook"})
     always = frozenset({"ok", "channel", "ts", "error", "text"})
 
     def accepts(self, tx: Tx, authorization: str, tokens: Any) -> bool:  # noqa: ARG002
@@ -113,10 +113,10 @@ class Slack(Dialect):
 
     def _posted(self, call: Call, channel: Row, body: Json) -> Row:
         before = [row for row in call.tx.rows(self.name, "messages") if row.body["channel"] == channel.id]
-        pace = float(call.settings["channel_pace"])
-        if before and call.tx.now - before[-1].created_at < pace:
+        wait = float(call.settings["seconds_between_messages"])
+        if before and call.tx.now - before[-1].created_at < wait:
             limited = self.refusal(HTTPStatus.TOO_MANY_REQUESTS, "")
-            limited.headers["Retry-After"] = str(max(1, round(pace)))
+            limited.headers["Retry-After"] = str(max(1, round(wait)))
             raise Refused(limited)
         number = call.tx.new_id(self.name, "messages", self.id_base)
         ts = f"{int(call.tx.now)}.{int(number):06d}"

@@ -33,10 +33,10 @@ def may_begin(run: OnboardingTransaction, step: Step, now: datetime) -> bool:
     if step.mode == Mode.OBSERVE and not HANDLERS[step.uses].asks:
         _observe(run, step, now)
         return False
-    if _needs_approval(step) and not _is_approved(run, step):
-        _ask(run, step, now)
-        return False
-    return True
+    if not needs_approval(step) or _is_approved(run, step) or _approve_by_early_report(run, step):
+        return True
+    _ask(run, step, now)
+    return False
 
 
 def _observe(run: OnboardingTransaction, step: Step, now: datetime) -> None:
@@ -76,14 +76,18 @@ def follow_report(run: OnboardingTransaction, kind: RunEventType, *, at: datetim
 # --- Approvals
 
 
-def _needs_approval(step: Step) -> bool:
+def needs_approval(step: Step) -> bool:
+    """Whether somebody has to approve it before it is done."""
     return HANDLERS[step.uses].asks or step.mode == Mode.ASSIST
 
 
 def _is_approved(run: OnboardingTransaction, step: Step) -> bool:
-    """By a person, for the data as it is now; or by the event that stands for it, which may have come before."""
-    if step.approvals.filter(state=ApprovalState.APPROVED, subject=subject_of(run, step)).exists():
-        return True
+    """For the data as it is now."""
+    return step.approvals.filter(state=ApprovalState.APPROVED, subject=subject_of(run, step)).exists()
+
+
+def _approve_by_early_report(run: OnboardingTransaction, step: Step) -> bool:
+    """Whether the event that stands for its approval came before anybody was asked: it approves the data as it is now."""
     event = step.options.get("event") if HANDLERS[step.uses].asks else None
     reported = run.events.filter(type=event).first() if event and not step.approvals.exists() else None
     if reported is None:

@@ -7,7 +7,7 @@ from onboarding.engine.runs import prerequisites
 from onboarding.enums import LEASED, NOT_BEGUN, OVER, Status, StepState
 from onboarding.models import OnboardingTransaction, Step
 from onboarding.playbooks.conditions import Content
-from onboarding.playbooks.selection import PinnedStep, belonging, pinned_steps, predecessors, why_not
+from onboarding.playbooks.selection import PinnedStep, belonging, new_step, pinned_steps, predecessors, why_not
 from onboarding.signals import step_unblocked
 from onboarding.steps.registry import HANDLERS
 
@@ -166,15 +166,4 @@ def _put_back(run: OnboardingTransaction, step: Step) -> None:
 
 
 def _step_of(run: OnboardingTransaction, spec: PinnedStep) -> Step:
-    return Step(
-        transaction=run,
-        key=spec.key,
-        uses=spec.uses,
-        system=HANDLERS[spec.uses].system,
-        queue=spec.queue,
-        after=list(spec.after),
-        options=dict(spec.options),
-        awaits=spec.waits_for,
-        mode=spec.mode,
-        position=spec.position,
-    )
+    return new_step(run, spec, spec.after, spec.mode, spec.position)

@@ -31,7 +31,7 @@ class TaxCheck(StepHandler):
 
     def execute(self, work: Work[R]) -> R:
         country, tax_id = self._given(work.facts)
-        doubt = tax_ids.doubt(country, tax_id, work.facts.options.get("not_needed_in", []))
+        doubt = tax_ids.problem(country, tax_id, work.facts.options.get("not_needed_in", []))
         if doubt:
             problem = FieldProblem(doubt.path.rpartition(".")[2], doubt.reason, path=doubt.path)
             message = f"{catalogue.label(doubt.path)}: {doubt.reason}."

@@ -23,7 +23,7 @@ _SHORTEST, _LONGEST = 4, 40
 
 
 @dataclass(frozen=True)
-class Doubt:
+class TaxIdProblem:
     """Why a tax id is not used, and where in the payload a person fixes that."""
 
     path: str
@@ -51,28 +51,28 @@ def normal(country: str, tax_id: str) -> str:
     return number if number.startswith(prefix) else f"{prefix}{number}"
 
 
-def doubt(country: str, tax_id: str, not_needed_in: Collection[str] = ()) -> Doubt | None:
+def problem(country: str, tax_id: str, not_needed_in: Collection[str] = ()) -> TaxIdProblem | None:
     """What speaks against the tax id; None where nothing does, as far as it can be checked."""
     text, code = tax_id.strip(), country_code(country)
     if not code:
         reason = "is needed to check the tax id" if not country.strip() else "is no two-letter country code, such as DE"
-        return Doubt(COUNTRY, reason)
+        return TaxIdProblem(COUNTRY, reason)
     if not text:
-        return None if code in not_needed_in else Doubt(TAX_ID, "is missing")
+        return None if code in not_needed_in else TaxIdProblem(TAX_ID, "is missing")
     if reason := implausible(text, Type.TEXT):
-        return Doubt(TAX_ID, reason)
+        return TaxIdProblem(TAX_ID, reason)
     rules = _rules(country)
     if rules is None:
         is_one = _SHORTEST <= len(_plain(text)) <= _LONGEST and any(each.isdecimal() for each in text)
-        return None if is_one else Doubt(TAX_ID, "does not look like a tax id")
+        return None if is_one else TaxIdProblem(TAX_ID, "does not look like a tax id")
     try:
         rules.validate(text)
     except InvalidChecksum:
-        return Doubt(TAX_ID, f"has a digit wrong: its check digit does not fit, by the rules of {code}")
+        return TaxIdProblem(TAX_ID, f"has a digit wrong: its check digit does not fit, by the rules of {code}")
     except InvalidLength:
-        return Doubt(TAX_ID, f"has too many or too few digits for one of {code}")
+        return TaxIdProblem(TAX_ID, f"has too many or too few digits for one of {code}")
     except ValidationError:
-        return Doubt(TAX_ID, f"is not written as one of {code} is")
+        return TaxIdProblem(TAX_ID, f"is not written as one of {code} is")
     return None
 
 

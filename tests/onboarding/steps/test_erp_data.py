@@ -41,7 +41,7 @@ def facts(**given: Any) -> Facts:
     ],
 )
 def test_a_tax_id_is_good_or_says_where_it_is_fixed(country: str, tax_id: str, path: str, finding: str) -> None:
-    found = tax_ids.doubt(country, tax_id, ["US"])
+    found = tax_ids.problem(country, tax_id, ["US"])
     assert (found.path if found else "") == path
     if not path:
         assert tax_ids.finding(country, tax_id) == finding

@@ -96,7 +96,7 @@ def test_a_revoked_webhook_is_refused_credentials(sandbox: SandboxControl) -> No
 
 
 def test_a_channels_pace_is_kept(sandbox: SandboxControl) -> None:
-    sandbox.configure("slack", channel_pace=30.0)
+    sandbox.configure("slack", seconds_between_messages=30.0)
     connection = by_token(sandbox)
     post(connection)
     error = refused(connection)
