@@ -101,15 +101,19 @@ define ensure_venv
 	fi
 endef
 
+# --no-deps: a lock names everything (`pip check` tells when it does not), while pip's own resolution would look for a newer version
+# of whatever is asked for with an extra, and refuse it for want of a hash.
 $(RUNTIME): requirements.lock
 	$(ensure_venv)
 	@echo "Installing $<"
-	@$(BIN)/python -m pip install --quiet --require-hashes -r $<
+	@$(BIN)/python -m pip install --quiet --no-deps --require-hashes -r $<
+	@$(BIN)/python -m pip check > /dev/null || $(BIN)/python -m pip check
 	@touch $@
 
 # A superset of the runtime's lock, which therefore counts as installed too.
 $(DEV): requirements-dev.lock requirements.lock
 	$(ensure_venv)
 	@echo "Installing $<"
-	@$(BIN)/python -m pip install --quiet --require-hashes -r $<
+	@$(BIN)/python -m pip install --quiet --no-deps --require-hashes -r $<
+	@$(BIN)/python -m pip check > /dev/null || $(BIN)/python -m pip check
 	@touch $(RUNTIME) $@
