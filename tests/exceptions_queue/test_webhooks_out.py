@@ -376,10 +376,67 @@ def test_the_console_shows_the_log_pauses_resumes_and_replays(
     assert receiver.url in engineer.get("/admin/integrations/webhookendpoint/").content.decode()
 
 
+NEW = "/admin/integrations/webhookendpoint/new/"
+
+
+def test_an_endpoint_is_made_changed_and_removed_in_the_console(
+    receiver: Receiver, accept: Accept, at_console: Callable[[str], Client]
+) -> None:
+    engineer = at_console("engineer")
+    made = engineer.post(NEW, {"url": receiver.url, "description": "Data team", "run.accepted": "on"})
+    endpoint = WebhookEndpoint.objects.get()
+    secret = made.context["secret"]
+    assert secret in made.content.decode()
+    assert "no-store" in made["Cache-Control"]
+    assert (endpoint.types, endpoint.description) == (["run.accepted"], "Data team")
+    base = f"/admin/integrations/webhookendpoint/{endpoint.pk}/"
+    assert secret not in engineer.get(f"{base}change/").content.decode()
+    accept(**customer("one"))
+    delivery.deliver()
+    _, headers, body = receiver.got[0]
+    assert standard_webhooks.verify(body, headers, [secret], clock.now())
+
+    form = engineer.get(f"{base}edit/").context["form"]
+    assert [each.name for each in form.events if each.value()] == ["run.accepted"]
+    assert engineer.post(f"{base}edit/", {"url": receiver.url, "exception.opened": "on"}).status_code == 302
+    endpoint.refresh_from_db()
+    assert (endpoint.types, endpoint.description) == (["exception.opened"], "")
+    changed = engineer.post(f"{base}new-secret/").context["secret"]
+    assert changed != secret
+    assert engineer.post(f"{base}remove/").status_code == 302
+    assert receiver.url not in engineer.get("/admin/integrations/webhookendpoint/").content.decode()
+    assert engineer.get(f"{base}edit/").status_code == 404
+    assert engineer.post(f"{base}new-secret/").status_code == 404
+    written = AuditEntry.objects.filter(name__startswith="integrations.endpoint.").values_list("name", "actor")
+    assert [name.rpartition(".")[2] for name, _ in written] == ["made", "changed", "changed", "removed"]
+    assert {actor for _, actor in written} == {"engineer"}
+
+
+@pytest.mark.parametrize(
+    ("entered", "said"),
+    [
+        ({"url": "http://hooks.example.com/", "run.accepted": "on"}, "https"),
+        ({"url": "https://hooks.example.com/"}, "at least one type of event"),
+        ({"url": "", "run.accepted": "on"}, "This field is required"),
+        ({"url": "https://hooks.example.com/", "description": "x" * 201, "run.accepted": "on"}, "200 characters"),
+    ],
+)
+def test_a_wrong_entry_is_said_and_nothing_is_made(
+    transactional_db: None, at_console: Callable[[str], Client], entered: dict[str, str], said: str
+) -> None:
+    answer = at_console("engineer").post(NEW, entered)
+    assert answer.status_code == 422
+    assert said in answer.content.decode()
+    assert entered["url"] in answer.content.decode()
+    assert not WebhookEndpoint.objects.exists()
+
+
 @pytest.mark.parametrize("name", ["sales", "support", "finance"])
 def test_others_neither_see_nor_do_it(
     endpoint: tuple[WebhookEndpoint, str], at_console: Callable[[str], Client], name: str
 ) -> None:
     base = f"/admin/integrations/webhookendpoint/{endpoint[0].pk}/"
     assert at_console(name).get(f"{base}change/").status_code == 403
-    assert at_console(name).post(f"{base}pause/").status_code == 403
+    for way in ("pause/", "remove/", "edit/", "new-secret/"):
+        assert at_console(name).post(base + way).status_code == 403
+    assert at_console(name).get(NEW).status_code == 403

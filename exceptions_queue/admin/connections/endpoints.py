@@ -1,10 +1,9 @@
-"""Webhook endpoints: what each was sent, and the buttons to pause it and to send again. They are made over REST."""
+"""Webhook endpoints: what each was sent, and the buttons to pause it, to send again and to remove it."""
 
 from collections.abc import Callable
 from typing import Any
 
 from django.contrib import admin, messages
-from django.core.exceptions import PermissionDenied
 from django.db.models import Count, Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, path, reverse
@@ -12,12 +11,11 @@ from django.utils.decorators import method_decorator
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_POST
 
+from exceptions_queue.admin.connections.endpoint_forms import OPERATE, EndpointForms, require_operate
 from exceptions_queue.admin.ui import badges
-from integrations.admin import ReadOnlyAdmin
 from integrations.models import DeliveryState, WebhookDelivery, WebhookEndpoint
 from integrations.outbound import services
 
-OPERATE = "integrations.operate_webhookendpoint"
 SHOWN = 50
 TONES = {
     DeliveryState.DELIVERED: badges.OK,
@@ -37,22 +35,33 @@ def _resume(pk: int, actor: str) -> str:
     return "It is resumed: what waits is being sent."
 
 
+def _remove(pk: int, actor: str) -> str:
+    services.remove(pk, actor=actor)
+    return "It is removed: nothing more is sent to it."
+
+
 def _replay(pk: int, actor: str) -> str:
     count = services.replay(pk, actor=actor)
     return f"{count} failed {'delivery is' if count == 1 else 'deliveries are'} being sent again."
 
 
-ACTIONS: dict[str, Callable[[int, str], str]] = {"pause": _pause, "resume": _resume, "replay": _replay}
+ACTIONS: dict[str, Callable[[int, str], str]] = {
+    "pause": _pause,
+    "resume": _resume,
+    "replay": _replay,
+    "remove": _remove,
+}
 
 
 @admin.register(WebhookEndpoint)
-class WebhookEndpointAdmin(ReadOnlyAdmin):
+class WebhookEndpointAdmin(EndpointForms):
     list_name = "Webhook endpoints"
     list_display = ("url", "description", "status", "failed", "told")
     search_fields = ("url__icontains",)
     fields = ("url", "description", "told", "status", "created_at")
     readonly_fields = ("told", "status")
     change_form_outer_after_template = "admin/integrations/webhookendpoint/log.html"
+    change_list_template = "admin/integrations/webhookendpoint/change_list.html"
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[WebhookEndpoint]:
         failed = Count("deliveries", filter=Q(deliveries__state=DeliveryState.FAILED))
@@ -79,6 +88,10 @@ class WebhookEndpointAdmin(ReadOnlyAdmin):
         )
         return [*super().get_urls()[:-1], act, super().get_urls()[-1]]
 
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        more = {"may_operate": request.user.has_perm(OPERATE), **(extra_context or {})}
+        return super().changelist_view(request, more)
+
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
@@ -88,6 +101,7 @@ class WebhookEndpointAdmin(ReadOnlyAdmin):
             "may_operate": request.user.has_perm(OPERATE),
             "deliveries": [_row(each) for each in rows],
             "shown": SHOWN,
+            "crumbs": [(self.list_name, reverse("admin:integrations_webhookendpoint_changelist")), (str(endpoint), "")],
             **(extra_context or {}),
         }
         answer: HttpResponse = super().change_view(request, object_id, form_url, more)
@@ -97,12 +111,13 @@ class WebhookEndpointAdmin(ReadOnlyAdmin):
     def act(self, request: HttpRequest, pk: int, name: str) -> HttpResponse:
         if name not in ACTIONS:
             raise Http404("There is no such action.")
-        if not request.user.has_perm(OPERATE):
-            raise PermissionDenied
+        require_operate(request)
         try:
             messages.success(request, ACTIONS[name](pk, request.user.get_username()))
         except WebhookEndpoint.DoesNotExist:
             raise Http404("There is no such endpoint.") from None
+        if name == "remove":
+            return HttpResponseRedirect(reverse("admin:integrations_webhookendpoint_changelist"))
         return HttpResponseRedirect(reverse("admin:integrations_webhookendpoint_change", args=[pk]))
 
 

@@ -23,6 +23,7 @@ FORM_PAGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "admin:integrations_connection_credentials": ("admin:integrations_connection_change", ("pk",)),
     "admin:integrations_connection_settings": ("admin:integrations_connection_change", ("pk",)),
     "admin:integrations_inboundevent_again": ("admin:integrations_inboundevent_change", ("pk",)),
+    "admin:integrations_webhookendpoint_secret": ("admin:integrations_webhookendpoint_change", ("pk",)),
     "admin:integrations_webhookendpoint_act": ("admin:integrations_webhookendpoint_change", ("pk",)),
     "admin:onboarding_apikey_revoke": ("admin:onboarding_apikey_change", ("pk",)),
     "sandbox-switch": ("sandbox", ()),

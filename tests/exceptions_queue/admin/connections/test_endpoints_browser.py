@@ -49,3 +49,21 @@ def test_an_engineer_reads_the_log_and_sends_again_what_failed(receiver: Receive
     engineer.reload()
     expect(engineer.get_by_role("cell", name="HTTP 410")).to_have_count(0)
     assert set(WebhookDelivery.objects.values_list("state", flat=True)) == {"delivered"}
+
+
+def test_an_engineer_makes_an_endpoint_and_copies_its_secret(receiver: Receiver, engineer: Page) -> None:
+    engineer.get_by_role("link", name="Webhook endpoints").click()
+    engineer.get_by_role("link", name="Make an endpoint").click()
+    engineer.get_by_label("Address").fill("http://hooks.example.com/")
+    engineer.get_by_role("button", name="Make the endpoint").click()
+    expect(engineer.get_by_text("Nothing was made")).to_be_visible()
+    engineer.get_by_label("Address").fill(receiver.url)
+    engineer.get_by_label("run.accepted").uncheck()
+    engineer.get_by_role("button", name="Make the endpoint").click()
+    expect(engineer.get_by_text("whsec_")).to_be_visible()
+    engineer.get_by_role("link", name="I have copied it").click()
+    expect(engineer.get_by_text("whsec_")).to_have_count(0)
+    engineer.get_by_text("Its secret, and removing it").click()
+    engineer.get_by_role("button", name="Remove this endpoint").click()
+    expect(engineer.get_by_text("It is removed")).to_be_visible()
+    expect(engineer.get_by_role("link", name=receiver.url)).to_have_count(0)
