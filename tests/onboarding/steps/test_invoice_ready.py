@@ -117,8 +117,8 @@ def test_a_confirmed_order_that_cannot_be_invoiced_as_it_is_is_finances(
     assert ticket.sla_due == clock_of(provisioned).due_at
     settled()
     order, partner = only(sandbox, "sale.order"), bodies(sandbox, "res.partner")[0]
-    mended = {"payment_term_id": 2, "partner_id": partner["id"]}
-    at_odoo(sandbox, "sale.order", "write", ids=[int(order["id"])], vals=mended)
+    corrected = {"payment_term_id": 2, "partner_id": partner["id"]}
+    at_odoo(sandbox, "sale.order", "write", ids=[int(order["id"])], vals=corrected)
     services.retry_step(step_of(provisioned, READY).pk, actor="fin")
     drain()
     assert status_of(provisioned) == Status.COMPLETE, shown(provisioned)
