@@ -27,7 +27,7 @@ from onboarding import audit, signals, working_set
 from onboarding.engine.runs.cancellation import Questions
 from onboarding.enums import Category, Status, StepState, Topic
 from onboarding.models import Approval, AuditFinding, ChangeRequest, ObjectMapping, OnboardingTransaction, Step
-from onboarding.sla_targets import KICKOFF
+from onboarding.sla_targets import INVOICE, KICKOFF
 
 
 @receiver(signals.run_accepted)
@@ -42,6 +42,7 @@ def meet_p1(run: OnboardingTransaction, **_: Any) -> None:
     sla.meet(run, Milestone.P1, at=at)
     _went_on(run, "The customer is provisioned.")
     sla.start_p2(run, at=at)
+    sla.start_invoice(run, at=at)
     webhooks.tell_of_run(run, EventType.RUN_PROVISIONED)
 
 
@@ -51,12 +52,21 @@ def meet_p2(run: OnboardingTransaction, at: datetime, **_: Any) -> None:
     _went_on(run, "The kickoff is scheduled.")
 
 
+@receiver(signals.invoice_ready)
+def meet_invoice(run: OnboardingTransaction, at: datetime, **_: Any) -> None:
+    sla.meet(run, Milestone.INVOICE, at=at)
+    _went_on(run, "The order can be invoiced.")
+    webhooks.tell_of_run(run, EventType.RUN_INVOICE_READY)
+
+
 @receiver(post_transition, sender=Step)
 def call_off_p2(instance: Step, target: str, **_: Any) -> None:
-    """A kickoff that is left out was not scheduled in time, nor too late: its clock is called off, not met."""
+    """A kickoff that is left out was not scheduled in time, nor too late: its clock is called off, not met. So is invoicing."""
     if target == StepState.SKIPPED and instance.uses == KICKOFF:
         sla.cancel(instance.transaction, at=clock.now(), milestones=[Milestone.P2])
         _went_on(instance.transaction, "The kickoff was skipped.")
+    if target == StepState.SKIPPED and instance.uses == INVOICE:
+        sla.cancel(instance.transaction, at=clock.now(), milestones=[Milestone.INVOICE])
 
 
 @receiver(post_transition, sender=OnboardingTransaction)

@@ -18,6 +18,8 @@ class System(TextChoices):
     EMAIL = "email", "Email"
     CHAT = "chat", "Chat"
     WORKFLOW = "workflow", "Workflow"
+    REGISTER = "register", "Register"
+    """An official register of companies or tax ids, which is only asked."""
 
 
 class Environment(TextChoices):

@@ -32,6 +32,8 @@ class FieldProblem:
     not to be fixed."""
     path: str = ""
     """The payload path that it came from, where a mapping says so; else the step's handler tells it by ``field``."""
+    may_be_confirmed: bool = False
+    """It is a doubt: a person may stand by the value as it is."""
 
 
 @dataclass(frozen=True)

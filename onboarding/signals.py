@@ -46,6 +46,9 @@ step_retrying = Signal()
 kickoff_scheduled = Signal()
 """``run``, ``at``: the kickoff has its date; ``at`` is when that was fixed."""
 
+invoice_ready = Signal()
+"""``run``, ``at``: its order at the ERP can be invoiced."""
+
 run_cancelled = Signal()
 """``run``, ``at``, ``resolution``: it was cancelled or is rolled back; nothing of it needs anybody any more."""
 

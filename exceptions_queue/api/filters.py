@@ -11,7 +11,7 @@ from drf_spectacular.utils import extend_schema_field
 
 from exceptions_queue.models import Ticket, TicketStatus, blocked_runs, is_blocked
 from exceptions_queue.search import person_matching
-from exceptions_queue.sla.state import SlaState, clocks_in, tickets_in
+from exceptions_queue.sla.state import SlaState, clocks_in, invoicing_in, tickets_in
 from integrations import clock
 from integrations.domains import same_domain
 from integrations.enums import System
@@ -48,6 +48,11 @@ class OnboardingFilter(filters.FilterSet):  # type: ignore[misc]
     created_after = filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="gte", validators=[_sane])
     created_before = filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="lt", validators=[_sane])
     sla_state = _some(SlaState.choices, method="by_sla_state")
+    invoice_state = _some(
+        SlaState.choices,
+        method="by_invoice_state",
+        label="The clock of invoice readiness, of runs whose playbook has a step for it.",
+    )
     blocked = filters.ChoiceFilter(choices=[("true", "true"), ("false", "false")], method="by_blocked")
     search = _text(
         method="by_search",
@@ -61,6 +66,9 @@ class OnboardingFilter(filters.FilterSet):  # type: ignore[misc]
 
     def by_sla_state(self, runs: QuerySet[Any], name: str, value: list[str]) -> QuerySet[Any]:  # noqa: ARG002
         return runs.filter(clocks_in(value, clock.now())) if value else runs
+
+    def by_invoice_state(self, runs: QuerySet[Any], name: str, value: list[str]) -> QuerySet[Any]:  # noqa: ARG002
+        return runs.filter(invoicing_in(value, clock.now())) if value else runs
 
     @extend_schema_field(OpenApiTypes.BOOL)
     def by_blocked(self, runs: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:  # noqa: ARG002

@@ -22,13 +22,15 @@ class Milestone(models.TextChoices):
     P2 = "P2", "Provisioned to kickoff"
     CHANGE = "CR", "Change requested to done"
     APPROVAL = "AP", "Approval asked to decided"
+    INVOICE = "IR", "Provisioned to invoice ready"
 
 
 class SlaClock(models.Model):
     """A run's clock for one milestone, with the policy that it was started under.
 
     P1, paid to provisioned, goes round the clock; P2, provisioned to kickoff scheduled, counts the business time of a calendar,
-    and so does that of each change request, until it is decided and whatever is by hand is done, and of each approval.
+    and so does that of invoice readiness, beside it, where the playbook has a step for that; that of each change request, until it
+    is decided and whatever is by hand is done, and of each approval.
     """
 
     transaction = models.ForeignKey(OnboardingTransaction, on_delete=models.CASCADE, related_name="clocks")

@@ -11,7 +11,7 @@ from integrations import clock as clocks
 from integrations.enums import STOPPED, Breaker
 from onboarding.enums import WaitsFor
 from onboarding.models import OnboardingTransaction, Step
-from onboarding.sla_targets import KICKOFF
+from onboarding.sla_targets import INVOICE, KICKOFF
 
 
 def open_tickets(run: OnboardingTransaction) -> TicketQuerySet:
@@ -35,8 +35,8 @@ def _open_tickets(run: OnboardingTransaction, steps: models.QuerySet[Step] | Non
 
 
 def steps_towards(clock: SlaClock) -> models.QuerySet[Step]:
-    """The run's steps that this clock waits for: P2 for the kickoff and what must be done before it, P1 for all but
-    the kickoff.
+    """The run's steps that this clock waits for: P2 for the kickoff and what must be done before it, invoice readiness for its
+    step likewise, P1 for all but these two.
     """
     steps = clock.transaction.steps.all()
     if clock.milestone == Milestone.CHANGE:
@@ -44,10 +44,11 @@ def steps_towards(clock: SlaClock) -> models.QuerySet[Step]:
     if clock.approval is not None:
         return steps.filter(pk=clock.approval.step_id)
     if clock.milestone == Milestone.P1:
-        return steps.exclude(uses=KICKOFF)
+        return steps.exclude(uses__in=(KICKOFF, INVOICE))
+    reached_by = INVOICE if clock.milestone == Milestone.INVOICE else KICKOFF
     after = dict(steps.values_list("key", "after"))
     keys: set[str] = set()
-    found = set(steps.filter(uses=KICKOFF).values_list("key", flat=True))
+    found = set(steps.filter(uses=reached_by).values_list("key", flat=True))
     while found:
         keys |= found
         found = {before for key in found for before in after.get(key, ())} - keys

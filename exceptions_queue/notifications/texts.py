@@ -70,6 +70,14 @@ def _p2(p2: SlaClock, name: str) -> tuple[str, str]:
     )
 
 
+def _invoice(sla_clock: SlaClock, name: str) -> tuple[str, str]:
+    began, due = (f"{at:%Y-%m-%d %H:%M} UTC" for at in (sla_clock.started_at, sla_clock.due_at))
+    return (
+        f"the order of {name} cannot be invoiced yet",
+        f"{name} has been set up since {began} and its order at the ERP cannot be invoiced yet; it is due at {due}.",
+    )
+
+
 def _business_time(minutes: int) -> str:
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min" if hours and minutes else f"{hours} h" if hours else f"{minutes} min"
@@ -96,4 +104,5 @@ _MESSAGES: dict[Milestone, Callable[[SlaClock, str], tuple[str, str]]] = {
     Milestone.P2: _p2,
     Milestone.CHANGE: _change,
     Milestone.APPROVAL: _approval,
+    Milestone.INVOICE: _invoice,
 }

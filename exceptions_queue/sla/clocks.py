@@ -1,4 +1,5 @@
-"""The SLA clocks. P1 starts with the run and is met when it is provisioned; then P2 starts, met when the kickoff is scheduled.
+"""The SLA clocks. P1 starts with the run and is met when it is provisioned; then P2 starts, met when the kickoff is scheduled, and
+beside it that of invoice readiness, met when the order can be invoiced.
 
 The clock belongs to the milestone, not to the ticket: a ticket opened at minute 22 has 8 minutes left. What a clock promises (its
 target, its at-risk share, its calendar) is fixed when it starts; a calendar changed later moves no clock that is under way.
@@ -9,7 +10,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from exceptions_queue.models import (
     ClockState,
@@ -30,6 +31,8 @@ from onboarding.engine.locks import locked_run, retried
 from onboarding.enums import ApprovalState, Category, ChangeStatus, StepState, Topic, WaitsFor
 from onboarding.models import Approval, ChangeRequest, OnboardingTransaction, Step
 from onboarding.sla_targets import (
+    INVOICE,
+    INVOICE_TARGET,
     KICKOFF,
     P1_AT_RISK_PERCENT,
     P1_TARGET,
@@ -48,6 +51,7 @@ EVENT = "event"
 GONE = {
     Milestone.P1: "Half of the 30 minutes has passed",
     Milestone.P2: "Three quarters of the business day have passed and the kickoff is not scheduled yet",
+    Milestone.INVOICE: "Three quarters of the business day have passed and the order cannot be invoiced yet",
 }
 NONE_RUNS = (
     "AND NOT EXISTS (SELECT 1 FROM exceptions_queue_slaclock"
@@ -90,6 +94,16 @@ def start_p2(run: OnboardingTransaction, *, at: datetime) -> None:
     SlaClock.objects.filter(current_of=run).update(current_of=None)
     due = _start_business(run, Milestone.P2, at=at, current_of=run).due_at
     Ticket.objects.filter(transaction=run).holding_up().unresolved().update(sla_due=due)
+
+
+def start_invoice(run: OnboardingTransaction, *, at: datetime) -> None:
+    """The run is provisioned. One whose playbook has no step for it gets no clock, and none that can be invoiced already."""
+    if not any(step.uses == INVOICE and step.finished_at is None for step in working_set.of(run).steps()):
+        return
+    if SlaClock.objects.filter(transaction=run, milestone=Milestone.INVOICE).exists():
+        return
+    started = _start_business(run, Milestone.INVOICE, at=at, target=INVOICE_TARGET // MINUTE)
+    Ticket.objects.filter(step__transaction=run, step__uses=INVOICE).unresolved().update(sla_due=started.due_at)
 
 
 def start_change(request: ChangeRequest, *, by_hand: list[str] | None = None) -> None:
@@ -250,7 +264,9 @@ def _silent(now: datetime) -> list[int]:
     kickoff = steps.filter(uses=KICKOFF, waits_for=EVENT, category="").exclude(connection__breaker__in=STOPPED)
     kickoff |= steps.filter(waits_for=WaitsFor.REPORT, category="")
     told = Ticket.objects.of_run_itself().unresolved().filter(transaction=OuterRef("transaction"))
-    p2 = late.filter(Exists(kickoff), ~Exists(told), milestone=Milestone.P2)
+    invoice = steps.filter(uses=INVOICE, waits_for=EVENT, category="").exclude(connection__breaker__in=STOPPED)
+    of_people = Q(Exists(kickoff), milestone=Milestone.P2) | Q(Exists(invoice), milestone=Milestone.INVOICE)
+    p2 = late.filter(of_people, ~Exists(told))
     return [pk for found in (p1, p2) for pk in found.values_list("pk", flat=True)[:BATCH]]
 
 
@@ -271,7 +287,7 @@ def _flag_silent_work(pk: int) -> None:
 
 
 def _why(step: Step, milestone: Milestone) -> tuple[str, Category]:
-    if step.uses == KICKOFF and step.waits_for == EVENT:
+    if step.uses in (KICKOFF, INVOICE) and step.waits_for == EVENT:
         return f"{GONE[milestone]}.", Category.STALLED
     if step.waits_for == WaitsFor.REPORT:
         return f"{GONE[milestone]}; the step waits until other systems report {step.awaits}.", Category.STALLED

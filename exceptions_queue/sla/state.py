@@ -3,9 +3,9 @@
 from datetime import datetime
 from typing import Any
 
-from django.db.models import F, Q, TextChoices
+from django.db.models import Exists, F, OuterRef, Q, TextChoices
 
-from exceptions_queue.models import ClockState, SlaClock, Ticket
+from exceptions_queue.models import ClockState, Milestone, SlaClock, Ticket
 from onboarding.sla_targets import P1_AT_RISK
 
 
@@ -45,6 +45,12 @@ def clocks_in(states: list[str], now: datetime, prefix: str = "sla_clock__") -> 
     for state in states:
         found |= _clock_in(state, now, prefix)
     return found
+
+
+def invoicing_in(states: list[str], now: datetime) -> Q:
+    """The runs whose clock of invoice readiness is in one of these states."""
+    own = SlaClock.objects.filter(clocks_in(states, now, ""), transaction=OuterRef("pk"), milestone=Milestone.INVOICE)
+    return Q(Exists(own))
 
 
 def tickets_in(states: list[str], now: datetime) -> Q:

@@ -5,7 +5,7 @@ from typing import Any
 
 from django.db import transaction as db
 
-from exceptions_queue.models import PARTS, SlaClock, Ticket, TicketQuerySet, TicketStatus
+from exceptions_queue.models import PARTS, Milestone, SlaClock, Ticket, TicketQuerySet, TicketStatus
 from exceptions_queue.notifications import alerts, webhooks
 from exceptions_queue.roles import LEADS
 from exceptions_queue.tickets import catalogue, routing
@@ -19,7 +19,7 @@ from onboarding.enums import Category, Topic
 from onboarding.models import AuditFinding, ChangeRequest, ObjectMapping, OnboardingTransaction, Step
 from onboarding.payload import catalogue as fields_of
 from onboarding.payload.schema import declared
-from onboarding.sla_targets import KICKOFF, p1_due
+from onboarding.sla_targets import INVOICE, KICKOFF, p1_due
 
 
 def for_step(step: Step, *, fallback: bool = False) -> Ticket:
@@ -43,7 +43,7 @@ def for_step(step: Step, *, fallback: bool = False) -> Ticket:
             "http_status": step.http_status,
             "problems": step.problems,
             "candidates": step.candidates,
-            "sla_due": due_of(run),
+            "sla_due": _due_of_step(step),
             "fingerprint": routing.fingerprint(step.system, step.key, step.category, step.http_status, step.message),
         },
     )
@@ -183,6 +183,13 @@ def due_of(run: OnboardingTransaction) -> datetime:
     """When the run's present clock is due."""
     current = SlaClock.objects.filter(current_of=run).first()
     return current.due_at if current else p1_due(run)
+
+
+def _due_of_step(step: Step) -> datetime:
+    """When the run's present clock is due; of the step that has a clock of its own beside it, when that is."""
+    own = SlaClock.objects.filter(transaction=step.transaction_id, milestone=Milestone.INVOICE, ended_at=None)
+    running = own.first() if step.uses == INVOICE else None
+    return running.due_at if running else due_of(step.transaction)
 
 
 def earliest_due(connection: Connection) -> datetime | None:

@@ -265,6 +265,15 @@ class HttpConnector(Connector):
     ) -> Self:
         if not connection.base_url:
             raise ProviderError(Kind.NOT_CONFIGURED, f"{connection.slug}: the base URL is missing")
+        takes_token = any(secret.name == TOKEN for secret in cls.secrets)
+        headers = cls.auth_headers(connection, cls._token(connection)) if takes_token else {}
+        http = cls.http_class(
+            connection, headers=headers, subject=subject, deadline=deadline, before_write=before_write
+        )
+        return cls(connection, http)
+
+    @staticmethod
+    def _token(connection: Connection) -> str:
         try:
             tokens = connection.secrets(TOKEN)
         except SecretUnreadable as problem:
@@ -272,11 +281,7 @@ class HttpConnector(Connector):
             raise ProviderError(Kind.AUTH, f"A secret of {connection.slug} cannot be read: {problem}.") from None
         if not tokens:
             raise ProviderError(Kind.NOT_CONFIGURED, f"{connection.slug}: the secret {TOKEN!r} is missing")
-        headers = cls.auth_headers(connection, tokens[0])
-        http = cls.http_class(
-            connection, headers=headers, subject=subject, deadline=deadline, before_write=before_write
-        )
-        return cls(connection, http)
+        return tokens[0]
 
     @staticmethod
     def auth_headers(connection: Connection, token: str) -> dict[str, str]:  # noqa: ARG004

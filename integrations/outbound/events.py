@@ -13,6 +13,7 @@ from integrations.models import DeliveryState, WebhookDelivery, WebhookEndpoint
 class EventType(StrEnum):
     RUN_ACCEPTED = "run.accepted"
     RUN_PROVISIONED = "run.provisioned"
+    RUN_INVOICE_READY = "run.invoice_ready"
     RUN_COMPLETED = "run.completed"
     EXCEPTION_OPENED = "exception.opened"
     EXCEPTION_RESOLVED = "exception.resolved"

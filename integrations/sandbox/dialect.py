@@ -110,6 +110,8 @@ class Dialect(ABC):
     own_settings: ClassVar[frozenset[str]] = frozenset()
     #: whether its real rate limit says how long to wait
     sends_retry_after: ClassVar[bool] = True
+    #: whether a connection to it needs a token
+    has_tokens: ClassVar[bool] = True
     #: statuses by which the vendor documents refusals that pass by themselves, beside 429
     transient_refusals: ClassVar[tuple[int, ...]] = ()
     #: which system's connection leads here; empty for what no connection of a built-in vendor leads to

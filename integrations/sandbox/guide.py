@@ -20,10 +20,13 @@ def guide(tx: Tx, dialects: Mapping[str, Dialect], web: str, catcher: str) -> st
         if not dialect.system:
             continue
         token = next(iter(dialect.settings(tx)["tokens"]), "")
-        rows.append(f"  {vendor:<10}{web + dialect.base_path:<42} token {token}")
+        rows.append(
+            f"  {vendor:<10}{web + dialect.base_path:<42} {f'token {token}' if dialect.has_tokens else 'public'}"
+        )
         words = [
             f"  manage.py connection set {vendor} --system {dialect.system} --provider {vendor} --environment sandbox",
-            f"--base-url {web}{dialect.base_path} --secret token={token}",
+            f"--base-url {web}{dialect.base_path}",
+            *([f"--secret token={token}"] if dialect.has_tokens else []),
             *(f"--option {shlex.quote(f'{name}={value}')}" for name, value in dialect.options.items()),
         ]
         commands.append(" ".join(words))

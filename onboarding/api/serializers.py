@@ -24,6 +24,7 @@ from onboarding.models import (
     UnmatchedEvent,
 )
 from onboarding.origins import Origin
+from onboarding.sla_targets import INVOICE
 
 M = TypeVar("M", bound=Model)
 _made = threading.local()
@@ -124,7 +125,7 @@ class MappingSerializer(RowSerializer[ObjectMapping]):
 
 
 class MilestoneSerializer(serializers.Serializer[Any]):
-    name = serializers.ChoiceField(["accepted", "provisioned", "complete"])
+    name = serializers.ChoiceField(["accepted", "provisioned", "invoice-ready", "complete"])
     at = serializers.DateTimeField(allow_null=True, help_text="Null until it is reached.")
 
 
@@ -279,7 +280,12 @@ class RunDetailSerializer(RunSerializer):
         return str(run.joined_into) if run.joined_into_id and run.joined_into else None
 
     def get_milestones(self, run: OnboardingTransaction) -> list[dict[str, Any]]:
-        times = {"accepted": run.created_at, "provisioned": run.provisioned_at, "complete": run.completed_at}
+        """``invoice-ready`` stands among them where the playbook has a step for it."""
+        times = {"accepted": run.created_at, "provisioned": run.provisioned_at}
+        if invoicing := next((step for step in run.steps.all() if step.uses == INVOICE), None):
+            is_ready = invoicing.state == StepState.SUCCEEDED
+            times["invoice-ready"] = invoicing.finished_at if is_ready else None
+        times["complete"] = run.completed_at
         return [represented(MilestoneSerializer, {"name": name, "at": at}) for name, at in times.items()]
 
 

@@ -68,7 +68,7 @@ def advance(
 
 def _connect(run: OnboardingTransaction, steps: list[Step]) -> None:
     """What each is written through, where that is not decided yet."""
-    new = [step for step in steps if step.connection_id is None and not HANDLERS[step.uses].checks]
+    new = [step for step in steps if step.connection_id is None]
     needs = {step: (step.system, HANDLERS[step.uses].provider) for step in new}
     if not needs:
         return

@@ -6,6 +6,7 @@ from typing import Any
 from django.db.models import F
 
 from onboarding.models import ObjectMapping, OnboardingTransaction, Step
+from onboarding.payload.gate import still_confirmed
 from onboarding.steps.handler import Facts, StepHandler
 from onboarding.steps.registry import HANDLERS
 
@@ -26,6 +27,7 @@ def facts_of(run: OnboardingTransaction, step: Step, *, content: dict[str, Any] 
         options=step.options,
         related=related,
         links=links,
+        confirmed=still_confirmed(run.snapshot, run.payload) if handler.checks and content is None else frozenset(),
     )
 
 

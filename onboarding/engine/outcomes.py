@@ -57,10 +57,11 @@ class Compensated:
 
 @dataclass(frozen=True)
 class Checked(Written):
-    """The payload has passed a check, and nothing was written. ``message`` says how far it went."""
+    """The payload has passed a check, and nothing was written. ``digest``: of what was looked at; ``message`` says how far."""
 
-    digest: str = ""
     message: str = ""
+    asked: bool = False
+    """The step's vendor has answered: there, everything is a read."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ class LookedUp:
 
 @dataclass(frozen=True)
 class Waiting:
-    """Nothing failed, and no attempt was used: not before ``until``."""
+    """Nothing failed, and no attempt was used: not before ``until``. What somebody has to do at the vendor is polled instead."""
 
     waits_for: WaitsFor
     until: datetime

@@ -18,9 +18,9 @@ from onboarding.steps.registry import HANDLERS
 
 
 def is_out_of_date(run: OnboardingTransaction, step: Step) -> bool:
-    """Whether an updating step would write something else now than it has written. Of a check nobody notes what it saw."""
+    """Whether an updating step would write something else now than it has written, or a check would see other data."""
     handler = HANDLERS[step.uses]
-    return handler.checks or (bool(handler.target) and handler.digest(facts_of(run, step)) != step.written)
+    return (handler.checks or bool(handler.target)) and handler.digest(facts_of(run, step)) != step.written
 
 
 def lagging(handler: StepHandler, mappings: list[ObjectMapping], facts: Facts) -> str | None:

@@ -28,6 +28,7 @@ from onboarding.engine.objects.mappings import map_made, matches_request
 from onboarding.engine.outcomes import (
     Ambiguous,
     Broken,
+    Checked,
     Compensated,
     Ensured,
     Failed,
@@ -50,8 +51,8 @@ from onboarding.models import (
 from onboarding.origins import Origin
 from onboarding.payload.schema import get
 from onboarding.playbooks.requirements import problems_of
-from onboarding.signals import kickoff_scheduled, step_blocked, step_retrying, step_unblocked
-from onboarding.sla_targets import p1_at_risk_from
+from onboarding.signals import invoice_ready, kickoff_scheduled, step_blocked, step_retrying, step_unblocked
+from onboarding.sla_targets import INVOICE, p1_at_risk_from
 from onboarding.steps.handler import StepHandler
 from onboarding.steps.registry import HANDLERS
 from onboarding.working_set import TryAgain
@@ -145,6 +146,7 @@ def _record(
         now = clock.now()
         if _is_rejected(run, claim, outcome):
             outcome = Waiting(WaitsFor.RETRY, now)
+        outcome = _checked_without_answer(claim, step, outcome) or outcome
         _apply(run, step, claim, outcome, now)
         # What any other outcome brings about may have made or moved steps of the run.
         known = steps if isinstance(outcome, Ensured | Written) else None
@@ -230,6 +232,16 @@ def _is_rejected(run: OnboardingTransaction, claim: Claim, outcome: Outcome) -> 
     if made.external_id in claim.rejected or claim.connection is None:
         return False  # known before: a person chose it all the same
     return working_set.of(run).is_rejected(claim.connection, handler.kind, claim.match_key, made.external_id)
+
+
+def _checked_without_answer(claim: Claim, step: Step, outcome: Outcome) -> Checked | None:
+    """Of a check whose vendor gives no answer: it passes without where its playbook says so, once it was tried again."""
+    if not (isinstance(outcome, Failed) and claim.handler.checks):
+        return None
+    finding = claim.handler.unanswered(claim.facts, outcome.error)
+    if not finding or policy_for(claim, outcome, step.attempts + 1).action is policy.Action.RETRY:
+        return None
+    return Checked(claim.handler.digest(claim.facts), finding)
 
 
 def _apply(run: OnboardingTransaction, step: Step, claim: Claim, outcome: Outcome, now: datetime) -> None:
@@ -355,6 +367,8 @@ def succeed(run: OnboardingTransaction, step: Step, now: datetime, *, fixed_at: 
         step_unblocked.send(Step, step=step, resolution="The step has passed.")
     if HANDLERS[step.uses].finished_by == RunEventType.KICKOFF_SCHEDULED:
         kickoff_scheduled.send(OnboardingTransaction, run=run, at=min(fixed_at or now, now))
+    if step.uses == INVOICE:
+        invoice_ready.send(OnboardingTransaction, run=run, at=now)
 
 
 def _apply_facts(run: OnboardingTransaction, step: Step, outcome: LookedUp, now: datetime) -> None:
@@ -373,6 +387,9 @@ def _apply_facts(run: OnboardingTransaction, step: Step, outcome: LookedUp, now:
 
 
 def _wait(run: OnboardingTransaction, step: Step, outcome: Waiting) -> None:
+    if outcome.waits_for == WaitsFor.EVENT:
+        _await_event(run, step, outcome.until)
+        return
     audit.record(run, "onboarding.step.waiting", data={"step": step.key, "for": outcome.waits_for})
     if step_has_ticket(step):
         step.block(due_at=outcome.until)
@@ -409,7 +426,9 @@ def _fail(run: OnboardingTransaction, step: Step, claim: Claim, outcome: Failed,
     step.http_status = error.http_status
     step.message = str(error)
     step.problems = [
-        {"path": f.path or handler.path_of(f.field), "name": f.name, "reason": f.reason} for f in error.fields
+        {"path": f.path or handler.path_of(f.field), "name": f.name, "reason": f.reason}
+        | ({"may_be_confirmed": True} if f.may_be_confirmed else {})
+        for f in error.fields
     ]
     due = now + timedelta(seconds=decision.delay) if decision.delay is not None else None
     match decision.action:

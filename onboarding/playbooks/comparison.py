@@ -1,5 +1,6 @@
 """Playbooks in words: one as a table, and what differs between two of them. Both as definitions (``Playbook.definition``)."""
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -47,6 +48,12 @@ def differences(before: Definition, after: Definition) -> Iterator[str]:
     for key in new:
         changed = [name for name in new[key] if key in old and old[key].get(name) != new[key][name]]
         yield from (f"step {key}: {name}: {_shown(old[key].get(name))} → {_shown(new[key][name])}" for name in changed)
+
+
+def version_order(version: str) -> list[tuple[bool, int, str]]:
+    """Sorts versions as people count them: 2 comes before 10, and 1.2 before 1.10."""
+    parts = re.findall(r"[0-9]+|[^\W\d_]+", version.casefold())
+    return [(part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in parts]
 
 
 def _shown(value: Any) -> str:

@@ -45,7 +45,7 @@ def try_again(run: OnboardingTransaction, step: Step, *, actor: str, name: str) 
     step.attempts, step.first_failed_at = 0, None
     handler = HANDLERS[step.uses]
     is_usable = step.connection is not None and step.connection.enabled
-    if (step.category == Category.NOT_CONFIGURED or not is_usable) and not handler.checks:
+    if step.category == Category.NOT_CONFIGURED or not is_usable:
         step.connection = default_connection(System(step.system), handler.provider) or step.connection
     make_due(step, now)
     step.save()

@@ -7,11 +7,10 @@ from pydantic import ValidationError
 
 from integrations.failpoints import failpoint
 from onboarding import audit
-from onboarding.engine.advancing import advance, refresh_status_reports
+from onboarding.engine.advancing import refresh_status_reports
 from onboarding.engine.locks import locked_run, retried
 from onboarding.engine.runs import gate_evaluation, step_selection
 from onboarding.enums import NOT_BEGUN, OriginKind, Status, StepState
-from onboarding.models import OnboardingTransaction, Step
 from onboarding.origins import Origin
 from onboarding.payload import catalogue
 from onboarding.payload.catalogue import Type
@@ -22,7 +21,6 @@ from onboarding.payload.snapshots import write_snapshot
 from onboarding.playbooks.requirements import problems, problems_of
 from onboarding.services.base import Refused, try_again
 from onboarding.services.confirmation import check_unchanged
-from onboarding.steps.registry import HANDLERS
 
 LONGEST_TEXT = 2000
 
@@ -65,26 +63,13 @@ def fix(
         has_begun = run.status not in NOT_BEGUN
         if step is None:
             gate_evaluation.evaluate_gate(run, actor=actor)
-        else:
-            if not step.is_done and step.state != StepState.RUNNING:
-                try_again(run, step, actor=actor, name="onboarding.step.retry-requested")
-            _check_again(run, values, beside=step)
+        elif not step.is_done and step.state != StepState.RUNNING:
+            try_again(run, step, actor=actor, name="onboarding.step.retry-requested")
         if has_begun:
             step_selection.follow_payload(run, actor=actor)
         refresh_status_reports(run)
         failpoint("person-acted")
         return problems_of(run) if run.status == Status.AWAITING_DATA else []
-
-
-def _check_again(run: OnboardingTransaction, values: Collection[str], *, beside: Step) -> None:
-    """What passed a check before it was fixed at another step's ticket is checked as it is now."""
-    passed = [each for each in run.steps.all() if each.state == StepState.SUCCEEDED and each.pk != beside.pk]
-    outdated = [each for each in passed if HANDLERS[each.uses].checks and HANDLERS[each.uses].reads_any(values)]
-    for each in outdated:
-        each.reopen()
-        each.save()
-    if outdated:
-        advance(run)
 
 
 def check_confirmed(fields: Collection[str], confirmed: Collection[str]) -> None:

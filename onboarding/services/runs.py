@@ -11,7 +11,7 @@ from onboarding.engine.compensation import advance_or_roll_back, begin_rollback
 from onboarding.engine.dispatch import enqueue_step
 from onboarding.engine.locks import locked_run, retried
 from onboarding.engine.reported_events import EventIdConflict, report
-from onboarding.engine.runs import cancellation, gate_evaluation
+from onboarding.engine.runs import cancellation, gate_evaluation, prerequisites
 from onboarding.enums import RunEventType, Topic
 from onboarding.models import ObjectMapping, OnboardingTransaction
 from onboarding.services import availability, confirmation
@@ -109,11 +109,15 @@ def keep(run_pk: int, *, actor: str, reason: str, topic: Topic | None = None) ->
 def receive_event(
     run_pk: int, *, kind: RunEventType, event_id: str, occurred_at: datetime, data: dict[str, Any], actor: str
 ) -> bool:
-    """Take a later business event of a run. False where this event id is known already; ``Refused`` where it was another.
+    """Take a later business event of a run. False where this event id is known already; ``Refused`` where it was another, and
+    where it would approve data that the reporter gave.
 
     Of a run that was joined into another, it is that one's.
     """
     with locked_run(OnboardingTransaction.objects.get(pk=run_pk).going_on.pk) as run:
+        is_known = run.events.filter(event_id=event_id).exists()
+        if not is_known and prerequisites.gave_what_it_approves(run, kind, actor):
+            raise Refused(f"{actor} gave the data that {kind} would approve: somebody else has to report it.")
         try:
             new = report(run, kind=kind, event_id=event_id, occurred_at=occurred_at, data=data, actor=actor)
         except EventIdConflict as error:

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal, Protocol, TypeVar
 from integrations.connectors.base import Connector, MatchKey
 from integrations.connectors.objects import VendorObject
 from integrations.enums import System
+from integrations.errors import ProviderError
 from onboarding.enums import RunEventType
 from onboarding.models import ObjectMapping
 from onboarding.payload.schema import get
@@ -58,6 +59,8 @@ class Facts:
     """External ids of the objects that it needs or uses, by handler name."""
     links: Mapping[str, str] = field(default_factory=dict)
     """Their addresses at the vendors, where known."""
+    confirmed: frozenset[str] = frozenset()
+    """Of a check: payload paths whose value, as it is now, a person stands by."""
 
     def get(self, path: str, default: Any = "") -> Any:
         return get(self.content, path, default)
@@ -129,8 +132,18 @@ class Work(Protocol[R_co]):
     def written(self, digest: str) -> R_co:
         """An updating step has written what it had to: ``digest``."""
 
-    def checked(self, finding: str) -> R_co:
-        """The data has passed a check; ``finding`` says how far it went. Done again where the data has changed meanwhile."""
+    @property
+    def is_connected(self) -> bool:
+        """Whether the step has a connection that is switched on, for what can be done without one."""
+
+    def awaited(self) -> R_co:
+        """Nobody has done yet at the vendor what the step waits for: it is polled."""
+
+    def checked(self, finding: str, *, asked: bool = False) -> R_co:
+        """The data has passed a check; ``finding`` says how far it went. Done again where the data is other data by now.
+
+        ``asked``: the step's vendor has answered.
+        """
 
     def looked_up(self, found: Mapping[str, tuple[str, str]], message: str = "") -> R_co:
         """Payload path -> (value, source); ``message`` says why there is none."""
@@ -177,6 +190,8 @@ class StepHandler(ABC):
     """One object a customer (found by its match key), not one a run: runs of one customer share it through a reservation."""
     finished_by: ClassVar[RunEventType | None] = None
     """A task for a person: the step ends only when somebody has completed the object at the vendor, or this event says so."""
+    awaits_vendor: ClassVar[bool] = False
+    """Somebody does it at the vendor, with an object of another step: it is polled by ``is_news`` until then."""
     irrevocable: ClassVar[bool] = False
     """What was created cannot be undone, such as a sent mail; it may be sent again on purpose."""
     asks: ClassVar[bool] = False
@@ -184,7 +199,9 @@ class StepHandler(ABC):
     optional: ClassVar[bool] = False
     """It is passed over where no connection to its system is there."""
     checks: ClassVar[bool] = False
-    """It only looks at the payload, and is done again when what it reads has changed."""
+    """It only looks at the payload, with or without a connection to its system, and is done again when what it reads has
+    changed.
+    """
     updates: ClassVar[bool] = False
     """Whether the step keeps its object up to date with the payload."""
     owned_fields: ClassVar[frozenset[str]] = frozenset()
@@ -199,6 +216,14 @@ class StepHandler(ABC):
     @abstractmethod
     def preview(self, view: View) -> Preview:
         """What ``execute`` would do as things stand, without doing it or asking a vendor."""
+
+    def unanswered(self, facts: Facts, error: ProviderError) -> str:  # noqa: ARG002
+        """What is noted where its vendor gives no answer and a check passes without; empty: it does not, people are told."""
+        return ""
+
+    def is_news(self, connector: Connector, facts: Facts) -> bool:  # noqa: ARG002
+        """Of one that ``awaits_vendor``: whether there is anything new, which a claim then sees to. Raises ``ProviderError``."""
+        return True
 
     def compensate(self, work: Work[R]) -> R:
         """Undo what it created. Raises ``ProviderError`` or ``DeadlinePassed``. Must be harmless to repeat."""
@@ -256,8 +281,8 @@ class StepHandler(ABC):
         return self.makes.of(params)
 
     def digest(self, facts: Facts) -> str:
-        """Of what would be sent now."""
-        return digest_of(self.params(facts))
+        """Of what would be sent now; of a check, of the data that it looks at."""
+        return digest_of(self.subject(facts) if self.checks else self.params(facts))
 
     # --- Its objects
 

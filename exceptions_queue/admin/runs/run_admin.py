@@ -26,7 +26,7 @@ from exceptions_queue.admin.ui.safe_rows import cell
 from exceptions_queue.models import CrmOwner, blocked_runs, is_blocked
 from exceptions_queue.roles import SEE_PERSONAL
 from exceptions_queue.search import runs_matching
-from exceptions_queue.sla.state import SlaState, clocks_in
+from exceptions_queue.sla.state import SlaState, clocks_in, invoicing_in
 from integrations import clock
 from onboarding.enums import Status
 from onboarding.models import OnboardingTransaction
@@ -95,7 +95,20 @@ class RunSlaFilter(DropdownFilter):
         value = self.value() or ""
         states = {"on-track": [SlaState.RUNNING], "at-risk": [SlaState.AT_RISK], "late": LATE}.get(value, [value])
         known = [state for state in states if state in SlaState.values]
-        return queryset.filter(clocks_in(known, clock.now())) if known else queryset
+        return self.chosen(queryset, known) if known else queryset
+
+    def chosen(self, queryset: Runs, states: list[str]) -> Runs:
+        return queryset.filter(clocks_in(states, clock.now()))
+
+
+class InvoiceFilter(RunSlaFilter):
+    """By the clock of invoice readiness, which runs beside the run's present one."""
+
+    title = "invoice readiness"
+    parameter_name = "invoicing"
+
+    def chosen(self, queryset: Runs, states: list[str]) -> Runs:
+        return queryset.filter(invoicing_in(states, clock.now()))
 
 
 class _ValuesFilter(DropdownFilter):
@@ -145,6 +158,7 @@ class RunAdmin(StartByHand):
         BlockedFilter,
         HeldFilter,
         RunSlaFilter,
+        InvoiceFilter,
         SourceFilter,
         PlanFilter,
         SegmentFilter,
@@ -161,7 +175,7 @@ class RunAdmin(StartByHand):
             .annotate(shown=full_name("user__"))
             .values("shown")[:1]
         )
-        return runs.annotate(blocked=is_blocked(), owner_name=Subquery(owner))
+        return runs.annotate(blocked=is_blocked(), owner_name=Subquery(owner)).prefetch_related("clocks")
 
     def get_search_results(
         self,
@@ -187,7 +201,10 @@ class RunAdmin(StartByHand):
     @admin.display(description="SLA", ordering="occurred_at")
     @cell
     def sla(self, run: OnboardingTransaction) -> SafeString:
-        return badges.run_sla(run).html
+        shown = [badges.run_sla(run).html]
+        if invoicing := badges.invoice_clock(run):
+            shown.append(badges.clock_sla(invoicing).html)
+        return format_html_join(" ", "{}", ((each,) for each in shown))
 
     @admin.display(description="Plan", ordering="plan_sku")
     @cell

@@ -52,6 +52,8 @@ class FixForm(ConfirmingForm):
             path = problem.get("path", "")
             if path in catalogue.BY_PATH and catalogue.entry(path).type is not Type.STRUCTURE:
                 self._add(catalogue.entry(path), content, problem["reason"], see_personal=see_personal)
+                if problem.get("may_be_confirmed"):
+                    self.offer_confirmation(catalogue.entry(path), get(content, path, default=None), in_doubt=True)
         if DOMAIN in self.fields:
             self.fields[NO_DOMAIN] = forms.BooleanField(
                 label="This customer has no domain",
@@ -90,6 +92,8 @@ class FixForm(ConfirmingForm):
             # All at once, for the person's sake; the service checks again and decides.
             if isinstance(value, str) and (reason := self.rejection_reason(entry, value)):
                 self.add_error(path, reason)
+            elif value == self.fields[path].initial:
+                self.confirmed |= {path}  # sent as it is only where its box is ticked
         if not answers and not self.errors:
             raise forms.ValidationError("Nothing was filled in or changed yet.")
         self.answers = answers

@@ -58,7 +58,7 @@ class TicketAdmin(ReadOnlyAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Ticket]:
         tickets: QuerySet[Ticket] = super().get_queryset(request)
-        return tickets.annotate(attempts_made=tries_counted())
+        return tickets.annotate(attempts_made=tries_counted()).prefetch_related("transaction__clocks")
 
     def get_search_results(
         self,

@@ -19,7 +19,7 @@ from integrations.enums import System
 from integrations.models import ApiCall
 from onboarding.enums import WITHDRAWN, Status, StepState
 from onboarding.models import OnboardingTransaction
-from onboarding.sla_targets import P1_AT_RISK
+from onboarding.sla_targets import INVOICE, P1_AT_RISK
 
 OK, RISK, BAD, MUTED, INFO = TONES
 STATUS_TONES = {
@@ -118,6 +118,8 @@ def ticket_sla(ticket: Ticket) -> Sla:
     run = ticket.transaction
     if ticket.change_request and (own := getattr(ticket.change_request, "sla_clock", None)):
         return clock_sla(own)
+    if run and ticket.step and ticket.step.uses == INVOICE and (invoicing := invoice_clock(run)):
+        return clock_sla(invoicing)
     if run:
         return run_sla(run)  # the clock is the run's, whether or not this ticket is resolved
     if ticket.sla_due is None:
@@ -138,8 +140,19 @@ def run_sla(run: OnboardingTransaction) -> Sla:
     return clock_sla(current)
 
 
+def invoice_clock(run: OnboardingTransaction) -> SlaClock | None:
+    """That of invoice readiness, which runs beside the run's present one; None where its playbook has no step for it."""
+    found = next((each for each in run.clocks.all() if each.milestone == Milestone.INVOICE), None)
+    if found is not None:
+        found.transaction = run  # here already
+    return found
+
+
 def clock_sla(sla_clock: SlaClock, *, named: bool = True) -> Sla:
-    """``named``: a P2 clock says that it is about the kickoff."""
+    """``named``: a P2 clock says that it is about the kickoff, and that of invoice readiness about the invoice."""
+    if named and sla_clock.milestone == Milestone.INVOICE:
+        plain = clock_sla(sla_clock, named=False)
+        return replace(plain, text=f"invoicing {plain.text}")
     kickoff = named and sla_clock.milestone == Milestone.P2
     took = span((sla_clock.ended_at or clock.now()) - sla_clock.started_at)
     match clock_state(sla_clock, clock.now()):

@@ -18,6 +18,7 @@ from exceptions_queue.tickets.catalogue_entry import (
 from exceptions_queue.tickets.naming import article, customer, doing, held_up, kind, lowered, plural, task, vendor_of
 from onboarding.enums import ApprovalState, Category, SafeAction, Topic
 from onboarding.queues import QUEUES
+from onboarding.sla_targets import INVOICE
 from onboarding.steps.registry import HANDLERS
 
 NUMBERS = {2: "two", 3: "three", 4: "four", 5: "five", 6: "six"}
@@ -183,6 +184,15 @@ def _indeterminate(ticket: Ticket, _: Circumstances) -> Story:
 
 
 def _stalled(ticket: Ticket, _: Circumstances) -> Story:
+    if ticket.step and ticket.step.uses == INVOICE:
+        return Story(
+            f"The order of {customer(ticket)} cannot be invoiced yet",
+            [
+                "Everything is provisioned. The business day for confirming the order at the ERP is running out or has passed.",
+                "The ticket closes automatically when the order can be invoiced.",
+            ],
+            "Look at the order at the ERP: confirm it, or find out what it lacks.",
+        )
     current = getattr(ticket.transaction, "sla_clock", None)
     if current and current.milestone == Milestone.P2:
         return Story(

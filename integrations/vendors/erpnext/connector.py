@@ -14,10 +14,12 @@ A child table is replaced as a whole: a change reads the order's rows and sends 
 
 import json
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from integrations.connectors.base import Created, Found, HttpConnector, MatchKey
+from integrations.connectors.base import Created, Found, MatchKey
+from integrations.connectors.erp import ErpConnector, OrderOnRecord
 from integrations.connectors.objects import ErpCustomer, ErpOrder, OrderLine, OrderSchedule, VendorObject
 from integrations.errors import Kind, ProviderError
 from integrations.http.client import segment
@@ -37,11 +39,12 @@ MARK = ":undone"
 """Behind our reference: it was us who disabled the customer."""
 
 
-class ErpNext(HttpConnector):
+class ErpNext(ErpConnector):
     provider = "erpnext"
     systems = frozenset({"erp"})
     hosts = ("*",)
     kinds, options, secrets = KINDS, OPTIONS, SECRETS
+    invoiceable_when = "the sales order is submitted, and neither closed nor on hold"
     _values_sent: Mapping[str, str] = {}
     probes = "the key and whose it is, that customers and orders can be read, and that the reference field is there and unique"
 
@@ -81,6 +84,23 @@ class ErpNext(HttpConnector):
             return None
         found = self.read(path, One)
         return found.data if found else None
+
+    def order_on_record(self, external_id: str) -> OrderOnRecord | None:
+        """docs.frappe.io/erpnext/user/manual/en/sales-order: an invoice is made of a submitted order."""
+        there = self._document(ORDER, external_id)
+        if there is None:
+            return None
+        customer = self._document(CUSTOMER, there.text("customer"))
+        return OrderOnRecord(
+            there.order_state,
+            there.name,
+            customer_id=there.text("customer"),
+            tax_id=customer.tax_id if customer else "",
+            currency=there.text("currency"),
+            payment_terms=there.text("payment_terms_template"),
+            lines=len(there.items),
+            total=Decimal(there.text("total") or 0),
+        )
 
     def _listed(self, kind: str, filters: list[Any]) -> list[Document]:
         """But for those that we have disabled. Raises ``ProviderError``, also where there are too many."""

@@ -15,6 +15,7 @@ from typing import Any
 from pydantic import ConfigDict, Field
 
 from integrations.connectors.answers import VendorAnswer
+from integrations.connectors.erp import OrderState
 from integrations.errors import FieldProblem, Kind, ProviderError
 
 LOCK_WAIT = 2.0
@@ -29,6 +30,7 @@ _OUR_FIELDS = {
     "payment_terms": "payment_terms", "payment_terms_template": "payment_terms", "company": "subsidiary",
     "item_code": "lines", "items": "lines", "cost_center": "cost_centre",
 }  # fmt: skip
+_SUBMITTED, _CANCELLED = 1, 2
 _MANDATORY = re.compile(r"\[[^\]]*\]: (.+)$")
 _TAG = re.compile(r"<[^<>]*>")
 
@@ -58,6 +60,14 @@ class Document(VendorAnswer):
     creation: str = ""
     modified: str = ""
     items: list[Row] = []
+
+    @property
+    def order_state(self) -> OrderState:
+        """``erpnext/selling/doctype/sales_order/sales_order.py``: what is closed or on hold is not billed."""
+        if self.docstatus == _CANCELLED:
+            return OrderState.CANCELLED
+        is_billed = self.docstatus == _SUBMITTED and self.status not in ("Closed", "On Hold")
+        return OrderState.INVOICEABLE if is_billed else OrderState.OPEN
 
     def text(self, field: str) -> str:
         return str((self.model_extra or {}).get(field) or "")

@@ -22,11 +22,12 @@ from urllib.parse import urlsplit
 
 import pydantic
 
-from integrations.connectors.base import Created, Found, HttpConnector, MatchKey
+from integrations.connectors.base import Created, Found, MatchKey
+from integrations.connectors.erp import ErpConnector, OrderOnRecord
 from integrations.connectors.objects import ErpCustomer, ErpOrder, VendorObject
 from integrations.errors import Kind, ProviderError
 from integrations.models import Connection
-from integrations.vendors.odoo import lines
+from integrations.vendors.odoo import invoicing, lines
 from integrations.vendors.odoo.declared import KINDS, OPTIONS, SECRETS
 from integrations.vendors.odoo.lookups import Lookups
 from integrations.vendors.odoo.schemas import (
@@ -68,11 +69,12 @@ _NEEDED = {
 }
 
 
-class Odoo(HttpConnector):
+class Odoo(ErpConnector):
     provider = "odoo"
     systems = frozenset({"erp"})
     hosts = ("*",)
     kinds, options, secrets = KINDS, OPTIONS, SECRETS
+    invoiceable_when = invoicing.WHEN
     _values_sent: Mapping[str, str] = {}
     probes = "the key and whose it is, the version, and the user's rights on partners, orders and what they name"
 
@@ -148,6 +150,9 @@ class Odoo(HttpConnector):
                 Kind.INVALID, f"Over {most} records of Odoo's {model} match: too many to tell them apart"
             )
         return answer
+
+    def order_on_record(self, external_id: str) -> OrderOnRecord | None:
+        return invoicing.order_on_record(self.search, int(external_id)) if _is_id(external_id) else None
 
     def _call(
         self,

@@ -6,6 +6,7 @@ from functools import cached_property, partial
 
 from django.db import DatabaseError
 
+from integrations import clock
 from integrations.connectors import registry
 from integrations.connectors.base import Connector
 from integrations.errors import DeadlinePassed, Kind, ProviderError
@@ -14,7 +15,8 @@ from onboarding.engine import compensation
 from onboarding.engine.claiming import Claim
 from onboarding.engine.objects.ensure import ensure
 from onboarding.engine.objects.ensure_batch import ensure_batch
-from onboarding.engine.outcomes import Checked, LookedUp, Outcome, Written
+from onboarding.engine.outcomes import Checked, LookedUp, Outcome, Waiting, Written
+from onboarding.enums import WaitsFor
 from onboarding.steps.handler import Facts, StepHandler
 
 
@@ -57,8 +59,15 @@ class ClaimedWork:
     def written(self, digest: str) -> Outcome:
         return Written(digest)
 
-    def checked(self, finding: str) -> Outcome:
-        return Checked(message=finding)
+    @property
+    def is_connected(self) -> bool:
+        return self.claim.connection is not None and self.claim.connection.enabled
+
+    def awaited(self) -> Outcome:
+        return Waiting(WaitsFor.EVENT, clock.now())
+
+    def checked(self, finding: str, *, asked: bool = False) -> Outcome:
+        return Checked(self.claim.handler.digest(self.facts), finding, asked=asked)
 
     def looked_up(self, found: Mapping[str, tuple[str, str]], message: str = "") -> Outcome:
         return LookedUp(dict(found), message)

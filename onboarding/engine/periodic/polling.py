@@ -5,6 +5,7 @@ step due, and a claim decides what follows.
 """
 
 import time
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from django.conf import settings
@@ -13,11 +14,13 @@ from django.db.models import F, QuerySet
 from integrations import clock
 from integrations.connections import concurrency
 from integrations.connectors import registry
+from integrations.connectors.base import Connector
 from integrations.enums import STOPPED
 from integrations.errors import DeadlinePassed, ProviderError
 from integrations.http import recording
 from onboarding.engine import connection_queue, execution
 from onboarding.engine.claiming import SLOT_WAIT
+from onboarding.engine.facts import facts_of
 from onboarding.engine.locks import locked_run_of, retried
 from onboarding.engine.outcomes import LATER
 from onboarding.enums import StepState, WaitsFor
@@ -77,21 +80,37 @@ def due_now(step_pk: int) -> StepPoll | None:
 
 def _is_new(step: Step) -> bool:
     """Whether a claim has to see to it: it is done, or gone, or cannot even be asked for. Raises ``ProviderError``."""
-    handler, connection = HANDLERS[step.uses], step.connection
-    mapping = step.mappings.filter(item=step.item).first()
-    if not handler.makes_objects or mapping is None or connection is None or not connection.enabled:
+    connection, look = step.connection, _look_of(step)
+    if look is None or connection is None or not connection.enabled:
         return True
     deadline = time.monotonic() + settings.STEP_SECONDS
     with recording.reads_together() as calls:
         connector = registry.connector(connection, subject=f"step:{step.pk}", deadline=deadline)
         try:
-            found = connector.get(handler.kind, mapping.external_id)
+            if look(connector):
+                return True
         except DeadlinePassed:
-            return True
-        if found is None or found.done:
             return True
         calls.clear()
     return False
+
+
+def _look_of(step: Step) -> Callable[[Connector], bool] | None:
+    """What tells whether there is anything new; None where only a claim can tell."""
+    handler = HANDLERS[step.uses]
+    if handler.awaits_vendor:
+        facts = facts_of(step.transaction, step)
+        return (lambda connector: handler.is_news(connector, facts)) if facts.related else None
+    mapping = step.mappings.filter(item=step.item).first()
+    if not handler.makes_objects or mapping is None:
+        return None
+    kind, external_id = handler.kind, mapping.external_id
+
+    def is_done_or_gone(connector: Connector) -> bool:
+        found = connector.get(kind, external_id)
+        return found is None or found.done
+
+    return is_done_or_gone
 
 
 def _failed(step: Step, error: ProviderError) -> None:

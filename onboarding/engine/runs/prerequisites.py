@@ -3,7 +3,6 @@
 All of it is looked at when the step is claimed, so that however it became due it is not begun without it.
 """
 
-from collections.abc import Iterable
 from datetime import datetime
 
 from integrations.enums import vendor_name
@@ -70,7 +69,14 @@ def follow_report(run: OnboardingTransaction, kind: RunEventType, *, at: datetim
             _begin(step, at)
         if HANDLERS[step.uses].asks and step.options.get("event") == kind:
             for approval in step.approvals.open():
-                decide(run, step, approval, approved=True, by=actor, at=at, reason=f"Reported as {kind}.")
+                if actor not in approval.requested_by:
+                    decide(run, step, approval, approved=True, by=actor, at=at, reason=f"Reported as {kind}.")
+
+
+def gave_what_it_approves(run: OnboardingTransaction, kind: RunEventType, actor: str) -> bool:
+    """Whether this event would stand for an approval of data that its reporter gave. The run is held locked."""
+    asked = (step for step in run.steps.exclude(state__in=OVER) if HANDLERS[step.uses].asks)
+    return any(step.options.get("event") == kind and actor in _requesters(run, step) for step in asked)
 
 
 # --- Approvals
@@ -87,9 +93,15 @@ def _is_approved(run: OnboardingTransaction, step: Step) -> bool:
 
 
 def _approve_by_early_report(run: OnboardingTransaction, step: Step) -> bool:
-    """Whether the event that stands for its approval came before anybody was asked: it approves the data as it is now."""
+    """Whether the event that stands for its approval came before anybody was asked: it approves the data as it is now.
+
+    Not where whoever reported it gave that data.
+    """
     event = step.options.get("event") if HANDLERS[step.uses].asks else None
-    reported = run.events.filter(type=event).first() if event and not step.approvals.exists() else None
+    if not event or step.approvals.exists():
+        return False
+    requesters = _requesters(run, step)
+    reported = next((each for each in run.events.filter(type=event) if each.actor not in requesters), None)
     if reported is None:
         return False
     approval = _new_approval(run, step, reported.occurred_at)
@@ -143,7 +155,7 @@ def _new_approval(run: OnboardingTransaction, step: Step, at: datetime) -> Appro
         question=handler.question(facts)[:500],
         asked_at=at,
         business_minutes=hours * HOUR,
-        requested_by=sorted(_requesters(run, handler.reads)),
+        requested_by=sorted(_requesters(run, step)),
         subject=subject_of(run, step),
     )
 
@@ -155,8 +167,9 @@ def ask_again(run: OnboardingTransaction, now: datetime) -> None:
             _ask(run, approval.step, now)
 
 
-def _requesters(run: OnboardingTransaction, paths: Iterable[str]) -> set[str]:
+def _requesters(run: OnboardingTransaction, step: Step) -> set[str]:
     """People and keys that gave the data that is to be approved, or began the run: as they are called when they act."""
+    paths = HANDLERS[step.uses].reads
     given = {
         _actor(OriginKind(origin.kind), origin.name)
         for path, value in run.snapshot.provenance.items()

@@ -3,6 +3,7 @@
 from integrations import clock
 from onboarding import audit
 from onboarding.engine.advancing import advance, done_in_order
+from onboarding.engine.reconcile import is_out_of_date
 from onboarding.engine.runs import prerequisites
 from onboarding.enums import LEASED, NOT_BEGUN, OVER, Status, StepState
 from onboarding.models import OnboardingTransaction, Step
@@ -29,7 +30,7 @@ def reselect(run: OnboardingTransaction, *, actor: str) -> bool:
     advances it.
     """
     prerequisites.ask_again(run, clock.now())
-    more, specs = _ask_anew(run, actor=actor), _conditional(run)
+    more, specs = _judge_anew(run, actor=actor), _conditional(run)
     if specs:
         more |= _bring_into_line(run, specs, actor=actor)
     if more:
@@ -102,14 +103,20 @@ def _is_left_out(step: Step | None, spec: PinnedStep) -> bool:
     return step is None or (step.state == StepState.SKIPPED and step.skip_reason == why_not(spec)[:MOST_REASON])
 
 
-def _ask_anew(run: OnboardingTransaction, *, actor: str) -> bool:
-    """What was approved about other data is asked again, before anything is done with this one."""
-    outdated = [step for step in run.steps.all() if prerequisites.is_outdated(run, step)]
+def _judge_anew(run: OnboardingTransaction, *, actor: str) -> bool:
+    """What was approved about other data is asked again, and checks of other data are done again, before anything is done with
+    this one.
+    """
+    outdated = [step for step in run.steps.all() if prerequisites.is_outdated(run, step) or _saw_other_data(run, step)]
     for step in outdated:
         step.reopen()
         step.save()
         audit.record(run, "onboarding.step.reopened", actor=actor, data={"step": step.key})
     return bool(outdated)
+
+
+def _saw_other_data(run: OnboardingTransaction, step: Step) -> bool:
+    return step.state == StepState.SUCCEEDED and HANDLERS[step.uses].checks and is_out_of_date(run, step)
 
 
 def _leave_out(run: OnboardingTransaction, step: Step, reason: str, *, actor: str) -> None:

@@ -9,7 +9,7 @@ from integrations.config_files import nearest
 from onboarding.enums import UNFINISHED
 from onboarding.models import OnboardingTransaction, PinnedPlaybook
 from onboarding.playbooks import scopes
-from onboarding.playbooks.comparison import Definition, described, differences
+from onboarding.playbooks.comparison import Definition, described, differences, version_order
 from onboarding.playbooks.playbook import Playbook, PlaybookError, load, playbooks
 
 
@@ -73,7 +73,9 @@ class Command(BaseCommand):
 
     @staticmethod
     def _last_pinned(name: str) -> tuple[Definition, str]:
-        pinned = PinnedPlaybook.objects.filter(name=name).order_by("-pk").first()
+        """Of the highest version; where several contents have that version, the one that was pinned last."""
+        rows = PinnedPlaybook.objects.filter(name=name)
+        pinned = max(rows, key=lambda row: (version_order(row.version), row.pk), default=None)
         if pinned is None:
             raise CommandError(
                 f"No run was started with {name} yet: name another playbook, or a file, to compare it with."

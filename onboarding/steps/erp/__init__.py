@@ -1,5 +1,5 @@
-"""ERP steps: the tax id is checked, then the customer and the order are made."""
+"""ERP steps: the tax id is checked, the customer and the order are made, and the order is seen confirmed for invoicing."""
 
-from onboarding.steps.erp import customer, order, tax_check
+from onboarding.steps.erp import customer, invoice_ready, order, tax_check
 
-__all__ = ["customer", "order", "tax_check"]
+__all__ = ["customer", "invoice_ready", "order", "tax_check"]

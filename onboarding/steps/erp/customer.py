@@ -14,6 +14,8 @@ from onboarding.steps.erp.tables import CustomerTables
 from onboarding.steps.handler import R, Work
 from onboarding.steps.registry import register
 
+LEGAL_ENTITY = "customer.legal_entity"
+
 
 @register
 class Customer(CustomerHandler):
@@ -24,7 +26,7 @@ class Customer(CustomerHandler):
     title = "find or create the ERP customer"
     makes, kind = ErpCustomer, ErpCustomer.KIND
     paths = {
-        "name": "customer.legal_entity",
+        "name": LEGAL_ENTITY,
         "country": "customer.country",
         "tax_id": "customer.tax_id",
         "email": "commercial.billing_email",
@@ -33,7 +35,7 @@ class Customer(CustomerHandler):
     }
     reads = (
         "customer.legal_name",
-        "customer.legal_entity",
+        LEGAL_ENTITY,
         "customer.domain",
         "customer.no_domain",
         "customer.country",
@@ -76,7 +78,7 @@ class Customer(CustomerHandler):
 
 
 def legal_entity(facts: Facts) -> str:
-    return str(facts.get("customer.legal_entity") or facts.get("customer.legal_name"))
+    return str(facts.get(LEGAL_ENTITY) or facts.get("customer.legal_name"))
 
 
 def entity(facts: Facts, tables: CustomerTables) -> dict[str, str]:

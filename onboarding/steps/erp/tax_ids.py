@@ -1,4 +1,4 @@
-"""Tax ids: what a country's rules say of one (python-stdnum), and how it is written. No register is asked.
+"""Tax ids: what a country's rules say of one (python-stdnum), and how it is written.
 
 Which number a country's invoices carry: the VAT number; where there is none, what python-stdnum has in its place. The prefix
 of the European Union's members: Commission Implementing Regulation, as in ec.europa.eu/taxation_customs/vies (Greece: EL).
@@ -28,6 +28,8 @@ class TaxIdProblem:
 
     path: str
     reason: str
+    may_be_confirmed: bool = False
+    """A person who knows better may stand by the value as it is."""
 
 
 def country_code(country: str) -> str:
@@ -77,12 +79,11 @@ def problem(country: str, tax_id: str, not_needed_in: Collection[str] = ()) -> T
 
 
 def finding(country: str, tax_id: str) -> str:
-    """What was checked, in words for the run's page, where nothing speaks against it."""
+    """What was checked by these rules, in words for the run's page and without a full stop, where nothing speaks against it."""
     code = country_code(country)
     if not tax_id.strip():
-        return f"No tax id, and none is needed in {code}: nothing checked."
-    known = "Format checked" if _rules(country) else f"Format not checked (there are no rules for {code} here)"
-    return f"{known}, register not checked."
+        return f"No tax id, and none is needed in {code}: nothing checked"
+    return "Format checked" if _rules(country) else f"Format not checked (there are no rules for {code} here)"
 
 
 def _rules(country: str) -> Any:

@@ -361,6 +361,32 @@ def test_a_key_that_gave_the_data_does_not_approve_it(accept: Accept, drain: Dra
         decide(run, actor="key:billing")
 
 
+def test_a_key_does_not_report_the_approval_of_its_own_data(accept: Accept, drain: Drain) -> None:
+    run = accept(**TERMS)
+    OnboardingTransaction.objects.filter(pk=run.pk).update(origin="rest", origin_name="legal")
+    drain()
+    with pytest.raises(Refused, match=r"key:legal gave the data that contract\.approved would approve"):
+        report(run, RunEventType.CONTRACT_APPROVED)
+    report(run, RunEventType.SECURITY_APPROVED)  # which approves nothing of this run
+    assert Approval.objects.get().state == ApprovalState.OPEN
+    OnboardingTransaction.objects.filter(pk=run.pk).update(origin_name="billing")
+    Approval.objects.update(requested_by=["key:billing"])
+    report(run, RunEventType.CONTRACT_APPROVED, "evt_2")
+    assert Approval.objects.get().decided_by == "key:legal"
+
+
+def test_an_early_report_by_the_key_that_gave_the_data_leaves_the_question(accept: Accept, drain: Drain) -> None:
+    """Before its steps are known the event is only kept: who reported it is looked at when it would approve."""
+    run = accept(**TERMS | {"customer__country": "", "customer__legal_name": ""})
+    OnboardingTransaction.objects.filter(pk=run.pk).update(origin="rest", origin_name="legal")
+    report(run, RunEventType.CONTRACT_APPROVED)
+    services.fix(run.pk, {"customer.country": "DE", "customer.legal_name": "Acme Logistics"}, actor="sam")
+    drain()
+    approval = Approval.objects.get()
+    assert approval.state == ApprovalState.OPEN
+    assert "key:legal" in approval.requested_by
+
+
 def test_waiting_for_a_report_is_no_stall(accept: Accept, drain: Drain) -> None:
     from onboarding.engine.periodic.sweep import sweep
 

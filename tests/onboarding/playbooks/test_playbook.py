@@ -345,3 +345,16 @@ def test_the_command_compares_with_what_runs_were_started_with(tmp_path: Path, s
         "step account: queue: nothing → finance",
     ]
     assert "- step crm.contact" in run_command("diff", "mine", "standard").splitlines()
+
+
+@pytest.mark.django_db
+def test_the_command_compares_with_the_highest_version(tmp_path: Path, settings: Any) -> None:
+    """A company that goes back to an earlier file pins no new row: when a row was made says nothing of its version."""
+    settings.CONFIG_DIR = tmp_path
+    path = write(tmp_path / "playbooks", 'plans = ["pro"]\n', ACCOUNT)
+    text = path.read_text()
+    for version in ("10", "9", "2"):
+        path.write_text(text.replace('version = "1"', f'version = "{version}"'))
+        pin(load(path))
+    playbooks.cache_clear()
+    assert run_command("diff", "mine") == "version: 10 → 2\n"

@@ -23,7 +23,7 @@ MODELS: dict[str, dict[str, str]] = {
         "locked": "boolean", "company_id": ">res.company", "currency_id": ">res.currency", "note": "html",
         "pricelist_id": ">product.pricelist", "payment_term_id": ">account.payment.term", "date_order": "datetime",
         "validity_date": "date", "amount_untaxed": "float", "order_line": "<sale.order.line.order_id",
-        "x_start": "date", "x_end": "date",
+        "invoice_status": "selection", "x_start": "date", "x_end": "date",
     },
     "sale.order.line": {
         "order_id": ">sale.order", "sequence": "integer", "display_type": "selection", "product_id": ">product.product",
@@ -37,7 +37,9 @@ MODELS: dict[str, dict[str, str]] = {
     "product.pricelist": {
         "name": "char", "currency_id": ">res.currency", "company_id": ">res.company", "active": "boolean", "sequence": "integer",
     },
-    "product.product": {"name": "char", "default_code": "char", "active": "boolean", "company_id": ">res.company"},
+    "product.product": {
+        "name": "char", "default_code": "char", "active": "boolean", "company_id": ">res.company", "invoice_policy": "selection",
+    },
     "account.payment.term": {"name": "char", "company_id": ">res.company", "active": "boolean"},
     "account.analytic.account": {
         "name": "char", "code": "char", "company_id": ">res.company", "active": "boolean", "plan_id": "integer",
@@ -52,14 +54,16 @@ REQUIRED = {
 SELECTIONS = {
     ("res.partner", "type"): ("contact", "invoice", "delivery", "other"),
     ("sale.order", "state"): ("draft", "sent", "sale", "cancel"),
+    ("product.product", "invoice_policy"): ("order", "delivery"),
+    ("sale.order", "invoice_status"): ("upselling", "invoiced", "to invoice", "no"),
     ("sale.order.line", "display_type"): ("line_section", "line_subsection", "line_note"),
 }
 DEFAULTS: dict[str, Json] = {
     "res.partner": {"active": True, "type": "contact"},
-    "sale.order": {"state": "draft", "locked": False},
+    "sale.order": {"state": "draft", "locked": False, "invoice_status": "no"},
     "sale.order.line": {"sequence": 10},
     "product.pricelist": {"active": True, "sequence": 16},
-    "product.product": {"active": True},
+    "product.product": {"active": True, "invoice_policy": "order"},
     "account.payment.term": {"active": True},
     "account.analytic.account": {"active": True},
     "res.users": {"active": True},

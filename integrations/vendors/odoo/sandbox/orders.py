@@ -76,8 +76,16 @@ def confirm(records: Records) -> bool:
     if any(row.body["state"] not in _OPEN for row in rows):
         raise refused(422, "Some orders are not in a state requiring confirmation.")
     for row in rows:
-        records.write(row, {"state": "sale"})
+        records.write(row, {"state": "sale", "invoice_status": _invoice_status(records, int(row.id))})
     return True
+
+
+def _invoice_status(records: Records, order: int) -> str:
+    """Of a confirmed order of which nothing was delivered or invoiced yet: what is invoiced once ordered is to be invoiced."""
+    lines = [row.body for row in records.all("sale.order.line") if row.body.get("order_id") == order]
+    products = [records.row("product.product", line.get("product_id")) for line in lines]
+    is_due = any(product and product.body.get("invoice_policy", "order") == "order" for product in products)
+    return "to invoice" if is_due else "no"
 
 
 def cancel(records: Records) -> Any:
@@ -93,7 +101,7 @@ def cancel(records: Records) -> Any:
             "target": "new",
         }
     for row in rows:
-        records.write(row, {"state": "cancel"})
+        records.write(row, {"state": "cancel", "invoice_status": "no"})
     return True
 
 
