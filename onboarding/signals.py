@@ -46,6 +46,9 @@ step_retrying = Signal()
 kickoff_scheduled = Signal()
 """``run``, ``at``: the kickoff has its date; ``at`` is when that was fixed."""
 
+wait_overdue = Signal()
+"""``step``: what it waits for has not come by its deadline. Receivers return whether an open ticket covers that already."""
+
 run_cancelled = Signal()
 """``run``, ``at``, ``resolution``: it was cancelled or is rolled back; nothing of it needs anybody any more."""
 

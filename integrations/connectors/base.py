@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Self, TypeVar
 import pydantic
 
 from integrations.connectors.objects import VendorObject
-from integrations.connectors.options import OPTIONAL_SIGNING_SECRET, TOKEN, TOKEN_SECRET, Option, Secret, is_on
+from integrations.connectors.options import TOKEN, TOKEN_SECRET, Option, Secret, is_on
 from integrations.crypto import SecretUnreadable
 from integrations.errors import Kind, ProviderError, TemporaryRefusal
 from integrations.http.client import VendorHttp
@@ -249,7 +249,7 @@ class Connector(ABC):
 class HttpConnector(Connector):
     """A vendor with an HTTP API: it has an address and a token."""
 
-    secrets: ClassVar[tuple[Secret, ...]] = (TOKEN_SECRET, OPTIONAL_SIGNING_SECRET)
+    secrets: ClassVar[tuple[Secret, ...]] = (TOKEN_SECRET,)
     http_class: ClassVar[type[VendorHttp]] = VendorHttp
     temporary: ClassVar[tuple[TemporaryRefusal, ...]] = ()
     """Refusals that pass by themselves, from the vendor's documentation. They come before ``translate``."""

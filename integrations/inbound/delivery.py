@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from integrations.http.strict_json import BadJson, check_storable
 from integrations.inbound.events import Event
+from integrations.inbound.looking import DealLookup
 from integrations.models import InboundEvent
 
 MAX_ID, MAX_TYPE = 255, 100
@@ -92,6 +93,8 @@ class Webhook(ABC):
     """Of a POST."""
     events: ClassVar[Mapping[str, tuple[type[Event], ...]]] = {}
     """What it takes: the vendor's type of event -> the neutral events that it may become."""
+    deals: ClassVar[DealLookup | None] = None
+    """How a CRM is asked for won deals of which no event came; None where it is not."""
 
     @abstractmethod
     def receive(self, request: HttpRequest, raw: bytes, secrets: list[str], now: datetime) -> Delivery:

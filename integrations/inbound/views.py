@@ -5,18 +5,17 @@ from collections.abc import Sequence
 from http import HTTPStatus
 
 from django.conf import settings
-from django.db import IntegrityError, transaction
 from django.http import HttpRequest, HttpResponse, JsonResponse, UnreadablePostError
 from django.views.decorators.csrf import csrf_exempt
 
-from integrations import clock, crypto
+from integrations import clock
 from integrations.connections.services import record_unreadable
 from integrations.connectors.registry import PROVIDERS, WEBHOOK_SECRET
 from integrations.http.problem_details import problem
 from integrations.http.strict_json import BadJson
 from integrations.inbound.delivery import Delivery, Malformed, NotVerified, ReceivedEvent, Response, Webhook
+from integrations.inbound.storing import store
 from integrations.models import Connection, InboundEvent
-from integrations.signals import inbound_event_received
 
 UNREADABLE_RETRY_SECONDS = 300
 """A person must bring the key back, or enter the secret anew."""
@@ -111,25 +110,4 @@ def _store(sender: Connection, events: Sequence[ReceivedEvent]) -> bool:
         return False
     stored = InboundEvent.objects.filter(connection=sender, external_id__in=[event.id for event in events])
     known = set(stored.values_list("external_id", flat=True))
-    return any([_store_one(sender, event) for event in events if event.id not in known])  # noqa: C419  (all of them)
-
-
-def _store_one(sender: Connection, event: ReceivedEvent) -> bool:
-    now = clock.now()
-    try:
-        with transaction.atomic():
-            row = InboundEvent.objects.create(
-                connection=sender,
-                external_id=event.id,
-                type=event.type,
-                body=crypto.encrypt(event.body),
-                occurred_at=event.occurred_at,
-                received_at=now,
-                due_at=now,
-            )
-            inbound_event_received.send(InboundEvent, event=row)
-    except IntegrityError:
-        if InboundEvent.objects.filter(connection=sender, external_id=event.id).exists():
-            return False
-        raise
-    return True
+    return any([store(sender, event) for event in events if event.id not in known])  # noqa: C419  (all of them)

@@ -241,22 +241,33 @@ class Asana(HttpConnector):
 
     def _create_project(self, wanted: DeliveryProject, reference: str) -> JobAccepted:
         data: dict[str, Any] = {"name": f"{wanted.name} [{reference}]", "team": self.option("team_gid")}
-        if dates := self._template().requested_dates:
+        gid = wanted.template or self.option("template_gid")
+        if dates := self._template(gid).requested_dates:
             # Without a kickoff date (an urgency is enough) the project begins on the day it is made: Asana wants a date.
             start = wanted.start_date or clock.now().date().isoformat()
             data["requested_dates"] = [{"gid": self._start_date(dates), "value": start}]
-        path = f"/project_templates/{segment(self.option('template_gid'))}/instantiateProject"
+        path = f"/project_templates/{segment(gid)}/instantiateProject"
         try:
             return JobAccepted(self.http.request("POST", path, json={"data": data}, expect=_OneJob).data.data.gid)
         except ProviderError as error:
-            self._explain(error, "template_gid")
+            self._explain_template(error, gid)
 
-    def _template(self) -> _Template:
-        path = f"/project_templates/{segment(self.option('template_gid'))}"
+    def _template(self, gid: str) -> _Template:
+        path = f"/project_templates/{segment(gid)}"
         try:
             return self.http.request("GET", path, params={"opt_fields": _DATES}, expect=_OneTemplate).data.data
         except ProviderError as error:
+            self._explain_template(error, gid)
+
+    def _explain_template(self, error: ProviderError, gid: str) -> NoReturn:
+        if gid == self.option("template_gid"):
             self._explain(error, "template_gid")
+        if error.kind is not Kind.NOT_FOUND:
+            raise error
+        message = (
+            f"Asana does not know the template {gid!r}, or hides it from us: check the playbook's table of templates"
+        )
+        raise ProviderError(Kind.NOT_CONFIGURED, message, error.http_status) from None
 
     def _start_date(self, wanted: list[_Named]) -> str:
         """The date variable that takes the kickoff's date. Raises ``ProviderError(NOT_CONFIGURED)`` where it cannot be told."""
@@ -340,7 +351,7 @@ class Asana(HttpConnector):
 
     def probe(self) -> str:
         who = self.http.request("GET", "/users/me", expect=_OneNamed).data.data
-        template = self._template()
+        template = self._template(self.option("template_gid"))
         try:
             path = f"/teams/{segment(self.option('team_gid'))}"
             team = self.http.request("GET", path, expect=_OneNamed).data.data.name

@@ -10,7 +10,7 @@ from integrations.connectors import vendor_reference
 from integrations.connectors.declaration import load, vendors
 from integrations.connectors.objects import VendorObject
 from integrations.connectors.options import Option, OptionType
-from integrations.connectors.registry import PROVIDERS
+from integrations.connectors.registry import PROVIDERS, WEBHOOK_SECRET
 from integrations.enums import System
 
 KINDS = {each.KIND for each in VendorObject.__subclasses__() if hasattr(each, "KIND")}
@@ -34,6 +34,12 @@ def test_a_declaration_is_complete(name: str) -> None:
             assert options[capability.search_lag_option].type is OptionType.SECONDS
     assert info.connector is None or info.kinds or info.webhook, "it writes, or reads what its events leave out"
     assert info.webhook is None or info.webhook.events
+
+
+@pytest.mark.parametrize("name", PROVIDERS)
+def test_a_webhook_secret_is_offered_where_there_are_events_alone(name: str) -> None:
+    info = PROVIDERS[name]
+    assert any(secret.name == WEBHOOK_SECRET for secret in info.secrets) == (info.webhook is not None)
 
 
 def test_stripes_declared_events_are_those_that_it_reads() -> None:

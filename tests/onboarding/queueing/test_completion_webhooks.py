@@ -1,0 +1,114 @@
+"""A delivery vendor's webhook makes us look at the kickoff's task at once; what the task is now, the vendor says."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from exceptions_queue import scheduling
+from integrations import clock
+from integrations.connections.services import set_connection
+from integrations.connectors.objects import DeliveryTask
+from integrations.enums import EventState
+from integrations.models import Connection, InboundEvent
+from integrations.sandbox.control import SandboxControl
+from integrations.vendors.jira.sample_events import encode, headers, issue_updated
+from onboarding.engine.periodic import polling
+from onboarding.enums import Status, WaitsFor
+from onboarding.models import Attempt, AuditEntry, ObjectMapping, OnboardingTransaction, StepPoll
+from tests.conftest import Drain
+from tests.integrations.vendors.conformance import Bench
+from tests.onboarding.conftest import Accept, shown, status_of, step_of
+
+pytestmark = pytest.mark.usefixtures("whole_playbook", "smtp")
+SECRET = "a-secret-of-the-webhook"
+
+
+@pytest.fixture
+def bench(connections: dict[str, Connection], sandbox: SandboxControl) -> Bench:
+    """Jira in Asana's place."""
+    Connection.objects.filter(slug="asana").update(enabled=False)
+    made = Bench("jira", sandbox)
+    set_connection("jira", system="delivery", provider="jira", secrets={"webhook_secret": [SECRET]}, actor="tests")
+    return made
+
+
+@pytest.fixture
+def awaited(bench: Bench, accept: Accept, drain: Drain) -> OnboardingTransaction:
+    run = accept()
+    drain()
+    step = step_of(run, "kickoff.task")
+    assert step.waits_for == WaitsFor.EVENT, shown(run)
+    assert step.connection is not None
+    assert step.connection.provider == "jira"
+    return run
+
+
+def task(run: OnboardingTransaction) -> str:
+    return ObjectMapping.objects.get(transaction=run, step__key="kickoff.task").external_id
+
+
+def tell(issue_id: str) -> None:
+    raw = encode(issue_updated(issue_id, at=int(clock.now().timestamp() * 1000)))
+    answer = Client().post("/webhooks/jira/", data=raw, content_type="application/json", headers=headers(raw, SECRET))
+    assert answer.status_code == 200
+    scheduling.one_pass(publish=False)
+    scheduling.one_pass(publish=False)
+
+
+def looked_at(sandbox: SandboxControl, issue_id: str) -> int:
+    asked = sandbox.requests("jira")
+    return sum(
+        each["method"] == "GET" and each["path"].partition("?")[0].endswith(f"/issue/{issue_id}") for each in asked
+    )
+
+
+def test_a_completed_task_is_known_at_once(
+    awaited: OnboardingTransaction, bench: Bench, drain: Drain, sandbox: SandboxControl
+) -> None:
+    bench.connector().update(task(awaited), DeliveryTask(completed=True))
+    tell(task(awaited))
+    drain()
+    assert status_of(awaited) == Status.COMPLETE, shown(awaited)
+    assert InboundEvent.objects.get().state == EventState.PROCESSED
+
+
+def test_the_webhook_is_believed_nothing(awaited: OnboardingTransaction, sandbox: SandboxControl) -> None:
+    attempts = Attempt.objects.count()
+    entries = AuditEntry.objects.filter(name__startswith="onboarding.step").count()
+    before = looked_at(sandbox, task(awaited))
+    tell(task(awaited))
+    assert looked_at(sandbox, task(awaited)) == before + 1
+    assert step_of(awaited, "kickoff.task").waits_for == WaitsFor.EVENT
+    assert Attempt.objects.count() == attempts, "a look is no attempt"
+    assert AuditEntry.objects.filter(name__startswith="onboarding.step").count() == entries
+
+
+def test_a_task_that_nobody_awaits_is_not_looked_at(awaited: OnboardingTransaction, sandbox: SandboxControl) -> None:
+    other = ObjectMapping.objects.filter(transaction=awaited, step__key="delivery.tasks").first()
+    assert other is not None
+    before = looked_at(sandbox, other.external_id)
+    tell(other.external_id)
+    tell("99999")
+    assert looked_at(sandbox, other.external_id) == before
+    assert set(InboundEvent.objects.values_list("state", flat=True)) == {EventState.IGNORED}
+
+
+def test_while_webhooks_arrive_it_is_polled_less_often(awaited: OnboardingTransaction, settings: Any) -> None:
+    usual = timedelta(seconds=settings.KICKOFF_POLL_SECONDS)
+    clock.shift(usual + timedelta(seconds=1))
+    scheduling.one_pass(publish=False)
+    due = StepPoll.objects.get().due_at
+    assert due is not None
+    assert due - clock.now() <= usual
+    clock.shift(polling.ASKED_ANEW)
+    tell(task(awaited))
+    due = StepPoll.objects.get().due_at
+    assert due is not None
+    assert due - clock.now() > usual * (polling.TOLD_FACTOR - 1)
+    clock.shift(polling.RECENT)
+    scheduling.one_pass(publish=False)
+    due = StepPoll.objects.get().due_at
+    assert due is not None
+    assert due - clock.now() <= usual, "no webhook has come for a day: they may be broken"
