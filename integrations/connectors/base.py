@@ -221,6 +221,17 @@ class Connector(ABC):
         """The job's object, or None while it is under way. Raises ``ProviderError(JOB_FAILED)`` where it made none."""
         raise TypeError(f"{self.provider} has no jobs")
 
+    watches: ClassVar[bool] = False
+    """Whether the vendor tells of an object's changes only where it is asked to, object by object (``watch``)."""
+
+    def watch(self, kind: str, external_id: str) -> str:  # noqa: ARG002
+        """Have the vendor tell our webhook of this object's changes; its id of that. Raises ``ProviderError``."""
+        raise TypeError(f"{self.provider} is not asked to tell of a {kind}")
+
+    def unwatch(self, watch: str, external_id: str) -> None:  # noqa: ARG002
+        """End it. Harmless to repeat. Raises ``ProviderError``."""
+        raise TypeError(f"{self.provider} is not asked to tell of anything")
+
     def reversible(self, kind: str) -> bool:
         """Whether ``undo`` can remove objects of this kind, as declared."""
         declared = self._capability(kind)

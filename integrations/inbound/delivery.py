@@ -81,6 +81,8 @@ class Delivery:
     """A verified request: no events where it only asks whether somebody is there."""
 
     events: Sequence[ReceivedEvent] = ()
+    chosen: Mapping[str, str] = field(default_factory=dict)
+    """Secrets that the vendor has chosen to sign with from now on, by name: kept with the connection's."""
     response: Response | None = None
     """None: any 2xx will do, and our own answer says whether there was anything new."""
 
@@ -95,6 +97,12 @@ class Webhook(ABC):
     """What it takes: the vendor's type of event -> the neutral events that it may become."""
     deals: ClassVar[DealLookup | None] = None
     """How a CRM is asked for won deals of which no event came; None where it is not."""
+
+    def signed_with(self, request: HttpRequest) -> str:  # noqa: ARG002
+        """The name of a secret that the vendor has chosen (``Delivery.chosen``), which ``receive`` gets beside the entered ones;
+        empty for none.
+        """
+        return ""
 
     @abstractmethod
     def receive(self, request: HttpRequest, raw: bytes, secrets: list[str], now: datetime) -> Delivery:

@@ -9,7 +9,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse, UnreadablePostE
 from django.views.decorators.csrf import csrf_exempt
 
 from integrations import clock
-from integrations.connections.services import record_unreadable
+from integrations.connections.services import keep_chosen_secret, record_unreadable
 from integrations.connectors.registry import PROVIDERS, WEBHOOK_SECRET
 from integrations.http.problem_details import problem
 from integrations.http.strict_json import BadJson
@@ -43,6 +43,8 @@ def receive(request: HttpRequest, connection: str) -> HttpResponse:
         delivery = _verified(request, sender, webhook, raw)
     except Refused as refusal:
         return problem(refusal.status, refusal.detail, headers=refusal.headers)
+    for name, value in delivery.chosen.items():
+        keep_chosen_secret(sender, name, value)
     is_news = _store(sender, delivery.events)
     if delivery.response is None:
         return JsonResponse({"status": "accepted" if is_news else "duplicate"})
@@ -87,6 +89,9 @@ def _body(request: HttpRequest) -> bytes:
 
 def _verified(request: HttpRequest, sender: Connection, webhook: Webhook, raw: bytes) -> Delivery:
     secrets, some_are_unreadable = sender.readable_secrets(WEBHOOK_SECRET)
+    if name := webhook.signed_with(request):
+        chosen, one_is_unreadable = sender.readable_secrets(name)
+        secrets, some_are_unreadable = [*secrets, *chosen], some_are_unreadable or one_is_unreadable
     try:
         return webhook.receive(request, raw, secrets, clock.now())
     except NotVerified as failure:

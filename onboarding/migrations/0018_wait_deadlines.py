@@ -35,5 +35,11 @@ class Migration(migrations.Migration):
             name='deadline_at',
             field=models.DateTimeField(help_text='From then on a person is told that it still waits.', null=True),
         ),
+        migrations.AddField(
+            model_name='steppoll',
+            name='watch',
+            field=models.CharField(blank=True, default='', help_text="The vendor's id of the webhook that we had it make for this task.", max_length=64),
+            preserve_default=False,
+        ),
         migrations.RunPython(give_deadlines, migrations.RunPython.noop),
     ]

@@ -40,6 +40,9 @@ class StepPoll(models.Model):
     due_at = models.DateTimeField(null=True, help_text="Empty: nothing is awaited any more.")
     enqueued_until = models.DateTimeField(null=True, help_text="Until then a message to poll it is in the broker.")
     deadline_at = models.DateTimeField(null=True, help_text="From then on a person is told that it still waits.")
+    watch = models.CharField(
+        max_length=64, blank=True, help_text="The vendor's id of the webhook that we had it make for this task."
+    )
 
     class Meta:
         indexes = [models.Index(fields=["due_at"], condition=models.Q(due_at__isnull=False), name="step_poll_due")]

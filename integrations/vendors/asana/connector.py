@@ -38,10 +38,11 @@ from integrations.connectors.base import (
     moment,
 )
 from integrations.connectors.objects import DeliveryProject, DeliveryTask, VendorObject
-from integrations.connectors.options import Option, OptionType
+from integrations.connectors.options import TOKEN_SECRET, WEBHOOK_SECRET, Option, OptionType
 from integrations.connectors.reference_text import has_mark, mark, mark_of, with_part
 from integrations.errors import FieldProblem, Kind, ProviderError
 from integrations.http.client import segment
+from integrations.vendors.asana import webhook as hooks
 
 _FIELDS = "name,permalink_url,created_at,modified_at"
 _PROJECT_FIELDS = f"{_FIELDS},archived"
@@ -94,6 +95,14 @@ class _Membership(VendorAnswer):
 class _Memberships(VendorAnswer):
     data: list[_Membership]
     next_page: _NextPage | None = None
+
+
+class _Hook(VendorAnswer):
+    gid: str = Field(min_length=1)
+
+
+class _OneHook(VendorAnswer):
+    data: _Hook
 
 
 class _Assignee(VendorAnswer):
@@ -204,6 +213,9 @@ class Asana(HttpConnector):
         ),
     )
     probes = "the token's user, the template and its date variables, the team"
+    secrets = (TOKEN_SECRET, hooks.TEXT)
+    webhook = hooks.AsanaWebhook()
+    watches = True
 
     # --- Reading ----------------------------------------------------------------------------------------------------
 
@@ -338,6 +350,16 @@ class Asana(HttpConnector):
             )
         there = self.get(kind, job.new_project.gid)  # a job names its project, and not where people see it
         return Created(job.new_project.gid, there.url if there else _url(job.new_project))
+
+    def watch(self, kind: str, external_id: str) -> str:  # noqa: ARG002
+        """Asana asks our webhook for its consent before this has an answer. https://developers.asana.com/reference/createwebhook"""
+        target = hooks.address(self.connection.slug, self.connection.secrets(WEBHOOK_SECRET)[0], external_id)
+        data = {"resource": external_id, "target": target, "filters": hooks.FILTERS}
+        return self.http.request("POST", "/webhooks", json={"data": data}, expect=_OneHook).data.data.gid
+
+    def unwatch(self, watch: str, external_id: str) -> None:
+        self.delete("webhook", watch, f"/webhooks/{segment(watch)}", ok=(200,), expect=_Emptied)
+        self.connection.secret_rows.filter(name=hooks.secret_name(external_id)).delete()
 
     def person(self, external_id: str) -> str | None:
         """By gid or email address. https://developers.asana.com/reference/getuser"""

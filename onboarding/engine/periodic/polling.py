@@ -13,7 +13,7 @@ from functools import partial
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import F, QuerySet
+from django.db.models import F, Q, QuerySet
 
 from integrations import clock
 from integrations.connections import concurrency
@@ -29,6 +29,8 @@ from onboarding.engine import recording as recording_of_steps
 from onboarding.engine.claiming import SLOT_WAIT
 from onboarding.engine.locks import locked_run_of, retried
 from onboarding.engine.outcomes import LATER
+from onboarding.engine.periodic import watching
+from onboarding.engine.periodic.watching import NEEDLESSLY_WATCHED
 from onboarding.engine.runs import waits
 from onboarding.enums import Category, StepState, WaitsFor
 from onboarding.models import Step, StepPoll
@@ -46,20 +48,21 @@ _told: ProcessCache[int, tuple[datetime, bool]] = ProcessCache(64)
 
 def due(now: datetime) -> QuerySet[StepPoll]:
     """Polls that nobody was told of, the longest due first."""
-    awaited = StepPoll.objects.filter(
-        due_at__lte=now,
+    awaited = Q(
         step__state__in=(StepState.WAITING, StepState.BLOCKED),
         step__waits_for__in=waits.AWAITED,
         step__due_at=None,
         step__transaction__held_at=None,
     )
+    awaited = StepPoll.objects.filter(awaited | NEEDLESSLY_WATCHED, due_at__lte=now)
     awaited = awaited.exclude(enqueued_until__gt=now).exclude(step__connection__breaker__in=STOPPED)
     return awaited.order_by("due_at", "pk")
 
 
 def forget(now: datetime) -> None:
     """Due polls of steps that await nothing any more are not looked at again."""
-    StepPoll.objects.filter(due_at__lte=now).exclude(step__waits_for__in=waits.AWAITED).update(due_at=None)
+    gone = StepPoll.objects.filter(due_at__lte=now, watch="").exclude(step__waits_for__in=waits.AWAITED)
+    gone.update(due_at=None)
 
 
 def look_now(step_pks: Collection[int]) -> None:
@@ -75,6 +78,7 @@ def poll(step_pk: int) -> None:
     """One look, if it is still due. Nobody is kept from looking at the same moment: it only reads."""
     row = due_now(step_pk)
     if row is None:
+        watching.end_if_needless(step_pk)
         return
     now, step = clock.now(), row.step
     if step.waits_for == WaitsFor.REPORT:
@@ -97,6 +101,7 @@ def poll(step_pk: int) -> None:
         _make_due(step_pk, clock.now())
     else:
         _tell_if_overdue(row)
+        watching.begin(row)
         _again(step_pk, clock.now() + _interval(connection), looked_at=clock.now())
 
 

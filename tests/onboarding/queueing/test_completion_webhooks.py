@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from django.test import Client
+from pytest_django.live_server_helper import LiveServer
 
 from exceptions_queue import scheduling
 from integrations import clock
@@ -13,6 +14,7 @@ from integrations.connectors.objects import DeliveryTask
 from integrations.enums import EventState
 from integrations.models import Connection, InboundEvent
 from integrations.sandbox.control import SandboxControl
+from integrations.vendors.asana import sample_events as asana_events
 from integrations.vendors.jira.sample_events import encode, headers, issue_updated
 from onboarding.engine.periodic import polling
 from onboarding.enums import Status, WaitsFor
@@ -112,3 +114,107 @@ def test_while_webhooks_arrive_it_is_polled_less_often(awaited: OnboardingTransa
     due = StepPoll.objects.get().due_at
     assert due is not None
     assert due - clock.now() <= usual, "no webhook has come for a day: they may be broken"
+
+
+@pytest.mark.usefixtures("connections")
+class TestAsana:
+    """It tells of a task only where it is asked to, and chooses the secret itself."""
+
+    @pytest.fixture
+    def awaited(
+        self,
+        live_server: LiveServer,
+        accept: Accept,
+        drain: Drain,
+        settings: Any,
+    ) -> OnboardingTransaction:
+        settings.PUBLIC_URL = live_server.url
+        set_connection(
+            "asana", system="delivery", provider="asana", secrets={"webhook_secret": [SECRET]}, actor="tests"
+        )
+        run = accept()
+        drain()
+        assert step_of(run, "kickoff.task").waits_for == WaitsFor.EVENT, shown(run)
+        clock.shift(timedelta(seconds=settings.KICKOFF_POLL_SECONDS + 1))
+        scheduling.one_pass(publish=False)
+        return run
+
+    @staticmethod
+    def hook(sandbox: SandboxControl) -> dict[str, Any]:
+        (only,) = sandbox.objects("asana", "webhooks")
+        body: dict[str, Any] = only["body"]
+        return body
+
+    @staticmethod
+    def send(hook: dict[str, Any], *events: dict[str, Any], secret: str = "") -> int:
+        raw = asana_events.encode(*events)
+        signed = asana_events.sign(raw, secret or hook["secret"])
+        path = hook["target"].partition("/webhooks/")[2]
+        answer = Client().post(f"/webhooks/{path}", data=raw, content_type="application/json", headers=signed)
+        return answer.status_code
+
+    def test_the_first_look_asks_for_a_webhook_of_the_task(
+        self, awaited: OnboardingTransaction, sandbox: SandboxControl, settings: Any
+    ) -> None:
+        hook = self.hook(sandbox)
+        assert hook["resource"] == task(awaited)
+        assert SECRET not in hook["target"], "the text itself is told to nobody"
+        assert Connection.objects.get(slug="asana").secrets(f"hook:{task(awaited)}") == [hook["secret"]]
+        for _ in range(2):
+            clock.shift(timedelta(seconds=settings.KICKOFF_POLL_SECONDS + 1))
+            scheduling.one_pass(publish=False)
+        assert len(sandbox.objects("asana", "webhooks")) == 1
+
+    def test_a_completed_task_is_known_at_once(
+        self, awaited: OnboardingTransaction, asana: Connection, sandbox: SandboxControl, drain: Drain
+    ) -> None:
+        from tests.integrations.vendors.asana.test_connector import delivery
+
+        hook, gid = self.hook(sandbox), task(awaited)
+        delivery(asana).update(gid, DeliveryTask(completed=True))
+        event = asana_events.task_event(gid)
+        assert [self.send(hook, event), self.send(hook, event), self.send(hook)] == [200, 200, 200]
+        assert InboundEvent.objects.count() == 1
+        scheduling.one_pass(publish=False), scheduling.one_pass(publish=False)
+        drain()
+        assert status_of(awaited) == Status.COMPLETE, shown(awaited)
+        clock.shift(timedelta(hours=2))
+        scheduling.one_pass(publish=False)
+        assert sandbox.objects("asana", "webhooks") == [], "nobody awaits the task any more"
+        assert Connection.objects.get(slug="asana").secrets(f"hook:{gid}") == []
+        assert StepPoll.objects.get().due_at is None
+
+    def test_what_is_not_asanas_is_not_taken(self, awaited: OnboardingTransaction, sandbox: SandboxControl) -> None:
+        hook, gid = self.hook(sandbox), task(awaited)
+        event = asana_events.task_event(gid)
+        assert self.send(hook, event, secret="another") == 400
+        assert self.send(hook | {"target": hook["target"].replace(gid, "1")}, event) == 400
+        assert self.send(hook | {"target": "http://x/webhooks/asana/?task=" + gid}, event) == 400
+        assert not InboundEvent.objects.exists()
+
+    def test_nobody_else_chooses_the_secret(self, awaited: OnboardingTransaction, sandbox: SandboxControl) -> None:
+        hook, gid = self.hook(sandbox), task(awaited)
+        answer = Client().post(
+            f"/webhooks/asana/?task={gid}&token=0000",
+            data=b"{}",
+            content_type="application/json",
+            headers={"X-Hook-Secret": "mine"},
+        )
+        assert (answer.status_code, answer.has_header("X-Hook-Secret")) == (400, False)
+        assert Connection.objects.get(slug="asana").secrets(f"hook:{gid}") == [hook["secret"]]
+
+    def test_a_vendor_that_refuses_it_is_polled_as_ever(
+        self, sandbox: SandboxControl, accept: Accept, drain: Drain, settings: Any
+    ) -> None:
+        settings.PUBLIC_URL = "http://127.0.0.1:9"  # nobody answers there
+        set_connection(
+            "asana", system="delivery", provider="asana", secrets={"webhook_secret": [SECRET]}, actor="tests"
+        )
+        run = accept()
+        drain()
+        for _ in range(3):
+            clock.shift(timedelta(seconds=settings.KICKOFF_POLL_SECONDS + 1))
+            scheduling.one_pass(publish=False)
+        assert StepPoll.objects.get().count == 3
+        assert sum(each["path"].startswith("/asana/api/1.0/webhooks") for each in sandbox.requests("asana")) <= 1
+        assert step_of(run, "kickoff.task").waits_for == WaitsFor.EVENT
