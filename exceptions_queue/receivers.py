@@ -243,7 +243,8 @@ def resolve_lookup_ticket(connection: Connection, **_: Any) -> None:
 
 
 def _events_recovered(connection: Connection, *, resolution: str, except_pk: int | None = None) -> None:
-    others = InboundEvent.objects.filter(connection=connection, state=EventState.FAILED).exclude(pk=except_pk)
+    failed = InboundEvent.objects.filter(connection=connection, state=EventState.FAILED)
+    others = failed if except_pk is None else failed.exclude(pk=except_pk)
     if not others.exists():
         lifecycle.resolve(Ticket.objects.filter(connection=connection, topic=Topic.EVENT), resolution=resolution)
 

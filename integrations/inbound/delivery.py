@@ -81,10 +81,10 @@ class Delivery:
     """A verified request: no events where it only asks whether somebody is there."""
 
     events: Sequence[ReceivedEvent] = ()
-    chosen: Mapping[str, str] = field(default_factory=dict)
-    """Secrets that the vendor has chosen to sign with from now on, by name: kept with the connection's."""
     response: Response | None = None
     """None: any 2xx will do, and our own answer says whether there was anything new."""
+    chosen: Mapping[str, str] = field(default_factory=dict)
+    """Secrets that the vendor has chosen to sign with from now on, by name: kept with the connection's."""
 
 
 class Webhook(ABC):

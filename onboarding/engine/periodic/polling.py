@@ -48,13 +48,13 @@ _told: ProcessCache[int, tuple[datetime, bool]] = ProcessCache(64)
 
 def due(now: datetime) -> QuerySet[StepPoll]:
     """Polls that nobody was told of, the longest due first."""
-    awaited = Q(
+    is_awaited = Q(
         step__state__in=(StepState.WAITING, StepState.BLOCKED),
         step__waits_for__in=waits.AWAITED,
         step__due_at=None,
         step__transaction__held_at=None,
     )
-    awaited = StepPoll.objects.filter(awaited | NEEDLESSLY_WATCHED, due_at__lte=now)
+    awaited = StepPoll.objects.filter(is_awaited | NEEDLESSLY_WATCHED, due_at__lte=now)
     awaited = awaited.exclude(enqueued_until__gt=now).exclude(step__connection__breaker__in=STOPPED)
     return awaited.order_by("due_at", "pk")
 
