@@ -250,7 +250,7 @@ def test_a_connection_is_set_listed_and_checked_by_command(sandbox, tmp_path, mo
     listed = run("connection", "list")
     assert "desk  crm     hubspot   sandbox      ready  token,webhook_secret" in listed
     assert "whsec_1" not in listed
-    assert run("connection", "check", "desk") == "X"
+    assert run("connection", "check", "desk") == "desk: HubSpot portal 14000001 DEVELOPER_TEST.\n"
 
 
 def test_the_command_keeps_a_new_credential_only_if_it_passes(hubspot, sandbox):
