@@ -102,7 +102,7 @@ def poll(step_pk: int) -> None:
     else:
         _tell_if_overdue(row)
         watching.begin(row)
-        _again(step_pk, clock.now() + _interval(connection), looked_at=clock.now())
+        _again(step_pk, clock.now() + _interval(connection), looked=row)
 
 
 def _interval(connection: Connection | None) -> timedelta:
@@ -189,9 +189,14 @@ def _failed(row: StepPoll, error: ProviderError) -> None:
         _make_due(step.pk, now + timedelta(seconds=wait))
 
 
-def _again(step_pk: int, at: datetime, *, looked_at: datetime | None = None) -> None:
-    counted = {"count": F("count") + 1, "last_at": looked_at} if looked_at else {}
-    StepPoll.objects.filter(pk=step_pk).update(due_at=at, enqueued_until=None, **counted)
+def _again(step_pk: int, at: datetime, *, looked: StepPoll | None = None) -> None:
+    """``looked``: as the row was when a look began; what has made it due meanwhile is not put off."""
+    rows = StepPoll.objects.filter(pk=step_pk)
+    if looked is None:
+        rows.update(due_at=at, enqueued_until=None)
+        return
+    rows.update(count=F("count") + 1, last_at=clock.now())
+    rows.filter(due_at=looked.due_at).update(due_at=at, enqueued_until=None)
 
 
 def _make_due(step_pk: int, at: datetime) -> None:

@@ -97,6 +97,23 @@ def test_a_task_that_nobody_awaits_is_not_looked_at(awaited: OnboardingTransacti
     assert set(InboundEvent.objects.values_list("state", flat=True)) == {EventState.IGNORED}
 
 
+def test_what_is_told_during_a_look_is_looked_at_again(
+    awaited: OnboardingTransaction, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = step_of(awaited, "kickoff.task")
+    clock.shift(timedelta(seconds=settings.KICKOFF_POLL_SECONDS + 1))
+
+    def told_meanwhile(_: Any) -> bool:
+        polling.look_now([step.pk])
+        return False
+
+    monkeypatch.setattr(polling, "_is_new", told_meanwhile)
+    polling.poll(step.pk)
+    poll = StepPoll.objects.get()
+    assert poll.due_at is not None
+    assert poll.due_at <= clock.now()
+
+
 def test_while_webhooks_arrive_it_is_polled_less_often(awaited: OnboardingTransaction, settings: Any) -> None:
     usual = timedelta(seconds=settings.KICKOFF_POLL_SECONDS)
     clock.shift(usual + timedelta(seconds=1))
