@@ -24,6 +24,8 @@ from onboarding.engine.periodic import polling, sweep
 from onboarding.intake import deal_lookup, events, unmatched
 
 RETENTION_SECONDS = 600.0
+DEALS_SECONDS = 10.0
+"""How often it is looked which CRM is to be asked for won deals; each says itself how often it is."""
 OWN_THREADS = 4
 OWN_BATCH = 40
 """Done here in one pass where no broker takes it, so that clocks are looked at in between."""
@@ -83,7 +85,7 @@ def run_forever(stop: threading.Event, *, every: float) -> None:
     mail.start()
     webhooks = ("webhooks", delivery.deliver, stop, every)
     threading.Thread(target=_beside, args=webhooks, name="webhooks", daemon=True).start()
-    deals = ("deals", deal_lookup.look, stop, every)
+    deals = ("deals", deal_lookup.look, stop, DEALS_SECONDS)
     threading.Thread(target=_beside, args=deals, name="deals", daemon=True).start()
     delete = partial(_delete_old_calls, stop)
     beside = ("retention", delete, stop, RETENTION_SECONDS)
