@@ -7,7 +7,7 @@ from django.db.models.signals import pre_delete
 from django.dispatch import receiver
 from django_fsm.signals import post_transition
 
-from exceptions_queue.models import Milestone, Ticket
+from exceptions_queue.models import Milestone, Ticket, covering
 from exceptions_queue.notifications import webhooks
 from exceptions_queue.sla import clocks as sla
 from exceptions_queue.tickets import lifecycle
@@ -19,6 +19,8 @@ from integrations.signals import (
     breaker_closed,
     breaker_opened,
     connection_set,
+    deals_looked_up,
+    deals_not_looked_up,
     endpoint_changed,
     event_failed,
     event_recovered,
@@ -155,6 +157,12 @@ def open_step_ticket(step: Step, *, fallback: bool, **_: Any) -> None:
     lifecycle.resolve(stalled, resolution="The cause has its own ticket.")
 
 
+@receiver(signals.wait_overdue)
+def is_wait_covered(step: Step, **_: Any) -> bool:
+    """By a ticket of the run or the step: one wait needs no two."""
+    return covering(step.transaction, Step.objects.filter(pk=step.pk)).exists()
+
+
 @receiver(signals.approval_asked)
 def start_approval_clock(approval: Approval, **_: Any) -> None:
     sla.start_approval(approval)
@@ -225,10 +233,30 @@ def open_event_ticket(event: InboundEvent, message: str, **_: Any) -> None:
 @receiver(event_recovered)
 def resolve_event_ticket(event: InboundEvent, **_: Any) -> None:
     """The ticket closes with the last failed event of its connection."""
-    others = InboundEvent.objects.filter(connection=event.connection, state=EventState.FAILED).exclude(pk=event.pk)
+    _events_recovered(event.connection, except_pk=event.pk, resolution="Every stored event has been processed.")
+
+
+@receiver(deals_not_looked_up)
+def open_lookup_ticket(connection: Connection, message: str, **_: Any) -> None:
+    """Of the same topic: what the vendor would tell is not known here."""
+    lifecycle.for_connection(
+        connection,
+        category=Category.INTERNAL_ERROR,
+        topic=Topic.EVENT,
+        message=f"Won deals of which no webhook told cannot be looked for: {message}",
+    )
+
+
+@receiver(deals_looked_up)
+def resolve_lookup_ticket(connection: Connection, **_: Any) -> None:
+    _events_recovered(connection, resolution="Won deals are looked for again.")
+
+
+def _events_recovered(connection: Connection, *, resolution: str, except_pk: int | None = None) -> None:
+    failed = InboundEvent.objects.filter(connection=connection, state=EventState.FAILED)
+    others = failed if except_pk is None else failed.exclude(pk=except_pk)
     if not others.exists():
-        about_events = Ticket.objects.filter(connection=event.connection, topic=Topic.EVENT)
-        lifecycle.resolve(about_events, resolution="Every stored event has been processed.")
+        lifecycle.resolve(Ticket.objects.filter(connection=connection, topic=Topic.EVENT), resolution=resolution)
 
 
 @receiver(signals.audit_finding_kept)

@@ -21,9 +21,11 @@ from integrations.http import retention
 from integrations.outbound import delivery
 from onboarding.engine import connection_queue, execution
 from onboarding.engine.periodic import polling, sweep
-from onboarding.intake import events, unmatched
+from onboarding.intake import deal_lookup, events, unmatched
 
 RETENTION_SECONDS = 600.0
+DEALS_SECONDS = 10.0
+"""How often it is looked which CRM is to be asked for won deals; each says itself how often it is."""
 OWN_THREADS = 4
 OWN_BATCH = 40
 """Done here in one pass where no broker takes it, so that clocks are looked at in between."""
@@ -44,13 +46,15 @@ class Done:
 def one_pass(*, publish: bool = True, mail: bool = True, most: int | None = None) -> Done:
     """Find what is due and enqueue it, or do it here: all of it with ``publish=False``, else what no broker took.
 
-    ``mail``: whether to send alerts and webhooks and to delete old records of calls, which the scheduler does in threads of
-    their own.
+    ``mail``: whether to look for won deals, to send alerts and webhooks and to delete old records of calls, which the scheduler
+    does in threads of their own.
     ``most``: how many steps and events to do here in this pass; the others stay due.
     """
     done = Done(clocks=sla.tick())
     unmatched.apply_forgotten()
     unmatched.expire_due(clock.now())
+    if mail:
+        deal_lookup.look()
     due = sweep.sweep()
     if publish:
         due = sweep.publish(due)
@@ -74,13 +78,15 @@ def one_pass(*, publish: bool = True, mail: bool = True, most: int | None = None
 def run_forever(stop: threading.Event, *, every: float) -> None:
     """Pass after pass, ``every`` seconds apart, until ``stop`` is set. A pass that fails is logged; the next one tries again.
 
-    Mail has a thread of its own, and so have webhooks and retention: a slow server, or much to delete, must hold up neither
-    clocks nor work.
+    Mail has a thread of its own, and so have webhooks, the look for won deals and retention: a slow server, or much to delete,
+    must hold up neither clocks nor work.
     """
     mail = threading.Thread(target=_beside, args=("mail", alerts.deliver, stop, every), name="mail", daemon=True)
     mail.start()
     webhooks = ("webhooks", delivery.deliver, stop, every)
     threading.Thread(target=_beside, args=webhooks, name="webhooks", daemon=True).start()
+    deals = ("deals", deal_lookup.look, stop, DEALS_SECONDS)
+    threading.Thread(target=_beside, args=deals, name="deals", daemon=True).start()
     delete = partial(_delete_old_calls, stop)
     beside = ("retention", delete, stop, RETENTION_SECONDS)
     threading.Thread(target=_beside, args=beside, name="retention", daemon=True).start()

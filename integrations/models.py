@@ -252,6 +252,23 @@ class InboundEvent(models.Model):
         self.attempts += 1
 
 
+class DealCursor(models.Model):
+    """How far a CRM has been asked for won deals, and when it is asked next."""
+
+    connection = models.OneToOneField(
+        Connection, primary_key=True, on_delete=models.CASCADE, related_name="deal_cursor"
+    )
+    reached_at = models.DateTimeField(help_text="The vendor's time of the last change that was seen.")
+    is_behind = models.BooleanField(default=False, help_text="The last look took all that it may, and there is more.")
+    due_at = models.DateTimeField()
+    looked_at = models.DateTimeField(null=True)
+    failures = models.PositiveSmallIntegerField(default=0, help_text="In a row.")
+    outcome = models.CharField(max_length=500, blank=True)
+
+    def __str__(self) -> str:
+        return f"{self.connection_id}: {self.reached_at:%Y-%m-%d %H:%M:%S}"
+
+
 class ApiCall(models.Model):
     """One outbound call as it went over the wire, redacted. Written outside the engine's transactions, best effort."""
 

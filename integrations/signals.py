@@ -11,6 +11,12 @@ event_failed = Signal()
 event_recovered = Signal()
 """``event``: an InboundEvent that had failed for good and has now been processed after all."""
 
+deals_not_looked_up = Signal()
+"""``connection``, ``message``: a CRM was asked for its won deals without success, several times."""
+
+deals_looked_up = Signal()
+"""``connection``: it was asked without success before, and answers again."""
+
 connection_set = Signal()
 """``connection``, ``actor`` (str), ``secrets`` (names of those entered), ``voided`` (bool): it was made or changed."""
 

@@ -48,6 +48,8 @@ kickoff_scheduled = Signal()
 
 invoice_ready = Signal()
 """``run``, ``at``: its order at the ERP can be invoiced."""
+wait_overdue = Signal()
+"""``step``: what it waits for has not come by its deadline. Receivers return whether an open ticket covers that already."""
 
 run_cancelled = Signal()
 """``run``, ``at``, ``resolution``: it was cancelled or is rolled back; nothing of it needs anybody any more."""

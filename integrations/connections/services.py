@@ -326,6 +326,15 @@ def _store_secrets(connection: Connection, entered: dict[str, list[str]], *, voi
     return changed
 
 
+def keep_chosen_secret(connection: Connection, name: str, value: str) -> None:
+    """What a vendor has chosen to sign with, in place of what it had chosen before under that name. It is sent to nobody, so that
+    no credentials are changed by it.
+    """
+    with transaction.atomic():
+        row = ConnectionSecret.objects.create(connection=connection, name=name, ciphertext=crypto.encrypt(value))
+        connection.secret_rows.filter(name=name).exclude(pk=row.pk).delete()
+
+
 def _advice(info: ProviderInfo | None, kind: Kind) -> str:
     own = info.connector.advice if info is not None and info.connector is not None else {}
     return own.get(kind) or _ADVICE.get(kind, "")

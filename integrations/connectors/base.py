@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Self, TypeVar
 import pydantic
 
 from integrations.connectors.objects import VendorObject
-from integrations.connectors.options import OPTIONAL_SIGNING_SECRET, TOKEN, TOKEN_SECRET, Option, Secret, is_on
+from integrations.connectors.options import TOKEN, TOKEN_SECRET, Option, Secret, is_on
 from integrations.crypto import SecretUnreadable
 from integrations.errors import Kind, ProviderError, TemporaryRefusal
 from integrations.http.client import VendorHttp
@@ -221,6 +221,17 @@ class Connector(ABC):
         """The job's object, or None while it is under way. Raises ``ProviderError(JOB_FAILED)`` where it made none."""
         raise TypeError(f"{self.provider} has no jobs")
 
+    watches: ClassVar[bool] = False
+    """Whether the vendor tells of an object's changes only where it is asked to, object by object (``watch``)."""
+
+    def watch(self, kind: str, external_id: str) -> str:  # noqa: ARG002
+        """Have the vendor tell our webhook of this object's changes; its id of that. Raises ``ProviderError``."""
+        raise TypeError(f"{self.provider} is not asked to tell of a {kind}")
+
+    def unwatch(self, watch: str, external_id: str) -> None:  # noqa: ARG002
+        """End it. Harmless to repeat. Raises ``ProviderError``."""
+        raise TypeError(f"{self.provider} is not asked to tell of anything")
+
     def reversible(self, kind: str) -> bool:
         """Whether ``undo`` can remove objects of this kind, as declared."""
         declared = self._capability(kind)
@@ -249,7 +260,7 @@ class Connector(ABC):
 class HttpConnector(Connector):
     """A vendor with an HTTP API: it has an address and a token."""
 
-    secrets: ClassVar[tuple[Secret, ...]] = (TOKEN_SECRET, OPTIONAL_SIGNING_SECRET)
+    secrets: ClassVar[tuple[Secret, ...]] = (TOKEN_SECRET,)
     http_class: ClassVar[type[VendorHttp]] = VendorHttp
     temporary: ClassVar[tuple[TemporaryRefusal, ...]] = ()
     """Refusals that pass by themselves, from the vendor's documentation. They come before ``translate``."""

@@ -155,6 +155,8 @@ class DeliveryProject(VendorObject):
     name: str = ""
     start_date: str = ""
     """ISO 8601. It only places what a template brings when the project is made."""
+    template: str = ""
+    """The vendor's id of what it is made from, where that is not the connection's usual one. It matters when it is made."""
     notes: str = ""
     """Our part of the project's description."""
 

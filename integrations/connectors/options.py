@@ -132,3 +132,4 @@ OPTIONAL_SIGNING_SECRET = Secret(
     help="Only where the vendor's events are taken.",
     required=False,
 )
+"""Of a vendor that declares events (``webhook``): none is offered where nobody would read it."""

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from integrations.http.strict_json import BadJson, check_storable
 from integrations.inbound.events import Event
+from integrations.inbound.looking import DealLookup
 from integrations.models import InboundEvent
 
 MAX_ID, MAX_TYPE = 255, 100
@@ -82,6 +83,8 @@ class Delivery:
     events: Sequence[ReceivedEvent] = ()
     response: Response | None = None
     """None: any 2xx will do, and our own answer says whether there was anything new."""
+    chosen: Mapping[str, str] = field(default_factory=dict)
+    """Secrets that the vendor has chosen to sign with from now on, by name: kept with the connection's."""
 
 
 class Webhook(ABC):
@@ -92,6 +95,14 @@ class Webhook(ABC):
     """Of a POST."""
     events: ClassVar[Mapping[str, tuple[type[Event], ...]]] = {}
     """What it takes: the vendor's type of event -> the neutral events that it may become."""
+    deals: ClassVar[DealLookup | None] = None
+    """How a CRM is asked for won deals of which no event came; None where it is not."""
+
+    def signed_with(self, request: HttpRequest) -> str:  # noqa: ARG002
+        """The name of a secret that the vendor has chosen (``Delivery.chosen``), which ``receive`` gets beside the entered ones;
+        empty for none.
+        """
+        return ""
 
     @abstractmethod
     def receive(self, request: HttpRequest, raw: bytes, secrets: list[str], now: datetime) -> Delivery:

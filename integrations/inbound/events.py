@@ -313,6 +313,14 @@ class KickoffCancelled(Event):
     """As of ``KickoffScheduled``."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class WorkChanged(Event):
+    """A task was changed at the delivery vendor. A hint: what it is now, the vendor is asked."""
+
+    object_id: str
+    """The vendor's id of the task."""
+
+
 class MailOutcome(StrEnum):
     """What a mail's vendor tells of it, in words for people: after "The mail …"."""
 

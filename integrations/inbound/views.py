@@ -5,18 +5,17 @@ from collections.abc import Sequence
 from http import HTTPStatus
 
 from django.conf import settings
-from django.db import IntegrityError, transaction
 from django.http import HttpRequest, HttpResponse, JsonResponse, UnreadablePostError
 from django.views.decorators.csrf import csrf_exempt
 
-from integrations import clock, crypto
-from integrations.connections.services import record_unreadable
+from integrations import clock
+from integrations.connections.services import keep_chosen_secret, record_unreadable
 from integrations.connectors.registry import PROVIDERS, WEBHOOK_SECRET
 from integrations.http.problem_details import problem
 from integrations.http.strict_json import BadJson
 from integrations.inbound.delivery import Delivery, Malformed, NotVerified, ReceivedEvent, Response, Webhook
+from integrations.inbound.storing import store
 from integrations.models import Connection, InboundEvent
-from integrations.signals import inbound_event_received
 
 UNREADABLE_RETRY_SECONDS = 300
 """A person must bring the key back, or enter the secret anew."""
@@ -44,6 +43,8 @@ def receive(request: HttpRequest, connection: str) -> HttpResponse:
         delivery = _verified(request, sender, webhook, raw)
     except Refused as refusal:
         return problem(refusal.status, refusal.detail, headers=refusal.headers)
+    for name, value in delivery.chosen.items():
+        keep_chosen_secret(sender, name, value)
     is_news = _store(sender, delivery.events)
     if delivery.response is None:
         return JsonResponse({"status": "accepted" if is_news else "duplicate"})
@@ -88,6 +89,9 @@ def _body(request: HttpRequest) -> bytes:
 
 def _verified(request: HttpRequest, sender: Connection, webhook: Webhook, raw: bytes) -> Delivery:
     secrets, some_are_unreadable = sender.readable_secrets(WEBHOOK_SECRET)
+    if name := webhook.signed_with(request):
+        chosen, one_is_unreadable = sender.readable_secrets(name)
+        secrets, some_are_unreadable = [*secrets, *chosen], some_are_unreadable or one_is_unreadable
     try:
         return webhook.receive(request, raw, secrets, clock.now())
     except NotVerified as failure:
@@ -111,25 +115,4 @@ def _store(sender: Connection, events: Sequence[ReceivedEvent]) -> bool:
         return False
     stored = InboundEvent.objects.filter(connection=sender, external_id__in=[event.id for event in events])
     known = set(stored.values_list("external_id", flat=True))
-    return any([_store_one(sender, event) for event in events if event.id not in known])  # noqa: C419  (all of them)
-
-
-def _store_one(sender: Connection, event: ReceivedEvent) -> bool:
-    now = clock.now()
-    try:
-        with transaction.atomic():
-            row = InboundEvent.objects.create(
-                connection=sender,
-                external_id=event.id,
-                type=event.type,
-                body=crypto.encrypt(event.body),
-                occurred_at=event.occurred_at,
-                received_at=now,
-                due_at=now,
-            )
-            inbound_event_received.send(InboundEvent, event=row)
-    except IntegrityError:
-        if InboundEvent.objects.filter(connection=sender, external_id=event.id).exists():
-            return False
-        raise
-    return True
+    return any([store(sender, event) for event in events if event.id not in known])  # noqa: C419  (all of them)

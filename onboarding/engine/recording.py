@@ -39,14 +39,13 @@ from onboarding.engine.outcomes import (
     Written,
 )
 from onboarding.engine.reconcile import is_out_of_date, lagging
-from onboarding.engine.runs import gate_evaluation, kickoff
+from onboarding.engine.runs import gate_evaluation, kickoff, waits
 from onboarding.enums import LEASED, Category, IntentState, OriginKind, RunEventType, StepState, WaitsFor
 from onboarding.models import (
     Attempt,
     OnboardingTransaction,
     RunEvent,
     Step,
-    StepPoll,
 )
 from onboarding.origins import Origin
 from onboarding.payload.schema import get
@@ -345,8 +344,7 @@ def await_people(step: Step, now: datetime) -> None:
         step.waits_for = WaitsFor.EVENT
     else:
         step.wait(waits_for=WaitsFor.EVENT, due_at=None)
-    due = now + timedelta(seconds=settings.KICKOFF_POLL_SECONDS)
-    StepPoll.objects.update_or_create(step=step, defaults={"due_at": due, "enqueued_until": None})
+    waits.begin(step, now)
 
 
 def _received_event(run: OnboardingTransaction, handler: StepHandler) -> RunEvent | None:

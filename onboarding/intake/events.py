@@ -17,8 +17,9 @@ from integrations.enums import EventState
 from integrations.errors import DeadlinePassed, ProviderError
 from integrations.failpoints import failpoint
 from integrations.http.strict_json import BadJson
+from integrations.inbound import looking
 from integrations.inbound.delivery import UnexpectedShape, Webhook
-from integrations.inbound.events import OrderEvent, PaymentSucceeded
+from integrations.inbound.events import Event, OrderEvent, PaymentSucceeded
 from integrations.models import Connection, InboundEvent
 from integrations.signals import event_failed, event_recovered
 from onboarding import audit
@@ -57,7 +58,7 @@ def _process(event_pk: int) -> None:
     stored = InboundEvent.objects.select_related("connection").get(pk=event_pk)
     if not _is_due(stored):
         return
-    event = _webhook(stored.connection).read(stored)
+    event = _read(stored)
     with db.atomic():
         # Before the event's own row: whoever holds the customer may release other events of theirs.
         payments.lock_customer(stored.connection, event.customer)
@@ -73,6 +74,13 @@ def _process(event_pk: int) -> None:
         if had_failed:
             event_recovered.send(InboundEvent, event=stored)
         failpoint("event-processed")
+
+
+def _read(stored: InboundEvent) -> Event:
+    webhook = _webhook(stored.connection)
+    if stored.type == looking.TYPE and webhook.deals is not None:
+        return webhook.deals.read(stored, looking.deal_of(stored))
+    return webhook.read(stored)
 
 
 def _webhook(connection: Connection) -> Webhook:

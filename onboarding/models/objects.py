@@ -29,7 +29,7 @@ class Attempt(models.Model):
 
 
 class StepPoll(models.Model):
-    """How often it was polled whether what a step awaits has happened, and when it is polled next.
+    """How often it was polled whether what a step awaits has happened, when it is polled next, and when the wait is overdue.
 
     Beside the run's history: a look that finds nothing new changes nothing else.
     """
@@ -39,6 +39,10 @@ class StepPoll(models.Model):
     last_at = models.DateTimeField(null=True)
     due_at = models.DateTimeField(null=True, help_text="Empty: nothing is awaited any more.")
     enqueued_until = models.DateTimeField(null=True, help_text="Until then a message to poll it is in the broker.")
+    deadline_at = models.DateTimeField(null=True, help_text="From then on a person is told that it still waits.")
+    watch = models.CharField(
+        max_length=64, blank=True, help_text="The vendor's id of the webhook that we had it make for this task."
+    )
 
     class Meta:
         indexes = [models.Index(fields=["due_at"], condition=models.Q(due_at__isnull=False), name="step_poll_due")]

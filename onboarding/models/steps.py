@@ -40,6 +40,10 @@ class Step(models.Model):
         max_length=32, choices=RunEventType, blank=True, help_text="It is not begun before this event was reported."
     )
     mode = models.CharField(max_length=8, choices=Mode, default=Mode.AUTOMATE)
+    deadline_hours = models.PositiveSmallIntegerField(
+        null=True,
+        help_text="For so long it may wait for somebody, or for an event, before a person is told; empty: the usual.",
+    )
     connection = models.ForeignKey(Connection, on_delete=models.PROTECT, null=True, db_index=False)
 
     state = FSMField(default=StepState.PENDING, choices=StepState.choices, protected=True)

@@ -9,7 +9,15 @@ from onboarding.playbooks.conditions import in_words
 from onboarding.playbooks.playbook import Playbook
 
 Definition = Mapping[str, Any]
-_DEFAULTS: Definition = {"after": [], "when": {}, "waits_for": "", "mode": None, "queue": "", "with": {}}
+_DEFAULTS: Definition = {
+    "after": [],
+    "when": {},
+    "waits_for": "",
+    "deadline_hours": None,
+    "mode": None,
+    "queue": "",
+    "with": {},
+}
 """What a step does not say, also where it was pinned before a field was known."""
 _OF_PLAYBOOK = ("version", "owner", "plans", "segments", "amounts", "priority", "requires", "mode")
 
@@ -29,6 +37,7 @@ def described(playbook: Playbook) -> Iterator[str]:
             "after": ", ".join(step.after),
             "only where": in_words(step.when),
             "waits for": step.waits_for,
+            "deadline": f"{step.deadline_hours} hours" if step.deadline_hours else "",
             "mode": step.mode or "",
             "queue": step.queue,
         }

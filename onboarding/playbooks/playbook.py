@@ -25,6 +25,7 @@ from onboarding.queues import QUEUES
 from onboarding.steps import declarative, registry
 
 BUILT_IN = Path(__file__).resolve().parent.parent / "playbooks"
+MOST_DEADLINE_HOURS = 24 * 365
 Content = dict[str, Any]
 Key = Annotated[
     str,
@@ -54,6 +55,8 @@ class StepSpec(_Strict):
     """It belongs to a run only where this holds for the payload (``conditions``); empty: always."""
     waits_for: str = ""
     """It is not begun before this event of the run was reported."""
+    deadline_hours: Annotated[int, Field(ge=1, le=MOST_DEADLINE_HOURS)] | None = None
+    """For so long it may wait for its event, or for somebody, before a person is told; None: the usual."""
     mode: Mode | None = None
     """None: the playbook's."""
     queue: str = ""
@@ -82,6 +85,8 @@ class StepSpec(_Strict):
             registry.HANDLERS[self.uses].check_options(self.options)
         except ValueError as error:
             raise ValueError(f"step {self.key}: {error}") from None
+        if self.deadline_hours and not (self.waits_for or registry.HANDLERS[self.uses].finished_by):
+            raise ValueError(f"step {self.key}: deadline_hours: it waits for nothing that has a deadline")
         if self.queue and self.queue not in QUEUES:
             raise ValueError(
                 f"step {self.key} names the queue {self.queue}, which does not exist{nearest(self.queue, QUEUES)}"

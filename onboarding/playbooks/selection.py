@@ -33,6 +33,7 @@ class PinnedStep:
     after: Sequence[str] = ()
     when: Mapping[str, Any] = field(default_factory=dict)
     waits_for: str = ""
+    deadline_hours: int | None = None
     mode: str = Mode.AUTOMATE
     queue: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -40,7 +41,7 @@ class PinnedStep:
 
 def pinned_steps(playbook: PinnedPlaybook) -> list[PinnedStep]:
     """In playbook order; positions count from 1."""
-    kept = ("key", "uses", "after", "when", "waits_for", "queue")
+    kept = ("key", "uses", "after", "when", "waits_for", "deadline_hours", "queue")
     usual = playbook.definition.get("mode", Mode.AUTOMATE)
     return [
         PinnedStep(
@@ -66,6 +67,9 @@ class Planned(Conditional, Protocol):
     def waits_for(self) -> str: ...
 
     @property
+    def deadline_hours(self) -> int | None: ...
+
+    @property
     def options(self) -> Mapping[str, Any]: ...
 
 
@@ -80,6 +84,7 @@ def new_step(run: OnboardingTransaction, spec: Planned, after: Sequence[str], mo
         after=list(after),
         options=dict(spec.options),
         awaits=spec.waits_for,
+        deadline_hours=spec.deadline_hours,
         mode=mode,
         position=position,
     )

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import date, timedelta
-from typing import Any
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from integrations.connectors.base import MatchKey
 from integrations.connectors.objects import DeliveryProject, DeliveryTask
@@ -15,10 +15,34 @@ from onboarding.steps.base import LONGEST_ITEM, Facts, RunHandler, UpdateHandler
 from onboarding.steps.registry import register
 from onboarding.steps.texts import handover_brief
 
+M = TypeVar("M", bound=BaseModel)
+Words = Annotated[list[str], BeforeValidator(lambda given: [given] if isinstance(given, str) else given)]
+"""One text, or a list of them."""
+
+
+class _Template(BaseModel):
+    """A row: for which plans and segments it holds (an empty one holds for all), and the template's id at the vendor."""
+
+    model_config = ConfigDict(extra="forbid")
+    plan: Words = []
+    segment: Words = []
+    template: str = Field(min_length=1, max_length=64)
+
+    def holds(self, plan: str, segment: str) -> bool:
+        given = ((self.plan, plan), (self.segment, segment))
+        return all(not named or value.casefold() in {each.casefold() for each in named} for named, value in given)
+
+
+class _Templates(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    templates: list[_Template] = Field(default=[], max_length=500)
+
 
 @register
 class Project(RunHandler):
-    """One project a run, made from the connection's template."""
+    """One project a run, made from a template: of the playbook's table (``with.templates``) the first row that fits, else the
+    connection's own.
+    """
 
     name = "delivery.project"
     system = System.DELIVERY
@@ -26,7 +50,10 @@ class Project(RunHandler):
     makes, kind = DeliveryProject, DeliveryProject.KIND
     paths = {"name": "customer.legal_name", "start_date": "kickoff.start_date"}
     needs = ("crm.account",)  # a project without an account is what the duplicate audit looks for
-    reads = ("customer.legal_name", "kickoff.start_date")
+    reads = ("customer.legal_name", "kickoff.start_date")  # plan and segment matter once: a project keeps its template
+
+    def check_options(self, options: Mapping[str, Any]) -> None:
+        _checked(_Templates, options)
 
     def reference(self, facts: Facts) -> str:
         return facts.run_id
@@ -34,11 +61,26 @@ class Project(RunHandler):
     def wanted(self, facts: Facts) -> DeliveryProject:
         start = facts.get("kickoff.start_date")
         name = f"{facts.get('customer.legal_name')} onboarding"
-        return DeliveryProject(name=name, start_date=start if is_date(start) else "")
+        return DeliveryProject(name=name, start_date=start if is_date(start) else "", template=_template(facts))
 
     def state(self, facts: Facts) -> dict[str, Any]:
-        """Without the date: it only places what the template brings when the project is made."""
-        return replace(self.wanted(facts), start_date="").given()
+        """Without template and date, which only matters to what the template brings: both are used when the project is made."""
+        return replace(self.wanted(facts), start_date="", template="").given()
+
+
+def _template(facts: Facts) -> str:
+    plan, segment = (str(facts.get(path)).strip() for path in ("commercial.plan_sku", "customer.segment"))
+    rows = _Templates.model_validate(dict(facts.options)).templates
+    return next((row.template for row in rows if row.holds(plan, segment)), "")
+
+
+def _checked(shape: type[M], options: Mapping[str, Any]) -> M:
+    """Raises ``ValueError``, in words for whoever wrote the playbook."""
+    try:
+        return shape.model_validate(dict(options))
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ValueError(f"{'.'.join(map(str, first['loc'])) or 'with'}: {first['msg']}") from None
 
 
 class _Task(BaseModel):
@@ -68,11 +110,7 @@ class Tasks(RunHandler):
     reads = ("kickoff.start_date",)
 
     def check_options(self, options: Mapping[str, Any]) -> None:
-        try:
-            names = [task.name for task in _Tasks.model_validate(dict(options)).tasks]
-        except ValidationError as error:
-            first = error.errors()[0]
-            raise ValueError(f"{'.'.join(map(str, first['loc'])) or 'with'}: {first['msg']}") from None
+        names = [task.name for task in _checked(_Tasks, options).tasks]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"the task “{twice[0]}” is listed twice")
 

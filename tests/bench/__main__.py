@@ -51,6 +51,9 @@ class Bench:
             keyless = contenders.engine(self.started, self.key, "keyless", CONFIG_DIR=str(company))
             with self._guarded("duplicates"), keyless as engine:
                 self._keep("duplicates", engine, measures.duplicates)
+        if self._wants("enterprise"):
+            with self._guarded("enterprise"):
+                self._enterprise()
         if self._wants("alone"):
             with self._guarded("alone"):
                 self.measured["alone"] = measures.alone()
@@ -94,6 +97,12 @@ class Bench:
         if self._wants("idle"):
             _say("idle")
             self.measured["idle"] = measures.idle(engine, self.started, self.options)
+
+    def _enterprise(self) -> None:
+        with contenders.engine(self.started, self.key, "enterprise") as engine:
+            found = measures.enterprise(engine, self.stub, self.options)
+        # Once nobody else does what is due.
+        self.measured["enterprise"] = found | measures.lean_share()
 
     def _sqlite(self) -> None:
         folder = self.started.make_folder("sqlite")

@@ -1,7 +1,8 @@
 """``python -m tests.bench.alone``: one thread does onboardings from the intake to the end, and prints what each costs as JSON.
 
 For whoever works on the engine: round trips to the database and seconds of Python, without the noise of processes that share
-two cores. ``BENCH_PROFILE=path`` also writes a cProfile.
+two cores. ``BENCH_PROFILE=path`` also writes a cProfile. ``python -m tests.bench.alone lean``: which share of the transitions of an
+enterprise's onboarding is lean (docs/engine.md).
 """
 
 import cProfile
@@ -9,9 +10,12 @@ import json
 import os
 import sys
 import time
-from contextlib import nullcontext
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any
 
-from tests.bench.contenders import content
+from tests.bench.contenders import BENCH, ENTERPRISE, content
 
 ONBOARDINGS = 15
 
@@ -39,16 +43,55 @@ def measure() -> dict[str, float]:
     return {"round_trips": len(work), "round_trips_of_intake": len(taken), "python_seconds": seconds / ONBOARDINGS}
 
 
-def _run(name: str) -> None:
-    _accept(name)
+def lean_share() -> dict[str, float]:
+    """A transition is one transaction that holds a run; what the lean path gave up counts as what it became."""
+    from django.conf import settings
+
+    settings.BROKER_PUBLISH = False
+    _run("lean-warm", ENTERPRISE)
+    with _counted() as counts:
+        for number in range(ONBOARDINGS):
+            _run(f"lean-{number}", ENTERPRISE)
+    every = counts["lean"] + counts["general"]
+    return {"share": counts["lean"] / every, "transitions": every / ONBOARDINGS}
+
+
+@contextmanager
+def _counted() -> Iterator[Counter[str]]:
+    from onboarding.engine import locks
+
+    counts: Counter[str] = Counter()
+    kinds = {"lean": "_lean_transaction", "general": "_saved"}
+    before = {name: getattr(locks, name) for name in kinds.values()}
+
+    def counting(kind: str, made: Any) -> Any:
+        @contextmanager
+        def transaction(*arguments: Any) -> Iterator[Any]:
+            with made(*arguments) as given:
+                yield given
+            counts[kind] += 1  # not where it was given up
+
+        return transaction
+
+    for kind, name in kinds.items():
+        setattr(locks, name, counting(kind, before[name]))
+    try:
+        yield counts
+    finally:
+        for name, made in before.items():
+            setattr(locks, name, made)
+
+
+def _run(name: str, plan: str = BENCH) -> None:
+    _accept(name, plan)
     _work()
 
 
-def _accept(name: str) -> None:
+def _accept(name: str, plan: str = BENCH) -> None:
     from onboarding.intake import service
     from onboarding.payload.schema import OnboardingPayload
 
-    service.accept(OnboardingPayload.model_validate(content(name)).content(), actor="bench")
+    service.accept(OnboardingPayload.model_validate(content(name, plan)).content(), actor="bench")
 
 
 def _work() -> None:
@@ -74,4 +117,4 @@ if __name__ == "__main__":
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
     django.setup()
     logging.disable(logging.INFO)
-    json.dump(measure(), sys.stdout)
+    json.dump(lean_share() if sys.argv[1:] == ["lean"] else measure(), sys.stdout)

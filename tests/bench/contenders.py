@@ -41,8 +41,23 @@ OURS, DOOR = "config.wsgi:application", "tests.bench.peers.web:application"
 Groups = dict[str, list[psutil.Process]]
 
 
-def content(name: str) -> dict[str, Any]:
+BENCH, ENTERPRISE = "bench", "bench-enterprise"
+"""Plans, each with a playbook of its name."""
+
+
+def content(name: str, plan: str = BENCH) -> dict[str, Any]:
     """The payload of one onboarding."""
+    return _content(name) | (_enterprise(name) if plan == ENTERPRISE else {})
+
+
+def _enterprise(name: str) -> dict[str, Any]:
+    """What its playbook asks for and checks; the tax id is a valid example."""
+    customer = _content(name)["customer"] | {"segment": "enterprise", "country": "DE", "tax_id": "DE136695976"}
+    terms = {"plan_sku": ENTERPRISE, "term": "annual", "amount": 50_000, "currency": "EUR"}
+    return {"customer": customer, "commercial": terms}
+
+
+def _content(name: str) -> dict[str, Any]:
     return {
         "onboarding_transaction_id": name,
         "event_source": "bench",
@@ -70,6 +85,8 @@ class Contender(ABC):
     key: str
     database: int = 0
     """The process id of PostgreSQL; 0 where there is none."""
+    plan: str = BENCH
+    """Of what is begun."""
     answers: list[tuple[int, float]] = field(default_factory=list)
     """Status and seconds of each post; ``UNANSWERED`` where none came in time."""
 
@@ -84,7 +101,7 @@ class Contender(ABC):
         """
         for _ in range(TRIES):
             began = time.monotonic()
-            status = self.post(content(name))
+            status = self.post(content(name, self.plan))
             self.answers.append((status, time.monotonic() - began))
             if status < http.client.INTERNAL_SERVER_ERROR:
                 break

@@ -17,7 +17,7 @@ CLIENTS = 4
 INTAKE_CLIENTS = 8
 SPREAD_CLIENTS = 32
 """For posts at fixed times: enough that none waits for a client."""
-CALLS = 14
+CALLS, ENTERPRISE_CALLS = 14, 20
 LONGEST_SECONDS = 600.0
 STANDSTILL_SECONDS = 60.0
 """Without a call for so long, nothing goes on."""
@@ -46,9 +46,17 @@ class Batch:
 
 
 def batch(
-    contender: Contender, stub: Stub, name: str, size: int, *, is_sound: bool = True, until_recorded: bool = True
+    contender: Contender,
+    stub: Stub,
+    name: str,
+    size: int,
+    *,
+    calls: int = CALLS,
+    is_sound: bool = True,
+    until_recorded: bool = True,
 ) -> Batch:
-    """``name``: unique, begins the names of the onboardings. ``is_sound``: no fault is meant, so that each makes its calls once.
+    """``name``: unique, begins the names of the onboardings. ``calls``: that each makes. ``is_sound``: no fault is meant, so that
+    each makes its calls once.
     ``until_recorded``: ours wait until no run is under way.
 
     Raises ``Unfinished`` where they do not end, or a sound one made other calls.
@@ -75,7 +83,7 @@ def batch(
         after["twice"] - before["twice"],
         {group: resident_mb(processes) for group, processes in groups.items() if group != "database"},
     )
-    if is_sound and (done.calls, done.twice) != (CALLS * size, 0):
+    if is_sound and (done.calls, done.twice) != (calls * size, 0):
         raise Unfinished(f"{size} onboardings made {done.calls} calls and {done.twice} objects twice.")
     return done
 

@@ -12,8 +12,8 @@ from typing import Any
 
 from tests import servers
 from tests.bench import drivers
-from tests.bench.contenders import Contender, Engine, limit
-from tests.bench.drivers import CALLS, Batch, batch, median, percentile
+from tests.bench.contenders import BENCH, ENTERPRISE, Contender, Engine, limit
+from tests.bench.drivers import CALLS, ENTERPRISE_CALLS, Batch, batch, median, percentile
 from tests.bench.options import Options
 from tests.bench.processes import Unfinished, call, cpu_seconds, tree
 from tests.bench.stub_vendor.client import Stub
@@ -264,6 +264,32 @@ def _post(engine: Engine, stop: threading.Event) -> None:
         with suppress(Unfinished):  # its answers are counted
             engine.begin(f"sqlite-meanwhile-{number}")
         number += 1
+
+
+def enterprise(engine: Engine, stub: Stub, options: Options) -> Found:
+    """The enterprise playbook's runs; which share of their transitions is lean is told by ``alone``."""
+    engine.plan = ENTERPRISE
+    try:
+        batch(engine, stub, "enterprise-warm", WARM_UP, calls=ENTERPRISE_CALLS)
+        found = [
+            batch(engine, stub, f"enterprise{number}", options.batch, calls=ENTERPRISE_CALLS)
+            for number in range(options.repeats)
+        ]
+    finally:
+        engine.plan = BENCH
+    return {
+        "size": options.batch,
+        "rate": median([each.per_second for each in found]),
+        "cpu": {group: median([each.cpu[group] for each in found]) for group in found[0].cpu},
+        "twice": sum(each.twice for each in found),
+        "unfinished": engine.unfinished() + engine.waiting_for_people(),
+        "batches": [each.as_json() for each in found],
+    }
+
+
+def lean_share() -> Found:
+    """Of an enterprise's run, by one thread in a process of its own."""
+    return dict(json.loads(call([sys.executable, "-m", "tests.bench.alone", "lean"]).splitlines()[-1]))
 
 
 def alone() -> Found:

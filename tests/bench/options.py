@@ -7,7 +7,7 @@ from typing import Self
 
 from tests.bench.contenders import PEERS
 
-GROUPS = ("rates", "latency", "limited", "parked", "idle", "duplicates", "alone", "intake", "sqlite")
+GROUPS = ("rates", "latency", "limited", "parked", "idle", "duplicates", "enterprise", "alone", "intake", "sqlite")
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import os
 import sys
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
-SYSTEMS = ("crm", "erp", "delivery", "support", "product", "email")
+SYSTEMS = ("crm", "erp", "delivery", "support", "product", "identity", "scheduling", "email")
 
 
 def prepare(vendor: str) -> None:

@@ -214,3 +214,11 @@ def test_calls_at_once_are_counted_by_system_without_probes() -> None:
 
 def _create(vendor: Vendor, reference: str) -> HTTPStatus:
     return vendor.answer("POST", "/crm/accounts", "", json.dumps({"reference": reference}).encode())[0]
+
+
+def test_the_enterprise_playbooks_row_is_judged_by_its_outcome_alone() -> None:
+    found = {"size": 100, "rate": 3.5, "cpu": CPU, "share": 0.91, "twice": 0, "unfinished": 0}
+    made = {row.measure.partition(": ")[2]: row for row in table.rows({"enterprise": found})}
+    assert made["share of lean transitions"].values == {"ours": 0.91}
+    assert {row.verdict for row in made.values()} == {Verdict.SHOWN, Verdict.REACHED}
+    assert table.failures(table.rows({"enterprise": {**found, "unfinished": 1}})) != []

@@ -16,7 +16,7 @@ from exceptions_queue.tickets.catalogue_entry import (
     Story,
 )
 from exceptions_queue.tickets.naming import article, customer, doing, held_up, kind, lowered, plural, task, vendor_of
-from onboarding.enums import ApprovalState, Category, SafeAction, Topic
+from onboarding.enums import ApprovalState, Category, SafeAction, Topic, WaitsFor
 from onboarding.queues import QUEUES
 from onboarding.sla_targets import INVOICE
 from onboarding.steps.registry import HANDLERS
@@ -192,6 +192,12 @@ def _stalled(ticket: Ticket, _: Circumstances) -> Story:
                 "The ticket closes automatically when the order can be invoiced.",
             ],
             "Look at the order at the ERP: confirm it, or find out what it lacks.",
+        )
+    if ticket.step and ticket.step.waits_for == WaitsFor.REPORT:
+        return Story(
+            f"{customer(ticket)} waits for what no other system has reported",
+            [ticket.message, "The ticket closes automatically when the event is reported."],
+            "Find out who reports it, and what delays them. Skip the step where it is not needed.",
         )
     current = getattr(ticket.transaction, "sla_clock", None)
     if current and current.milestone == Milestone.P2:

@@ -38,10 +38,11 @@ from integrations.connectors.base import (
     moment,
 )
 from integrations.connectors.objects import DeliveryProject, DeliveryTask, VendorObject
-from integrations.connectors.options import Option, OptionType
+from integrations.connectors.options import TOKEN_SECRET, WEBHOOK_SECRET, Option, OptionType
 from integrations.connectors.reference_text import has_mark, mark, mark_of, with_part
 from integrations.errors import FieldProblem, Kind, ProviderError
 from integrations.http.client import segment
+from integrations.vendors.asana import webhook as hooks
 
 _FIELDS = "name,permalink_url,created_at,modified_at"
 _PROJECT_FIELDS = f"{_FIELDS},archived"
@@ -94,6 +95,14 @@ class _Membership(VendorAnswer):
 class _Memberships(VendorAnswer):
     data: list[_Membership]
     next_page: _NextPage | None = None
+
+
+class _Hook(VendorAnswer):
+    gid: str = Field(min_length=1)
+
+
+class _OneHook(VendorAnswer):
+    data: _Hook
 
 
 class _Assignee(VendorAnswer):
@@ -204,6 +213,9 @@ class Asana(HttpConnector):
         ),
     )
     probes = "the token's user, the template and its date variables, the team"
+    secrets = (TOKEN_SECRET, hooks.TEXT)
+    webhook = hooks.AsanaWebhook()
+    watches = True
 
     # --- Reading ----------------------------------------------------------------------------------------------------
 
@@ -241,22 +253,33 @@ class Asana(HttpConnector):
 
     def _create_project(self, wanted: DeliveryProject, reference: str) -> JobAccepted:
         data: dict[str, Any] = {"name": f"{wanted.name} [{reference}]", "team": self.option("team_gid")}
-        if dates := self._template().requested_dates:
+        gid = wanted.template or self.option("template_gid")
+        if dates := self._template(gid).requested_dates:
             # Without a kickoff date (an urgency is enough) the project begins on the day it is made: Asana wants a date.
             start = wanted.start_date or clock.now().date().isoformat()
             data["requested_dates"] = [{"gid": self._start_date(dates), "value": start}]
-        path = f"/project_templates/{segment(self.option('template_gid'))}/instantiateProject"
+        path = f"/project_templates/{segment(gid)}/instantiateProject"
         try:
             return JobAccepted(self.http.request("POST", path, json={"data": data}, expect=_OneJob).data.data.gid)
         except ProviderError as error:
-            self._explain(error, "template_gid")
+            self._explain_template(error, gid)
 
-    def _template(self) -> _Template:
-        path = f"/project_templates/{segment(self.option('template_gid'))}"
+    def _template(self, gid: str) -> _Template:
+        path = f"/project_templates/{segment(gid)}"
         try:
             return self.http.request("GET", path, params={"opt_fields": _DATES}, expect=_OneTemplate).data.data
         except ProviderError as error:
+            self._explain_template(error, gid)
+
+    def _explain_template(self, error: ProviderError, gid: str) -> NoReturn:
+        if gid == self.option("template_gid"):
             self._explain(error, "template_gid")
+        if error.kind is not Kind.NOT_FOUND:
+            raise error
+        message = (
+            f"Asana does not know the template {gid!r}, or hides it from us: check the playbook's table of templates"
+        )
+        raise ProviderError(Kind.NOT_CONFIGURED, message, error.http_status) from None
 
     def _start_date(self, wanted: list[_Named]) -> str:
         """The date variable that takes the kickoff's date. Raises ``ProviderError(NOT_CONFIGURED)`` where it cannot be told."""
@@ -328,6 +351,16 @@ class Asana(HttpConnector):
         there = self.get(kind, job.new_project.gid)  # a job names its project, and not where people see it
         return Created(job.new_project.gid, there.url if there else _url(job.new_project))
 
+    def watch(self, kind: str, external_id: str) -> str:  # noqa: ARG002
+        """Asana asks our webhook for its consent before this has an answer. https://developers.asana.com/reference/createwebhook"""
+        target = hooks.address(self.connection.slug, self.connection.secrets(WEBHOOK_SECRET)[0], external_id)
+        data = {"resource": external_id, "target": target, "filters": hooks.FILTERS}
+        return self.http.request("POST", "/webhooks", json={"data": data}, expect=_OneHook).data.data.gid
+
+    def unwatch(self, watch: str, external_id: str) -> None:
+        self.delete("webhook", watch, f"/webhooks/{segment(watch)}", ok=(200,), expect=_Emptied)
+        self.connection.secret_rows.filter(name=hooks.secret_name(external_id)).delete()
+
     def person(self, external_id: str) -> str | None:
         """By gid or email address. https://developers.asana.com/reference/getuser"""
         try:
@@ -340,7 +373,7 @@ class Asana(HttpConnector):
 
     def probe(self) -> str:
         who = self.http.request("GET", "/users/me", expect=_OneNamed).data.data
-        template = self._template()
+        template = self._template(self.option("template_gid"))
         try:
             path = f"/teams/{segment(self.option('team_gid'))}"
             team = self.http.request("GET", path, expect=_OneNamed).data.data.name

@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 from integrations.connectors.answers import VendorAnswer
 from integrations.connectors.base import Capability, Created, CreateSafety, Found, HttpConnector, JobAccepted, MatchKey
 from integrations.connectors.objects import SchedulingLink, VendorObject
-from integrations.connectors.options import Option
+from integrations.connectors.options import OPTIONAL_SIGNING_SECRET, TOKEN_SECRET, Option
 from integrations.errors import FieldProblem, Kind, ProviderError
 from integrations.vendors.calendly.webhook import SOURCE, CalendlyWebhook
 
@@ -44,6 +44,7 @@ class Calendly(HttpConnector):
     systems = frozenset({"scheduling"})
     hosts = ("api.calendly.com",)
     default_base_url = "https://api.calendly.com"
+    secrets = (TOKEN_SECRET, OPTIONAL_SIGNING_SECRET)
     kinds = (
         Capability(
             kind=SchedulingLink.KIND,

@@ -1,21 +1,29 @@
-"""A deal as HubSpot has it now, with its company and contact: what an event of it is believed to mean.
+"""A deal as HubSpot has it now, with its company and contact: what an event of it is believed to mean. And which are won.
 
 Sources: reading with associations, developers.hubspot.com/docs/api-reference/crm-deals-v3/guide; merged records answer under both
-ids as the one that survived (knowledge.hubspot.com/records/merge-records), so that both are known as the deal's.
+ids as the one that survived (knowledge.hubspot.com/records/merge-records), so that both are known as the deal's; searching,
+developers.hubspot.com/docs/api-reference/search/guide (200 results a page, 10,000 a query; times are compared as Unix
+milliseconds; what was just written may be missing for a while).
 """
 
 import time
+from datetime import datetime
 from decimal import Decimal, InvalidOperation
+from typing import Any
 
 from django.conf import settings
 
 from integrations.connectors.base import moment
+from integrations.errors import Kind, ProviderError
 from integrations.inbound.events import DEAL, ORDER, OUR_ID, QUOTE, DealWon, Event, Ignored, Key
-from integrations.models import InboundEvent
+from integrations.inbound.looking import Changed, DealLookup, WonDeal
+from integrations.models import Connection, InboundEvent
 from integrations.vendors.hubspot.connector import HubSpot
-from integrations.vendors.hubspot.schemas import DEAL_PROPERTIES, TYPES, Links, Record
+from integrations.vendors.hubspot.schemas import DEAL_PROPERTIES, TYPES, Links, Page, Record
 
 WON = "hs_is_closed_won"
+_CHANGED = "hs_lastmodifieddate"
+_PAGE, _MOST_PAGES = 200, 5
 _PROPERTIES = ("dealname", "dealstage", WON, "amount", "deal_currency_code", "hubspot_owner_id")
 _OF_COMPANY = "name,domain,country"
 _OF_CONTACT = "firstname,lastname,email"
@@ -50,6 +58,43 @@ def won_deal(stored: InboundEvent, deal_id: str) -> Event:
         amount=_amount(deal.value("amount")),
         currency=deal.value("deal_currency_code").upper(),
     )
+
+
+class HubSpotDeals(DealLookup):
+    def changed_since(self, connection: Connection, since: datetime, *, deadline: float) -> Changed:
+        crm = HubSpot.on(connection, subject="deals", deadline=deadline)
+        query: dict[str, Any] = {
+            "filterGroups": [
+                {
+                    "filters": [
+                        {"propertyName": WON, "operator": "EQ", "value": "true"},
+                        {"propertyName": _CHANGED, "operator": "GTE", "value": str(int(since.timestamp() * 1000))},
+                    ]
+                }
+            ],
+            "properties": [_CHANGED],
+            "limit": _PAGE,
+            "after": "0",
+            "sorts": [{"propertyName": _CHANGED, "direction": "ASCENDING"}],
+        }
+        found: list[WonDeal] = []
+        for _ in range(_MOST_PAGES):
+            page = crm.http.request("POST", crm.path("deal", "search"), json=query, expect=Page, reads=True).data
+            found += [_changed(each) for each in page.results]
+            if page.paging is None or page.paging.next is None:
+                return Changed(found, is_all=True)
+            query["after"] = page.paging.next.after
+        return Changed(found, is_all=False)
+
+    def read(self, stored: InboundEvent, deal_id: str) -> Event:
+        return won_deal(stored, deal_id)
+
+
+def _changed(deal: Record) -> WonDeal:
+    at = moment(deal.value(_CHANGED) or deal.updatedAt)
+    if at is None:
+        raise ProviderError(Kind.MALFORMED, f"HubSpot does not say when the deal {deal.id} was changed")
+    return WonDeal(deal.id, at)
 
 
 def _option(crm: HubSpot, name: str) -> str:

@@ -2,6 +2,7 @@
 
 from integrations.connectors.options import TOKEN_SECRET, WEBHOOK_SECRET, Option, Secret
 from integrations.inbound.events import DealWon
+from integrations.inbound.looking import EVERY
 from integrations.inbound.starting import starts_or_joins
 from integrations.vendors.hubspot.connector import HubSpot
 from integrations.vendors.hubspot.webhook import HubSpotWebhook
@@ -21,6 +22,7 @@ class HubSpotProvider(HubSpot):
     options = (
         *HubSpot.options,
         starts_or_joins(DealWon, what="A won deal"),
+        EVERY,
         Option(
             name="order_property",
             label="Order number of a deal",

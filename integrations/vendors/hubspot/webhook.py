@@ -25,7 +25,7 @@ from integrations.http.strict_json import parse_list, parse_object
 from integrations.inbound.delivery import Delivery, Malformed, NotVerified, ReceivedEvent, UnexpectedShape, Webhook
 from integrations.inbound.events import DealWon, Event, Ignored
 from integrations.models import InboundEvent
-from integrations.vendors.hubspot.deals import won_deal
+from integrations.vendors.hubspot.deals import HubSpotDeals, won_deal
 
 TOLERANCE_SECONDS = 300
 DEALS = "0-3"
@@ -42,6 +42,7 @@ _LONGEST_ID = 200
 
 
 class HubSpotWebhook(Webhook):
+    deals = HubSpotDeals()
     events = {
         "deal.propertyChange": (DealWon,),
         "object.propertyChange": (DealWon,),

@@ -32,13 +32,14 @@ from typing import Any
 from integrations import clock
 from integrations.connectors.base import Capability, Created, CreateSafety, Found, HttpConnector, MatchKey, moment
 from integrations.connectors.objects import DeliveryProject, DeliveryTask, VendorObject
-from integrations.connectors.options import OPTIONAL_SIGNING_SECRET, TOKEN, Option, OptionType, Secret
+from integrations.connectors.options import TOKEN, WEBHOOK_SECRET, Option, OptionType, Secret
 from integrations.domains import same_address
 from integrations.errors import FieldProblem, Kind, ProviderError
 from integrations.http.client import segment
 from integrations.models import Connection
 from integrations.vendors.jira import adf, schemas
 from integrations.vendors.jira.schemas import PROPERTY, Issue, IssueType
+from integrations.vendors.jira.webhook import JiraWebhook
 
 _API = "/rest/api/3"
 _SHOWN = "summary,status,duedate,assignee,created,updated,parent"
@@ -86,8 +87,14 @@ class Jira(HttpConnector):
             label="API token",
             help="Of the user that is named in the option email; id.atlassian.com, Security, API tokens. It expires.",
         ),
-        OPTIONAL_SIGNING_SECRET,
+        Secret(
+            name=WEBHOOK_SECRET,
+            label="Webhook's secret",
+            help="Of the webhook that an administrator registers under System, WebHooks. Without one, tasks are polled.",
+            required=False,
+        ),
     )
+    webhook = JiraWebhook()
     options = (
         Option(
             name="email",
@@ -229,6 +236,12 @@ class Jira(HttpConnector):
             case DeliveryTask():
                 fields = self._fields(wanted) | {"parent": {"id": wanted.project_id}}
                 issue_type = self._type_id("task_type", _TASK_LEVEL)
+            case DeliveryProject(template=template) if template:
+                raise ProviderError(
+                    Kind.NOT_CONFIGURED,
+                    f"The playbook names the template {template!r}, and epics at Jira have none: leave its templates out, and list "
+                    "the tasks in delivery.tasks, one such step a plan or segment",
+                )
             case DeliveryProject():
                 fields, issue_type = self._fields(wanted), self._type_id("epic_type", _EPIC_LEVEL)
             case _:

@@ -20,9 +20,9 @@ record as the 18 character one.
 
 import html
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from decimal import Decimal
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 from urllib.parse import urlsplit
 
 from integrations import clock
@@ -50,6 +50,7 @@ from integrations.vendors.salesforce.schemas import (
     TYPES,
     Column,
     Described,
+    Page,
     Record,
     Rows,
     Saved,
@@ -61,6 +62,7 @@ from integrations.vendors.salesforce.schemas import (
 from integrations.vendors.salesforce.session import SalesforceHttp
 from integrations.vendors.salesforce.soql import any_of, containing, literal
 
+P = TypeVar("P", bound=Page)
 _MOST_ROWS = 5_000
 _MOST_ACCOUNTS = 30
 _MOST_MERGES = 10
@@ -165,17 +167,25 @@ class Salesforce(CrmConnector):
     ) -> list[Record]:
         """All rows, page by page. Raises ``ProviderError(INVALID)`` where there are over ``most``."""
         query = f"SELECT {', '.join([*SHOWN[kind], *more])} FROM {TYPES[kind]} WHERE {where}"  # noqa: S608 (literals)
-        page = self.http.request("GET", self._data(resource), params={"q": query}, expect=Rows).data
-        found: list[Record] = list(page.records)
-        while not page.done and len(found) <= most:
-            if not page.nextRecordsUrl.startswith("/services/data/"):
-                raise ProviderError(Kind.MALFORMED, "Salesforce named no next page of a query that has one")
-            page = self.http.request("GET", page.nextRecordsUrl, expect=Rows).data
+        found: list[Record] = []
+        for page in self.pages(query, Rows, resource=resource):
             found += page.records
+            if len(found) > most:
+                break
         if len(found) > most:
             message = f"Over {most} Salesforce {TYPES[kind]} records match: too many to tell which is this customer's"
             raise ProviderError(Kind.INVALID, message)
         return found
+
+    def pages(self, query: str, expect: type[P], *, resource: str = "query") -> Iterator[P]:
+        """What a query finds, page by page."""
+        page = self.http.request("GET", self._data(resource), params={"q": query}, expect=expect).data
+        yield page
+        while not page.done:
+            if not page.nextRecordsUrl.startswith("/services/data/"):
+                raise ProviderError(Kind.MALFORMED, "Salesforce named no next page of a query that has one")
+            page = self.http.request("GET", page.nextRecordsUrl, expect=expect).data
+            yield page
 
     def _on_domain(self, domain: str) -> list[Record]:
         """Accounts whose website is on it. ``LIKE`` finds parts too: hosts are compared whole."""

@@ -1,10 +1,12 @@
 """An opportunity as Salesforce has it now, with its account: what a message about it is believed to mean.
 
 Sources: developer.salesforce.com/docs/atlas.en-us.object_reference.meta/object_reference/sforce_api_objects_opportunity.htm
-(``IsWon`` follows from the stage, whatever that is called) and .../sforce_api_objects_account.htm.
+(``IsWon`` follows from the stage, whatever that is called) and .../sforce_api_objects_account.htm; ``SystemModstamp``, which is
+indexed, and the literals of times: .../soql_sosl/sforce_api_calls_soql_select_dateformats.htm.
 """
 
 import time
+from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
 from urllib.parse import urlsplit
@@ -13,13 +15,50 @@ from django.conf import settings
 from pydantic import ConfigDict, Field
 
 from integrations.connectors.answers import VendorAnswer
+from integrations.connectors.base import moment
+from integrations.errors import Kind, ProviderError
 from integrations.inbound.events import DEAL, ORDER, OUR_ID, QUOTE, DealWon, Event, Ignored, Key
-from integrations.models import InboundEvent
+from integrations.inbound.looking import Changed, DealLookup, WonDeal
+from integrations.models import Connection, InboundEvent
 from integrations.vendors.salesforce.connector import Salesforce
-from integrations.vendors.salesforce.schemas import DEAL_FIELDS, is_id
+from integrations.vendors.salesforce.schemas import DEAL_FIELDS, Page, is_id
+from integrations.vendors.salesforce.soql import instant
 
 _SHORT = 15
+_MOST_DEALS = 1_000
 MANY = "MANY"
+
+
+class Stamp(VendorAnswer):
+    Id: str = Field(min_length=1)
+    SystemModstamp: str
+
+
+class Stamps(Page):
+    records: list[Stamp]
+
+
+class SalesforceDeals(DealLookup):
+    def changed_since(self, connection: Connection, since: datetime, *, deadline: float) -> Changed:
+        crm = Salesforce.on(connection, subject="deals", deadline=deadline)
+        query = (
+            f"SELECT Id, SystemModstamp FROM Opportunity WHERE IsWon = true AND SystemModstamp >= {instant(since)} "  # noqa: S608
+            f"ORDER BY SystemModstamp ASC LIMIT {_MOST_DEALS}"
+        )
+        found: list[WonDeal] = []
+        for page in crm.pages(query, Stamps):
+            found += [_changed(each) for each in page.records]
+        return Changed(found, is_all=len(found) < _MOST_DEALS)
+
+    def read(self, stored: InboundEvent, deal_id: str) -> Event:
+        return won_opportunity(stored, deal_id)
+
+
+def _changed(row: Stamp) -> WonDeal:
+    at = moment(row.SystemModstamp)
+    if at is None or not is_id(row.Id):
+        raise ProviderError(Kind.MALFORMED, "Salesforce's answer does not say when an opportunity was changed")
+    return WonDeal(row.Id, at, (row.Id[:_SHORT],))
 
 
 class Row(VendorAnswer):

@@ -2,6 +2,7 @@
 
 from integrations.connectors.options import WEBHOOK_SECRET, Option, Secret
 from integrations.inbound.events import DealWon
+from integrations.inbound.looking import EVERY
 from integrations.inbound.starting import starts_or_joins
 from integrations.vendors.salesforce.connector import Salesforce
 from integrations.vendors.salesforce.webhook import SalesforceWebhook
@@ -15,18 +16,20 @@ class SalesforceProvider(Salesforce):
         *Salesforce.secrets,
         Secret(
             name=WEBHOOK_SECRET,
-            label="Token of outbound messages",
-            help="A long random text of yours, which the message's endpoint URL ends with: …/webhooks/NAME/?token=TEXT.",
+            label="Token of outbound messages and flows",
+            help="A long random text of yours: at the end of an outbound message's endpoint URL, …/webhooks/NAME/?token=TEXT, or "
+            "in the header X-Firstvalue-Secret of a flow's named credential.",
             required=False,
         ),
     )
     options = (
         *Salesforce.options,
         starts_or_joins(DealWon, what="A won deal"),
+        EVERY,
         Option(
             name="organization_id",
             label="Organization ID",
-            help="Under Company Information. Needed for outbound messages: those of other orgs start nothing.",
+            help="Under Company Information. Needed for outbound messages and flows: those of other orgs start nothing.",
             pattern=r"00D[A-Za-z0-9]{12}([A-Za-z0-9]{3})?",
             allowed="an organization's id, such as 00D…",
         ),

@@ -1,11 +1,13 @@
-"""Salesforce's outbound messages as Salesforce sends them: for tests and the demo.
+"""Salesforce's outbound messages as Salesforce sends them, and a flow's call: for tests and the demo.
 
-From developer.salesforce.com/docs/atlas.en-us.api.meta/api/sforce_api_om_outboundmessaging_notifications.htm.
+From developer.salesforce.com/docs/atlas.en-us.api.meta/api/sforce_api_om_outboundmessaging_notifications.htm; a flow's call
+is what its HTTP Callout action is set up to send.
 """
 
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Sequence
 from html import escape
 
@@ -36,3 +38,8 @@ def message(
         "<PartnerUrl>https://acme.my.salesforce.com/services/Soap/u/62.0/1</PartnerUrl>"
         f"{notifications}</notifications></soapenv:Body></soapenv:Envelope>"
     ).encode()
+
+
+def flow_call(opportunity: str, *, organization: str, changed: str = "2026-11-29T10:00:00.000+0000") -> bytes:
+    """The body; the secret stands in a header of the named credential."""
+    return json.dumps({"id": opportunity, "organization": organization, "changed": changed}).encode()

@@ -95,12 +95,15 @@ class Record(VendorAnswer):
         return str(getattr(self, name))
 
 
-class Rows(VendorAnswer):
+class Page(VendorAnswer):
     """One page of what a query found."""
 
-    records: list[Record]
     done: bool
     nextRecordsUrl: str = ""  # noqa: N815
+
+
+class Rows(Page):
+    records: list[Record]
 
 
 class Saved(VendorAnswer):

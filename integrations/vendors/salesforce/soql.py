@@ -8,6 +8,7 @@ backslash stands only before the characters listed there) and .../sforce_api_cal
 
 import unicodedata
 from collections.abc import Iterable
+from datetime import UTC, datetime
 
 _ESCAPES = {"\\": "\\\\", "'": "\\'", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\b": "\\b", "\f": "\\f"}
 
@@ -19,6 +20,11 @@ def literal(value: str) -> str:
 def containing(value: str) -> str:
     """The pattern of a ``LIKE`` that finds ``value`` anywhere; its own wildcards count as letters."""
     return "'%" + _escaped(value).replace("%", "\\%").replace("_", "\\_") + "%'"
+
+
+def instant(at: datetime) -> str:
+    """A time, which stands without quotes. Whole seconds, rounded down."""
+    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def any_of(values: Iterable[str]) -> str:

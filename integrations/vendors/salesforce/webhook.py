@@ -1,4 +1,4 @@
-"""Salesforce's outbound messages: that an opportunity was changed. What it is now, Salesforce is asked.
+"""Salesforce's outbound messages, and calls of its flows: that an opportunity was changed. What it is now, Salesforce is asked.
 
 Sources: developer.salesforce.com/docs/atlas.en-us.api.meta/api: sforce_api_om_outboundmessaging_notifications.htm (up to 100
 notifications a message; a message may come twice, late and out of order) and sforce_api_om_outboundmessaging_wsdl.htm (SOAP
@@ -6,6 +6,11 @@ notifications a message; a message may come twice, late and out of order) and sf
 
 A message has no signature. It is taken with a token that stands in its endpoint's address and nowhere else, and is a hint alone:
 its organization is compared with the connection's, and the opportunity is read at Salesforce and believed there.
+
+A flow calls with JSON (HTTP Callout: help.salesforce.com, platform.flow_http_callout_configure). It can compute no signature: what
+it can send is a custom header of its named credential (help.salesforce.com, nc_custom_headers_and_body). The same secret stands
+there, and not in an address that is logged on the way. The body is ``{"id": "…", "organization": "…", "changed": "…"}``:
+``changed`` (any text, such as the record's LastModifiedDate) tells one call from the next; without it each call counts anew.
 """
 
 import hmac
@@ -27,7 +32,7 @@ from integrations.inbound.delivery import (
 )
 from integrations.inbound.events import DealWon, Event, Ignored
 from integrations.models import InboundEvent
-from integrations.vendors.salesforce.opportunities import won_opportunity
+from integrations.vendors.salesforce.opportunities import SalesforceDeals, won_opportunity
 from integrations.vendors.salesforce.schemas import is_id, same
 
 ACKNOWLEDGED = (
@@ -37,19 +42,24 @@ ACKNOWLEDGED = (
     "</soapenv:Body></soapenv:Envelope>"
 )
 MOST_NOTIFICATIONS = 100
+SECRET_HEADER = "X-Firstvalue-Secret"  # noqa: S105 (a name)
+MOST_CHANGED = 100
 _SOAP = "{http://schemas.xmlsoap.org/soap/envelope/}"
 _OUTBOUND = "{http://soap.sforce.com/2005/09/outbound}"
 _TYPE = "{http://www.w3.org/2001/XMLSchema-instance}type"
 
 
 class SalesforceWebhook(Webhook):
-    content_types = ("text/xml",)
+    content_types = ("text/xml", "application/json")
     events = {"Opportunity": (DealWon,)}
+    deals = SalesforceDeals()
 
-    def receive(self, request: HttpRequest, raw: bytes, secrets: list[str], now: datetime) -> Delivery:  # noqa: ARG002
-        given = request.GET.get("token", "").encode("utf-8", "replace")
-        # Every secret is tried, so that the time taken does not tell which one matched.
-        if not any([hmac.compare_digest(given, secret.encode()) for secret in secrets]):  # noqa: C419
+    def receive(self, request: HttpRequest, raw: bytes, secrets: list[str], now: datetime) -> Delivery:
+        if request.content_type == "application/json":
+            if not _is_secret(request.headers.get(SECRET_HEADER, ""), secrets):
+                raise NotVerified(f"The header {SECRET_HEADER} is missing, or holds another secret.")
+            return Delivery([_called(raw, now)])
+        if not _is_secret(request.GET.get("token", ""), secrets):
             raise NotVerified("The endpoint's address has no token, or another one.")
         return Delivery(_received(raw), Response(ACKNOWLEDGED, content_type="text/xml; charset=utf-8"))
 
@@ -67,6 +77,23 @@ class SalesforceWebhook(Webhook):
         if not is_id(str(told["object"])):
             raise UnexpectedShape("The notification names no opportunity (sf:Id).")
         return won_opportunity(stored, str(told["object"]))
+
+
+def _is_secret(given: str, secrets: list[str]) -> bool:
+    """Every secret is tried, so that the time taken does not tell which one matched."""
+    text = given.encode("utf-8", "replace")
+    return any([hmac.compare_digest(text, secret.encode()) for secret in secrets])  # noqa: C419
+
+
+def _called(raw: bytes, now: datetime) -> ReceivedEvent:
+    """Raises ``Malformed``, ``strict_json.BadJson``."""
+    told = parse_object(raw)
+    opportunity, organization = (str(told.get(name) or "").strip() for name in ("id", "organization"))
+    if not is_id(opportunity) or not is_id(organization):
+        raise Malformed("The body names no opportunity (id), or not its organization.")
+    changed = str(told.get("changed") or now.isoformat()).strip()[:MOST_CHANGED]
+    body = {"organization": organization, "object": opportunity}
+    return ReceivedEvent(f"flow:{opportunity}:{changed}", "Opportunity", json.dumps(body))
 
 
 def _received(raw: bytes) -> list[ReceivedEvent]:

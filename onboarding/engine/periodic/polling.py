@@ -1,59 +1,92 @@
 """Looking whether somebody has done at the vendor what a step awaits. A look that finds nothing new changes nothing of the run.
 
+A step that waits beyond its deadline is a ticket, and goes on waiting: also one for whose event no vendor is asked.
+
 It is no attempt: no lease, no token, no audit entry and no recorded call, only a count beside the step. Whatever is new makes the
 step due, and a claim decides what follows.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import datetime, timedelta
+from functools import partial
 
 from django.conf import settings
-from django.db.models import F, QuerySet
+from django.db import transaction
+from django.db.models import F, Q, QuerySet
 
 from integrations import clock
 from integrations.connections import concurrency
 from integrations.connectors import registry
 from integrations.connectors.base import Connector
+from integrations.database.process_cache import ProcessCache
 from integrations.enums import STOPPED
 from integrations.errors import DeadlinePassed, ProviderError
 from integrations.http import recording
-from onboarding.engine import connection_queue, execution
+from integrations.inbound.events import WorkChanged
+from integrations.models import Connection, InboundEvent
+from onboarding.engine import connection_queue, dispatch, execution
+from onboarding.engine import recording as recording_of_steps
 from onboarding.engine.claiming import SLOT_WAIT
 from onboarding.engine.facts import facts_of
 from onboarding.engine.locks import locked_run_of, retried
 from onboarding.engine.outcomes import LATER
-from onboarding.enums import StepState, WaitsFor
+from onboarding.engine.periodic import watching
+from onboarding.engine.periodic.watching import NEEDLESSLY_WATCHED
+from onboarding.engine.runs import waits
+from onboarding.enums import Category, StepState, WaitsFor
 from onboarding.models import Step, StepPoll
+from onboarding.signals import wait_overdue
 from onboarding.steps.registry import HANDLERS
 
 MOST_AT_ONCE = 100
+TOLD_FACTOR = 12
+"""An hour, with the usual setting."""
+RECENT = timedelta(days=1)
+ASKED_ANEW = timedelta(minutes=1)
+_told: ProcessCache[int, tuple[datetime, bool]] = ProcessCache(64)
+"""Connection -> (when it was asked, whether its webhooks arrive)."""
 
 
 def due(now: datetime) -> QuerySet[StepPoll]:
     """Polls that nobody was told of, the longest due first."""
-    awaited = StepPoll.objects.filter(
-        due_at__lte=now,
+    is_awaited = Q(
         step__state__in=(StepState.WAITING, StepState.BLOCKED),
-        step__waits_for=WaitsFor.EVENT,
+        step__waits_for__in=waits.AWAITED,
         step__due_at=None,
         step__transaction__held_at=None,
     )
+    awaited = StepPoll.objects.filter(is_awaited | NEEDLESSLY_WATCHED, due_at__lte=now)
     awaited = awaited.exclude(enqueued_until__gt=now).exclude(step__connection__breaker__in=STOPPED)
     return awaited.order_by("due_at", "pk")
 
 
 def forget(now: datetime) -> None:
     """Due polls of steps that await nothing any more are not looked at again."""
-    StepPoll.objects.filter(due_at__lte=now).exclude(step__waits_for=WaitsFor.EVENT).update(due_at=None)
+    gone = StepPoll.objects.filter(due_at__lte=now, watch="").exclude(step__waits_for__in=waits.AWAITED)
+    gone.update(due_at=None)
+
+
+def look_now(step_pks: Collection[int]) -> None:
+    """The vendor says that something was changed there: these are polled once the surrounding transaction has committed."""
+    now = clock.now()
+    # Also one that is in the broker: the row is the truth.
+    StepPoll.objects.filter(pk__in=step_pks).update(due_at=now, enqueued_until=None)
+    for pk in step_pks:
+        transaction.on_commit(partial(dispatch.publish, dispatch.POLL_STEP, pk), robust=True)
 
 
 def poll(step_pk: int) -> None:
     """One look, if it is still due. Nobody is kept from looking at the same moment: it only reads."""
     row = due_now(step_pk)
     if row is None:
+        watching.end_if_needless(step_pk)
         return
     now, step = clock.now(), row.step
+    if step.waits_for == WaitsFor.REPORT:
+        _tell_if_overdue(row)
+        _wait_on(row, now)
+        return
     connection, holder = step.connection, f"poll:{step_pk}"
     if connection and not concurrency.acquire(connection, holder, now + timedelta(seconds=settings.LEASE_SECONDS)):
         _again(step_pk, max(now + SLOT_WAIT, connection.paused_until or now))
@@ -61,7 +94,7 @@ def poll(step_pk: int) -> None:
     try:
         is_new = _is_new(step)
     except ProviderError as error:
-        _failed(step, error)
+        _failed(row, error)
         return
     finally:
         if connection and connection.limit is not None:
@@ -69,13 +102,60 @@ def poll(step_pk: int) -> None:
     if is_new:
         _make_due(step_pk, clock.now())
     else:
-        _again(step_pk, clock.now() + timedelta(seconds=settings.KICKOFF_POLL_SECONDS), looked_at=clock.now())
+        _tell_if_overdue(row)
+        watching.begin(row)
+        _again(step_pk, clock.now() + _interval(connection), looked=row)
+
+
+def _interval(connection: Connection | None) -> timedelta:
+    """Until the next look; longer where the vendor's webhooks arrive, so that a look only makes up for one that was lost."""
+    usual = timedelta(seconds=settings.KICKOFF_POLL_SECONDS)
+    return usual * TOLD_FACTOR if connection is not None and _is_told(connection) else usual
+
+
+def _is_told(connection: Connection) -> bool:
+    """Whether such an event came within a day. Asked once a minute a process: it reads the connection's events."""
+    info = registry.PROVIDERS.get(connection.provider)
+    told = info.webhook.events if info is not None and info.webhook is not None else {}
+    if not any(WorkChanged in events for events in told.values()):
+        return False
+    now, known = clock.now(), _told.get(connection.pk)
+    if known is None or not known[0] <= now < known[0] + ASKED_ANEW:
+        events = InboundEvent.objects.filter(connection=connection, type__in=told, received_at__gt=now - RECENT)
+        known = (now, events.exists())
+        _told.put(connection.pk, known)
+    return known[1]
 
 
 def due_now(step_pk: int) -> StepPoll | None:
     now = clock.now()
     rows = StepPoll.objects.select_related("step__connection").filter(pk=step_pk, due_at__lte=now)
-    return rows.filter(step__waits_for=WaitsFor.EVENT, step__due_at=None, step__transaction__held_at=None).first()
+    return rows.filter(step__waits_for__in=waits.AWAITED, step__due_at=None, step__transaction__held_at=None).first()
+
+
+def _tell_if_overdue(row: StepPoll) -> None:
+    if row.deadline_at is not None and row.deadline_at <= clock.now() and not row.step.category:
+        _tell_overdue(row.pk)
+
+
+@retried
+def _tell_overdue(step_pk: int) -> None:
+    """A person is told, unless an open ticket covers the wait."""
+    with locked_run_of(step_pk) as run:
+        step = Step.objects.get(pk=step_pk)
+        if step.state != StepState.WAITING or step.waits_for not in waits.AWAITED or step.category:
+            return
+        step.transaction = run
+        if not any(covered for _, covered in wait_overdue.send(Step, step=step)):
+            recording_of_steps.block(run, step, Category.STALLED, waits.why_overdue(step), due_at=None)
+
+
+def _wait_on(row: StepPoll, now: datetime) -> None:
+    """Only its deadline is looked at: again in a while where that has passed, as what covers the wait now may be closed."""
+    if row.deadline_at is None or row.deadline_at <= now:
+        _again(row.pk, now + timedelta(seconds=settings.KICKOFF_POLL_SECONDS))
+    else:
+        _again(row.pk, row.deadline_at)
 
 
 def _is_new(step: Step) -> bool:
@@ -113,21 +193,28 @@ def _look_of(step: Step) -> Callable[[Connector], bool] | None:
     return is_done_or_gone
 
 
-def _failed(step: Step, error: ProviderError) -> None:
+def _failed(row: StepPoll, error: ProviderError) -> None:
     """Where the vendor only asks for patience the next look waits; else a claim meets the failure, with all that follows."""
+    step = row.step
     connection, now = step.connection, clock.now()
     wait = error.retry_after or 0.0
     if connection:
         connection_queue.apply_backpressure(connection.pk, error)
     if error.kind in LATER:
+        _tell_if_overdue(row)
         _again(step.pk, now + timedelta(seconds=max(wait, settings.KICKOFF_POLL_SECONDS)))
     else:
         _make_due(step.pk, now + timedelta(seconds=wait))
 
 
-def _again(step_pk: int, at: datetime, *, looked_at: datetime | None = None) -> None:
-    counted = {"count": F("count") + 1, "last_at": looked_at} if looked_at else {}
-    StepPoll.objects.filter(pk=step_pk).update(due_at=at, enqueued_until=None, **counted)
+def _again(step_pk: int, at: datetime, *, looked: StepPoll | None = None) -> None:
+    """``looked``: as the row was when a look began; what has made it due meanwhile is not put off."""
+    rows = StepPoll.objects.filter(pk=step_pk)
+    if looked is None:
+        rows.update(due_at=at, enqueued_until=None)
+        return
+    rows.update(count=F("count") + 1, last_at=clock.now())
+    rows.filter(due_at=looked.due_at).update(due_at=at, enqueued_until=None)
 
 
 def _make_due(step_pk: int, at: datetime) -> None:

@@ -7,6 +7,7 @@ kickoff as it was agreed on until then.
 from collections.abc import Sequence
 
 from onboarding import audit, working_set
+from onboarding.engine.runs import waits
 from onboarding.engine.runs.cancellation import decide
 from onboarding.enums import Category, RunEventType, Status, StepState, Topic
 from onboarding.models import OnboardingTransaction, RunEvent
@@ -58,6 +59,7 @@ def note_cancelled(run: OnboardingTransaction, *, actor: str) -> None:
     for step in ended:
         step.reopen()
         step.save()
+    waits.forget_deadlines(ended)
     audit.record(run, "onboarding.kickoff.cancelled", actor=actor, data={"steps": [step.key for step in ended]})
     if run.status in (Status.READY_FOR_KICKOFF, Status.COMPLETE):
         run.reopen()

@@ -10,6 +10,7 @@ from onboarding import audit, working_set
 from onboarding.engine.advancing import advance, make_due
 from onboarding.engine.dispatch import enqueue_step
 from onboarding.engine.facts import facts_of
+from onboarding.engine.runs import waits
 from onboarding.enums import OVER, ApprovalState, Category, Mode, OriginKind, RunEventType, StepState, WaitsFor
 from onboarding.models import Approval, OnboardingTransaction, Step
 from onboarding.origins import Origin
@@ -27,7 +28,7 @@ def may_begin(run: OnboardingTransaction, step: Step, now: datetime) -> bool:
     if not step.awaits and step.mode == Mode.AUTOMATE and not HANDLERS[step.uses].asks:
         return True
     if step.awaits and not working_set.of(run).events((step.awaits,)):
-        _await_report(run, step)
+        _await_report(run, step, now)
         return False
     if step.mode == Mode.OBSERVE and not HANDLERS[step.uses].asks:
         _observe(run, step, now)
@@ -51,13 +52,14 @@ def _observe(run: OnboardingTransaction, step: Step, now: datetime) -> None:
     advance(run)
 
 
-def _await_report(run: OnboardingTransaction, step: Step) -> None:
+def _await_report(run: OnboardingTransaction, step: Step, now: datetime) -> None:
     if step.state == StepState.BLOCKED:
         step.waits_for, step.due_at, step.enqueued_until = WaitsFor.REPORT, None, None
         step_retrying.send(Step, step=step, requested=False)
     else:
         step.wait(waits_for=WaitsFor.REPORT, due_at=None)
     working_set.of(run).save(step)
+    waits.begin(step, now)
     audit.record(run, "onboarding.step.waiting", data={"step": step.key, "for": step.awaits})
 
 

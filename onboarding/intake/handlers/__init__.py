@@ -9,4 +9,5 @@ from onboarding.intake.handlers import (  # noqa: F401  (they register themselve
     payment_refunded,
     payment_succeeded,
     subscription_reported,
+    work_changed,
 )

@@ -82,6 +82,7 @@ def rows(measured: Measured) -> list[Row]:
         "limited": _limited,
         "duplicates": _duplicates,
         "parked": _parked,
+        "enterprise": _enterprise,
         "memory": _memory,
         "idle": _idle,
         "sqlite": _sqlite,
@@ -153,6 +154,16 @@ def _parked(found: Measured) -> list[Row]:
         Row(f"{what}share of what the limit allows", _only(found, "share"), at_least(0.7)),
         Row(f"{what}calls beyond the limit", _only(found, "beyond"), required=NONE),
         Row(f"{what}made twice, calls too many", _sum(found, "twice", "wrong_calls"), required=NONE),
+    ]
+
+
+def _enterprise(found: Measured) -> list[Row]:
+    what = f"enterprise playbook ({found['size']} runs): "
+    return [
+        Row(f"{what}onboardings/s at 0 ms", _only(found, "rate")),
+        Row(f"{what}CPU s an onboarding, our processes", _cpu({"ours": found})),
+        Row(f"{what}share of lean transitions", _only(found, "share")),
+        Row(f"{what}made twice or unfinished", _sum(found, "twice", "unfinished"), required=NONE),
     ]
 
 

@@ -238,19 +238,19 @@ def test_a_provider_has_one_name():
 
 
 def test_a_connection_is_set_listed_and_checked_by_command(sandbox, tmp_path, monkeypatch):
-    (tmp_path / "token").write_text("sandbox-zendesk-token\n")
+    (tmp_path / "token").write_text("sandbox-hubspot-token\n")
     monkeypatch.setattr("sys.stdin", StringIO("whsec_1\n"))
-    command = ["connection", "set", "desk", "--system", "support", "--provider", "zendesk"]
-    command += ["--environment", "sandbox", "--base-url", f"{sandbox.base_url}/zendesk"]
+    command = ["connection", "set", "desk", "--system", "crm", "--provider", "hubspot"]
+    command += ["--environment", "sandbox", "--base-url", f"{sandbox.base_url}/hubspot"]
     command += ["--option", "search_lag=2", "--secret", f"token=@{tmp_path}/token", "--secret", "webhook_secret=-"]
     run(*command)
     made = Connection.objects.get(slug="desk")
-    assert (made.secrets("token"), made.secrets("webhook_secret")) == (["sandbox-zendesk-token"], ["whsec_1"])
+    assert (made.secrets("token"), made.secrets("webhook_secret")) == (["sandbox-hubspot-token"], ["whsec_1"])
     assert made.options == {"search_lag": "2"}
     listed = run("connection", "list")
-    assert "desk  support  zendesk   sandbox      ready  token,webhook_secret" in listed
+    assert "desk  crm     hubspot   sandbox      ready  token,webhook_secret" in listed
     assert "whsec_1" not in listed
-    assert run("connection", "check", "desk") == "desk: Zendesk user Firstvalue (admin).\n"
+    assert run("connection", "check", "desk") == "desk: HubSpot portal 14000001 DEVELOPER_TEST.\n"
 
 
 def test_the_command_keeps_a_new_credential_only_if_it_passes(hubspot, sandbox):

@@ -11,7 +11,7 @@ from integrations.connectors.declaration import load, vendors
 from integrations.connectors.objects import VendorObject
 from integrations.connectors.options import Option, OptionType
 from integrations.connectors.register import RegisterConnector
-from integrations.connectors.registry import PROVIDERS
+from integrations.connectors.registry import PROVIDERS, WEBHOOK_SECRET
 from integrations.enums import System
 
 KINDS = {each.KIND for each in VendorObject.__subclasses__() if hasattr(each, "KIND")}
@@ -36,6 +36,12 @@ def test_a_declaration_is_complete(name: str) -> None:
     is_register = info.connector is not None and issubclass(info.connector, RegisterConnector)
     assert info.connector is None or info.kinds or info.webhook or is_register, "it writes, or is read for what we lack"
     assert info.webhook is None or info.webhook.events
+
+
+@pytest.mark.parametrize("name", PROVIDERS)
+def test_a_webhook_secret_is_offered_where_there_are_events_alone(name: str) -> None:
+    info = PROVIDERS[name]
+    assert any(secret.name == WEBHOOK_SECRET for secret in info.secrets) == (info.webhook is not None)
 
 
 def test_stripes_declared_events_are_those_that_it_reads() -> None:

@@ -17,6 +17,7 @@ from urllib.parse import urlencode
 
 from integrations.sandbox.dialect import Answer, Call, Dialect, Refused, as_seconds, closing_reference, iso, route
 from integrations.sandbox.store import Json, Row, Tx
+from integrations.vendors.asana.sandbox import webhooks
 from integrations.vendors.asana.sandbox.fields import (
     INSTANTIATE_FIELDS,
     PROJECT_FIELDS,
@@ -32,7 +33,7 @@ TEAM_GID = "1100000000000001"
 _WORKSPACE = {"gid": "1000000000000001", "resource_type": "workspace", "name": "Firstvalue sandbox"}
 _RESOURCES = {
     "projects": "project", "tasks": "task", "jobs": "job", "project_templates": "project_template", "teams": "team",
-    "users": "user",
+    "users": "user", "webhooks": "webhook",
 }  # fmt: skip
 _ME = "1000000000000002"
 #: who may be assigned a task: ourselves, a colleague, and the implementation owner of the payload's documented example
@@ -379,6 +380,36 @@ class Asana(Dialect):
         if "completed" in data:
             data["completed_at"] = iso(call.tx.now) if data["completed"] else None
         return data
+
+    # -- webhooks ------------------------------------------------------------------------------------------------
+
+    @route("POST", "/webhooks")
+    def establish(self, call: Call) -> Answer:
+        """Webhooks are made for projects and tasks here. What they tell, the tests send."""
+        self._takes(call)
+        data = self._data(call, webhooks.FIELDS)
+        if problem := webhooks.problem_of(data):
+            raise self.refuse(400, problem)
+        gid = str(data["resource"])
+        about = call.tx.get(self.name, "tasks", gid) or self._row(call, "projects", gid)
+        secret = webhooks.shake_hands(str(data["target"]))
+        if not secret:
+            raise self.refuse(400, "The remote server did not respond with the handshake secret.")
+        row = self.add(call.tx, "webhooks", {**data, "secret": secret})
+        return self._one(call, 201, self._webhook(row, about))
+
+    @route("DELETE", "/webhooks/{gid}")
+    def delete_webhook(self, call: Call, gid: str) -> Answer:
+        self._takes(call)
+        call.tx.archive(self._row(call, "webhooks", gid))
+        return Answer(200, {"data": {}})
+
+    @staticmethod
+    def _webhook(row: Row, about: Row) -> Json:
+        """Never with its secret."""
+        resource = {"gid": about.id, "resource_type": _RESOURCES[about.kind], "name": about.body.get("name", "")}
+        known = {name: row.body.get(name) for name in ("target", "filters")}
+        return {"gid": row.id, "resource_type": "webhook", "active": True, "resource": resource, **known}
 
     # -- lists ---------------------------------------------------------------------------------------------------
 

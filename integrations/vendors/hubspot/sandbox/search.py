@@ -9,8 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from fnmatch import fnmatchcase
+from operator import ge, gt, le, lt
 
+from integrations.sandbox.dialect import iso
 from integrations.sandbox.store import Json, Row, Tx, term
 from integrations.vendors.hubspot.sandbox import properties
 
@@ -47,6 +50,8 @@ class Search:
         for group in self.groups or ((),):
             for row in _pool(tx, kind, group):
                 shown = tx.searchable(row, lag)
+                if shown is not None:
+                    shown = {**shown, "hs_lastmodifieddate": iso(row.updated_at)}
                 if shown is not None and all(each.fits(shown) for each in group):
                     found[row.seq] = (row, shown)
         ordered = [found[seq] for seq in sorted(found)]
@@ -123,6 +128,25 @@ def _contains(held: str, value: str) -> bool:
     return bool(wanted) and any(tokens[start : start + len(wanted)] == wanted for start in starts)
 
 
+def _compared(held: str, value: str, how: Callable[[float, float], bool]) -> bool:
+    """Numbers; and times, which are held as text and asked for in milliseconds since 1970."""
+    there = _number(held)
+    if not value.lstrip("-").replace(".", "", 1).isdecimal():
+        raise ValueError(f"There was a problem with the request: {value!r} is no number")
+    return there is not None and how(there, float(value))
+
+
+def _number(held: str) -> float | None:
+    try:
+        return float(held)
+    except ValueError:
+        pass
+    try:
+        return datetime.fromisoformat(held.upper()).timestamp() * 1000
+    except ValueError:
+        return None
+
+
 _OPERATORS: dict[str, Callable[[str, tuple[str, ...]], bool]] = {
     "EQ": lambda held, values: held == term(values[0]),
     "NEQ": lambda held, values: held != term(values[0]),
@@ -130,6 +154,10 @@ _OPERATORS: dict[str, Callable[[str, tuple[str, ...]], bool]] = {
     "NOT_IN": lambda held, values: held not in values,
     "CONTAINS_TOKEN": lambda held, values: _contains(held, values[0]),
     "NOT_CONTAINS_TOKEN": lambda held, values: not _contains(held, values[0]),
+    "GT": lambda held, values: _compared(held, values[0], gt),
+    "GTE": lambda held, values: _compared(held, values[0], ge),
+    "LT": lambda held, values: _compared(held, values[0], lt),
+    "LTE": lambda held, values: _compared(held, values[0], le),
     "HAS_PROPERTY": lambda held, _: bool(held),
     "NOT_HAS_PROPERTY": lambda held, _: not held,
 }

@@ -160,6 +160,7 @@ class Salesforce(Dialect):
 
     def _whole(self, row: Row, *, deleted: bool = False) -> Json:
         stamps = {"CreatedDate": _stamp(row.created_at), "LastModifiedDate": _stamp(row.updated_at)}
+        stamps["SystemModstamp"] = stamps["LastModifiedDate"]
         stage = str(row.body.get("StageName", ""))
         derived = (
             {"IsClosed": stage.startswith("Closed"), "IsWon": stage == "Closed Won"}
@@ -231,6 +232,7 @@ class Salesforce(Dialect):
             gone = [call.tx.archived(self.name, query.type, each[0]) for each in ids]
             rows += [self._whole(row, deleted=True) for row in gone if row]
         found = [each for each in rows if all(comparison.holds(each) for comparison in where)]
+        found = query.ordered(found)
         return found if query.limit is None else found[: query.limit]
 
     def _checked(self, comparison: soql.Comparison, field: Field) -> soql.Comparison:

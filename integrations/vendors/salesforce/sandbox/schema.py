@@ -46,6 +46,7 @@ def _reference(*types: str, writable: bool = True) -> Field:
 _SYSTEM = {
     "Id": Field(18, "id", writable=False), "IsDeleted": Field(kind="boolean", writable=False),
     "CreatedDate": Field(kind="datetime", writable=False), "LastModifiedDate": Field(kind="datetime", writable=False),
+    "SystemModstamp": Field(kind="datetime", writable=False),
 }  # fmt: skip
 _OUR_REFERENCE = Field(external_id=True, unique=True)
 STAGES = ("Prospecting", "Qualification", "Negotiation/Review", "Closed Won", "Closed Lost")

@@ -1,23 +1,28 @@
 """The part of SOQL that an integration needs, checked as strictly as Salesforce checks it.
 
 From developer.salesforce.com/docs/atlas.en-us.soql_sosl.meta/soql_sosl: SELECT fields FROM object WHERE comparisons joined by
-AND, LIMIT; the operators =, !=, LIKE and IN; the characters that a backslash may stand before.
+AND, ORDER BY one field, LIMIT; the operators =, !=, <, <=, >, >=, LIKE and IN; the characters that a backslash may stand before;
+times, which stand without quotes (sforce_api_calls_soql_select_dateformats.htm).
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import datetime
+from operator import ge, gt, le, lt
 from typing import Any
 
 from integrations.sandbox.store import Json
 from integrations.vendors.salesforce.sandbox.errors import refuse
 
-_TOKEN = re.compile(r"\s*('(?:[^'\\]|\\.)*'|[A-Za-z_][\w.]*|\d+|!=|[=(),])", re.DOTALL)
+_TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:?\d\d)"
+_TOKEN = re.compile(rf"\s*('(?:[^'\\]|\\.)*'|[A-Za-z_][\w.]*|{_TIME}|\d+|!=|<=|>=|[=<>(),])", re.DOTALL)
 _ESCAPES = {
     "n": "\n", "N": "\n", "r": "\r", "R": "\r", "t": "\t", "T": "\t", "b": "\b", "B": "\b", "f": "\f", "F": "\f",
     '"': '"', "'": "'", "\\": "\\",
 }  # fmt: skip
+_ORDERED = {"<": lt, "<=": le, ">": gt, ">=": ge}
 _WORDS = {"null": None, "true": True, "false": False}
 #: stand for the escaped and the bare wildcards of a LIKE until it is compiled
 _ANY, _ONE = "\ue000", "\ue001"
@@ -38,6 +43,8 @@ class Comparison:
                 return bool(_plain(there) != _plain(self.value))
             case "IN":
                 return _plain(there) in [_plain(each) for each in self.value]
+            case "<" | "<=" | ">" | ">=":
+                return there is not None and _ORDERED[self.operator](datetime.fromisoformat(str(there)), self.value)
         return there is not None and self.value.fullmatch(str(there)) is not None
 
 
@@ -46,11 +53,19 @@ class Query:
     fields: list[str]
     type: str
     where: list[Comparison]
+    order: tuple[str, bool] | None
+    """(field, descending)"""
     limit: int | None
 
     @property
     def names(self) -> list[str]:
-        return [*self.fields, *(each.field for each in self.where)]
+        return [*self.fields, *(each.field for each in self.where), *([self.order[0]] if self.order else [])]
+
+    def ordered(self, found: list[Json]) -> list[Json]:
+        if self.order is None:
+            return found
+        field, backwards = self.order
+        return sorted(found, key=lambda each: str(each.get(field) or ""), reverse=backwards)
 
     def holds(self, body: Json) -> bool:
         return all(each.holds(body) for each in self.where)
@@ -87,18 +102,29 @@ class _Parser:
             where.append(self._comparison())
             while self._takes("AND"):
                 where.append(self._comparison())
+        order = self._order() if self._takes("ORDER") else None
         limit = int(self._next()) if self._takes("LIMIT") else None
         if self._left:
             raise refuse("MALFORMED_QUERY", f"unexpected token: {self._left[-1]!r}")
         if len(set(fields)) < len(fields):
             raise refuse("INVALID_FIELD", "duplicate field selected")
-        return Query(fields, kind, where, limit)
+        return Query(fields, kind, where, order, limit)
+
+    def _order(self) -> tuple[str, bool]:
+        self._word("BY")
+        name = self._name()
+        is_descending = self._takes("DESC")
+        if not is_descending:
+            self._takes("ASC")
+        return name, is_descending
 
     def _comparison(self) -> Comparison:
         field, operator = self._name(), self._next().upper()
         match operator:
             case "=" | "!=":
                 return Comparison(field, operator, self._value())
+            case "<" | "<=" | ">" | ">=":
+                return Comparison(field, operator, self._time())
             case "LIKE":
                 return Comparison(field, operator, _pattern(self._text()))
             case "IN":
@@ -114,6 +140,16 @@ class _Parser:
         if self._left and self._left[-1].lower() in _WORDS:
             return _WORDS[self._next().lower()]
         return _unescaped(self._text(), like=False)
+
+    def _time(self) -> datetime:
+        """The one type that this stand-in orders by. Salesforce refuses a time in quotes."""
+        token = self._next()
+        if not re.fullmatch(_TIME, token):
+            raise refuse(
+                "INVALID_FIELD",
+                f"value of filter criterion must be of type datetime and not be enclosed in quotes: {token}",
+            )
+        return datetime.fromisoformat(token)
 
     def _text(self) -> str:
         token = self._next()

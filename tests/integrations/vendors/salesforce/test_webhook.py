@@ -12,9 +12,9 @@ from integrations.enums import EventState
 from integrations.inbound.events import DealWon, Ignored, Key
 from integrations.models import InboundEvent
 from integrations.sandbox.control import SandboxControl
-from integrations.vendors.salesforce.sample_messages import message, notification_id
+from integrations.vendors.salesforce.sample_messages import flow_call, message, notification_id
 from integrations.vendors.salesforce.sandbox.schema import new_id
-from integrations.vendors.salesforce.webhook import SalesforceWebhook
+from integrations.vendors.salesforce.webhook import SECRET_HEADER, SalesforceWebhook
 from tests.integrations.vendors.conformance import Bench
 from tests.support.stripe_events import settle
 
@@ -102,8 +102,50 @@ def test_what_is_no_message_is_refused(raw: bytes) -> None:
     assert not InboundEvent.objects.exists()
 
 
-def test_only_xml_is_taken() -> None:
-    assert post(message([WON], organization=ORG), content_type="application/json").status_code == 415
+def test_only_xml_and_json_are_taken() -> None:
+    assert post(message([WON], organization=ORG), content_type="text/plain").status_code == 415
+
+
+def call(raw: bytes, **headers: str) -> HttpResponse:
+    return Client().post("/webhooks/salesforce/", data=raw, content_type="application/json", headers=headers)
+
+
+def test_a_flows_call_is_a_hint_with_a_secret_header() -> None:
+    raw = flow_call(WON, organization=ORG)
+    for _ in range(2):
+        assert call(raw, **{SECRET_HEADER: TOKEN}).status_code == 200
+    assert InboundEvent.objects.count() == 1, "a flow that is run again tells of the same change"
+    event = read()
+    assert isinstance(event, DealWon)
+    assert event.keys[0] == Key("deal", WON)
+    assert event.amount == Decimal(11500)
+    call(flow_call(WON, organization=ORG, changed="2026-11-29T11:00:00.000+0000"), **{SECRET_HEADER: TOKEN})
+    assert InboundEvent.objects.count() == 2
+
+
+def test_a_flows_call_is_believed_nothing() -> None:
+    call(flow_call(OPEN, organization=ORG), **{SECRET_HEADER: TOKEN})
+    event = read()
+    assert isinstance(event, Ignored)
+    assert "not won" in event.reason
+
+
+@pytest.mark.parametrize("headers", [{}, {SECRET_HEADER: "other"}, {SECRET_HEADER: ""}, {"Authorization": TOKEN}])
+def test_a_flows_call_without_its_secret_is_not_taken(headers: dict[str, str]) -> None:
+    assert call(flow_call(WON, organization=ORG), **headers).status_code == 400
+    assert not InboundEvent.objects.exists()
+
+
+def test_the_token_of_an_address_opens_nothing_to_a_flow() -> None:
+    assert post(flow_call(WON, organization=ORG), content_type="application/json").status_code == 400
+
+
+@pytest.mark.parametrize(
+    "raw", [b"[]", b"{}", b"not JSON", b'{"id": "006", "organization": "00D"}', flow_call("", organization=ORG)]
+)
+def test_what_is_no_flows_call_is_refused(raw: bytes) -> None:
+    assert call(raw, **{SECRET_HEADER: TOKEN}).status_code == 400
+    assert not InboundEvent.objects.exists()
 
 
 def test_a_won_opportunity_is_what_salesforce_has() -> None:
