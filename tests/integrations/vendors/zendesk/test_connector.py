@@ -377,9 +377,9 @@ def test_undo_with_a_lost_answer_can_be_repeated(zendesk, sandbox, acme, kind, f
 
 
 def test_undo_of_an_irreversible_kind_is_a_programming_error(zendesk):
-    assert not support(zendesk).reversible("ticket")
-    with pytest.raises(TypeError, match="zendesk cannot undo a ticket"):
-        support(zendesk).undo("ticket", "1")
+    assert not support(zendesk).reversible("macro")
+    with pytest.raises(TypeError, match="zendesk cannot undo a macro"):
+        support(zendesk).undo("macro", "1")
 
 
 def test_a_change_by_somebody_else_shows(zendesk, sandbox, acme):
