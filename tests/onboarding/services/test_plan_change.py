@@ -113,7 +113,10 @@ def only(sandbox: SandboxControl, vendor: str, kind: str) -> dict[str, Any]:
 
 def order_lines(sandbox: SandboxControl) -> list[tuple[str, float]]:
     lines = [each["body"] for each in sandbox.objects("odoo", "sale.order.line") if each["body"].get("product_id")]
-    return [(each["name"], each["price_unit"]) for each in sorted(lines, key=lambda line: int(line["sequence"]))]
+    return [
+        (each["name"].partition(" (")[0], each["price_unit"])
+        for each in sorted(lines, key=lambda line: int(line["sequence"]))
+    ]
 
 
 def test_the_enterprise_run_makes_product_and_support_beside_the_others(
@@ -208,8 +211,7 @@ def test_an_order_that_finance_has_confirmed_is_a_ticket_and_the_others_follow(
     at_odoo(sandbox, "sale.order", "action_confirm", ids=[int(only(sandbox, "odoo", "sale.order")["id"])])
     change(run, drain, UPGRADE)
     ticket = ticket_of(run, "erp.order")
-    assert ticket.queue == "finance"
-    assert ticket.category in (Category.VALIDATION_ERROR, Category.CONFLICT)
+    assert (ticket.queue, ticket.category) == ("finance", Category.VALIDATION_ERROR)
     for key in ("crm.deal", "support.entitlement", "product.entitlement-update"):
         assert step_of(run, key).state == StepState.SUCCEEDED
     assert only(sandbox, "widgets", "entitlements")["plan"] == "enterprise"

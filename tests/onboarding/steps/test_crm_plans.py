@@ -188,10 +188,9 @@ def test_a_lost_answer_makes_no_second_line(
 
 
 def test_rollback_takes_lines_and_plan_away(
-    ready: OnboardingTransaction, drain: Drain, sandbox: SandboxControl, settled: Settled
+    ready: OnboardingTransaction, drain: Drain, sandbox: SandboxControl
 ) -> None:
     services.rollback(ready.pk, actor="kim", reason="The customer withdrew")
     drain()
     assert status_of(ready) == Status.ROLLED_BACK, shown(ready)
     assert (bodies(sandbox, "line_items"), bodies(sandbox, "tasks"), bodies(sandbox, "deals")) == ([], [], [])
-    settled()
