@@ -177,8 +177,8 @@ class Zendesk(Dialect):
             values, wrong = custom_fields.values(known, given.get("organization_fields"))
             if wrong:
                 return self._invalid(wrong, "InvalidValue", "is invalid")
-            held = row.body.get("organization_fields") or {} if row else {}
-            body["organization_fields"] = custom_fields.shown(known, {**held, **values})
+            stored = row.body.get("organization_fields") or {} if row else {}
+            body["organization_fields"] = custom_fields.shown(known, {**stored, **values})
         if kind == "users" and row is not None:
             body = users.with_second_email(row.body, body)
         organization = given.get("organization_id")
