@@ -33,6 +33,8 @@ worker or a lost answer is seen to heal while somebody watches."""
 MOST_SLOWDOWN = 60.0
 NOTICEABLE_SLOWDOWN = 2.0
 MARK = ".firstvalue-demo"
+COMPANY = Path(__file__).parent / "demo_company"
+"""The sample company's own files: its product as a mapped vendor, and the enterprise playbook with it."""
 LEFT_OVER = (
     "db.sqlite3",
     "db.sqlite3-wal",
@@ -86,6 +88,7 @@ def prepare_environment() -> None:
     os.environ["DEMO_LOGINS"] = json.dumps(
         [{"name": name, "does": does, "password": PASSWORD} for name, (_, _, does) in PEOPLE.items()]
     )
+    os.environ["CONFIG_DIR"] = str(COMPANY)
     # All mail, the alerts too, ends with the other things that vendors got: in the sandbox.
     from config import run
 

@@ -140,7 +140,7 @@ def waves() -> list[list[Customer]]:
                 metadata={"crm_owner_id": ""}, prepare=_known_to_the_crm,
             ),
             Customer(
-                "Quartz Aerospace", "quartz-aerospace.com", "an enterprise: ERP, identity and all others beside each other",
+                "Quartz Aerospace", "quartz-aerospace.com", "an enterprise: ERP, identity, product and all others side by side",
                 COMPLETE, metadata=ENTERPRISE,
             ),
             Customer(

@@ -35,7 +35,8 @@ LOOK_EVERY = 0.25
 TEMPLATE, TEAM = "1200000000000001", "1100000000000001"
 LETTERS = {
     "companies": "A", "contacts": "C", "deals": "D", "notes": "N", "projects": "P", "tasks": "T", "organizations": "O",
-    "users": "U", "messages": "M", "res.partner": "E", "sale.order": "S", "Groups": "G", "Users": "I",
+    "users": "U", "tickets": "H", "messages": "M", "res.partner": "E", "sale.order": "S", "Groups": "G", "Users": "I",
+    "tenants": "V", "entitlements": "L",
 }  # fmt: skip
 
 
@@ -94,7 +95,9 @@ class Stage:
             "zendesk": ("support", "/zendesk", {}),
             "odoo": ("erp", "/odoo", {}),
             "scim": ("identity", "/scim/v2", {}),
+            "product": ("product", "/widgets/v1", {}),
         }
+        stand_ins = {"product": "widgets"}
         for slug, (system, path, options) in vendors.items():
             set_connection(
                 slug,
@@ -102,7 +105,7 @@ class Stage:
                 provider=slug,
                 base_url=self.sandbox.base_url + path,
                 environment="sandbox",
-                secrets={"token": [f"sandbox-{slug}-token"]},
+                secrets={"token": [f"sandbox-{stand_ins.get(slug, slug)}-token"]},
                 options=options,
                 actor="demo",
             )
@@ -328,6 +331,6 @@ def _print_table(rows: list[Row]) -> None:
         print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
     print(
         "(at vendors: A accounts, C contacts, D deals, N notes in the CRM; E customers, S orders in the ERP; P projects, T tasks;\n"
-        " O organizations, U users in support; G groups, I identities; M mails. Juniper Energy's two payments share one account,\n"
-        " contact, organization and user.)"
+        " O organizations, U users, H tickets in support; G groups, I identities; V tenants, L entitlements in the product;\n"
+        " M mails. Juniper Energy's two payments share one account, contact, organization and user.)"
     )

@@ -1,7 +1,7 @@
 """What the engine asks of a vendor: the smallest vocabulary, and how safe the vendor's creates are."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from enum import Enum
@@ -114,6 +114,10 @@ class Created:
     url: str = ""
     items: Mapping[str, "Created"] = field(default_factory=dict)
     """Of one call for many items: what was made for each, by the item's key; ``external_id`` is empty then."""
+    refused: Mapping[str, str] = field(default_factory=dict)
+    """Of such a call: the items of which the vendor made nothing, and why."""
+    existed: bool = False
+    """It was there already, and was brought up to date."""
 
 
 @dataclass(frozen=True)
@@ -198,6 +202,10 @@ class Connector(ABC):
     def get(self, kind: str, external_id: str) -> Found | None:
         """The object of that id, or None where it does not exist. One with another id: the vendor has merged the two."""
 
+    def look_ahead(self, kind: str, external_ids: Collection[str], keys: Collection[MatchKey]) -> None:  # noqa: ARG002
+        """Told what ``get`` and ``find`` are going to be asked: a vendor that can be asked for many at once is asked once."""
+        return
+
     def archived(self, kind: str, external_id: str) -> Found | None:  # noqa: ARG002
         """The object of that id where the vendor has put it away and can bring it back, so that ``get`` does not show it."""
         return None
@@ -219,6 +227,10 @@ class Connector(ABC):
 
     def poll(self, kind: str, job_id: str) -> Created | None:  # noqa: ARG002
         """The job's object, or None while it is under way. Raises ``ProviderError(JOB_FAILED)`` where it made none."""
+        raise TypeError(f"{self.provider} has no jobs")
+
+    def poll_many(self, kind: str, job_id: str, wanted: VendorObject) -> Created | None:  # noqa: ARG002
+        """As ``poll``, of a job that makes the items of ``wanted``: what became of each."""
         raise TypeError(f"{self.provider} has no jobs")
 
     watches: ClassVar[bool] = False

@@ -66,6 +66,19 @@ class Deal(VendorObject):
 
 
 @dataclass(frozen=True, kw_only=True)
+class DealLine(VendorObject):
+    """One line of what a deal has sold; ``associate`` puts it on the deal."""
+
+    KIND = "line-item"
+
+    name: str = ""
+    sku: str = ""
+    quantity: Number | None = None
+    unit_price: Number | None = None
+    """In the deal's currency, before tax."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class CrmNote(VendorObject):
     KIND = "note"
 
@@ -73,6 +86,23 @@ class CrmNote(VendorObject):
     """HTML."""
     at: str = ""
     """ISO 8601."""
+    company_id: str = ""
+    deal_id: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SuccessPlan(VendorObject):
+    """A task of customer success, at the customer's account: it is due when the customer is to have reached the first value."""
+
+    KIND = "success-plan"
+
+    name: str = ""
+    body: str = ""
+    """HTML."""
+    due_on: str = ""
+    """ISO 8601: the target date of the first value."""
+    owner_id: str = ""
+    """Of the account, for a CRM whose connection names nobody of customer success."""
     company_id: str = ""
     deal_id: str = ""
 
@@ -185,6 +215,30 @@ class SupportOrganization(VendorObject):
     """The customer's; an empty list says that there are none."""
     former_domains: list[str] | None = None
     """For an update: those that are the customer's no more. Others on the vendor's list stay."""
+    tags: list[str] | None = None
+    """For an update: those of its entitlement. Others on the vendor's list stay."""
+    former_tags: list[str] | None = None
+    """For an update: those of entitlements that it does not have (any more)."""
+    sla_tier: str = ""
+    """As the help desk calls it."""
+    support_plan: str = ""
+    """As the help desk calls it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SupportTicket(VendorObject):
+    """Internal: agents see it, and the customer does not."""
+
+    KIND = "ticket"
+
+    subject: str = ""
+    body: str = ""
+    """Plain text; a ticket's first comment is never changed."""
+    organization_id: str = ""
+    requester: str = ""
+    """Address of the customer's user whom it is about."""
+    requester_name: str = ""
+    tags: list[str] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,6 +248,25 @@ class SupportUser(VendorObject):
     name: str = ""
     email: str = ""
     organization_id: str = ""
+
+
+class SupportUserItem(TypedDict):
+    """One of several users: the item's key, our reference, and what is asked for."""
+
+    key: str
+    reference: str
+    name: str
+    email: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class SupportUsers(VendorObject):
+    """Many users of one organization, in one call."""
+
+    KIND = SupportUser.KIND
+
+    organization_id: str = ""
+    items: list[SupportUserItem] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

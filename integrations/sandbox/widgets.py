@@ -16,7 +16,7 @@ from http import HTTPStatus
 from integrations.sandbox.dialect import Answer, Call, Dialect, Refused, iso, key_of, route
 from integrations.sandbox.store import Json, Row, Tx, matches, term
 
-_KINDS = ("accounts", "contacts", "workspaces", "tasks", "widgets", "seats")
+_KINDS = ("accounts", "contacts", "workspaces", "tasks", "widgets", "seats", "tenants", "entitlements")
 
 
 class Widgets(Dialect):

@@ -64,8 +64,8 @@ class Claim:
     """Where the id is known from our own mapping."""
     intent: Intent | None = None
     choice: MatchChoice | None = None
-    known_parts: Mapping[str, tuple[str, str]] = field(default_factory=dict)
-    """Of a batch: (id, how it was matched) of what is mapped already, by item."""
+    known_parts: Mapping[str, ObjectMapping] = field(default_factory=dict)
+    """Of a batch: what is mapped already, by item."""
     calls: list[ApiCall] = field(default_factory=list)
     """Records of what was asked under it, yet to be written down with the result."""
     plan: compensation.Plan | None = None
@@ -255,7 +255,7 @@ def _prepare(
     rejected, choice = rows.decided(connection, handler.kind, match_key)
     details: dict[str, Any] = {"match_key": match_key, "rejected": rejected, "choice": choice}
     if handler.parts(facts) is not None:
-        details["known_parts"] = {each.item: (each.external_id, each.how) for each in mapped}
+        details["known_parts"] = {each.item: each for each in mapped}
     elif mapping and not (another := handler.is_another(mapping, facts)):
         details |= {"known_id": mapping.external_id, "known_from": mapping.how, "mapping": mapping}
         if handler.shared and handler.update_of(mapping, facts):

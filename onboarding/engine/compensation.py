@@ -39,6 +39,7 @@ ROLLED_BACK = "The run is rolled back."
 SKEW = timedelta(seconds=10)
 """Between the vendor's clock and ours, before a change counts as somebody else's."""
 HOLDER_WAIT = timedelta(seconds=3)
+BATCH_POLL = timedelta(seconds=2)
 OURS = ("reference", "email")
 """Keys by which what we made is recognised: our reference, or an address that the vendor keeps unique."""
 
@@ -54,6 +55,8 @@ class CompensationTarget:
     job_id: str = ""
     facts: Facts | None = None
     reference: str = ""
+    batch_job_id: str = ""
+    """A job that may make it, among others: nothing is known of any before it has ended."""
 
 
 @dataclass(frozen=True)
@@ -262,7 +265,9 @@ def _indeterminate_targets(
         (item, reference, facts_for_reference(run, handler, facts, item, reference))
         for item, reference in lacking.items()
     )
-    return [CompensationTarget(item, "", False, since, "", then, reference) for item, reference, then in found]
+    targets = [CompensationTarget(item, "", False, since, "", then, reference) for item, reference, then in found]
+    # Asked about once, not for each.
+    return [replace(targets[0], batch_job_id=intent.job_id), *targets[1:]] if targets else []
 
 
 def _chosen(step: Step, handler: StepHandler, facts: Facts | None) -> MatchChoice | None:
@@ -321,6 +326,8 @@ def _resolve_target(
             made = None
         if made:
             return replace(each, external_id=made.external_id)
+    if each.batch_job_id and _is_under_way(each.batch_job_id, handler, connector):
+        return Waiting(WaitsFor.HOLD_OFF, clock.now() + BATCH_POLL)
     kind, asked_at = connector.kind(handler.kind), clock.now()
     caught_up = (each.indeterminate_since or asked_at) + timedelta(seconds=kind.search_lag)
     # Of an item that the payload does not name any more only the reference is known.
@@ -336,6 +343,16 @@ def _resolve_target(
         f"{connector.provider} may have made “{each.reference}”, and it cannot be found to be removed. Link it, or confirm "
         "that nothing is there."
     )
+
+
+def _is_under_way(job_id: str, handler: StepHandler, connector: Connector) -> bool:
+    """Whether the vendor still works on it. A job that it does not know any more has ended."""
+    try:
+        return connector.poll(handler.kind, job_id) is None
+    except ProviderError as error:
+        if error.kind not in (Kind.JOB_FAILED, Kind.NOT_FOUND, Kind.INVALID):
+            raise
+        return False
 
 
 # --- Recording it -----------------------------------------------------------------------------------------------------

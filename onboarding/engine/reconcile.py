@@ -28,7 +28,11 @@ def lagging(handler: StepHandler, mappings: list[ObjectMapping], facts: Facts) -
     parts = handler.parts(facts)
     there = {mapping.item: mapping for mapping in mappings}
     if parts is not None:
-        return "" if set(parts) - there.keys() else None
+        lacks = any(
+            item not in there or (handler.updates and handler.update_of(there[item], replace(facts, item=item)))
+            for item in parts
+        )
+        return "" if lacks else None
     for item in handler.items(facts):
         of_item = replace(facts, item=item)
         mapping = there.get(item)
@@ -89,6 +93,9 @@ def was_sent_with_current_data(handler: StepHandler, intent: Intent, facts: Fact
     """False where a create carried what the payload said before: its parameters stay frozen until its outcome is known."""
     if not handler.updates or handler.irrevocable:
         return True  # nobody asks
+    if handler.parts(facts) is not None:
+        sent = next((each for each in intent.params.get("items", ()) if each["key"] == facts.item), None)
+        return sent is None or sent == handler.part_params(facts)
     return intent.request_hash == handler.digest(facts)
 
 

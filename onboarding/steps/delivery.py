@@ -7,12 +7,14 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from integrations.config_files import nearest
 from integrations.connectors.base import MatchKey
 from integrations.connectors.objects import DeliveryProject, DeliveryTask
 from integrations.enums import System
 from onboarding.payload.schema import is_date
 from onboarding.steps.base import LONGEST_ITEM, Facts, RunHandler, UpdateHandler
 from onboarding.steps.registry import register
+from onboarding.steps.tables import Table
 from onboarding.steps.texts import handover_brief
 
 M = TypeVar("M", bound=BaseModel)
@@ -129,6 +131,11 @@ class Tasks(RunHandler):
         return DeliveryTask(name=facts.item, project_id=facts.related["delivery.project"], due_on=due_on)
 
 
+class HandoverOptions(Table):
+    leaves_out: tuple[str, ...] = ()
+    """Payload paths that the project's brief does not have: a change of them is then no change of the project."""
+
+
 @register
 class Handover(UpdateHandler):
     """The brief in the project's description, with the way to the CRM's account and note."""
@@ -142,10 +149,16 @@ class Handover(UpdateHandler):
     ties_to = ("crm.account",)
     reads = handover_brief.READS
 
+    def check_options(self, options: Mapping[str, Any]) -> None:
+        for path in HandoverOptions.of(options).leaves_out:
+            if path not in self.reads:
+                raise ValueError(f"leaves_out: {path} is no part of the brief{nearest(path, self.reads)}")
+
     def wanted(self, facts: Facts) -> DeliveryProject:
+        leaves_out = facts.options.get("leaves_out", ())
         where = [
             f"{label}: {facts.links.get(name) or facts.related[name]}"
             for label, name in (("CRM account", "crm.account"), ("Handover note in the CRM", "crm.note"))
             if name in facts.related
         ]
-        return DeliveryProject(notes="\n".join(["Handover brief", handover_brief.text(facts), "", *where]))
+        return DeliveryProject(notes="\n".join(["Handover brief", handover_brief.text(facts, leaves_out), "", *where]))

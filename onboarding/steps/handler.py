@@ -192,6 +192,8 @@ class StepHandler(ABC):
     """A task for a person: the step ends only when somebody has completed the object at the vendor, or this event says so."""
     awaits_vendor: ClassVar[bool] = False
     """Somebody does it at the vendor, with an object of another step: it is polled by ``is_news`` until then."""
+    most_at_once: ClassVar[int] = 0
+    """Of a handler with ``parts``: so many are looked for and made in one claim; 0: all."""
     irrevocable: ClassVar[bool] = False
     """What was created cannot be undone, such as a sent mail; it may be sent again on purpose."""
     asks: ClassVar[bool] = False
@@ -293,6 +295,10 @@ class StepHandler(ABC):
     def parts(self, facts: Facts) -> list[str] | None:  # noqa: ARG002
         """Keys of the objects that one call makes together, as ``items`` has them; None where each is made by itself."""
         return None
+
+    def part_params(self, facts: Facts) -> dict[str, Any]:  # noqa: ARG002
+        """What a call for many says of the item in hand; asked of a handler with ``parts`` that ``updates``."""
+        return {}
 
     def named(self, facts: Facts) -> list[str]:
         """Keys of the objects that the payload names, however many a call makes."""

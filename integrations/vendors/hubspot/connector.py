@@ -1,12 +1,13 @@
-"""HubSpot (CRM): companies, contacts, deals and notes.
+"""HubSpot (CRM): companies, contacts, deals with their line items, notes, and success plans as tasks.
 
 Sources: see ``schemas``; notes: developers.hubspot.com/docs/api-reference/crm-notes-v3/guide (``hs_timestamp`` is
-required, a body holds 65,536 characters); a deal's pipeline and stage: .../crm-deals-v3/guide.
+required, a body holds 65,536 characters); tasks: .../crm-tasks-v3/guide (``hs_timestamp`` is when one is due); line items:
+.../crm-line-items-v3/guide (one belongs to one deal alone); a deal's pipeline and stage: .../crm-deals-v3/guide.
 
-With a *reference property* (a property of companies and deals with "Require unique values") they are created by batch
+With a *reference property* (a property of companies, deals and line items with "Require unique values") they are created by batch
 upsert on it and read back by it, both at once consistent. Without one, only search is left, which lags behind writes, and
 HubSpot does not keep API clients from creating a second company on one domain. Contacts are unique by email either way.
-Notes have nothing unique: our reference stands at the end of the text, and an account's notes are read to find it.
+Notes and tasks have nothing unique: our reference stands at the end of the text, and an account's are read to find it.
 
 Deleting is archiving: whoever may do so can restore the record within 90 days (.../crm/objects/companies/delete-company,
 knowledge.hubspot.com/records/restore-deleted-records). ``updatedAt`` is the property ``hs_lastmodifieddate`` (of contacts
@@ -27,8 +28,8 @@ from http import HTTPStatus
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
+from integrations import clock
 from integrations.connectors.base import (
-    Capability,
     Created,
     CreateSafety,
     CrmConnector,
@@ -38,17 +39,18 @@ from integrations.connectors.base import (
     OwnerFacts,
     moment,
 )
-from integrations.connectors.objects import CrmAccount, CrmContact, CrmNote, Deal, VendorObject
-from integrations.connectors.options import Option, OptionType
+from integrations.connectors.objects import CrmAccount, CrmNote, Deal, DealLine, SuccessPlan, VendorObject
+from integrations.connectors.options import Option
 from integrations.connectors.reference_text import has_mark, mark, mark_of, text_of
 from integrations.errors import Kind, ProviderError, TemporaryRefusal
 from integrations.http.client import segment
+from integrations.vendors.hubspot import declared
 from integrations.vendors.hubspot.schemas import (
+    BODIES,
     DEAL_PLACE,
     DEAL_PROPERTIES,
     EVIDENCE,
-    NOTE_TO_COMPANY,
-    NOTE_TO_DEAL,
+    LINKS,
     SHOWN,
     TYPE_IDS,
     TYPES,
@@ -68,6 +70,7 @@ from integrations.vendors.hubspot.schemas import (
 )
 
 _PAGE = 100
+_NEW_TASK = {"hs_task_status": "NOT_STARTED", "hs_task_type": "TODO", "hs_task_priority": "MEDIUM"}
 _ASSOCIATIONS_PAGE = 500
 _MOST_COMPANIES = 30
 _MOST_ON_A_DOMAIN = 1_000
@@ -78,8 +81,6 @@ _PAUSE = 3.0
 """Seconds: "pause your requests for a few seconds, then retry"."""
 _PAUSES = frozenset({502, 503, 504, 521, 523, 524})
 _WEB = re.compile(r"app(-[a-z0-9]+)?\.hubspot\.com")
-_ARCHIVED = "archived; HubSpot can restore it for 90 days"
-_DEPENDS = "neither without a reference property"
 
 
 class HubSpot(CrmConnector):
@@ -88,74 +89,15 @@ class HubSpot(CrmConnector):
     hosts = ("api.hubapi.com", "api-eu1.hubapi.com")
     default_base_url = "https://api.hubapi.com"
     knows_people = True
-    kinds = (
-        Capability(
-            kind=CrmAccount.KIND, safety=CreateSafety.UNIQUE_UPSERT, safety_depends=_DEPENDS, rollback=_ARCHIVED
-        ),
-        Capability(
-            kind=CrmContact.KIND,
-            safety=CreateSafety.UNIQUE_UPSERT,
-            rollback=_ARCHIVED,
-            associations=(CrmAccount.KIND,),
-        ),
-        Capability(
-            kind=Deal.KIND,
-            safety=CreateSafety.UNIQUE_UPSERT,
-            safety_depends=f"{_DEPENDS}, or with deal_properties off",
-            rollback=_ARCHIVED,
-            associations=(CrmAccount.KIND,),
-        ),
-        Capability(
-            kind=CrmNote.KIND,
-            safety=CreateSafety.NEITHER,
-            search_lag_option="search_lag",
-            rollback=_ARCHIVED,
-            associations=(CrmAccount.KIND, Deal.KIND),
-        ),
-    )
-    options: ClassVar[tuple[Option, ...]] = (
-        Option(
-            name="prefix",
-            label="API path",
-            help="Path of the objects' API, such as /crm/objects/2026-03.",
-            default="/crm/v3",
-        ),
-        Option(
-            name="reference_property",
-            label="Reference property",
-            help="Property of companies and deals that carries our reference, with “Require unique values”.",
-            default="firstvalue_reference",
-            empty="there is none: a create whose outcome is indeterminate goes to a person",
-        ),
-        Option(
-            name="deal_properties",
-            label="Deal properties",
-            help="Off: deals have none of our custom properties, the reference property among them.",
-            type=OptionType.FLAG,
-            default="on",
-            empty="off",
-        ),
-        Option(name="deal_pipeline", label="Pipeline of new deals", help="Its id. Empty: HubSpot decides."),
-        Option(name="deal_stage", label="Stage of new deals", help="Its id. Empty: HubSpot decides."),
-        Option(name="portal_id", label="Portal", help="Its number, for links. Learnt when the connection is tested."),
-        Option(
-            name="ui_domain", label="Web address", help="Such as app-eu1.hubspot.com, for links. Learnt as the portal."
-        ),
-        Option(
-            name="search_lag",
-            label="Search lag",
-            help="How long a search may miss what was just written.",
-            type=OptionType.SECONDS,
-            default="20",
-        ),
-    )
+    kinds = declared.KINDS
+    options: ClassVar[tuple[Option, ...]] = declared.OPTIONS
     probes = "the token, the portal, the reference property and its uniqueness, the deals' custom properties"
     # developers.hubspot.com/docs/api-reference/error-handling: a lock lasts 2 s; a migration up to 24 h, as its Retry-After says.
     temporary = (TemporaryRefusal(423, wait=2.0), TemporaryRefusal(477, wait=60.0, whole_account=True))
 
     def _reference_property(self, kind: str) -> str:
         """The unique property that carries our reference; empty where this kind has none."""
-        if kind == "company" or (kind == "deal" and self._has_deal_properties):
+        if kind in ("company", "line-item") or (kind == "deal" and self._has_deal_properties):
             return self.option("reference_property")
         return ""
 
@@ -170,7 +112,7 @@ class HubSpot(CrmConnector):
         return "/".join([objects, TYPES[kind], *(segment(each) for each in more)])
 
     def kind(self, name: str) -> ObjectKind:
-        if name in (CrmAccount.KIND, Deal.KIND) and not self._reference_property(name):
+        if name in (CrmAccount.KIND, Deal.KIND, DealLine.KIND) and not self._reference_property(name):
             return ObjectKind(CreateSafety.NEITHER, self.seconds("search_lag"))
         return super().kind(name)
 
@@ -178,7 +120,7 @@ class HubSpot(CrmConnector):
 
     def find(self, kind: str, key: MatchKey) -> list[Found]:
         match kind, key.name:
-            case "company" | "deal", "reference" if name := self._reference_property(kind):
+            case "company" | "deal" | "line-item", "reference" if name := self._reference_property(kind):
                 return self._by_unique(kind, name, key.value)
             case "company", "domain":
                 return [self._found(kind, each) for each in self._on_domain(key.value)]
@@ -189,14 +131,14 @@ class HubSpot(CrmConnector):
             case "deal", "id":
                 deal = self._deal(key.value)
                 return [self._found(kind, deal)] if deal else []
-            case "note", "reference" if key.value.strip() and key.within:
-                return [self._found(kind, each, key.within) for each in self._notes(key.value, key.within)]
+            case "note" | "success-plan", "reference" if key.value.strip() and key.within:
+                return [self._found(kind, each, key.within) for each in self._marked(kind, key.value, key.within)]
         return []
 
     def get(self, kind: str, external_id: str) -> Found | None:
         if not external_id.strip().isdecimal():
             return None  # HubSpot's ids are numbers
-        params = {"properties": SHOWN[kind]} | ({"associations": "companies"} if kind == "note" else {})
+        params = {"properties": SHOWN[kind]} | ({"associations": "companies"} if kind in BODIES else {})
         found = self.read(self.path(kind, external_id), Record, params=params)
         if found is None:
             return None
@@ -267,23 +209,23 @@ class HubSpot(CrmConnector):
                 return None
             raise
 
-    def _notes(self, reference: str, company_id: str) -> list[Record]:
-        """The account's notes that carry our reference. Read through its associations: search would lag."""
-        ids = self._note_ids(company_id)
+    def _marked(self, kind: str, reference: str, company_id: str) -> list[Record]:
+        """The account's notes, or tasks, that carry our reference. Read through its associations: search would lag."""
+        ids = self._ids_at(kind, company_id)
         found = []
         for start in range(0, len(ids), _PAGE):
             inputs = [{"id": each} for each in ids[start : start + _PAGE]]
-            query = {"inputs": inputs, "properties": SHOWN["note"].split(","), "propertiesWithHistory": []}
-            path = f"{self.path('note')}/batch/read"
+            query = {"inputs": inputs, "properties": SHOWN[kind].split(","), "propertiesWithHistory": []}
+            path = f"{self.path(kind)}/batch/read"
             answer = self.http.request("POST", path, json=query, expect=Batch, ok=(200, 207), reads=True)
             for error in answer.data.errors:
                 if not is_gone(error):  # what could not be read may be ours
                     raise refusal(error, answer.status)
-            found += [each for each in answer.data.results if has_mark(text_of(each.value("hs_note_body")), reference)]
+            found += [each for each in answer.data.results if has_mark(text_of(each.value(BODIES[kind])), reference)]
         return found
 
-    def _note_ids(self, company_id: str) -> list[str]:
-        path = f"/crm/v4/objects/companies/{segment(company_id)}/associations/notes"
+    def _ids_at(self, kind: str, company_id: str) -> list[str]:
+        path = f"/crm/v4/objects/companies/{segment(company_id)}/associations/{TYPES[kind]}"
         params: dict[str, Any] = {"limit": _ASSOCIATIONS_PAGE}
         ids: list[str] = []
         for _ in range(_MOST_NOTES // _ASSOCIATIONS_PAGE):
@@ -292,31 +234,35 @@ class HubSpot(CrmConnector):
             if page is None or page.paging is None or page.paging.next is None:
                 return list(dict.fromkeys(ids))
             params["after"] = page.paging.next.after
-        message = f"The HubSpot company {company_id} has over {_MOST_NOTES} notes, too many to look through for ours"
+        message = (
+            f"The HubSpot company {company_id} has over {_MOST_NOTES} {TYPES[kind]}, too many to look through for ours"
+        )
         raise ProviderError(Kind.INVALID, message)
 
     def _found(self, kind: str, made: Record, company_id: str = "") -> Found:
         values = {name: value for name, value in made.properties.items() if value}
         match kind:
-            case "company":
+            case "company" | "line-item":
                 label = values.get("name", "")
             case "deal":
                 label = values.get("dealname", "")
+            case "success-plan":
+                label = values.get("hs_task_subject", "")
             case "note":
                 label = f"Note of {values.get('hs_timestamp', '')[:10] or 'unknown date'}"
             case _:
                 label = " ".join(values[part] for part in ("firstname", "lastname") if part in values)
         evidence = {shown: values[name] for name, shown in EVIDENCE.items() if name in values}
-        url = self._url("company", company_id) if kind == "note" else self._url(kind, made.id)
+        url = self._url("company", company_id) if kind in BODIES else self._url(kind, made.id)
         return Found(made.id, label or evidence.get("email", made.id), url, evidence, changed_at=moment(made.updatedAt))
 
     def page(self, kind: str, external_id: str) -> str:
         return self._url(kind, external_id)
 
     def _url(self, kind: str, external_id: str) -> str:
-        """The page of a record. A note has none of its own: it stands on its account's."""
+        """The page of a record. A note, or a task, has none of its own: it stands on its account's."""
         portal, place = self.option("portal_id"), self.option("ui_domain")
-        if not (portal and external_id):
+        if not (portal and external_id) or kind not in TYPE_IDS:
             return ""
         own = self.connection.base_url.rstrip("/")
         # An account that answers elsewhere, such as the sandbox, has its pages there too.
@@ -352,8 +298,8 @@ class HubSpot(CrmConnector):
 
     def create(self, wanted: VendorObject, reference: str) -> Created:
         kind = wanted.kind
-        if isinstance(wanted, CrmNote):
-            return self._create_note(wanted, reference)
+        if isinstance(wanted, CrmNote | SuccessPlan):
+            return self._create_marked(wanted, reference)
         given = self._properties(wanted)
         if isinstance(wanted, Deal):
             given |= {name: value for option, name in DEAL_PLACE.items() if (value := self.option(option))}
@@ -365,12 +311,12 @@ class HubSpot(CrmConnector):
         return Created(made.id, self._url(kind, made.id))
 
     def update(self, external_id: str, wanted: VendorObject) -> None:
-        """A note keeps its reference."""
+        """A note, or a task, keeps its reference."""
         kind, given = wanted.kind, self._properties(wanted)
-        if "hs_note_body" in given:
-            path, query = self.path(kind, external_id), {"properties": "hs_note_body"}
-            now = self.http.request("GET", path, params=query, expect=Record).data.value("hs_note_body")
-            given["hs_note_body"] += _closing(mark_of(text_of(now)))
+        if (body := BODIES.get(kind, "")) in given:
+            path = self.path(kind, external_id)
+            now = self.http.request("GET", path, params={"properties": body}, expect=Record).data.value(body)
+            given[body] += _closing(mark_of(text_of(now)))
         if given:
             content = {"properties": given}
             changed = self.http.request("PATCH", self.path(kind, external_id), json=content, expect=Record).data
@@ -386,21 +332,30 @@ class HubSpot(CrmConnector):
         if wanted.kind not in TYPES:
             raise TypeError(f"hubspot has no {wanted.kind}")
         left_out = DEAL_PROPERTIES if isinstance(wanted, Deal) and not self._has_deal_properties else {}
-        return properties_of(wanted, without=left_out)
+        given = properties_of(wanted, without=left_out)
+        if isinstance(wanted, SuccessPlan):
+            if "hubspot_owner_id" in given:
+                given["hubspot_owner_id"] = self.option("success_owner") or given["hubspot_owner_id"]
+            if wanted.due_on:
+                given["hs_timestamp"] = f"{wanted.due_on}T12:00:00Z"  # the same day wherever it is looked at
+        return given
 
-    def _create_note(self, wanted: CrmNote, reference: str) -> Created:
-        given = self._properties(wanted)
-        given["hs_note_body"] = given.get("hs_note_body", "") + _closing(mark(reference))
+    def _create_marked(self, wanted: CrmNote | SuccessPlan, reference: str) -> Created:
+        given, body = self._properties(wanted), BODIES[wanted.kind]
+        given[body] = given.get(body, "") + _closing(mark(reference))
+        if isinstance(wanted, SuccessPlan):
+            given |= _NEW_TASK
+            given.setdefault("hs_timestamp", clock.now().isoformat(timespec="seconds"))
         links = [
             {
                 "to": {"id": external_id},
                 "types": [{"associationCategory": "HUBSPOT_DEFINED", "associationTypeId": type_id}],
             }
-            for external_id, type_id in ((wanted.company_id, NOTE_TO_COMPANY), (wanted.deal_id, NOTE_TO_DEAL))
-            if external_id
+            for field, type_id in LINKS[wanted.kind].items()
+            if (external_id := getattr(wanted, field))
         ]
         content = {"properties": given, "associations": links}
-        made = self.http.request("POST", self.path("note"), json=content, expect=Record).data
+        made = self.http.request("POST", self.path(wanted.kind), json=content, expect=Record).data
         return Created(made.id, self._url("company", wanted.company_id))
 
     def _upsert(self, kind: str, properties: dict[str, Any], name: str, reference: str) -> Record:

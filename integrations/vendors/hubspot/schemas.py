@@ -1,8 +1,9 @@
 """HubSpot's objects, answers and refusals: typed, and in our words.
 
 Sources: HubSpot's OpenAPI specs (github.com/HubSpot/HubSpot-public-api-spec-collection), its error handling page
-(developers.hubspot.com/docs/api-reference/error-handling); the association types of a note, 190 to a company and 214 to
-a deal, from "Association type ID values" (developers.hubspot.com/docs/api/crm/associations#association-type-ids).
+(developers.hubspot.com/docs/api-reference/error-handling); the association types of a note, 190 to a company and
+214 to a deal, and those of a task, 192 and 216, from "Association type ID values"
+(developers.hubspot.com/docs/api/crm/associations#association-type-ids).
 """
 
 import json
@@ -17,9 +18,19 @@ from integrations.connectors.answers import VendorAnswer
 from integrations.connectors.objects import VendorObject
 from integrations.errors import FieldProblem, Kind, ProviderError
 
-TYPES = {"company": "companies", "contact": "contacts", "deal": "deals", "note": "notes"}
+TYPES = {
+    "company": "companies",
+    "contact": "contacts",
+    "deal": "deals",
+    "note": "notes",
+    "success-plan": "tasks",
+    "line-item": "line_items",
+}
 TYPE_IDS = {"company": "0-2", "contact": "0-1", "deal": "0-3"}
-NOTE_TO_COMPANY, NOTE_TO_DEAL = 190, 214
+LINKS = {"note": {"company_id": 190, "deal_id": 214}, "success-plan": {"company_id": 192, "deal_id": 216}}
+"""Field of ours -> the association type of a note, or a task, to what it names."""
+BODIES = {"note": "hs_note_body", "success-plan": "hs_task_body"}
+"""The property whose text ends with our reference."""
 DEAL_PROPERTIES = {
     "onboarding_status": "firstvalue_onboarding_status", "transaction_id": "firstvalue_transaction_id",
     "implementation_owner": "firstvalue_implementation_owner",
@@ -32,7 +43,9 @@ SHOWN = {
     "contact": "email,firstname,lastname,hubspot_owner_id,createdate",
     "deal": "dealname,amount,deal_currency_code,dealstage,hubspot_owner_id,createdate,firstvalue_onboarding_status,"
     "firstvalue_transaction_id",
+    "line-item": "name,hs_sku,quantity,price,createdate",
     "note": "hs_note_body,hs_timestamp,createdate",
+    "success-plan": "hs_task_body,hs_task_subject,hs_task_status,hs_timestamp,hubspot_owner_id,createdate",
 }
 EVIDENCE = {
     "domain": "domain", "hs_additional_domains": "other domains",
@@ -47,7 +60,11 @@ _PROPERTIES = {
         "name": "dealname", "amount": "amount", "currency": "deal_currency_code", "owner_id": "hubspot_owner_id",
         **DEAL_PROPERTIES,
     },
+    "line-item": {"name": "name", "sku": "hs_sku", "quantity": "quantity", "unit_price": "price"},
     "note": {"body": "hs_note_body", "at": "hs_timestamp"},
+    "success-plan": {
+        "name": "hs_task_subject", "body": "hs_task_body", "due_on": "hs_timestamp", "owner_id": "hubspot_owner_id",
+    },
 }  # fmt: skip
 _OUR_FIELDS = {name: field for names in _PROPERTIES.values() for field, name in names.items()}
 """Property -> the field of ours that it holds."""

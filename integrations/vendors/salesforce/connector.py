@@ -1,4 +1,4 @@
-"""Salesforce (CRM): accounts, contacts, opportunities, and notes as completed tasks.
+"""Salesforce (CRM): accounts, contacts, opportunities, notes as completed tasks, and success plans as open ones.
 
 Sources: see ``schemas``, ``session`` and ``soql``; upserts by an external id:
 developer.salesforce.com/docs/atlas.en-us.api_rest.meta/api_rest/dome_upsert.htm; pages of a query: .../dome_query.htm; a
@@ -36,7 +36,7 @@ from integrations.connectors.base import (
     OwnerFacts,
     moment,
 )
-from integrations.connectors.objects import CrmAccount, CrmNote, Deal, VendorObject
+from integrations.connectors.objects import CrmAccount, CrmNote, Deal, SuccessPlan, VendorObject
 from integrations.connectors.reference_text import has_mark, mark, mark_of
 from integrations.errors import Kind, ProviderError
 from integrations.http.client import segment
@@ -68,6 +68,7 @@ _MOST_ACCOUNTS = 30
 _MOST_MERGES = 10
 _BREAK = re.compile(r"<br\s*/?>|</(?:p|div|li|h\d)>", re.IGNORECASE)
 _TAG = re.compile(r"<[^<>]*>")
+_TASKS = (CrmNote.KIND, SuccessPlan.KIND)
 _SUBJECT = "Handover brief"
 _MANY = "MANY"
 """The option ``currency`` of an org that has several."""
@@ -92,7 +93,7 @@ class Salesforce(CrmConnector):
 
     def _reference_field(self, kind: str) -> str:
         """The unique field that carries our reference; empty where this kind has none."""
-        return "" if kind == CrmNote.KIND else self.option("reference_field")
+        return "" if kind in _TASKS else self.option("reference_field")
 
     def _data(self, *more: object) -> str:
         return "/".join([f"/services/data/{self.option('api_version')}", *(segment(each) for each in more)])
@@ -121,7 +122,7 @@ class Salesforce(CrmConnector):
             case "deal", "id":
                 deal = self._record(kind, key.value)
                 return [self._found(kind, deal)] if deal else []
-            case "note", "reference" if is_id(key.within):
+            case "note" | "success-plan", "reference" if is_id(key.within):
                 tasks = self._rows(kind, f"AccountId = {literal(key.within)}")
                 return self._all(kind, (each for each in tasks if has_mark(each.Description, key.value)))
         return []
@@ -214,7 +215,7 @@ class Salesforce(CrmConnector):
         """Under the id that was ``asked`` for, where that is another way to write the record's own."""
         external_id = asked if same(asked, record.Id) else record.Id
         match kind:
-            case "note":
+            case "note" | "success-plan":
                 label = f"{record.Subject or 'Task'} of {record.ActivityDate or 'unknown date'}"
             case "contact":
                 label = " ".join(part for part in (record.FirstName, record.LastName) if part)
@@ -269,6 +270,12 @@ class Salesforce(CrmConnector):
                 "WhatId": wanted.company_id,
                 "Description": _text(wanted.body, mark(reference)),
             }
+        if isinstance(wanted, SuccessPlan):
+            given |= {
+                "Status": self.option("success_status"),
+                "WhatId": wanted.company_id,
+                "Description": _text(wanted.body, mark(reference)),
+            }
         kind = wanted.kind
         if field := self._reference_field(kind):
             made = self._upsert(kind, given, field, reference)
@@ -288,9 +295,9 @@ class Salesforce(CrmConnector):
         return str(saved.data.id)
 
     def update(self, external_id: str, wanted: VendorObject) -> None:
-        """A note keeps its reference."""
+        """A note, or a success plan, keeps its reference."""
         kind, given = wanted.kind, self._fields(wanted)
-        if isinstance(wanted, CrmNote) and wanted.body:
+        if isinstance(wanted, CrmNote | SuccessPlan) and wanted.body:
             path, params = self.path(kind, external_id), {"fields": "Id,Description"}
             now = self.http.request("GET", path, params=params, expect=Record).data.Description
             given["Description"] = _text(wanted.body, mark_of(now))
@@ -317,6 +324,8 @@ class Salesforce(CrmConnector):
                 given[field] = country
             case CrmNote(at=at) if moved := moment(at):
                 given["ActivityDate"] = moved.date().isoformat()
+            case SuccessPlan() if "OwnerId" in given:
+                given["OwnerId"] = self.option("success_owner") or given["OwnerId"]
             case Deal():
                 given |= self._amount(wanted)
                 if not self.flag("deal_fields"):
@@ -334,16 +343,16 @@ class Salesforce(CrmConnector):
 
     def associate(self, kind: str, external_id: str, to_kind: str, to_id: str) -> None:
         """An account's own record stays where it is: a task belongs to one record, so that a note is at its account alone."""
-        if (kind, to_kind) == (CrmNote.KIND, Deal.KIND):
+        if kind in _TASKS and to_kind == Deal.KIND:
             return
         if to_kind != CrmAccount.KIND:
             super().associate(kind, external_id, to_kind, to_id)
-        name = "WhatId" if kind == CrmNote.KIND else "AccountId"
+        name = "WhatId" if kind in _TASKS else "AccountId"
         path = self.path(kind, external_id)
         now = self.http.request("GET", path, params={"fields": f"Id,{name}"}, expect=Record).data.value(name)
         if same(now, to_id):
             return
-        if now and kind != CrmNote.KIND:
+        if now and kind not in _TASKS:
             message = (
                 f"The {kind} {external_id} belongs to the account {now} at Salesforce, not to {to_id}: move it there, or say which "
                 f"{kind} it is"

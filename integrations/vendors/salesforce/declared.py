@@ -1,7 +1,7 @@
 """What Salesforce can do, and what is entered for a connection to it."""
 
 from integrations.connectors.base import Capability, CreateSafety
-from integrations.connectors.objects import CrmAccount, CrmContact, CrmNote, Deal
+from integrations.connectors.objects import CrmAccount, CrmContact, CrmNote, Deal, SuccessPlan
 from integrations.connectors.options import TOKEN, Option, OptionType, Secret
 
 _RECYCLED = "deleted; Salesforce keeps it in the recycle bin for 15 days"
@@ -31,6 +31,12 @@ KINDS = (
     ),
     Capability(
         kind=CrmNote.KIND,
+        safety=CreateSafety.NEITHER,
+        rollback=_RECYCLED,
+        associations=(CrmAccount.KIND,),
+    ),
+    Capability(
+        kind=SuccessPlan.KIND,
         safety=CreateSafety.NEITHER,
         rollback=_RECYCLED,
         associations=(CrmAccount.KIND,),
@@ -95,6 +101,17 @@ OPTIONS: tuple[Option, ...] = (
         label="Status of notes",
         help="A closed status of tasks, as in the org's list: notes are tasks that are done.",
         default="Completed",
+    ),
+    Option(
+        name="success_owner",
+        label="Owner of success plans",
+        help="Id of the Salesforce user in customer success whose tasks they are. Empty: the account's owner.",
+    ),
+    Option(
+        name="success_status",
+        label="Status of success plans",
+        help="An open status of tasks, as in the org's list.",
+        default="Not Started",
     ),
 )
 SECRETS: tuple[Secret, ...] = (

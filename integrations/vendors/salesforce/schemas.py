@@ -17,7 +17,7 @@ from integrations.connectors.answers import VendorAnswer
 from integrations.connectors.objects import VendorObject
 from integrations.errors import FieldProblem, Kind, ProviderError
 
-TYPES = {"company": "Account", "contact": "Contact", "deal": "Opportunity", "note": "Task"}
+TYPES = {"company": "Account", "contact": "Contact", "deal": "Opportunity", "note": "Task", "success-plan": "Task"}
 SHOWN = {
     "company": ("Id", "Name", "Website", "BillingCity", "OwnerId", "CreatedDate", "LastModifiedDate"),
     "contact": ("Id", "FirstName", "LastName", "Email", "AccountId", "OwnerId", "CreatedDate", "LastModifiedDate"),
@@ -26,6 +26,10 @@ SHOWN = {
         "LastModifiedDate",
     ),
     "note": ("Id", "Subject", "Description", "ActivityDate", "WhatId", "AccountId", "LastModifiedDate"),
+    "success-plan": (
+        *("Id", "Subject", "Description", "ActivityDate", "WhatId", "AccountId", "OwnerId"),
+        "LastModifiedDate",
+    ),
 }
 EVIDENCE = {
     "Website": "website", "Email": "email", "BillingCity": "city", "Amount": "amount", "StageName": "stage",
@@ -43,6 +47,7 @@ _FIELDS = {
     "contact": {"email": "Email", "first_name": "FirstName", "last_name": "LastName"},
     "deal": {"name": "Name", "owner_id": "OwnerId", **DEAL_FIELDS},
     "note": {},
+    "success-plan": {"name": "Subject", "due_on": "ActivityDate", "owner_id": "OwnerId"},
 }
 _OUR_FIELDS = {name: field for names in _FIELDS.values() for field, name in names.items()} | {
     "Amount": "amount", "CurrencyIsoCode": "currency", "Description": "body",

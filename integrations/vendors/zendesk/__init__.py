@@ -6,5 +6,5 @@ VENDOR = Vendor(
     name="zendesk",
     title="Zendesk",
     provider="integrations.vendors.zendesk.connector.Zendesk",
-    stand_in="integrations.vendors.zendesk.sandbox.Zendesk",
+    stand_in="integrations.vendors.zendesk.sandbox.dialect.Zendesk",
 )

@@ -288,9 +288,15 @@ def _existing(claim: Claim, handler: StepHandler, connector: Connector, error: P
 
 
 def _poll(handler: StepHandler, connector: Connector, intent: Intent) -> Outcome:
+    made = polled(intent, partial(connector.poll, handler.kind, intent.job_id))
+    return Ensured(made.external_id, made.url, "created", created_by_us=True) if isinstance(made, Created) else made
+
+
+def polled(intent: Intent, ask: Callable[[], Created | None]) -> Created | Outcome:
+    """What the job has made by now, or how the step goes on without it."""
     failpoint("before-poll")
     try:
-        made = connector.poll(handler.kind, intent.job_id)
+        made = ask()
         failpoint("after-poll")
     except ProviderError as error:
         if error.kind is Kind.JOB_FAILED:
@@ -299,7 +305,7 @@ def _poll(handler: StepHandler, connector: Connector, intent: Intent) -> Outcome
             raise
         return _lost_job()
     if made:
-        return Ensured(made.external_id, made.url, "created", created_by_us=True)
+        return made
     now = clock.now()
     if intent.job_started_at and now - intent.job_started_at > JOB_TIMEOUT:
         return _lost_job()

@@ -1,32 +1,18 @@
 """What a playbook gives the ERP steps (``with``): its tables of entities, payment terms and bundles."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
+
+from onboarding.steps.tables import Table, Words
 
 Part = Literal["software", "implementation", "managed-support"]
 _WHOLE = Decimal(100)
-Words = Annotated[tuple[str, ...], BeforeValidator(lambda given: (given,) if isinstance(given, str) else given)]
-"""One text, or a list of them."""
 
 
-class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    @classmethod
-    def of(cls, options: Mapping[str, Any]) -> Self:
-        """Raises ``ValueError``, in words for whoever wrote the playbook."""
-        try:
-            return cls.model_validate(dict(options))
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"])
-            raise ValueError(f"{where or 'with'}: {first['msg'].removeprefix('Value error, ')}") from None
-
-
-class Entity(_Table):
+class Entity(Table):
     """A row: for which country, currency and product it holds (an empty one holds for all), and what it says then."""
 
     country: Words = ()
@@ -47,7 +33,7 @@ class Entity(_Table):
         return all(not named or value.casefold() in {each.casefold() for each in named} for named, value in given)
 
 
-class BundlePart(_Table):
+class BundlePart(Table):
     """``days``: for so long it is delivered, from the first day of revenue on; 0: for the whole term."""
 
     part: Part
@@ -58,7 +44,7 @@ class BundlePart(_Table):
     days: Annotated[int, Field(ge=0, le=3650)] = 0
 
 
-class Bundle(_Table):
+class Bundle(Table):
     product: Annotated[str, Field(min_length=1)]
     """As the order calls it: its plan, or a line's product."""
     parts: Annotated[tuple[BundlePart, ...], Field(min_length=1, max_length=20)]
@@ -70,7 +56,7 @@ class Bundle(_Table):
         return self
 
 
-class CustomerTables(_Table):
+class CustomerTables(Table):
     payment_terms: dict[str, str] = {}
     """As the payload calls them -> as the ERP does."""
     entities: Annotated[tuple[Entity, ...], Field(max_length=500)] = ()

@@ -1,6 +1,6 @@
 """The handover brief: what sales knows and delivery needs, the same words in the CRM's note and in the project."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from html import escape
 from typing import Any
 
@@ -46,15 +46,15 @@ MOST_CHARACTERS = 20_000
 """Below HubSpot's 65,536 for a note's body, and Asana's 65,535 for notes, escaped too."""
 
 
-def lines(facts: Facts) -> Iterator[tuple[str, str]]:
-    """(label, text) of everything that is known."""
+def lines(facts: Facts, leaves_out: Collection[str] = ()) -> Iterator[tuple[str, str]]:
+    """(label, text) of everything that is known, but for the payload paths ``leaves_out``."""
     for label, path in _LINES:
-        if text := _text(facts.get(path, None)):
+        if path not in leaves_out and (text := _text(facts.get(path, None))):
             yield label, text
 
 
-def text(facts: Facts) -> str:
-    return "\n".join(f"{label}: {value}" for label, value in lines(facts))[:MOST_CHARACTERS]
+def text(facts: Facts, leaves_out: Collection[str] = ()) -> str:
+    return "\n".join(f"{label}: {value}" for label, value in lines(facts, leaves_out))[:MOST_CHARACTERS]
 
 
 def html(facts: Facts) -> str:

@@ -21,7 +21,7 @@ from onboarding.engine.policy import ATTEMPTS_BEFORE_TICKET
 from onboarding.engine.recording import record
 from onboarding.enums import Category, IntentState, Status, StepState, WaitsFor
 from onboarding.models import Attempt, AuditEntry, Intent, OnboardingTransaction, Step
-from onboarding.steps.crm import Account
+from onboarding.steps.crm.records import Account
 from tests.conftest import Drain
 from tests.onboarding.conftest import Accept, Settled, shown, status_of, step_of, ticket_of
 from tests.onboarding.engine.test_flow import CREATED, created

@@ -24,7 +24,7 @@ from onboarding.engine.claiming import Claim
 from onboarding.engine.recording import record
 from onboarding.enums import Category, IntentState, Status, StepState, WaitsFor
 from onboarding.models import Attempt, Intent, OnboardingTransaction, Reservation
-from onboarding.steps.crm import Account, Contact
+from onboarding.steps.crm.records import Account, Contact
 from tests.conftest import Drain
 from tests.onboarding.conftest import Accept, Settled, shown, status_of, step_of, ticket_of
 from tests.onboarding.engine.test_flow import created

@@ -20,8 +20,15 @@ from integrations.vendors.hubspot.sandbox import errors, merges, properties
 from integrations.vendors.hubspot.sandbox import search as searches
 
 _DATED = re.compile(r"^/crm/objects/\d{4}-\d{2}/")
-_TYPE_IDS = {"0-1": "contacts", "0-2": "companies", "0-3": "deals", "0-46": "notes"}
-_TYPES = ("companies", "contacts", "deals", "notes")
+_TYPE_IDS = {
+    "0-1": "contacts",
+    "0-2": "companies",
+    "0-3": "deals",
+    "0-46": "notes",
+    "0-27": "tasks",
+    "0-8": "line_items",
+}
+_TYPES = ("companies", "contacts", "deals", "notes", "tasks", "line_items")
 #: what is told of an object where nobody names its properties (the search guide's table)
 _SHOWN = {
     "companies": ("name", "domain", "createdate", "hs_lastmodifieddate", "hs_object_id"),
@@ -30,12 +37,16 @@ _SHOWN = {
         "dealname", "amount", "closedate", "pipeline", "dealstage", "createdate", "hs_lastmodifieddate", "hs_object_id",
     ),
     "notes": ("hs_createdate", "hs_lastmodifieddate", "hs_object_id"),
+    "tasks": ("hs_createdate", "hs_lastmodifieddate", "hs_object_id"),
+    "line_items": ("name", "price", "quantity", "createdate", "hs_lastmodifieddate", "hs_object_id"),
 }  # fmt: skip
 _LINK_TYPES = {
     ("contacts", "companies"): 279, ("companies", "contacts"): 280, ("deals", "companies"): 341,
     ("companies", "deals"): 342, ("deals", "contacts"): 3, ("contacts", "deals"): 4, ("notes", "companies"): 190,
     ("companies", "notes"): 189, ("notes", "contacts"): 202, ("contacts", "notes"): 201, ("notes", "deals"): 214,
-    ("deals", "notes"): 213,
+    ("deals", "notes"): 213, ("tasks", "companies"): 192, ("companies", "tasks"): 191, ("tasks", "contacts"): 204,
+    ("contacts", "tasks"): 203, ("tasks", "deals"): 216, ("deals", "tasks"): 215,
+    ("line_items", "deals"): 20, ("deals", "line_items"): 19,
 }  # fmt: skip
 _CHANGED = ("hs_lastmodifieddate", "lastmodifieddate")
 _DEAL_PROPERTIES = ("firstvalue_onboarding_status", "firstvalue_transaction_id", "firstvalue_implementation_owner")
@@ -65,7 +76,9 @@ class HubSpot(Dialect):
     always = frozenset(
         {
             "id", "properties", "results", "paging", "next", "after", "toObjectId", "associations", "companies", "status",
-            "portalId", "name", "domain", "hs_additional_domains", "email", "dealname", "hs_note_body", "firstvalue_reference",
+            "portalId", "name", "domain", "hs_additional_domains", "email", "dealname", "hs_note_body", "hs_task_body",
+            "hs_task_subject",
+            "firstvalue_reference",
         }
     )  # fmt: skip
     choices = frozenset({"status", "accountType", "type"})
@@ -97,8 +110,10 @@ class HubSpot(Dialect):
             case "deals":
                 # By the transaction too: an account without the unique property still gets one deal a transaction.
                 return key_of(body, "firstvalue_reference") + key_of(body, "firstvalue_transaction_id")
+            case "line_items":
+                return key_of(body, "firstvalue_reference")
             case _:
-                return closing_reference(_TAG.sub(" ", str(body.get("hs_note_body") or "")))
+                return closing_reference(_TAG.sub(" ", str(body.get("hs_note_body") or body.get("hs_task_body") or "")))
 
     def preseed(self, tx: Tx) -> None:
         for owner_id, first, last in _OWNERS:
@@ -111,7 +126,7 @@ class HubSpot(Dialect):
                 lag=0,
                 seeded=True,
             )
-        for kind in ("companies", "deals"):
+        for kind in ("companies", "deals", "line_items"):
             properties.register(tx, kind, {"name": "firstvalue_reference", "hasUniqueValue": True})
         for name in _DEAL_PROPERTIES:
             properties.register(tx, "deals", {"name": name})
@@ -400,8 +415,10 @@ class HubSpot(Dialect):
         self._check(call.tx, kind, given)
         if wanted := properties.nameless(kind, given):
             raise self.refuse(400, f"Error creating {kind.upper()}. At least one property must be set: {list(wanted)}")
-        if kind == "notes" and not given.get("hs_timestamp"):
-            raise self.refuse(400, "Error creating NOTE. Some required properties were not set: [hs_timestamp]")
+        if kind in ("notes", "tasks") and not given.get("hs_timestamp"):
+            raise self.refuse(
+                400, f"Error creating {kind.upper()[:-1]}. Some required properties were not set: [hs_timestamp]"
+            )
         return self._write_new(call.tx, kind, given, lag=call.lag)
 
     def _write_new(
@@ -409,7 +426,7 @@ class HubSpot(Dialect):
     ) -> Row:
         row_id = str(row_id or tx.new_id(self.name, kind, self.id_base))
         now = iso(tx.now)
-        stamps = {"hs_object_id": row_id, "hs_createdate" if kind == "notes" else "createdate": now}
+        stamps = {"hs_object_id": row_id, "hs_createdate" if kind in ("notes", "tasks") else "createdate": now}
         return self.add(tx, kind, {**properties.stored(given), **stamps}, row_id=row_id, lag=lag, seeded=seeded)
 
     def _rewrite(self, call: Call, row: Row, given: Json) -> Row:

@@ -20,6 +20,8 @@ _STANDARD = {
     "deals": "dealname dealstage pipeline amount closedate dealtype description deal_currency_code hs_is_closed_won"
     " hs_is_closed",
     "notes": "hs_timestamp hs_note_body hs_createdate",
+    "line_items": "name description hs_sku hs_product_id quantity price hs_recurring_billing_period",
+    "tasks": "hs_timestamp hs_task_body hs_task_subject hs_task_status hs_task_priority hs_task_type hs_createdate",
 }
 _STAGES = (
     "subscriber", "lead", "marketingqualifiedlead", "salesqualifiedlead", "opportunity", "customer", "evangelist",
@@ -29,7 +31,10 @@ _DEAL_STAGES = (
     "appointmentscheduled", "qualifiedtobuy", "presentationscheduled", "decisionmakerboughtin", "contractsent",
     "closedwon", "closedlost",
 )  # fmt: skip
-_OPTIONS = {"lifecyclestage": _STAGES, "dealstage": _DEAL_STAGES, "pipeline": ("default",)}
+_OPTIONS = {
+    "lifecyclestage": _STAGES, "dealstage": _DEAL_STAGES, "pipeline": ("default",), "hs_task_priority": ("LOW", "MEDIUM", "HIGH"),
+    "hs_task_status": ("NOT_STARTED", "IN_PROGRESS", "WAITING", "DEFERRED", "COMPLETED"), "hs_task_type": ("EMAIL", "CALL", "TODO"),
+}  # fmt: skip
 #: computed by HubSpot
 _READ_ONLY = frozenset(
     {"hs_object_id", "hs_lastmodifieddate", "lastmodifieddate", "hs_createdate", "hs_merged_object_ids", "hs_is_closed_won",
@@ -100,11 +105,13 @@ def problems(tx: Tx, kind: str, properties: Json) -> Iterator[tuple[str, str, st
             yield "INVALID_OPTION", name, f"{value} was not one of the allowed options: {', '.join(_OPTIONS[name])}"
         elif name == "hubspot_owner_id" and value not in (None, "") and not _is_owner(tx, value):
             yield "INVALID_OWNER_ID", name, f"Owner {value} does not exist"
-        elif name == "amount" and value not in (None, "") and not _is_number(str(value)):
+        elif name in ("amount", "price", "quantity") and value not in (None, "") and not _is_number(str(value)):
             yield "INVALID_INTEGER", name, f"{value} was not a valid number."
+        elif name == "price" and value not in (None, "") and float(str(value)) < 0:
+            yield "INVALID_NUMBER", name, f"{value} must not be negative."
         elif name == "hs_timestamp" and not _is_time(str(value)):
             yield "INVALID_DATE", name, f"{value} was not a valid timestamp."
-        elif name == "hs_note_body" and len(str(value)) > _NOTE_CHARS:
+        elif name in ("hs_note_body", "hs_task_body") and len(str(value)) > _NOTE_CHARS:
             yield "INVALID_LENGTH", name, f"{name} takes {_NOTE_CHARS} characters at most"
 
 
@@ -130,7 +137,7 @@ def _is_number(text: str) -> bool:
 def _is_time(text: str) -> bool:
     """Milliseconds since 1970, or an ISO 8601 time."""
     try:
-        return text.isdecimal() or bool(datetime.fromisoformat(text))
+        return text.isdecimal() or ("T" in text and bool(datetime.fromisoformat(text)))
     except ValueError:
         return False
 

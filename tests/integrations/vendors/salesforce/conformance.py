@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from integrations.connectors.base import MatchKey
-from integrations.connectors.objects import CrmAccount, CrmContact, CrmNote, Deal, VendorObject
+from integrations.connectors.objects import CrmAccount, CrmContact, CrmNote, Deal, SuccessPlan, VendorObject
 from tests.integrations.vendors.conformance import Bench, Case
 
 DOMAIN = "acme-logistics.com"
@@ -32,8 +32,13 @@ def note(bench: Bench, name: str) -> CrmNote:
     return CrmNote(body=f"<p>{name}</p>", at="2026-12-01T09:00:00Z", company_id=company)
 
 
+def success_plan(bench: Bench, name: str) -> SuccessPlan:
+    company = bench.create(account(bench, "Acme Logistics"), "firstvalue:the-plans-company")
+    return SuccessPlan(name=name, body="First value", due_on="2026-12-15", company_id=company)
+
+
 def note_keys(made: VendorObject, reference: str) -> Sequence[MatchKey]:
-    assert isinstance(made, CrmNote)
+    assert isinstance(made, CrmNote | SuccessPlan)
     return (MatchKey("reference", reference, within=made.company_id),)
 
 
@@ -69,6 +74,12 @@ CASES = [
         "salesforce", "note", "Task", note, note_keys,
         change=CrmNote(body="<p>Another brief</p>"),
         shows=lambda body: "Another brief" in body["Description"],
+        answered_as=LIMITS,
+    ),
+    Case(
+        "salesforce", "success-plan", "Task", success_plan, note_keys,
+        change=SuccessPlan(body="Another plan"),
+        shows=lambda body: "Another plan" in body["Description"],
         answered_as=LIMITS,
     ),
 ]  # fmt: skip

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from integrations.connectors.base import Connector, CreateSafety, MatchKey
-from integrations.connectors.objects import SupportOrganization, SupportUser
+from integrations.connectors.objects import SupportOrganization, SupportTicket, SupportUser
 from integrations.connectors.registry import connector
 from integrations.errors import Kind, ProviderError
 from integrations.models import Connection
@@ -286,6 +286,39 @@ def test_a_merged_organization_answers_with_the_one_that_is_left(zendesk, sandbo
     assert support(zendesk).get("organization", acme) is None
 
 
+def test_an_entitlement_keeps_other_tags_and_names_a_field_that_is_not_there(zendesk, sandbox, acme):
+    somebody(sandbox, "PUT", f"/organizations/{acme}", {"organization": {"tags": ["vip", "plan-pro"]}})
+    wanted = SupportOrganization(tags=["Plan-Enterprise"], former_tags=["plan-pro", "plan-starter"], sla_tier="premium")
+    for _ in range(2):
+        support(zendesk).update(acme, wanted)
+    (body,) = [each["body"] for each in sandbox.objects("zendesk", "organizations")]
+    assert [each.lower() for each in body["tags"]] == ["vip", "plan-enterprise"]
+    assert body["organization_fields"]["sla_tier"] == "premium"
+    support(zendesk).update(acme, SupportOrganization(tags=[], former_tags=["plan-enterprise"]))
+    (body,) = [each["body"] for each in sandbox.objects("zendesk", "organizations")]
+    assert body["tags"] == ["vip"]
+    zendesk.options = {"sla_tier_field": "tier"}
+    error = refused(lambda: support(zendesk).update(acme, wanted))
+    assert (error.kind, [each.name for each in error.fields]) == (Kind.INVALID, ["tier"])
+    zendesk.options = {}
+    error = refused(lambda: support(zendesk).update(acme, SupportOrganization(sla_tier="platinum")))
+    assert (error.kind, [each.name for each in error.fields]) == (Kind.INVALID, ["sla_tier"])
+
+
+def test_a_ticket_is_made_once_also_after_it_was_deleted(zendesk, sandbox, acme):
+    user(zendesk, acme)
+    wanted = SupportTicket(subject="Hello", organization_id=acme, requester=JORDAN["email"], tags=["Onboarding"])
+    first = support(zendesk).create(wanted, REFERENCE)
+    assert support(zendesk).create(wanted, REFERENCE) == first
+    support(zendesk).undo("ticket", first.external_id)
+    again = [support(zendesk).create(wanted, REFERENCE) for _ in range(2)]
+    assert again[0] == again[1]
+    assert again[0] != first
+    assert first.url.endswith(f"/agent/tickets/{first.external_id}")
+    (body,) = [each["body"] for each in sandbox.objects("zendesk", "tickets")]
+    assert (body["is_public"], body["tags"]) == (False, ["onboarding"])
+
+
 # --- Undo -----------------------------------------------------------------------------------------------------------
 
 
@@ -377,9 +410,9 @@ def test_undo_with_a_lost_answer_can_be_repeated(zendesk, sandbox, acme, kind, f
 
 
 def test_undo_of_an_irreversible_kind_is_a_programming_error(zendesk):
-    assert not support(zendesk).reversible("ticket")
-    with pytest.raises(TypeError, match="zendesk cannot undo a ticket"):
-        support(zendesk).undo("ticket", "1")
+    assert not support(zendesk).reversible("macro")
+    with pytest.raises(TypeError, match="zendesk cannot undo a macro"):
+        support(zendesk).undo("macro", "1")
 
 
 def test_a_change_by_somebody_else_shows(zendesk, sandbox, acme):

@@ -2,16 +2,19 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from integrations.connectors.base import Connector, MatchKey
-from integrations.connectors.objects import SupportOrganization, SupportUser
+from integrations.connectors.objects import SupportOrganization, SupportUser, SupportUserItem, SupportUsers
 from integrations.enums import System
 from onboarding.models import MatchChoice
 from onboarding.payload.plausibility import customer_domain
 from onboarding.steps.base import CustomerHandler, EnsureHandler, Facts, bounded
 from onboarding.steps.people import READS, people
 from onboarding.steps.registry import register
+from onboarding.steps.tables import Table
 
 
 @register
@@ -56,9 +59,17 @@ class Organization(CustomerHandler):
         return changed | {"former_domains": before.get("domains", [])} if "domains" in changed else changed
 
 
+class UsersOptions(Table):
+    bulk_from: Annotated[int, Field(ge=2)] | None = None
+    """So many people, or more, are made by the help desk's bulk jobs; None: each by itself, however many."""
+
+
 @register
 class Users(EnsureHandler):
-    """The people who may ask for help: the contact, and everybody under ``users`` with an address; one an item."""
+    """The people who may ask for help: the contact, and everybody under ``users`` with an address; one an item.
+
+    In bulk there is one call for up to ``most_at_once`` of them: each was looked for before, one search a person.
+    """
 
     name = "support.users"
     system = System.SUPPORT
@@ -68,27 +79,58 @@ class Users(EnsureHandler):
     shared = True
     needs = ("support.organization",)
     reads = READS
+    most_at_once = 25
+
+    def check_options(self, options: Mapping[str, Any]) -> None:
+        UsersOptions.of(options)
 
     def items(self, facts: Facts) -> list[str]:
-        return list(people(facts))
+        return [""] if self._is_in_bulk(facts) else list(people(facts))
+
+    def parts(self, facts: Facts) -> list[str] | None:
+        return list(people(facts)) if self._is_in_bulk(facts) else None
+
+    @staticmethod
+    def _is_in_bulk(facts: Facts) -> bool:
+        bulk_from = facts.options.get("bulk_from")
+        return bulk_from is not None and len(people(facts)) >= bulk_from
 
     def label(self, facts: Facts) -> str:
-        return self._person(facts)["email"]
+        return self._person(facts)["email"] if facts.item else ""
 
     def match_key(self, facts: Facts) -> str:
-        return bounded(f"email:{self._person(facts)['email']}")
+        return bounded(f"email:{self._person(facts)['email']}" if facts.item else f"users:{facts.run_id}")
 
     def reference(self, facts: Facts) -> str:
-        return f"firstvalue:user:{facts.item}"
+        return f"firstvalue:user:{facts.item}" if facts.item else bounded(f"firstvalue:users:{facts.run_id}")
 
-    def keys(self, facts: Facts, reference: str) -> list[MatchKey]:  # noqa: ARG002
+    def keys(self, facts: Facts, reference: str) -> list[MatchKey]:
+        if not facts.item:
+            return []
         organization = facts.related["support.organization"]
-        return [MatchKey("email", self._person(facts)["email"], within=organization)]
+        by_email = MatchKey("email", self._person(facts)["email"], within=organization)
+        # The references of many are looked for at once; of one the address says as much.
+        return (
+            [MatchKey("reference", reference, within=organization), by_email] if self._is_in_bulk(facts) else [by_email]
+        )
 
-    def wanted(self, facts: Facts) -> SupportUser:
+    def wanted(self, facts: Facts) -> SupportUser | SupportUsers:
+        organization = facts.related["support.organization"]
+        if not facts.item:
+            items = [self._item(replace(facts, item=key)) for key in people(facts)]
+            return SupportUsers(organization_id=organization, items=items)
         person = self._person(facts)
-        organization = facts.related["support.organization"]
         return SupportUser(name=person["name"], email=person["email"], organization_id=organization)
+
+    def restored(self, params: Mapping[str, Any]) -> SupportUser | SupportUsers:
+        return SupportUsers.of(params) if "items" in params else SupportUser.of(params)
+
+    def part_params(self, facts: Facts) -> dict[str, Any]:
+        return dict(self._item(facts))
+
+    def _item(self, facts: Facts) -> SupportUserItem:
+        person = self._person(facts)
+        return {"key": facts.item, "reference": self.reference(facts), "name": person["name"], "email": person["email"]}
 
     def path_of(self, field: str) -> str:  # noqa: ARG002
         """Whatever it is of a user, it is fixed in the list of users."""

@@ -13,47 +13,23 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from http import HTTPStatus
 from urllib.parse import urlencode
+from uuid import uuid4
 
 from integrations.sandbox.dialect import Answer, Call, Dialect, iso, key_of, route
 from integrations.sandbox.store import Json, Row, Tx, matches, term
+from integrations.vendors.zendesk.sandbox import custom_fields, jobs, tickets, users
+from integrations.vendors.zendesk.sandbox.fields import HIDDEN, USUAL, WRITABLE
+from integrations.vendors.zendesk.sandbox.tickets import ME, text_of
 
 _REPLAY_SECONDS = 2 * 3600
 _RATE_LIMIT = 700
-_ROLES = ("end-user", "agent", "admin")
-_EMAIL = re.compile(r"[^@\s,;<>]+@[^@\s,;<>.]+(\.[^@\s,;<>.]+)+")
-_SINGULAR = {"organizations": "organization", "users": "user", "tickets": "ticket"}
-_ME = {"id": 1, "name": "Firstvalue", "email": "firstvalue@sandbox.example", "role": "admin", "active": True}
-_LARGEST_PAGE = 100
-#: what a body may set; everything else is passed over without a word, as are keys of another case
-_WRITABLE = {
-    "organizations": frozenset(
-        {
-            "name", "external_id", "domain_names", "details", "notes", "group_id", "tags", "shared_tickets",
-            "shared_comments", "organization_fields",
-        }
-    ),
-    "users": frozenset(
-        {
-            "name", "email", "external_id", "organization_id", "role", "phone", "details", "notes", "tags", "alias",
-            "locale", "time_zone", "suspended", "verified", "user_fields",
-        }
-    ),
-    "tickets": frozenset(
-        {
-            "subject", "comment", "requester", "requester_id", "submitter_id", "assignee_id", "group_id",
-            "organization_id", "external_id", "status", "priority", "type", "tags", "due_at", "custom_fields",
-        }
-    ),
+_SINGULAR = {
+    "organizations": "organization", "users": "user", "tickets": "ticket", "organization_fields": "organization_field",
 }  # fmt: skip
-_USUAL: dict[str, Json] = {
-    "organizations": {"external_id": None, "domain_names": [], "details": "", "notes": "", "tags": []},
-    "users": {"external_id": None, "organization_id": None, "role": "end-user", "suspended": False, "active": True},
-    "tickets": {"external_id": None, "requester_id": _ME["id"], "organization_id": None, "status": "new"},
-}
-#: kept with an object, and no part of what is shown of it
-_HIDDEN = frozenset({"comment", "secondary_emails", "requester"})
+_LARGEST_PAGE = 100
 
 
 class Zendesk(Dialect):
@@ -64,12 +40,15 @@ class Zendesk(Dialect):
     page = re.compile(r"/zendesk/agent/(?P<kind>organizations|users|tickets)/(?P<id>[^/]+)")
     counted = ("organizations", "users", "tickets")
     id_base = 360_000_000_000
+    #: ``bulk_imports``: whether Zendesk has enabled them for this account, which it does on request alone
+    defaults = {"search_lag": 0.0, "job_seconds": 0.5, "bulk_imports": True}
+    own_settings = frozenset({"bulk_imports"})
     transient_refusals = (HTTPStatus.CONFLICT, HTTPStatus.SERVICE_UNAVAILABLE)
     always = frozenset(
         {
             "organization", "organizations", "organization_merges", "loser_id", "winner_id", "organization_related", "users_count",
-            "tickets_count", "user", "users", "identities", "id", "name", "email", "external_id", "organization_id", "type",
-            "value",
+            "tickets_count", "ticket", "tickets", "subject", "organization_fields", "job_status", "results", "user", "users",
+            "identities", "id", "name", "email", "external_id", "organization_id", "type", "value",
         }
     )  # fmt: skip
     choices = frozenset({"role", "status", "type"})
@@ -89,7 +68,7 @@ class Zendesk(Dialect):
     def _may_sign_in(self, tx: Tx, email: str) -> bool:
         """Our own user, or a team member who is not suspended."""
         found = tx.find(self.name, "users", "email", email)
-        return term(email) == _ME["email"] or any(
+        return term(email) == ME["email"] or any(
             row.body.get("role") in ("agent", "admin") and not row.body.get("suspended") for row in found
         )
 
@@ -138,16 +117,20 @@ class Zendesk(Dialect):
                 return key_of(body, "external_id")
 
     def preseed(self, tx: Tx) -> None:
-        """A new account has no organizations of ours."""
+        """A new account has no organizations of ours; its admin has added two fields to them."""
+        for field in custom_fields.ADDED:
+            self.add(tx, "organization_fields", field, seeded=True)
 
     def _view(self, row: Row, body: Json | None = None) -> Json:
         url = f"https://sandbox.zendesk.example/api/v2/{row.kind}/{row.id}.json"
         stamps = {"created_at": iso(row.created_at), "updated_at": iso(row.updated_at)}
         kept = row.body if body is None else body
-        shown = {name: value for name, value in kept.items() if name not in _HIDDEN}
+        shown = {name: value for name, value in kept.items() if name not in HIDDEN}
         if row.kind == "tickets":
-            shown["description"] = _text(kept.get("comment"))
-        return {**_USUAL[row.kind], **shown, "id": int(row.id), "url": url, **stamps}
+            shown["description"] = text_of(kept.get("comment"))
+        if isinstance(shown.get("tags"), list):
+            shown["tags"] = [str(each).lower() for each in shown["tags"]]
+        return {**USUAL[row.kind], **shown, "id": int(row.id), "url": url, **stamps}
 
     def _one(self, status: int, row: Row) -> Answer:
         return Answer(status, {_SINGULAR[row.kind]: self._view(row)})
@@ -162,7 +145,11 @@ class Zendesk(Dialect):
         given = call.body.get(_SINGULAR[kind])
         if not isinstance(given, dict):
             raise self.refuse(400, f"{_SINGULAR[kind]} is missing")
-        body = {name: value for name, value in given.items() if name in _WRITABLE[kind]}
+        return self._writable(kind, given)
+
+    @staticmethod
+    def _writable(kind: str, given: Json) -> Json:
+        body = {name: value for name, value in given.items() if name in WRITABLE[kind]}
         for name in ("name", "external_id"):  # surrounding whitespace is trimmed before anything is compared
             if isinstance(body.get(name), str):
                 body[name] = body[name].strip()
@@ -183,10 +170,17 @@ class Zendesk(Dialect):
             held = self._holders(call, kind, field, value) if term(value or "") else []
             if any(row is None or other.seq != row.seq for other in held):
                 return self._invalid(field, "DuplicateValue", f"{value} has already been taken")
-        if kind == "users" and (problem := self._user_problem(body)):
-            return problem
+        if kind == "users" and (wrong_user := users.problem(body)):
+            return self._invalid(*wrong_user)
+        if kind == "organizations":
+            known = [each.body for each in call.tx.rows(self.name, "organization_fields")]
+            values, wrong = custom_fields.values(known, given.get("organization_fields"))
+            if wrong:
+                return self._invalid(wrong, "InvalidValue", "is invalid")
+            stored = row.body.get("organization_fields") or {} if row else {}
+            body["organization_fields"] = custom_fields.shown(known, {**stored, **values})
         if kind == "users" and row is not None:
-            body = _with_second_email(row.body, body)
+            body = users.with_second_email(row.body, body)
         organization = given.get("organization_id")
         if organization and call.tx.get(self.name, "organizations", str(organization)) is None:
             return self._invalid("organization", "InvalidValue", "is invalid")
@@ -198,14 +192,6 @@ class Zendesk(Dialect):
         """Who has this value; a user has each of their addresses."""
         second = call.tx.find(self.name, kind, "secondary_emails", value) if field == "email" else []
         return [*call.tx.find(self.name, kind, field, value), *second]
-
-    def _user_problem(self, body: Json) -> Answer | None:
-        email = str(body.get("email") or "")
-        if email and not _EMAIL.fullmatch(email.strip()):
-            return self._invalid("email", "InvalidFormat", f"{email} is not properly formatted")
-        if (role := body.get("role", "end-user")) not in _ROLES:
-            return self._invalid("role", "InvalidValue", f"{role} is not a valid role")
-        return None
 
     def _found(self, call: Call, kind: str, rows: list[Row]) -> Answer:
         """One page of them, of at most a hundred."""
@@ -305,21 +291,76 @@ class Zendesk(Dialect):
         of_it = [row for row in rows if int(row_id) in (row.body["loser_id"], row.body["winner_id"])]
         return Answer(200, {"organization_merges": [{"id": row.id, **row.body} for row in of_it]})
 
+    @route("GET", "/organization_fields")
+    def organization_fields(self, call: Call) -> Answer:
+        return self._found(call, "organization_fields", call.tx.rows(self.name, "organization_fields"))
+
+    @route("POST", "/organization_fields")
+    def add_organization_field(self, call: Call) -> Answer:
+        given = self._given(call, "organization_fields")
+        known = [each.body for each in call.tx.rows(self.name, "organization_fields")]
+        field, error, words = custom_fields.problem(given, known)
+        if error:
+            return self._invalid(field, error, words)
+        return self._one(201, self.add(call.tx, "organization_fields", given, lag=call.lag))
+
     # -- users ---------------------------------------------------------------------------------------------------
 
     @route("GET", "/users/me")
     def me(self, call: Call) -> Answer:  # noqa: ARG002
-        return Answer(200, {"user": dict(_ME)})
+        return Answer(200, {"user": dict(ME)})
 
     @route("POST", "/users/create_or_update")
     def upsert_user(self, call: Call) -> Answer:
-        given = self._given(call, "users")
+        return self._upsert_user(call, self._given(call, "users"))
+
+    def _upsert_user(self, call: Call, given: Json) -> Answer:
         row = None
         for field in ("external_id", "email"):
             if row is None and given.get(field):
                 row = next(iter(self._holders(call, "users", field, given[field])), None)
         body = given if row else {"role": "end-user", "organization_id": None, **given}
         return self._save(call, "users", body, row, ("email", "external_id"))
+
+    @route("POST", "/users/create_or_update_many")
+    def upsert_users(self, call: Call) -> Answer:
+        """Carried out at once; what is told of it and found follows when the job has had its time."""
+        if not call.settings["bulk_imports"]:
+            return self.refusal(HTTPStatus.FORBIDDEN, "")
+        given = call.body.get("users")
+        if not isinstance(given, list) or not given or len(given) > jobs.MOST_USERS:
+            raise self.refuse(400, f"users must be an array of 1 to {jobs.MOST_USERS}")
+        if jobs.queued(call) >= jobs.MOST_QUEUED:
+            body = {
+                "error": "TooManyJobs",
+                "description": "Too many jobs are currently queued or running. Try again later.",
+            }
+            return Answer(HTTPStatus.TOO_MANY_REQUESTS, body)
+        late = replace(call, settings={**call.settings, "search_lag": max(call.lag, jobs.seconds(call))})
+        made = [self._upsert_user(late, self._writable("users", each)) for each in given]
+        results = [jobs.result(place, answer) for place, answer in enumerate(made)]
+        job = self.add(call.tx, "job_statuses", {"results": results}, row_id=uuid4().hex)
+        return Answer(200, {"job_status": jobs.view(call, job)})
+
+    @route("GET", "/job_statuses/{id}")
+    def job_status(self, call: Call, job_id: str) -> Answer:
+        job = self._row(call, "job_statuses", job_id)
+        if call.tx.now - job.created_at > jobs.KEPT_SECONDS:
+            raise self.refuse(404, "")
+        return Answer(200, {"job_status": jobs.view(call, job)})
+
+    @route("GET", "/users/show_many")
+    def show_users(self, call: Call) -> Answer:
+        """Those that there are, in no order that is promised."""
+        asked = [(name, call.query[name].split(",")) for name in ("ids", "external_ids") if name in call.query]
+        if len(asked) != 1 or len(asked[0][1]) > jobs.MOST_USERS:
+            raise self.refuse(400, f"ids or external_ids: at most {jobs.MOST_USERS}")
+        ((name, values),) = asked
+        if name == "ids":
+            rows = [row for value in values if (row := call.tx.get(self.name, "users", value))]
+        else:
+            rows = [row for value in values for row in call.tx.find(self.name, "users", "external_id", value)]
+        return self._found(call, "users", rows)
 
     @route("GET", "/users/search")
     def search_users(self, call: Call) -> Answer:
@@ -364,33 +405,18 @@ class Zendesk(Dialect):
 
     @route("GET", "/users/{id}/identities")
     def identities(self, call: Call, row_id: str) -> Answer:
-        listed = self._identities(self._row(call, "users", row_id))
+        listed = users.identities(self._row(call, "users", row_id))
         return Answer(200, {"identities": listed, "count": len(listed), "next_page": None, "previous_page": None})
 
     @route("PUT", "/users/{id}/identities/{identity}/make_primary")
     def make_primary(self, call: Call, row_id: str, identity: str) -> Answer:
         row = self._row(call, "users", row_id)
-        chosen = next((each["value"] for each in self._identities(row) if str(each["id"]) == identity), None)
+        chosen = next((each["value"] for each in users.identities(row) if str(each["id"]) == identity), None)
         if chosen is None:
             raise self.refuse(404, "")
-        others = [each["value"] for each in self._identities(row) if each["value"] != chosen]
+        others = [each["value"] for each in users.identities(row) if each["value"] != chosen]
         row = call.tx.update(row, {**row.body, "email": chosen, "secondary_emails": others}, lag=call.lag)
-        return Answer(200, {"identities": self._identities(row)})
-
-    @staticmethod
-    def _identities(row: Row) -> list[Json]:
-        """The user's addresses, the primary one first; an address keeps its id."""
-        emails = [each for each in (row.body.get("email"), *row.body.get("secondary_emails", [])) if each]
-        return [
-            {
-                "id": int(hashlib.sha256(f"{row.id} {term(email)}".encode()).hexdigest()[:12], 16),
-                "user_id": int(row.id),
-                "type": "email",
-                "value": email,
-                "primary": place == 0,
-            }
-            for place, email in enumerate(emails)
-        ]
+        return Answer(200, {"identities": users.identities(row)})
 
     # -- tickets -------------------------------------------------------------------------------------------------
 
@@ -421,23 +447,19 @@ class Zendesk(Dialect):
 
     def _new_ticket(self, call: Call) -> Answer:
         given = self._given(call, "tickets")
-        if not _text(given.get("comment")):
+        if not text_of(given.get("comment")):
             return self._invalid("comment", "BlankValue", "cannot be blank")
-        if problem := self._requester_problem(call, given):
-            return problem
-        return self._save(call, "tickets", {"status": "new", **given}, None, ())
-
-    def _requester_problem(self, call: Call, given: Json) -> Answer | None:
-        """Nobody may ask who is suspended or gone."""
-        requester, asked = str(given.get("requester_id") or ""), given.get("requester")
-        found = call.tx.get(self.name, "users", requester) if requester else None
-        if isinstance(asked, dict) and asked.get("email"):
-            found = next(iter(self._holders(call, "users", "email", asked["email"])), None)
-        if requester and requester != str(_ME["id"]) and found is None:
-            return self._invalid("requester", "InvalidValue", "is invalid")
-        if found is not None and found.body.get("suspended"):
-            return self._invalid("requester", "InvalidValue", f"{found.body.get('name')} is suspended.")
-        return None
+        requester, problem = tickets.requester_of(call, given, partial(self._holders, call, "users", "email"))
+        if problem:
+            return self._invalid("requester", "InvalidValue", problem)
+        if requester is None and isinstance(given.get("requester"), dict):
+            new = {"role": "end-user", "organization_id": None, **given["requester"]}
+            if (made := self._save(call, "users", new, None, ("email",))).status != HTTPStatus.CREATED:
+                return made
+            requester = call.tx.get(self.name, "users", str(made.body["user"]["id"]))
+        if problem := tickets.organization_problem(given, requester):
+            return self._invalid("organization", "InvalidValue", problem)
+        return self._save(call, "tickets", tickets.opened(given, requester), None, ())
 
     @route("GET", "/tickets")
     def tickets(self, call: Call) -> Answer:
@@ -461,19 +483,3 @@ class Zendesk(Dialect):
     def delete_ticket(self, call: Call, row_id: str) -> Answer:
         call.tx.archive(self._row(call, "tickets", row_id))
         return Answer(204)
-
-
-def _text(comment: object) -> str:
-    """What a comment says; its body may be given as HTML instead."""
-    given = comment if isinstance(comment, dict) else {}
-    return str(given.get("body") or given.get("html_body") or "")
-
-
-def _with_second_email(held: Json, body: Json) -> Json:
-    """An update's address comes beside the primary one, and never in its place."""
-    primary, given = held.get("email"), body.get("email")
-    if not primary or not given or term(primary) == term(given):
-        return body
-    second = held.get("secondary_emails", [])
-    known = second if any(term(each) == term(given) for each in second) else [*second, given]
-    return {**body, "email": primary, "secondary_emails": known}

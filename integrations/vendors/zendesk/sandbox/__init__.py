@@ -1,0 +1,1 @@
+"""Zendesk's stand-in; only the sandbox server imports it."""
