@@ -33,7 +33,7 @@ class WorkflowHandOver(RunHandler):
     system = System.WORKFLOW
     title = "have the workflow tool do its part"
     makes, kind = HandOver, HandOver.KIND
-    reads = ("customer", "commercial", "ownership", "kickoff", "first_value_target", "users", "security", "handover")
+    reads = tuple(catalogue.BY_PATH)
     irrevocable = True
     reports_back = True
 
@@ -49,8 +49,9 @@ class WorkflowHandOver(RunHandler):
         fields = options.get("fields", [])
         if not isinstance(fields, list) or not all(isinstance(path, str) for path in fields):
             raise ValueError("fields must be a list of payload fields")
-        if unknown := [path for path in fields if path not in catalogue.BY_PATH]:
-            raise ValueError(f"{unknown[0]} is no field of the payload{nearest(unknown[0], catalogue.BY_PATH)}")
+        for path in fields:
+            if path not in catalogue.BY_PATH:
+                raise ValueError(f"{path} is no field of the payload{nearest(path, catalogue.BY_PATH)}")
 
     def titled(self, options: Mapping[str, Any]) -> str:
         return str(options.get("title", self.title))
@@ -87,10 +88,8 @@ def minutes_of(options: Mapping[str, Any]) -> int:
 
 
 def _told(facts: Facts) -> dict[str, Any]:
-    """The payload, or of it what the playbook names."""
-    fields = facts.options.get("fields")
-    if not fields:
-        return {
-            part: value for part in WorkflowHandOver.reads if (value := facts.get(part, None)) not in (None, {}, [])
-        }
-    return with_values({}, {path: value for path in fields if (value := get(facts.content, path, None)) is not None})
+    """Of the payload what the playbook names, or all fields that are known."""
+    fields = facts.options.get("fields") or WorkflowHandOver.reads
+    return with_values(
+        {}, {path: value for path in fields if (value := get(facts.content, path, None)) not in (None, [], {})}
+    )

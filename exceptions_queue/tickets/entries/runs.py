@@ -118,7 +118,7 @@ def _surplus(ticket: Ticket, _: Circumstances) -> Story:
     if ticket.transaction and ticket.transaction.joined_into_id is None:
         return Story(
             f"What a workflow tool made for {customer(ticket)} is to be removed",
-            [ticket.message, "The onboarding is not to be, and Firstvalue cannot take back what a flow has done."],
+            [ticket.message, "The onboarding is not to be, and Firstvalue cannot undo what a flow has done."],
             "Remove it where the flow made it, or leave it there on purpose.",
         )
     return Story(

@@ -115,8 +115,8 @@ class WorkflowConnector(HttpConnector):
         return f"{self.hook_path}{quote(self._http.address, safe='/')}"
 
     def translate(self, status: int, headers: Mapping[str, str], body: Any) -> ProviderError | None:  # noqa: ARG002
-        """Where nothing listens, nothing that is handed over on this connection arrives: as with refused credentials its
-        steps wait for a person to mend it.
+        """Where nothing listens, nothing that is handed over on this connection arrives: its steps wait for a person to fix it,
+        as they do where credentials are refused.
         """
         if status in _GONE:
             return ProviderError(Kind.AUTH, self.gone, status)

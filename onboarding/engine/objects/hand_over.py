@@ -41,7 +41,7 @@ def hand_over(claim: Claim, handler: StepHandler, connector: Callable[[], Connec
 
 
 def is_reported_meanwhile(claim: Claim, outcome: Outcome) -> bool:
-    """Whether a report has come while the tool's answer was awaited in vain: it is looked at before anybody is asked."""
+    """Whether a report has come although the tool's answer never came: it is looked at before anybody is asked."""
     if not claim.handler.reports_back or claim.plan is not None:
         return False
     return isinstance(outcome, Failed | IndeterminateOutcome) and standing_report(claim.step) is not None

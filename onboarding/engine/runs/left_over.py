@@ -1,11 +1,11 @@
-"""What workflow tools have made for a run that is not to be: nothing here can take it back."""
+"""What workflow tools have made for a run that is not to be: nothing here can undo it."""
 
 from onboarding.enums import Category, Topic
 from onboarding.models import OnboardingTransaction, Step
 from onboarding.signals import run_blocked
 from onboarding.steps.registry import HANDLERS
 
-LEFT_OVER = "Handed over to a workflow tool, which alone can take it back:"
+LEFT_OVER = "Handed over to a workflow tool, which alone can undo it:"
 
 
 def ask_to_remove(run: OnboardingTransaction) -> None:
