@@ -16,12 +16,16 @@ from integrations.enums import System
 from onboarding.payload import catalogue
 from onboarding.payload.schema import get, with_values
 from onboarding.steps.base import Facts, RunHandler, bounded
-from onboarding.steps.handler import R, Work
+from onboarding.steps.handler import Preview, R, View, Work
 from onboarding.steps.registry import register
 
 MINUTES = 24 * 60
 MOST_MINUTES = 90 * 24 * 60
 LONGEST_TITLE = 100
+HANDED_OVER = (
+    "It was handed over: its report is looked for, and waited for. It is handed over again only where the flow has failed, or "
+    "where a person has asked for that."
+)
 OPTIONS = ("title", "minutes", "fields")
 
 
@@ -58,6 +62,11 @@ class WorkflowHandOver(RunHandler):
 
     def execute(self, work: Work[R]) -> R:
         return work.hand_over(self)
+
+    def preview(self, view: View) -> Preview:
+        if view.before is None and any(each.item == "" for each in view.objects):
+            return Preview("look-up", HANDED_OVER)
+        return super().preview(view)
 
     def match_key(self, facts: Facts) -> str:
         return bounded(f"run:{facts.run_id}/{facts.step}")

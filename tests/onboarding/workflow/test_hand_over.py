@@ -1,8 +1,6 @@
 """A step that a workflow tool does: handed over once, and ended by the tool's report, whenever and however often that comes."""
 
-from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,64 +14,14 @@ from integrations.models import ApiCall, Connection, InboundEvent
 from integrations.sandbox.control import SandboxControl
 from onboarding import services
 from onboarding.engine.periodic import sweep
-from onboarding.enums import Category, Status, StepState, Topic, WaitsFor
+from onboarding.enums import Category, Status, StepState, Topic
 from onboarding.models import HandOverReport, OnboardingTransaction
-from onboarding.playbooks.playbook import playbooks
 from tests.conftest import Drain
 from tests.onboarding.conftest import Accept, shown, status_of, step_of
 from tests.support.workflow_tools import connect, handed_over, report, reported, secret_of
 
-PLAYBOOK = """
-name = "standard"
-version = "1"
-owner = "revenue-operations"
-
-[[steps]]
-key = "territory"
-uses = "workflow.hand_over"
-queue = "revenue-operations"
-with = { title = "assign the sales territory", minutes = 60, fields = ["customer.legal_name", "commercial.plan_sku"] }
-
-[[steps]]
-key = "crm.account"
-uses = "crm.account"
-after = ["territory"]
-"""
 FAILED = "workflow.failed"
 pytestmark = pytest.mark.usefixtures("workflow_playbook", "hubspot")
-
-
-@pytest.fixture
-def workflow_playbook(settings: Any, tmp_path: Path) -> Iterator[None]:
-    (tmp_path / "playbooks").mkdir()
-    (tmp_path / "playbooks" / "standard.toml").write_text(PLAYBOOK)
-    settings.CONFIG_DIR = tmp_path
-    playbooks.cache_clear()
-    yield
-    playbooks.cache_clear()
-
-
-@pytest.fixture(params=["n8n", "zapier", "make"])
-def tool(request: pytest.FixtureRequest, transactional_db: None, sandbox: SandboxControl) -> str:
-    connect(request.param, sandbox)
-    return str(request.param)
-
-
-@pytest.fixture
-def n8n(transactional_db: None, sandbox: SandboxControl) -> str:
-    connect("n8n", sandbox)
-    return "n8n"
-
-
-@pytest.fixture
-def run(request: pytest.FixtureRequest, accept: Accept, drain: Drain) -> OnboardingTransaction:
-    """Handed over, and its report is awaited."""
-    request.getfixturevalue("tool" if "tool" in request.fixturenames else "n8n")
-    made = accept()
-    drain()
-    step = step_of(made, "territory")
-    assert (step.state, step.waits_for) == (StepState.WAITING, WaitsFor.EVENT), shown(made)
-    return made
 
 
 def name_of(run: OnboardingTransaction, number: int = 0) -> str:
@@ -442,6 +390,16 @@ def test_a_replay_hands_nothing_over_again(
     drain()
     assert status_of(run) == Status.COMPLETE, shown(run)
     assert len(handed_over(n8n, sandbox)) == 1
+
+
+def test_a_replay_from_a_failed_one_hands_it_over_anew(
+    run: OnboardingTransaction, n8n: str, drain: Drain, sandbox: SandboxControl
+) -> None:
+    reported(n8n, name_of(run), FAILED, message="No territory.")
+    services.replay(run.pk, "territory", actor="kim")
+    drain()
+    assert [each["data"]["hand_over"] for each in handed_over(n8n, sandbox)] == [name_of(run), name_of(run, 1)]
+    assert step_of(run, "territory").state == StepState.WAITING
 
 
 def test_a_report_on_a_run_on_hold_is_kept_and_nothing_is_begun(
