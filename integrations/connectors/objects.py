@@ -326,6 +326,24 @@ class ChatMessage(VendorObject):
 
 
 @dataclass(frozen=True, kw_only=True)
+class HandOver(VendorObject):
+    """A step that a workflow tool does in our place; the tool reports later how it ended (``HandOverReported``)."""
+
+    KIND = "hand-over"
+
+    hand_over: str = ""
+    """By which its report names it."""
+    transaction_id: str = ""
+    """Of our run."""
+    step: str = ""
+    """The step's key in its playbook, by which one flow may tell several steps apart."""
+    minutes: int | None = None
+    """From when it is sent until the report is due."""
+    payload: Mapping[str, Any] | None = None
+    """What the tool is told of the customer."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class MappedValues(VendorObject):
     """For a vendor that a mapping describes: the values that its templates name, and of a batch those of each item."""
 

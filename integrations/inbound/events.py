@@ -341,3 +341,26 @@ class MailBounced(Event):
     """Ours, where the vendor brings it back."""
     reason: str = ""
     """What the other side said, without the address."""
+
+
+class MadeObject(NamedTuple):
+    """What a workflow tool says that it has made."""
+
+    kind: str
+    external_id: str
+    url: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HandOverReported(Event):
+    """A workflow tool has ended what it was handed over."""
+
+    hand_over: str
+    """As it was named when it was handed over."""
+    succeeded: bool
+    execution_id: str = ""
+    """The tool's own."""
+    execution_url: str = ""
+    """Where people look at it."""
+    objects: tuple[MadeObject, ...] = ()
+    message: str = ""

@@ -119,6 +119,8 @@ class Dialect(ABC):
     #: the path of that connection's base URL, below the sandbox's own, and the options that it needs
     base_path: ClassVar[str] = ""
     options: ClassVar[Mapping[str, str]] = {}
+    #: the secrets that it needs beside the token
+    secrets: ClassVar[Mapping[str, str]] = {}
     #: paths of the vendor's own pages for people: groups ``id``, and ``kind`` or ``type`` where the address tells it
     page: ClassVar[re.Pattern[str] | None] = None
     #: ``type`` -> kind

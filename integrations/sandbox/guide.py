@@ -27,6 +27,7 @@ def guide(tx: Tx, dialects: Mapping[str, Dialect], web: str, catcher: str) -> st
             f"  manage.py connection set {vendor} --system {dialect.system} --provider {vendor} --environment sandbox",
             f"--base-url {web}{dialect.base_path}",
             *([f"--secret token={token}"] if dialect.has_tokens else []),
+            *(f"--secret {shlex.quote(f'{name}={value}')}" for name, value in dialect.secrets.items()),
             *(f"--option {shlex.quote(f'{name}={value}')}" for name, value in dialect.options.items()),
         ]
         commands.append(" ".join(words))

@@ -22,6 +22,7 @@ from onboarding.engine.facts import facts_of, forget_mappings, match_key_of
 from onboarding.engine.outcomes import Compensated, CompensatedObject, Failed, IndeterminateOutcome, Outcome, Waiting
 from onboarding.engine.reconcile import facts_for_reference
 from onboarding.engine.runs import prerequisites
+from onboarding.engine.runs.left_over import ask_to_remove
 from onboarding.enums import OVER, IntentState, StepState, WaitsFor
 from onboarding.models import (
     Intent,
@@ -102,6 +103,7 @@ def begin_rollback(run: OnboardingTransaction, *, actor: str, reason: str, chang
         step.save()
         step_unblocked.send(Step, step=step, resolution=ROLLED_BACK)
     run_cancelled.send(OnboardingTransaction, run=run, at=now, resolution=ROLLED_BACK)
+    ask_to_remove(run)
     advance_rollback(run)
 
 

@@ -19,7 +19,16 @@ from integrations.http import recording
 from onboarding.engine import connection_queue, dispatch
 from onboarding.engine.claiming import Claim, claim
 from onboarding.engine.objects.claimed_work import ClaimedWork
-from onboarding.engine.outcomes import LATER, Broken, Checked, Failed, IndeterminateOutcome, Outcome, Waiting
+from onboarding.engine.outcomes import (
+    LATER,
+    Broken,
+    Checked,
+    Failed,
+    HandedOver,
+    IndeterminateOutcome,
+    Outcome,
+    Waiting,
+)
 from onboarding.engine.recording import break_step, record
 from onboarding.engine.threads import branches
 from onboarding.enums import WaitsFor
@@ -179,7 +188,7 @@ def _tell_breaker(current: Claim, outcome: Outcome) -> None:
     Nor is a step that only looked whether an earlier create took effect: reads may pass where writes fail, so that it must
     neither close a half-open breaker nor end a row of failures.
     """
-    only_looked = isinstance(outcome, IndeterminateOutcome) or (
+    only_looked = isinstance(outcome, IndeterminateOutcome | HandedOver) or (
         (isinstance(outcome, Waiting) and outcome.waits_for != WaitsFor.JOB)
         or (isinstance(outcome, Checked) and not outcome.asked)
     )

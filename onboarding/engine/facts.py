@@ -22,6 +22,7 @@ def facts_of(run: OnboardingTransaction, step: Step, *, content: dict[str, Any] 
         run_id=run.onboarding_transaction_id,
         status=ON_HOLD if run.held_at else run.status,
         occurred_at=run.occurred_at.isoformat(timespec="seconds").replace("+00:00", "Z"),
+        step=step.key,
         item=step.item,
         round=step.round,
         options=step.options,

@@ -33,6 +33,13 @@ class Ensured:
 
 
 @dataclass(frozen=True)
+class HandedOver:
+    """A workflow tool has it: what was sent now, or before, or shows by the tool's report."""
+
+    made: Ensured
+
+
+@dataclass(frozen=True)
 class Written:
     """An updating step has written what it had to. ``digest``: of what was written."""
 
@@ -120,4 +127,15 @@ class Broken:
     message: str
 
 
-Outcome = Ensured | Written | Compensated | LookedUp | Waiting | Failed | Ambiguous | IndeterminateOutcome | Broken
+Outcome = (
+    Ensured
+    | HandedOver
+    | Written
+    | Compensated
+    | LookedUp
+    | Waiting
+    | Failed
+    | Ambiguous
+    | IndeterminateOutcome
+    | Broken
+)

@@ -23,6 +23,7 @@ from onboarding.engine.claiming import Claim, claim_locked, may_be_done
 from onboarding.engine.dispatch import enqueue_step
 from onboarding.engine.facts import facts_of, item_after, mappings_of
 from onboarding.engine.locks import locked_run, locked_run_of, retried
+from onboarding.engine.objects import hand_over
 from onboarding.engine.objects.intents import move_intent
 from onboarding.engine.objects.mappings import map_made, matches_request
 from onboarding.engine.outcomes import (
@@ -32,6 +33,7 @@ from onboarding.engine.outcomes import (
     Compensated,
     Ensured,
     Failed,
+    HandedOver,
     IndeterminateOutcome,
     LookedUp,
     Outcome,
@@ -143,7 +145,7 @@ def _record(
         if not _is_current_holder(run, step, claim, outcome):
             return None
         now = clock.now()
-        if _is_rejected(run, claim, outcome):
+        if _is_rejected(run, claim, outcome) or hand_over.is_reported_meanwhile(claim, outcome):
             outcome = Waiting(WaitsFor.RETRY, now)
         outcome = _checked_without_answer(claim, step, outcome) or outcome
         _apply(run, step, claim, outcome, now)
@@ -246,7 +248,7 @@ def _checked_without_answer(claim: Claim, step: Step, outcome: Outcome) -> Check
 def _apply(run: OnboardingTransaction, step: Step, claim: Claim, outcome: Outcome, now: datetime) -> None:
     _keep_object(run, step, claim, outcome, now)
     match outcome:
-        case Ensured():
+        case Ensured() | HandedOver():
             _item_done(run, step, claim, outcome, now)
         case Compensated():
             compensation.record_compensated(run, step, outcome, now)
@@ -287,7 +289,7 @@ def _keep_object(run: OnboardingTransaction, step: Step, claim: Claim, outcome: 
     )
     if claim.intent is None:
         return
-    made = outcome if isinstance(outcome, Ensured) else failed.made if failed else None
+    made = outcome if isinstance(outcome, Ensured) else getattr(outcome, "made", None)
     # Nobody else writes it while the step is ours. A copy, as this transaction may be undone and tried again.
     intent = copied(claim.intent)
     move_intent(intent, outcome, made, now)
@@ -298,8 +300,13 @@ def _keep_object(run: OnboardingTransaction, step: Step, claim: Claim, outcome: 
         rows.release_reservations(step)
 
 
-def _item_done(run: OnboardingTransaction, step: Step, claim: Claim, outcome: Ensured, now: datetime) -> None:
+def _item_done(
+    run: OnboardingTransaction, step: Step, claim: Claim, outcome: Ensured | HandedOver, now: datetime
+) -> None:
     """The item in hand is there: on with the next one, or the step waits for people, or has passed."""
+    if isinstance(outcome, HandedOver):
+        follow_hand_over(run, step, now)
+        return
     following = claim.facts.item if outcome.more else item_after(run, step, claim.facts.item)
     if _payload_changed(run, claim) or not matches_request(claim, outcome, claim.facts):
         following = _first_outdated_item(run, step)
@@ -315,14 +322,35 @@ def _item_done(run: OnboardingTransaction, step: Step, claim: Claim, outcome: En
         succeed(run, step, now, fixed_at=told.occurred_at if told else now)
 
 
-def _await_event(run: OnboardingTransaction, step: Step, now: datetime) -> None:
-    """It was looked at: what failed before is over. Only that it is late (the P2 clock says so) stays true."""
+def follow_hand_over(run: OnboardingTransaction, step: Step, now: datetime) -> None:
+    """By what its tool has reported, or until when that is waited for. The caller holds the run locked and advances it."""
+    report, due = hand_over.noted_report(run, step, now), hand_over.due_at(run, step)
+    if report is None and now < due:
+        _await_event(run, step, now, until=due)
+    elif report is None:
+        block(run, step, Category.UNKNOWN_OUTCOME, hand_over.OVERDUE.format(due=due))
+    elif report.succeeded:
+        succeed(run, step, now)
+    else:
+        block(run, step, Category.VALIDATION_ERROR, hand_over.failure(report))
+
+
+def _await_event(run: OnboardingTransaction, step: Step, now: datetime, *, until: datetime | None = None) -> None:
+    """It was looked at: what failed before is over. Only that it is late (the P2 clock says so) stays true.
+
+    ``until``: when somebody is told that nothing has come; without it the vendor is polled.
+    """
     step.attempts, step.first_failed_at = 0, None
     fixed = step_has_ticket(step) and step.category != Category.STALLED
     if fixed or not step_has_ticket(step):
         step.category, step.message, step.http_status = "", "", None
         step.problems, step.candidates = [], []
-    await_people(step, now)
+    if until is None:
+        await_people(step, now)
+    elif step_has_ticket(step):
+        step.block(due_at=until)
+    else:
+        step.wait(waits_for=WaitsFor.EVENT, due_at=until)
     audit.record(run, "onboarding.step.waiting", data={"step": step.key, "for": WaitsFor.EVENT})
     if fixed:
         step_unblocked.send(Step, step=step, resolution="The cause is resolved.")

@@ -12,6 +12,7 @@ from onboarding.models.correlation import (
     PaymentTraceKey,
     UnmatchedEvent,
 )
+from onboarding.models.hand_overs import HandOverReport
 from onboarding.models.objects import Attempt, Intent, MatchChoice, ObjectMapping, RejectedMatch, Reservation, StepPoll
 from onboarding.models.owners import ImplementationOwner
 from onboarding.models.playbook import PinnedPlaybook, PlanPrice
@@ -32,6 +33,7 @@ __all__ = [
     "BillingSubscription",
     "ChangeRequest",
     "CorrelationKey",
+    "HandOverReport",
     "ImplementationOwner",
     "Intent",
     "InvoicePaymentLink",

@@ -10,6 +10,7 @@ from onboarding import audit
 from onboarding.engine.advancing import make_due
 from onboarding.engine.dispatch import enqueue_step
 from onboarding.engine.locks import locked_run
+from onboarding.engine.objects import hand_over
 from onboarding.enums import Category
 from onboarding.models import OnboardingTransaction, Step
 from onboarding.payload.gate import Problem
@@ -47,6 +48,7 @@ def try_again(run: OnboardingTransaction, step: Step, *, actor: str, name: str) 
     is_usable = step.connection is not None and step.connection.enabled
     if step.category == Category.NOT_CONFIGURED or not is_usable:
         step.connection = default_connection(System(step.system), handler.provider) or step.connection
+    hand_over.begin_anew_if_decided(run, step)
     make_due(step, now)
     step.save()
     audit.record(run, name, actor=actor, data={"step": step.key})

@@ -51,6 +51,8 @@ class Facts:
     """The run's status, or ``on-hold``."""
     occurred_at: str = ""
     """When it was paid, ISO 8601."""
+    step: str = ""
+    """Its key in the playbook."""
     item: str = ""
     round: int = 0
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -126,6 +128,9 @@ class Work(Protocol[R_co]):
     def ensure(self, handler: "StepHandler") -> R_co:
         """Find the handler's object, or create it once. Raises ``ProviderError`` or ``DeadlinePassed``."""
 
+    def hand_over(self, handler: "StepHandler") -> R_co:
+        """Hand the step over to its workflow tool, once. Raises ``ProviderError`` or ``DeadlinePassed``."""
+
     def compensate(self, handler: "StepHandler") -> R_co:
         """Undo what the step's run created. Raises ``ProviderError`` or ``DeadlinePassed``."""
 
@@ -196,6 +201,8 @@ class StepHandler(ABC):
     """Of a handler with ``parts``: so many are looked for and made in one claim; 0: all."""
     irrevocable: ClassVar[bool] = False
     """What was created cannot be undone, such as a sent mail; it may be sent again on purpose."""
+    reports_back: ClassVar[bool] = False
+    """A workflow tool does it: the step ends by the tool's report (``engine.objects.hand_over``), or is late."""
     asks: ClassVar[bool] = False
     """A person's decision, which needs no vendor: it has passed once somebody has approved."""
     optional: ClassVar[bool] = False

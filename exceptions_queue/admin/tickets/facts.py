@@ -80,8 +80,16 @@ def links(ticket: Ticket) -> list[tuple[str, str]]:
     if run is None:
         return []
     own = reverse("admin:onboarding_onboardingtransaction_change", args=[run.pk])
-    found = [("Open the run", own), _payment_page(run), _crm_page(run)]
+    found = [("Open the run", own), _execution_page(ticket.step), _payment_page(run), _crm_page(run)]
     return [(label, url) for label, url in found if url]
+
+
+def _execution_page(step: Step | None) -> tuple[str, str]:
+    """Of the flow that does the step, at its workflow tool."""
+    if step is None or not HANDLERS[step.uses].reports_back:
+        return "", ""
+    there = step.mappings.filter(item="", url__startswith="http").first()
+    return (f"Open the execution in {naming.vendor(step.connection)}", there.url) if there else ("", "")
 
 
 def next_retry(ticket: Ticket) -> str:

@@ -19,6 +19,7 @@ OUTCOMES = {
     "": "in progress",
     "ensured": "passed",
     "written": "passed",
+    "handedover": "handed over",
     "lookedup": "looked up",
     "waiting": "waits",
     "failed": "failed",
@@ -69,6 +70,8 @@ def item_name(step: Step, item: str, content: dict[str, Any], *, may_see: bool) 
     handler = HANDLERS[step.uses]
     if not item or not handler.makes_objects:
         return item
+    if handler.reports_back:
+        return "as the flow reported" if item.startswith("made:") else "an earlier hand-over"
     facts = Facts(content, step.transaction.onboarding_transaction_id, item=item, options=step.options)
     if item not in handler.items(facts):
         return "one that the data does not name any more"

@@ -72,6 +72,8 @@ AUDIT_WORDS = {
     "onboarding.run.took-over": "Another run of the order was joined into this one",
     "onboarding.run.replayed": "The run was replayed",
     "onboarding.event.received": "Another system reported an event",
+    "onboarding.hand-over.reported": "The workflow tool reported how it ended",
+    "onboarding.hand-over.begun-anew": "It is handed over to the workflow tool again",
     "onboarding.kickoff.cancelled": "The customer called off the kickoff",
     "onboarding.owner.assigned": "An implementation owner was assigned",
     "onboarding.payload.versioned": "A version of the data was written",

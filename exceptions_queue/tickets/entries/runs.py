@@ -115,6 +115,12 @@ def _two_runs(ticket: Ticket, _: Circumstances) -> Story:
 
 
 def _surplus(ticket: Ticket, _: Circumstances) -> Story:
+    if ticket.transaction and ticket.transaction.joined_into_id is None:
+        return Story(
+            f"What a workflow tool made for {customer(ticket)} is to be removed",
+            [ticket.message, "The onboarding is not to be, and Firstvalue cannot undo what a flow has done."],
+            "Remove it where the flow made it, or leave it there on purpose.",
+        )
     return Story(
         f"{customer(ticket)} was onboarded twice: objects are left over",
         [ticket.message],
@@ -271,11 +277,12 @@ ENTRIES = (
         Category.VALIDATION_ERROR,
         RISK,
         TO_ENGINEERING,
-        "A run was joined into another, and objects that it had created are left over. It holds nothing up.",
+        "A run was joined into another, or withdrawn after a workflow tool worked for it, and objects are left over. It holds "
+        "nothing up.",
         _surplus,
         (
             "Open each object that is listed: is it used, or is something in it that {customer} needs?",
-            "Move what is needed into the object of the onboarding that goes on, then remove the other one.",
+            "Move what is needed into the object of the onboarding that goes on, where one does, then remove the other one.",
             "Say here what you did; that closes the ticket.",
         ),
         topic=Topic.SURPLUS,

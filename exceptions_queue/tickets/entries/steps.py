@@ -173,6 +173,16 @@ def _not_configured(ticket: Ticket, _: Circumstances) -> Story:
 
 def _indeterminate(ticket: Ticket, _: Circumstances) -> Story:
     name = vendor_of(ticket)
+    if ticket.step and (handler := HANDLERS[ticket.step.uses]).reports_back:
+        return Story(
+            f"Has {name} done its part for {customer(ticket)}?",
+            [
+                ticket.message,
+                f"It was to {handler.titled(ticket.step.options)}; {name} cannot be asked what has become of it.",
+            ],
+            f"Look at the flow's executions in {name}. A report that still comes closes this. Where it was done and does not "
+            "report, skip the step; where it was not, have it handed over again.",
+        )
     return Story(
         f"Did {name} create the {kind(ticket)} for {customer(ticket)}?",
         [

@@ -15,6 +15,7 @@ from onboarding.engine import compensation
 from onboarding.engine.claiming import Claim
 from onboarding.engine.objects.ensure import ensure
 from onboarding.engine.objects.ensure_batch import ensure_batch
+from onboarding.engine.objects.hand_over import hand_over
 from onboarding.engine.outcomes import Checked, LookedUp, Outcome, Waiting, Written
 from onboarding.enums import WaitsFor
 from onboarding.steps.handler import Facts, StepHandler
@@ -50,6 +51,9 @@ class ClaimedWork:
         if parts is not None:
             return ensure_batch(self.claim, handler, connector, parts)
         return ensure(self.claim, handler, connector)
+
+    def hand_over(self, handler: StepHandler) -> Outcome:
+        return hand_over(self.claim, handler, lambda: self.connector)
 
     def compensate(self, handler: StepHandler) -> Outcome:
         plan = self.claim.plan

@@ -36,7 +36,10 @@ class Bench:
             provider=vendor,
             base_url=sandbox.base_url + dialect.base_path,
             environment="sandbox",
-            secrets={"token": [f"sandbox-{vendor}-token"]},
+            secrets={
+                "token": [f"sandbox-{vendor}-token"],
+                **{name: [value] for name, value in dialect.secrets.items()},
+            },
             options=dict(dialect.options),
             actor="tests",
         )
@@ -105,6 +108,8 @@ class Case:
     """Status that the rules ask for -> the one by which the vendor says it."""
     says_nothing: bool = False
     """A create's success has no body, so that it cannot arrive slowly."""
+    probes_by_a_call: bool = True
+    """False where whatever is called starts something: a probe looks at what is stored alone."""
     writes: tuple[str, ...] = ("POST", "PUT", "PATCH")
     """The methods by which it is made; of a vendor that does not speak HTTP its own commands."""
 
