@@ -13,7 +13,7 @@ from exceptions_queue.tickets.catalogue_entry import (
     Story,
 )
 from exceptions_queue.tickets.naming import customer, kind, lowered, vendor
-from onboarding.enums import Category, SafeAction, Topic
+from onboarding.enums import WITHDRAWN, Category, SafeAction, Topic
 from onboarding.payload import catalogue as fields
 
 DECIDE = frozenset({"skip", "rollback"})
@@ -115,11 +115,20 @@ def _two_runs(ticket: Ticket, _: Circumstances) -> Story:
 
 
 def _surplus(ticket: Ticket, _: Circumstances) -> Story:
-    if ticket.transaction and ticket.transaction.joined_into_id is None:
+    run = ticket.transaction
+    if run is not None and run.joined_into_id is None:
+        withdrawn = run.status in WITHDRAWN
         return Story(
-            f"What a workflow tool made for {customer(ticket)} is to be removed",
-            [ticket.message, "The onboarding is not to be, and Firstvalue cannot undo what a flow has done."],
-            "Remove it where the flow made it, or leave it there on purpose.",
+            f"What a workflow tool made for {customer(ticket)} is to be removed"
+            if withdrawn
+            else f"A workflow tool has done something for {customer(ticket)} that nobody waited for any more",
+            [
+                ticket.message,
+                "The onboarding was withdrawn, and Firstvalue cannot undo what a flow has done."
+                if withdrawn
+                else "Its step was skipped, or handed over anew, before this was reported.",
+            ],
+            "Remove what is one too many where the flow made it, or leave it there on purpose.",
         )
     return Story(
         f"{customer(ticket)} was onboarded twice: objects are left over",
@@ -277,8 +286,8 @@ ENTRIES = (
         Category.VALIDATION_ERROR,
         RISK,
         TO_ENGINEERING,
-        "A run was joined into another, or withdrawn after a workflow tool worked for it, and objects are left over. It holds "
-        "nothing up.",
+        "A run was joined into another, or a workflow tool has worked for a run or a step that is not to be, and objects are left "
+        "over. It holds nothing up.",
         _surplus,
         (
             "Open each object that is listed: is it used, or is something in it that {customer} needs?",
