@@ -61,7 +61,10 @@ def test_a_sound_file_is_read(tmp_path: Path) -> None:
         ([ACCOUNT + 'queue = "nobody"\n'], "names the queue nobody, which does not exist"),
         (
             [ACCOUNT + 'colour = "red"\n'],
-            "steps #1 (account).colour: is not known here; known are after, key, mode, queue, uses, waits_for, when, with",
+            (
+                "steps #1 (account).colour: is not known here; "
+                "known are after, deadline_hours, key, mode, queue, uses, waits_for, when, with"
+            ),
         ),
         (["steps = []\n"], "steps: "),
         (["nonsense"], "mine.toml: "),
