@@ -12,6 +12,7 @@ from onboarding.models.correlation import (
     PaymentTraceKey,
     UnmatchedEvent,
 )
+from onboarding.models.mails import MailState, ScheduledMail, StopCause
 from onboarding.models.objects import Attempt, Intent, MatchChoice, ObjectMapping, RejectedMatch, Reservation, StepPoll
 from onboarding.models.owners import ImplementationOwner
 from onboarding.models.playbook import PinnedPlaybook, PlanPrice
@@ -35,6 +36,7 @@ __all__ = [
     "ImplementationOwner",
     "Intent",
     "InvoicePaymentLink",
+    "MailState",
     "MatchChoice",
     "ObjectMapping",
     "OnboardingTransaction",
@@ -46,7 +48,9 @@ __all__ = [
     "RejectedMatch",
     "Reservation",
     "RunEvent",
+    "ScheduledMail",
     "Step",
     "StepPoll",
+    "StopCause",
     "UnmatchedEvent",
 ]
