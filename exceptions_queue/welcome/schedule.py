@@ -104,13 +104,18 @@ def stop(
 
 
 def stop_obstacle(run: OnboardingTransaction) -> str:
-    return "" if run.scheduled_mails.pending().exists() else "No welcome mail is still to be sent."
+    return "" if _has(run, MailState.PENDING) else "No welcome mail is still to be sent."
 
 
 def resume_obstacle(run: OnboardingTransaction) -> str:
     if run.status in WITHDRAWN:
         return f"The run is {run.get_status_display().lower()}."
-    return "" if run.scheduled_mails.stopped().exists() else "No welcome mail was stopped."
+    return "" if _has(run, MailState.STOPPED) else "No welcome mail was stopped."
+
+
+def _has(run: OnboardingTransaction, state: MailState) -> bool:
+    """Asks the database nothing where the caller has fetched them already."""
+    return any(row.state == state for row in run.scheduled_mails.all())
 
 
 @retried

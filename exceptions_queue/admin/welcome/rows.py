@@ -70,7 +70,7 @@ def of_run(run: OnboardingTransaction, user: User, names: Names, *, may_see: boo
             why(mail, run, names, may_see=may_see),
             preview_url(run, mail=mail.key, sequence=mail.sequence) if previews else "",
         )
-        for mail in run.scheduled_mails.order_by("scheduled_for", "pk")
+        for mail in sorted(run.scheduled_mails.all(), key=lambda each: (each.scheduled_for, each.pk))
     ]
 
 
