@@ -6,6 +6,7 @@ from typing import Any
 
 from django import forms
 from django.http import QueryDict
+from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from exceptions_queue.admin.runs.payloads import HIDDEN
 from exceptions_queue.admin.welcome import rows
@@ -29,10 +30,10 @@ NEWEST = 50
 class Choice(forms.Form):
     """What is asked for; nothing of it is needed."""
 
-    run = forms.CharField(label="Run", required=False, widget=forms.TextInput(attrs={"list": "runs"}))
-    sequence = forms.ChoiceField(label="Sequence", required=False)
+    run = forms.CharField(label="Run", required=False, widget=UnfoldAdminTextInputWidget(attrs={"list": "runs"}))
+    sequence = forms.ChoiceField(label="Sequence", required=False, widget=UnfoldAdminSelectWidget())
     mail = forms.CharField(required=False, widget=forms.HiddenInput)
-    language = forms.ChoiceField(label="Language", required=False)
+    language = forms.ChoiceField(label="Language", required=False, widget=UnfoldAdminSelectWidget())
 
     def __init__(self, data: QueryDict) -> None:
         super().__init__(data, auto_id="preview-%s", label_suffix="")
@@ -106,7 +107,7 @@ def _entries(
     def url(mail: str) -> str:
         return rows.preview_url(run, sequence=asked.get("sequence", ""), language=asked.get("language", ""), mail=mail)
 
-    first = [Entry(WELCOME, "Welcome", 0, begins, "Sent", url(WELCOME), shown == WELCOME)] if step else []
+    first = [Entry(WELCOME, "Welcome", 0, begins, rows.sent(), url(WELCOME), shown == WELCOME)] if step else []
     return [*first, *(_entry(run, spec, scheduled.get(spec.key), begins, url(spec.key), shown) for spec in mails)]
 
 

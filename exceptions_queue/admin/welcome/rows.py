@@ -46,6 +46,12 @@ def state(mail: ScheduledMail, run: OnboardingTransaction) -> SafeString:
     return badges.badge(MailState(mail.state).label, tone, icon)
 
 
+def sent() -> SafeString:
+    """Of the welcome itself."""
+    tone, icon = TONES[MailState.SENT]
+    return badges.badge(MailState.SENT.label, tone, icon)
+
+
 def why(mail: ScheduledMail, run: OnboardingTransaction, names: Names, *, may_see: bool) -> str:
     """Why it is as it is, in a sentence; empty where that goes without saying."""
     if mail.state == MailState.STOPPED:

@@ -77,7 +77,7 @@ def test_the_preview_shows_subject_text_and_html_with_the_runs_data(welcome: Wel
         "To Jordan Lee &lt;jordan@acme-logistics.com&gt; Subject Acme Logistics: your first steps Language en" in shown
     )
     assert "3 First steps shown below Tue 2027-03-09 09:00 schedule Scheduled" in shown
-    assert "0 Welcome Thu 2027-03-04 12:00 Sent" in shown
+    assert "0 Welcome Thu 2027-03-04 12:00 check_circle Sent" in shown
     attributes, document = frame(response)
     assert 'sandbox=""' in attributes
     assert "<strong>first automated report</strong>" in document

@@ -31,7 +31,7 @@ def test_sales_previews_a_mail_and_stops_the_sequence(welcome: Welcome, sales: P
     assert "taken over" not in sales.title()
     sales.get_by_label("Language").select_option("de")
     sales.get_by_role("button", name="Show").click()
-    expect(sales.get_by_role("heading", name="Acme Logistics: die ersten Schritte")).to_be_visible()
+    expect(sales.get_by_text("Acme Logistics: die ersten Schritte")).to_be_visible()
     sales.get_by_role("link", name="Acme Logistics", exact=True).click()
     expect(sales.get_by_role("heading", name="Welcome mails")).to_be_visible()
     sales.get_by_role("link", name="Stop the welcome mails").click()

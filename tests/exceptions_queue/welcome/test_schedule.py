@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.db import connection as database
 
 from exceptions_queue.models import Ticket
 from exceptions_queue.roles import Actor
@@ -69,6 +70,17 @@ def test_the_mails_are_planned_as_the_welcome_goes_out(welcome: Welcome, sandbox
     }
     assert deliver_at(FIRST_STEPS - timedelta(seconds=1)) == 0
     assert len(subjects(sandbox)) == 1, "the welcome alone"
+
+
+@pytest.mark.skipif(database.vendor != "postgresql", reason="the lean path is PostgreSQL's")
+def test_planning_adds_no_statement_where_the_engine_needs_no_lock(
+    welcome: Welcome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise AssertionError("written by a statement of its own")
+
+    monkeypatch.setattr(type(ScheduledMail.objects), "bulk_create", refuse)
+    assert states(welcome()) == PENDING
 
 
 def test_a_holiday_puts_them_off(welcome: Welcome, tmp_path: Path, settings: Any, accept: Accept, drain: Drain) -> None:
