@@ -87,7 +87,7 @@ def context(run: OnboardingTransaction, user: User) -> dict[str, Any]:
     may_see, names = user.has_perm(SEE_PERSONAL), Names()
     rows = ticket_page.progress(run)
     prefetch_related_objects([row.step for row in rows], roles.with_tickets())
-    prefetch_related_objects([run], "scheduled_mails")
+    welcome_rows.fetch(run, [row.step for row in rows])
     titles = {row.step.key: row.name for row in rows}
     story, earlier = timeline.timeline_sections(run, titles, names, may_see=may_see)
     calls = _calls(run, [row.step for row in rows], user)

@@ -1,17 +1,20 @@
 """Scheduled mails as the run's page and the list show them."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
 from django.contrib.auth.models import User
+from django.db.models import Prefetch, prefetch_related_objects
 from django.urls import reverse
 from django.utils.safestring import SafeString
 
 from exceptions_queue.admin.ui import badges, timeline
 from exceptions_queue.admin.ui.display_names import Names
 from integrations.http.redaction import redact_text
-from onboarding.models import MailState, OnboardingTransaction, ScheduledMail, StopCause
+from onboarding.models import MailState, OnboardingTransaction, ScheduledMail, Step, StopCause
+from onboarding.steps.kickoff import WelcomeMail
 
 VIEW = "onboarding.view_scheduledmail"
 TONES = {
@@ -64,6 +67,13 @@ def why(mail: ScheduledMail, run: OnboardingTransaction, names: Names, *, may_se
     if mail.state == MailState.PENDING and run.held_at:
         return "It is put off until the run is resumed."
     return mail.error
+
+
+def fetch(run: OnboardingTransaction, steps: Iterable[Step]) -> None:
+    """A run's mails, once for all parts of a page. Before its welcome was begun there are none, and nothing is asked."""
+    welcomed = any(step.uses == WelcomeMail.name and step.started_at for step in steps)
+    mails = ScheduledMail.objects.all() if welcomed else ScheduledMail.objects.none()
+    prefetch_related_objects([run], Prefetch("scheduled_mails", queryset=mails))
 
 
 def of_run(run: OnboardingTransaction, user: User, names: Names, *, may_see: bool) -> list[Row]:
