@@ -16,7 +16,14 @@ from exceptions_queue.tickets.actions import ACTIONS
 from exceptions_queue.tickets.declaration import Permission
 from onboarding.queues import QUEUES
 
-EVERYBODY = ("view_ticket", "view_ticketnote", "view_onboardingtransaction", "view_step", "view_slaclock")
+EVERYBODY = (
+    "view_ticket",
+    "view_ticketnote",
+    "view_onboardingtransaction",
+    "view_step",
+    "view_slaclock",
+    "view_scheduledmail",
+)
 BESIDES_ACTIONS: dict[str, tuple[str, ...]] = {
     "sales-ops": (*EVERYBODY, "see_personal_data", "start_run", "apply_change"),
     "support-ops": (*EVERYBODY, "see_personal_data"),

@@ -11,6 +11,7 @@ from exceptions_queue.models import Milestone, Ticket, covering
 from exceptions_queue.notifications import webhooks
 from exceptions_queue.sla import clocks as sla
 from exceptions_queue.tickets import lifecycle
+from exceptions_queue.welcome import schedule
 from integrations import clock
 from integrations.enums import BreakerCause, EventState
 from integrations.models import Connection, InboundEvent, WebhookEndpoint
@@ -27,8 +28,16 @@ from integrations.signals import (
 )
 from onboarding import audit, signals, working_set
 from onboarding.engine.runs.cancellation import Questions
-from onboarding.enums import Category, Status, StepState, Topic
-from onboarding.models import Approval, AuditFinding, ChangeRequest, ObjectMapping, OnboardingTransaction, Step
+from onboarding.enums import Category, RunEventType, Status, StepState, Topic
+from onboarding.models import (
+    Approval,
+    AuditFinding,
+    ChangeRequest,
+    ObjectMapping,
+    OnboardingTransaction,
+    Step,
+    StopCause,
+)
 from onboarding.sla_targets import INVOICE, KICKOFF
 
 
@@ -71,6 +80,23 @@ def call_off_p2(instance: Step, target: str, **_: Any) -> None:
         sla.cancel(instance.transaction, at=clock.now(), milestones=[Milestone.INVOICE])
 
 
+@receiver(post_transition, sender=Step)
+def plan_welcome_mails(instance: Step, target: str, **_: Any) -> None:
+    if target == StepState.SUCCEEDED and schedule.is_welcome(instance):
+        schedule.plan(instance)
+
+
+@receiver(signals.event_reported)
+def stop_welcome_mails(run: OnboardingTransaction, kind: str, **_: Any) -> None:
+    if cause := schedule.STOPPED_BY_EVENT.get(RunEventType(kind)):
+        schedule.stop(run, cause)
+
+
+@receiver(signals.run_resumed)
+def put_off_welcome_mails(run: OnboardingTransaction, held_at: datetime, **_: Any) -> None:
+    schedule.put_off(run, held_at)
+
+
 @receiver(post_transition, sender=OnboardingTransaction)
 def end_with_the_run(instance: OnboardingTransaction, target: str, **_: Any) -> None:
     """Nothing is left that its clock could wait for."""
@@ -87,6 +113,7 @@ def end_with_the_run(instance: OnboardingTransaction, target: str, **_: Any) -> 
 @receiver(signals.run_cancelled)
 def close_all_of_the_run(run: OnboardingTransaction, at: datetime, resolution: str, **_: Any) -> None:
     """What an audit found stays open: the trail is to be looked into whatever becomes of the run."""
+    schedule.stop(run, StopCause.CANCELLED)
     sla.cancel(run, at=at)
     lifecycle.resolve(Ticket.objects.filter(transaction=run, finding=None), resolution=resolution)
 

@@ -16,6 +16,7 @@ from django.db import close_old_connections, connection
 
 from exceptions_queue.notifications import alerts
 from exceptions_queue.sla import clocks as sla
+from exceptions_queue.welcome import sending
 from integrations import clock
 from integrations.http import retention
 from integrations.outbound import delivery
@@ -41,13 +42,14 @@ class Done:
     clocks: int = 0
     alerts: int = 0
     webhooks: int = 0
+    welcome_mails: int = 0
 
 
 def one_pass(*, publish: bool = True, mail: bool = True, most: int | None = None) -> Done:
     """Find what is due and enqueue it, or do it here: all of it with ``publish=False``, else what no broker took.
 
-    ``mail``: whether to look for won deals, to send alerts and webhooks and to delete old records of calls, which the scheduler
-    does in threads of their own.
+    ``mail``: whether to look for won deals, to send alerts, webhooks and welcome mails and to delete old records of calls, which
+    the scheduler does in threads of their own.
     ``most``: how many steps and events to do here in this pass; the others stay due.
     """
     done = Done(clocks=sla.tick())
@@ -64,6 +66,7 @@ def one_pass(*, publish: bool = True, mail: bool = True, most: int | None = None
     if mail:
         done.alerts = alerts.deliver()
         done.webhooks = delivery.deliver()
+        done.welcome_mails = sending.deliver()
         retention.delete_old_calls(clock.now())
     done.events, done.steps = len(due.events), len(due.steps)
     if due:
@@ -78,7 +81,7 @@ def one_pass(*, publish: bool = True, mail: bool = True, most: int | None = None
 def run_forever(stop: threading.Event, *, every: float) -> None:
     """Pass after pass, ``every`` seconds apart, until ``stop`` is set. A pass that fails is logged; the next one tries again.
 
-    Mail has a thread of its own, and so have webhooks, the look for won deals and retention: a slow server, or much to delete,
+    Alerts, welcome mails, webhooks, the look for won deals and retention have a thread each: a slow server, or much to delete,
     must hold up neither clocks nor work.
     """
     mail = threading.Thread(target=_beside, args=("mail", alerts.deliver, stop, every), name="mail", daemon=True)
@@ -87,6 +90,8 @@ def run_forever(stop: threading.Event, *, every: float) -> None:
     threading.Thread(target=_beside, args=webhooks, name="webhooks", daemon=True).start()
     deals = ("deals", deal_lookup.look, stop, DEALS_SECONDS)
     threading.Thread(target=_beside, args=deals, name="deals", daemon=True).start()
+    welcome = ("welcome mails", sending.deliver, stop, every)
+    threading.Thread(target=_beside, args=welcome, name="welcome-mails", daemon=True).start()
     delete = partial(_delete_old_calls, stop)
     beside = ("retention", delete, stop, RETENTION_SECONDS)
     threading.Thread(target=_beside, args=beside, name="retention", daemon=True).start()

@@ -54,6 +54,12 @@ wait_overdue = Signal()
 run_cancelled = Signal()
 """``run``, ``at``, ``resolution``: it was cancelled or is rolled back; nothing of it needs anybody any more."""
 
+run_resumed = Signal()
+"""``run``, ``held_at``: it is on hold no more; it was since then."""
+
+event_reported = Signal()
+"""``run``, ``kind``, ``actor``: another system reported an event of it, for the first time."""
+
 mail_bounced = Signal()
 """``mapping``, ``message``, ``problems``: a mail that a step sent did not arrive, or is not wanted."""
 

@@ -9,6 +9,7 @@ from exceptions_queue.tickets.actions import NotAllowed
 from exceptions_queue.tickets.declaration import Data, Permission
 from exceptions_queue.tickets.handling import ALL_GROUPS
 from exceptions_queue.tickets.resolving import REPLAY_RUN, ROLLBACK_RUN, SKIP_STEP
+from exceptions_queue.welcome import schedule as welcome
 from onboarding import services
 from onboarding.enums import StepState
 from onboarding.services import availability
@@ -65,6 +66,14 @@ def _unlink(target: Target, actor: Actor, data: Data) -> None:
 
 def _resend(target: Target, actor: Actor, _data: Data) -> None:
     services.resend(target.the_step.pk, actor=actor.name)
+
+
+def _stop_welcome(target: Target, actor: Actor, data: Data) -> None:
+    welcome.stop_by_person(target.run.pk, actor=actor.name, reason=data["reason"])
+
+
+def _resume_welcome(target: Target, actor: Actor, data: Data) -> None:
+    welcome.resume_by_person(target.run.pk, actor=actor.name, reason=data["reason"])
 
 
 # --- Whether it is offered
@@ -261,5 +270,40 @@ RESEND = RunAction(
     ),
     of_step=True,
 )
-ACTIONS = {action.name: action for action in (HOLD, RESUME, CANCEL, JOIN, REPLAY, ROLLBACK, SKIP, UNLINK, RESEND)}
+STOP_WELCOME = RunAction(
+    "stop-welcome",
+    "Stop the welcome mails",
+    HOLD_RUN,
+    _stop_welcome,
+    lambda target: welcome.stop_obstacle(target.run),
+    Confirmation(
+        lambda target: f"Stop the welcome mails to {target.customer}?",
+        (
+            "None of those that are still scheduled is sent, until somebody resumes them.",
+            "The onboarding itself goes on.",
+        ),
+        "The welcome mails are stopped.",
+        "unsubscribe",
+    ),
+    forms.REASON,
+)
+RESUME_WELCOME = RunAction(
+    "resume-welcome",
+    "Resume the welcome mails",
+    HOLD_RUN,
+    _resume_welcome,
+    lambda target: welcome.resume_obstacle(target.run),
+    Confirmation(
+        lambda target: f"Resume the welcome mails to {target.customer}?",
+        ("Those that were stopped are scheduled again, later by the business days that have passed since.",),
+        "The welcome mails are scheduled again.",
+        "schedule_send",
+    ),
+    forms.REASON,
+)
+_DECLARED = (
+    *(HOLD, RESUME, CANCEL, JOIN, REPLAY, ROLLBACK, SKIP, UNLINK, RESEND),
+    *(STOP_WELCOME, RESUME_WELCOME),
+)
+ACTIONS = {action.name: action for action in _DECLARED}
 """By name, in the order in which they are offered."""

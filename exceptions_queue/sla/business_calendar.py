@@ -76,12 +76,39 @@ class Calendar:
             passed += min(closes, end) - opens
         return passed / timedelta(minutes=1)
 
+    def business_day_after(self, start: datetime, days: int) -> datetime:
+        """When the calendar opens on the ``days``-th business day after the date of ``start`` (aware). In UTC.
+
+        That date itself is not counted, whatever day it is. Raises ``ValueError`` for less than one day.
+        """
+        if days < 1:
+            raise ValueError("the first business day after a date is number 1")
+        day = self._date_of(start)
+        while days:
+            day += DAY
+            days -= bool(self._intervals_on(day))
+        return _instant(day, self._intervals_on(day)[0][0], self.zone)
+
+    def business_days_between(self, start: datetime, end: datetime) -> int:
+        """How many business days come after the date of ``start``, up to that of ``end`` (both aware); none where it is earlier."""
+        day, last, count = self._date_of(start), self._date_of(end), 0
+        while day < last:
+            day += DAY
+            count += bool(self._intervals_on(day))
+        return count
+
+    def _date_of(self, instant: datetime) -> date:
+        return instant.astimezone(ZoneInfo(self.zone)).date()
+
+    def _intervals_on(self, day: date) -> tuple[Interval, ...]:
+        return () if day in self.holidays else self.week[day.weekday()]
+
     def _open_from(self, start: datetime) -> Iterator[tuple[datetime, datetime]]:
         """The open intervals (UTC) from ``start`` on, the first one cut to it."""
         start = start.astimezone(UTC)
-        day = start.astimezone(ZoneInfo(self.zone)).date()
+        day = self._date_of(start)
         while True:
-            for opening, closing in () if day in self.holidays else self.week[day.weekday()]:
+            for opening, closing in self._intervals_on(day):
                 opens, closes = max(_instant(day, opening, self.zone), start), _instant(day, closing, self.zone)
                 if opens < closes:
                     yield opens, closes

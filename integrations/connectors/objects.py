@@ -310,6 +310,8 @@ class Mail(VendorObject):
     to_name: str = ""
     subject: str = ""
     text: str = ""
+    html: str = ""
+    """The same as the text, for programs that show it."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,6 +11,7 @@ from onboarding.engine.runs import kickoff, prerequisites
 from onboarding.engine.runs.cancellation import hold_and_ask
 from onboarding.enums import RunEventType, StepState, Topic
 from onboarding.models import OnboardingTransaction, RunEvent, Step
+from onboarding.signals import event_reported
 from onboarding.steps.registry import HANDLERS
 
 REFUNDED = "The payment was refunded."
@@ -49,6 +50,7 @@ def report(
             raise EventIdConflict(f"The event {event_id} was a {event.type} before.")
         return False
     audit.record(run, "onboarding.event.received", actor=actor, data={"type": kind, "event": event_id})
+    event_reported.send(OnboardingTransaction, run=run, kind=kind, actor=actor)
     if kind == RunEventType.PAYMENT_REFUNDED:
         # Nothing more is begun until a person has decided what becomes of the customer.
         hold_and_ask(run, actor=actor, hold_reason=REFUNDED, question=f"{REFUNDED} {AFTER_REFUND}", topic=Topic.REFUND)

@@ -13,6 +13,7 @@ from onboarding.models.correlation import (
     UnmatchedEvent,
 )
 from onboarding.models.hand_overs import HandOverReport
+from onboarding.models.mails import MailState, ScheduledMail, StopCause
 from onboarding.models.objects import Attempt, Intent, MatchChoice, ObjectMapping, RejectedMatch, Reservation, StepPoll
 from onboarding.models.owners import ImplementationOwner
 from onboarding.models.playbook import PinnedPlaybook, PlanPrice
@@ -37,6 +38,7 @@ __all__ = [
     "ImplementationOwner",
     "Intent",
     "InvoicePaymentLink",
+    "MailState",
     "MatchChoice",
     "ObjectMapping",
     "OnboardingTransaction",
@@ -48,7 +50,9 @@ __all__ = [
     "RejectedMatch",
     "Reservation",
     "RunEvent",
+    "ScheduledMail",
     "Step",
     "StepPoll",
+    "StopCause",
     "UnmatchedEvent",
 ]

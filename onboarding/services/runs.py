@@ -97,7 +97,7 @@ def keep(run_pk: int, *, actor: str, reason: str, topic: Topic | None = None) ->
         audit.record(run, "onboarding.run.kept", actor=actor)
         decided = cancellation.decide(run, topic=topic, resolution="A person has decided: the run stays.")
         if not decided.still_open:
-            run.held_at, run.held_by, run.hold_reason = None, "", ""
+            cancellation.release(run)
         gate_evaluation.evaluate_gate(run, actor=actor)
         advance_or_roll_back(run)
         for pk in run.steps.filter(due_at__lte=clock.now()).values_list("pk", flat=True):

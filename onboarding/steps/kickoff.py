@@ -15,9 +15,11 @@ from onboarding.models import ImplementationOwner
 from onboarding.payload.schema import get, is_date
 from onboarding.steps.base import Content, Facts, RunHandler
 from onboarding.steps.registry import register
-from onboarding.steps.texts import mail
+from onboarding.steps.texts import languages, mail
 
 TEMPLATE = "onboarding/welcome.txt"
+TRANSLATED = "welcome"
+"""Its text in other languages (``languages``)."""
 SUBJECT = "Welcome, {customer}: your onboarding has begun"
 _IN_BRACES = re.compile(r"\{([^{}]*)\}")
 
@@ -100,6 +102,7 @@ class WelcomeMail(RunHandler):
     """``subject``: what a template puts into it."""
     reads = (
         "customer.legal_name",
+        "customer.language",
         "customer.primary_contact.name",
         "customer.primary_contact.email",
         "ownership.implementation_owner_id",
@@ -128,19 +131,23 @@ class WelcomeMail(RunHandler):
         return []  # what was sent cannot be looked up
 
     def wanted(self, facts: Facts) -> Mail:
-        told = welcome_context(facts.content, self._owner(facts), facts.links.get("kickoff.link", ""))
-        subject = facts.options.get("subject") or SUBJECT
+        told = welcome_context(facts.content, owner_of(facts.content), facts.links.get("kickoff.link", ""))
+        subject, text = SUBJECT, ""
+        if language := languages.language_of(facts.content, TRANSLATED):
+            subject, text = languages.subject_and_text(language, TRANSLATED, told)
+        subject = facts.options.get("subject") or subject
         return Mail(
             to=facts.get("customer.primary_contact.email"),
             to_name=facts.get("customer.primary_contact.name"),
             subject=" ".join(subject.replace("{customer}", str(told["customer"])).split()),
-            text=render_to_string(TEMPLATE, told).strip() + "\n",
+            text=text or render_to_string(TEMPLATE, told).strip() + "\n",
         )
 
-    @staticmethod
-    def _owner(facts: Facts) -> ImplementationOwner | None:
-        external_id = facts.get("ownership.implementation_owner_id")
-        return ImplementationOwner.objects.filter(external_id=external_id).first() if external_id else None
+
+def owner_of(content: Content) -> ImplementationOwner | None:
+    """The implementation owner, for mails that name them."""
+    external_id = get(content, "ownership.implementation_owner_id")
+    return ImplementationOwner.objects.filter(external_id=external_id).first() if external_id else None
 
 
 def welcome_context(content: Content, owner: ImplementationOwner | None, booking_link: str = "") -> dict[str, Any]:
@@ -157,7 +164,12 @@ def welcome_context(content: Content, owner: ImplementationOwner | None, booking
 
 
 def welcome_problems() -> list[str]:
-    """What is wrong with the welcome's text, each with file and line; for a customer with everything, and for one with little."""
+    """What is wrong with the welcome's text, each with file and line."""
+    return mail.problems(TEMPLATE, sample_contexts())
+
+
+def sample_contexts() -> list[dict[str, Any]]:
+    """For a customer with everything, and for one with little."""
     contact = {"name": "Kim Lee", "email": "kim@example.com"}
     little: Content = {"customer": {"legal_name": "Example Ltd", "primary_contact": contact}}
     everything = {
@@ -166,5 +178,7 @@ def welcome_problems() -> list[str]:
         "first_value_target": {"milestone": "first report"},
     }
     owner = ImplementationOwner(external_id="1", name="Sam Example", email="sam@example.com")
-    whole = welcome_context(everything, owner, "https://calendly.com/d/abc-123/kickoff")
-    return mail.problems(TEMPLATE, [whole, welcome_context(little, None)])
+    return [
+        welcome_context(everything, owner, "https://calendly.com/d/abc-123/kickoff"),
+        welcome_context(little, None),
+    ]

@@ -20,6 +20,7 @@ _MENU: tuple[tuple[str, tuple[tuple[str, str, str, str], ...]], ...] = (
         (
             ("Queue", "inbox", "exceptions_queue_ticket", "exceptions_queue.view_ticket"),
             ("Runs", "route", "onboarding_onboardingtransaction", "onboarding.view_onboardingtransaction"),
+            ("Welcome mails", "schedule_send", "onboarding_scheduledmail", "onboarding.view_scheduledmail"),
             ("Connections", "cable", "integrations_connection", "integrations.view_connection"),
             ("Sandbox", "science", SANDBOX, USE),
         ),

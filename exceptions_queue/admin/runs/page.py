@@ -24,6 +24,7 @@ from exceptions_queue.admin.tickets.page import Row
 from exceptions_queue.admin.ui import badges, timeline
 from exceptions_queue.admin.ui.display_names import Names
 from exceptions_queue.admin.ui.safe_rows import CANNOT, each_shown
+from exceptions_queue.admin.welcome import rows as welcome_rows
 from exceptions_queue.models import Ticket, covering
 from exceptions_queue.roles import SEE_PERSONAL
 from exceptions_queue.tickets import naming
@@ -86,6 +87,7 @@ def context(run: OnboardingTransaction, user: User) -> dict[str, Any]:
     may_see, names = user.has_perm(SEE_PERSONAL), Names()
     rows = ticket_page.progress(run)
     prefetch_related_objects([row.step for row in rows], roles.with_tickets())
+    welcome_rows.fetch(run, [row.step for row in rows])
     titles = {row.step.key: row.name for row in rows}
     story, earlier = timeline.timeline_sections(run, titles, names, may_see=may_see)
     calls = _calls(run, [row.step for row in rows], user)
@@ -98,6 +100,7 @@ def context(run: OnboardingTransaction, user: User) -> dict[str, Any]:
         "picture": _picture(rows, attempts),
         "sections": _sections(run, user, rows, attempts, objects, calls, may_see=may_see),
         "mappings": _grouped(objects),
+        "welcome_mails": welcome_rows.of_run(run, user, names, may_see=may_see),
         "calls": badges.calls(calls),
         "most_calls": CALLS,
         "story": story,

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
-from django.core.mail import EmailMessage
+from django.core.mail import EmailMessage, EmailMultiAlternatives
 from django.core.mail.message import sanitize_address
 from django.core.validators import validate_email
 
@@ -120,8 +120,10 @@ def _message(wanted: Mail, recipient: str) -> EmailMessage:
         names = " and ".join(each.name for each in problems)
         raise ProviderError(Kind.INVALID, f"The mail's {names} cannot stand in a header", fields=problems)
     to = formataddr((texts["to_name"], recipient)) if texts["to_name"] else recipient
-    message = EmailMessage(subject=texts["subject"], body="\n".join(wanted.text.splitlines()), to=[to])
+    message = EmailMultiAlternatives(subject=texts["subject"], body="\n".join(wanted.text.splitlines()), to=[to])
     message.encoding = _quoted_printable()
+    if wanted.html:
+        message.attach_alternative("\n".join(wanted.html.splitlines()), "text/html")
     return message
 
 

@@ -11,7 +11,7 @@ from onboarding.engine.dispatch import enqueue_step
 from onboarding.engine.runs import gate_evaluation, prerequisites
 from onboarding.enums import Category, Status, Topic
 from onboarding.models import OnboardingTransaction, Step
-from onboarding.signals import run_blocked, run_cancelled, run_decided, step_unblocked
+from onboarding.signals import run_blocked, run_cancelled, run_decided, run_resumed, step_unblocked
 
 LONGEST_HOLD_REASON = 500
 
@@ -104,8 +104,16 @@ def resume(run: OnboardingTransaction, *, actor: str, resolution: str) -> None:
     _go_on(run, actor=actor)
 
 
-def _go_on(run: OnboardingTransaction, *, actor: str) -> None:
+def release(run: OnboardingTransaction) -> None:
+    """The run is on hold no more. The caller holds it locked, and has it go on."""
+    held_at = run.held_at
     run.held_at, run.held_by, run.hold_reason = None, "", ""
+    if held_at is not None:
+        run_resumed.send(OnboardingTransaction, run=run, held_at=held_at)
+
+
+def _go_on(run: OnboardingTransaction, *, actor: str) -> None:
+    release(run)
     audit.record(run, "onboarding.run.resumed", actor=actor)
     gate_evaluation.evaluate_gate(run, actor=actor)
     advance(run)

@@ -10,7 +10,8 @@ from onboarding import audit
 from onboarding.engine.locks import locked_run
 from onboarding.enums import WITHDRAWN
 from onboarding.intake.handlers.base import actor_of, handles, hold
-from onboarding.models import Intent, ObjectMapping
+from onboarding.models import Intent, MailState, ObjectMapping, ScheduledMail
+from onboarding.payload.schema import get
 from onboarding.signals import mail_bounced
 from onboarding.steps.registry import HANDLERS
 
@@ -30,19 +31,35 @@ def mail_bounced_back(stored: InboundEvent, event: MailBounced) -> None:
         if mapping is None:
             stored.ignore(outcome="A later mail has taken the place of the one that it is about.", at=clock.now())
             return
+        later = _later_mail(stored, event)
+        if later and later.recipient != get(run.payload, "customer.primary_contact.email"):
+            stored.ignore(outcome="The contact has another address by now.", at=clock.now())
+            return
         data = {"step": mapping.step.key, "event": stored.external_id, "outcome": event.outcome.name.lower()}
+        data |= {"mail": later.key} if later else {}
         audit.record(run, "onboarding.mail.bounced", actor=actor_of(stored), data=data)
         if run.status not in WITHDRAWN:
             path = HANDLERS[mapping.step.uses].paths.get(RECIPIENT, "")
             reason = f"{event.outcome}: {event.reason}" if event.reason else str(event.outcome)
             problems = [{"path": path, "name": RECIPIENT, "reason": reason}] if path else []
-            mail_bounced.send(ObjectMapping, mapping=mapping, message=f"The mail {reason}", problems=problems)
+            which = f"The welcome mail “{later.key}”" if later else "The mail"
+            mail_bounced.send(ObjectMapping, mapping=mapping, message=f"{which} {reason}", problems=problems)
     stored.process(outcome=f"mail of {run}: it {event.outcome}", at=clock.now())
 
 
 def _sent(stored: InboundEvent, event: MailBounced) -> ObjectMapping | None:
-    about = ObjectMapping.objects.filter(connection=stored.connection, kind=Mail.KIND, external_id=event.message_id)
-    return about.select_related("step", "transaction", "connection").first() if event.message_id else None
+    """What the ticket is about: the mail of a step; of one of the mails after the welcome, the welcome."""
+    if not event.message_id:
+        return None
+    mails = ObjectMapping.objects.filter(kind=Mail.KIND).select_related("step", "transaction", "connection")
+    about = mails.filter(connection=stored.connection, external_id=event.message_id).first()
+    later = None if about else _later_mail(stored, event)
+    return mails.filter(transaction=later.transaction_id).order_by("pk").first() if later else about
+
+
+def _later_mail(stored: InboundEvent, event: MailBounced) -> ScheduledMail | None:
+    same = ScheduledMail.objects.filter(connection=stored.connection, message_id=event.message_id)
+    return same.first() if event.message_id else None
 
 
 def _run_of(stored: InboundEvent, event: MailBounced) -> int | None:
@@ -53,8 +70,12 @@ def _run_of(stored: InboundEvent, event: MailBounced) -> int | None:
 def _wait_or_ignore(stored: InboundEvent, event: MailBounced) -> None:
     """It may have overtaken the answer to its own send; a mail of whose outcome nobody knows is sent, as it shows."""
     now = clock.now()
-    sending = Intent.objects.indeterminate().filter(reference=event.reference) if event.reference else None
-    if sending is not None and sending.exists() and now - stored.received_at < LONGEST_WAIT:
+    if now - stored.received_at < LONGEST_WAIT and event.reference and _is_being_sent(event.reference):
         hold(stored, now + WAIT, "The mail that it is about is being sent: looked at again.")
         return
     stored.ignore(outcome="It is about no mail that this connection sent for a run.", at=now)
+
+
+def _is_being_sent(reference: str) -> bool:
+    later = ScheduledMail.objects.filter(reference=reference, state=MailState.SENDING, due_at__isnull=False)
+    return Intent.objects.indeterminate().filter(reference=reference).exists() or later.exists()

@@ -5,7 +5,8 @@ from tests.integrations.vendors.conformance import Bench, Case
 
 
 def mail(_: Bench, name: str) -> Mail:
-    return Mail(to="jordan@acme-logistics.com", to_name=name, subject=f"Welcome, {name}", text="Hello\n")
+    said = {"text": "Hello\n", "html": "<p>Hello</p>\n"}
+    return Mail(to="jordan@acme-logistics.com", to_name=name, subject=f"Welcome, {name}", **said)
 
 
 CASES = [Case("smtp", "message", "messages", mail, lambda *_: (), writes=("DATA",))]
