@@ -1,19 +1,16 @@
 """Recording how a claimed step ended, moving its run on, and claiming the next step, in one transaction."""
 
 import logging
-import random
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import partial
 
-from django.conf import settings
 from django.db import DatabaseError, InterfaceError, OperationalError
 
 from integrations import clock
 from integrations.connections import concurrency
 from integrations.database.instances import copied
-from integrations.enums import Breaker
 from integrations.errors import Kind
 from integrations.failpoints import failpoint
 from onboarding import audit, working_set
@@ -42,6 +39,7 @@ from onboarding.engine.outcomes import (
 )
 from onboarding.engine.reconcile import is_out_of_date, lagging
 from onboarding.engine.runs import gate_evaluation, kickoff, waits
+from onboarding.engine.runs.failures import block, category_of, is_parked, policy_for, step_has_ticket
 from onboarding.enums import LEASED, Category, IntentState, OriginKind, RunEventType, StepState, WaitsFor
 from onboarding.models import (
     Attempt,
@@ -52,8 +50,8 @@ from onboarding.models import (
 from onboarding.origins import Origin
 from onboarding.payload.schema import get
 from onboarding.playbooks.requirements import problems_of
-from onboarding.signals import invoice_ready, kickoff_scheduled, step_blocked, step_retrying, step_unblocked
-from onboarding.sla_targets import INVOICE, p1_at_risk_from
+from onboarding.signals import invoice_ready, kickoff_scheduled, step_unblocked
+from onboarding.sla_targets import INVOICE
 from onboarding.steps.handler import StepHandler
 from onboarding.steps.registry import HANDLERS
 from onboarding.working_set import TryAgain
@@ -423,28 +421,9 @@ def _wait(run: OnboardingTransaction, step: Step, outcome: Waiting) -> None:
         step.wait(waits_for=outcome.waits_for, due_at=outcome.until)
 
 
-def step_has_ticket(step: Step) -> bool:
-    """A step with a failure that people were told of stays blocked until it has passed."""
-    return bool(step.category)
-
-
-def policy_for(claim: Claim, outcome: Failed, attempts: int, *, parked: bool = False) -> policy.Decision:
-    now = clock.now()
-    began = claim.step.first_failed_at or now
-    facts = policy.Circumstances(
-        attempts=attempts,
-        elapsed=(now - began).total_seconds(),
-        at_risk=now >= p1_at_risk_from(claim.run) and claim.run.provisioned_at is None,
-        jitter=random.random(),  # noqa: S311  (jitter)
-        base=settings.RETRY_BASE_SECONDS,
-        parked=parked,
-    )
-    return policy.decide(outcome.error, facts)
-
-
 def _fail(run: OnboardingTransaction, step: Step, claim: Claim, outcome: Failed, now: datetime) -> None:
     error, handler = outcome.error, HANDLERS[step.uses]
-    parked = error.kind is Kind.AUTH or (error.kind is Kind.SERVER and _is_parked(run, step))
+    parked = error.kind is Kind.AUTH or (error.kind is Kind.SERVER and is_parked(run, step))
     if not parked:
         step.first_failed_at = step.first_failed_at or now
         step.attempts += 1
@@ -477,40 +456,4 @@ def _fail(run: OnboardingTransaction, step: Step, claim: Claim, outcome: Failed,
                 data={"step": step.key, "connection": claim.connection.slug if claim.connection else ""},
             )
         case _:
-            block(run, step, _category_of(run, decision.category), str(error), due_at=due)
-
-
-def _category_of(run: OnboardingTransaction, category: Category) -> Category:
-    """A compensation that fails is a ticket of its own kind, unless the account itself is the matter."""
-    if not run.is_rolling_back or category in (Category.AUTH_ERROR, Category.NOT_CONFIGURED):
-        return category
-    return Category.ROLLBACK_FAILED
-
-
-def _is_parked(run: OnboardingTransaction, step: Step) -> bool:
-    """Whether its connection's ticket covers the failure. A half-open breaker that it did not open again left it to the step."""
-    return working_set.of(run).breaker_of(step) == Breaker.OPEN
-
-
-def block(
-    run: OnboardingTransaction,
-    step: Step,
-    category: Category,
-    message: str,
-    *,
-    due_at: datetime | None = None,
-    fallback: bool = False,
-) -> None:
-    again = step_has_ticket(step) and step.category == category
-    step.category, step.message = category, message
-    step.block(due_at=due_at)
-    working_set.of(run).save(step)
-    failpoint("opening-exception")
-    audit.record(
-        run, "onboarding.step.blocked", data={"step": step.key, "category": category, "status": step.http_status}
-    )
-    if again and not fallback:
-        step_retrying.send(Step, step=step, requested=False)
-    else:
-        step_blocked.send(Step, step=step, fallback=fallback)
-    failpoint("exception-opened")
+            block(run, step, category_of(run, decision.category), str(error), due_at=due)

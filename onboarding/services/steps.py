@@ -13,8 +13,8 @@ from onboarding.engine.compensation import advance_or_roll_back
 from onboarding.engine.dispatch import enqueue_step
 from onboarding.engine.facts import match_key_of
 from onboarding.engine.locks import retried
-from onboarding.engine.recording import block
 from onboarding.engine.runs import gate_evaluation, prerequisites
+from onboarding.engine.runs.failures import block
 from onboarding.enums import Category, IntentState, Status, StepState
 from onboarding.models import Intent, MatchChoice, OnboardingTransaction, Step
 from onboarding.services import availability, confirmation

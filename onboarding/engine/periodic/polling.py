@@ -26,7 +26,6 @@ from integrations.http import recording
 from integrations.inbound.events import WorkChanged
 from integrations.models import Connection, InboundEvent
 from onboarding.engine import connection_queue, dispatch, execution
-from onboarding.engine import recording as recording_of_steps
 from onboarding.engine.claiming import SLOT_WAIT
 from onboarding.engine.facts import facts_of
 from onboarding.engine.locks import locked_run_of, retried
@@ -34,6 +33,7 @@ from onboarding.engine.outcomes import LATER
 from onboarding.engine.periodic import watching
 from onboarding.engine.periodic.watching import NEEDLESSLY_WATCHED
 from onboarding.engine.runs import waits
+from onboarding.engine.runs.failures import block
 from onboarding.enums import Category, StepState, WaitsFor
 from onboarding.models import Step, StepPoll
 from onboarding.signals import wait_overdue
@@ -147,7 +147,7 @@ def _tell_overdue(step_pk: int) -> None:
             return
         step.transaction = run
         if not any(covered for _, covered in wait_overdue.send(Step, step=step)):
-            recording_of_steps.block(run, step, Category.STALLED, waits.why_overdue(step), due_at=None)
+            block(run, step, Category.STALLED, waits.why_overdue(step), due_at=None)
 
 
 def _wait_on(row: StepPoll, now: datetime) -> None:

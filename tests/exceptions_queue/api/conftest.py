@@ -12,7 +12,7 @@ from integrations import clock
 from integrations.models import Connection
 from onboarding.api.authentication import new_key
 from onboarding.engine.locks import locked_run
-from onboarding.engine.recording import block
+from onboarding.engine.runs.failures import block
 from onboarding.enums import Category, Scope
 from onboarding.models import OnboardingTransaction, Step
 

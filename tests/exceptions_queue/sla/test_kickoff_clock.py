@@ -17,7 +17,7 @@ from integrations import clock
 from integrations.models import Connection
 from onboarding import services, signals
 from onboarding.engine.locks import locked_run
-from onboarding.engine.recording import block
+from onboarding.engine.runs.failures import block
 from onboarding.enums import Category, Status, StepState
 from onboarding.models import AuditEntry, OnboardingTransaction, Step
 from onboarding.sla_targets import KICKOFF
