@@ -92,6 +92,11 @@ def stop_welcome_mails(run: OnboardingTransaction, kind: str, **_: Any) -> None:
         schedule.stop(run, cause)
 
 
+@receiver(signals.mail_unwanted)
+def stop_unwanted_mails(run: OnboardingTransaction, **_: Any) -> None:
+    schedule.stop(run, StopCause.UNWANTED)
+
+
 @receiver(signals.run_resumed)
 def put_off_welcome_mails(run: OnboardingTransaction, held_at: datetime, **_: Any) -> None:
     schedule.put_off(run, held_at)

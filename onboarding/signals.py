@@ -63,5 +63,8 @@ event_reported = Signal()
 mail_bounced = Signal()
 """``mapping``, ``message``, ``problems``: a mail that a step sent did not arrive, or is not wanted."""
 
+mail_unwanted = Signal()
+"""``run``: its contact wants no mail; they reported one as spam, or unsubscribed."""
+
 audit_finding_kept = Signal()
 """``finding``: a verification found the audit trail changed."""

@@ -26,6 +26,7 @@ class StopCause(models.TextChoices):
     CANCELLED = "cancelled", "The run was cancelled or rolled back."
     REFUND = "refund", "The payment was refunded."
     FIRST_VALUE = "first-value", "The customer has reached first value."
+    UNWANTED = "unwanted", "The recipient reported a mail as spam, or unsubscribed."
     PERSON = "person", "A person stopped it."
 
 

@@ -4,20 +4,21 @@ from datetime import timedelta
 
 from integrations import clock
 from integrations.connectors.objects import Mail
-from integrations.inbound.events import MailBounced
+from integrations.inbound.events import MailBounced, MailOutcome
 from integrations.models import InboundEvent
 from onboarding import audit
 from onboarding.engine.locks import locked_run
 from onboarding.enums import WITHDRAWN
 from onboarding.intake.handlers.base import actor_of, handles, hold
-from onboarding.models import Intent, MailState, ObjectMapping, ScheduledMail
+from onboarding.models import Intent, MailState, ObjectMapping, OnboardingTransaction, ScheduledMail
 from onboarding.payload.schema import get
-from onboarding.signals import mail_bounced
+from onboarding.signals import mail_bounced, mail_unwanted
 from onboarding.steps.registry import HANDLERS
 
 LONGEST_WAIT = timedelta(hours=1)
 WAIT = timedelta(minutes=1)
 RECIPIENT = "to"
+UNWANTED = (MailOutcome.COMPLAINED, MailOutcome.UNSUBSCRIBED)
 
 
 @handles(MailBounced)
@@ -38,6 +39,8 @@ def mail_bounced_back(stored: InboundEvent, event: MailBounced) -> None:
         data = {"step": mapping.step.key, "event": stored.external_id, "outcome": event.outcome.name.lower()}
         data |= {"mail": later.key} if later else {}
         audit.record(run, "onboarding.mail.bounced", actor=actor_of(stored), data=data)
+        if event.outcome in UNWANTED:
+            mail_unwanted.send(OnboardingTransaction, run=run)
         if run.status not in WITHDRAWN:
             path = HANDLERS[mapping.step.uses].paths.get(RECIPIENT, "")
             reason = f"{event.outcome}: {event.reason}" if event.reason else str(event.outcome)

@@ -53,6 +53,16 @@ def test_a_bounce_opens_the_ticket_of_the_welcome(sent: Any, sandbox: SandboxCon
     assert entry.data["mail"] == "first-steps"
 
 
+@pytest.mark.parametrize("kind", ["SpamComplaint", "HardBounce"])
+def test_whoever_reports_a_mail_as_spam_gets_no_more(sent: Any, sandbox: SandboxControl, kind: str) -> None:
+    assert deliver(bounce(last_mail(sandbox), RecordType=kind.replace("Hard", ""), Type=kind)) == 200
+    assert about_mail().transaction == sent
+    unwanted = kind == "SpamComplaint"
+    later = mail_of(sent, "check-in")
+    assert (later.state, later.stop_cause) == ((MailState.STOPPED, "unwanted") if unwanted else (MailState.PENDING, ""))
+    assert deliver_at(later.scheduled_for) == (0 if unwanted else 1)
+
+
 def test_a_bounce_that_overtakes_the_answer_waits_for_it(
     sent: Any, sandbox: SandboxControl, monkeypatch: pytest.MonkeyPatch
 ) -> None:
