@@ -23,7 +23,7 @@ class Migration(migrations.Migration):
                 ('objects_made', models.JSONField(default=list, help_text='[{kind, external_id, url}].')),
                 ('actor', models.CharField(max_length=150)),
                 ('received_at', models.DateTimeField()),
-                ('step', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='reports', to='onboarding.step')),
+                ('step', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, db_index=False, related_name='reports', to='onboarding.step')),
             ],
             options={
                 'ordering': ['pk'],

@@ -8,7 +8,7 @@ from onboarding.models.steps import Step
 class HandOverReport(models.Model):
     """How a tool says that a hand-over ended. It may fail first, and succeed once somebody has run the flow again there."""
 
-    step = models.ForeignKey(Step, on_delete=models.CASCADE, related_name="reports")
+    step = models.ForeignKey(Step, on_delete=models.CASCADE, related_name="reports", db_index=False)
     round = models.PositiveSmallIntegerField(help_text="Which hand-over of the step it is about (Step.round).")
     succeeded = models.BooleanField()
     execution_id = models.CharField(max_length=255, blank=True, help_text="The tool's own.")

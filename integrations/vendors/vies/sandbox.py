@@ -36,7 +36,8 @@ class Vies(Dialect):
     name = "vies"
     prefix = base_path = "/vies"
     system = "register"
-    counted = ("numbers",)
+    counted = ()
+    fixed_kinds = ("numbers",)
     id_base = 1
     #: ``unavailable``: member states that do not answer, with commas between; ``error``: a code that every look-up is answered with
     defaults = {"search_lag": 0.0, "unavailable": "", "error": ""}

@@ -35,7 +35,8 @@ def refused(connection: Connection) -> ProviderError:
 def test_the_execution_is_known_where_the_flow_answers_with_it(sandbox: SandboxControl) -> None:
     sandbox.configure("n8n", respond="execution")
     made = send(connect("n8n", sandbox))
-    assert made.url == f"{sandbox.base_url}/n8n/workflow/kQ3vSandboxFlow01/executions/231"
+    (received,) = handed_over("n8n", sandbox)
+    assert made.url == f"{sandbox.base_url}/n8n/workflow/kQ3vSandboxFlow01/executions/{received['execution']}"
 
 
 def test_a_flow_that_only_says_that_it_was_started_has_no_address_yet(sandbox: SandboxControl) -> None:
