@@ -16,15 +16,17 @@ from django.conf import settings
 from integrations.connectors.base import moment
 from integrations.errors import Kind, ProviderError
 from integrations.inbound.events import DEAL, ORDER, OUR_ID, QUOTE, DealWon, Event, Ignored, Key
-from integrations.inbound.looking import Changed, DealLookup, WonDeal
+from integrations.inbound.looking import TYPE, Changed, DealLookup, WonDeal
 from integrations.models import Connection, InboundEvent
 from integrations.vendors.hubspot.connector import HubSpot
 from integrations.vendors.hubspot.schemas import DEAL_PROPERTIES, TYPES, Links, Page, Record
 
 WON = "hs_is_closed_won"
 _CHANGED = "hs_lastmodifieddate"
+_ENTERED = "hs_v2_date_entered_current_stage"
+"""Of a won deal: when it was won. HubSpot writes it. ``closedate`` is not believed: people set it, also to a day long past."""
 _PAGE, _MOST_PAGES = 200, 5
-_PROPERTIES = ("dealname", "dealstage", WON, "amount", "deal_currency_code", "hubspot_owner_id")
+_PROPERTIES = ("dealname", "dealstage", WON, _ENTERED, "amount", "deal_currency_code", "hubspot_owner_id")
 _OF_COMPANY = "name,domain,country"
 _OF_CONTACT = "firstname,lastname,email"
 
@@ -48,7 +50,7 @@ def won_deal(stored: InboundEvent, deal_id: str) -> Event:
     return DealWon(
         object_id=deal.id,
         keys=tuple(dict.fromkeys(Key(kind, value.strip()) for kind, value in named if value.strip())),
-        occurred_at=stored.occurred_at or moment(deal.updatedAt),
+        occurred_at=_won_at(deal, stored) or stored.occurred_at or moment(deal.updatedAt),
         company=company.value("name").strip() if company else "",
         domain=company.value("domain").strip() if company else "",
         country=_country(company),
@@ -72,7 +74,7 @@ class HubSpotDeals(DealLookup):
                     ]
                 }
             ],
-            "properties": [_CHANGED],
+            "properties": [_CHANGED, _ENTERED],
             "limit": _PAGE,
             "after": "0",
             "sorts": [{"propertyName": _CHANGED, "direction": "ASCENDING"}],
@@ -94,7 +96,12 @@ def _changed(deal: Record) -> WonDeal:
     at = moment(deal.value(_CHANGED) or deal.updatedAt)
     if at is None:
         raise ProviderError(Kind.MALFORMED, f"HubSpot does not say when the deal {deal.id} was changed")
-    return WonDeal(deal.id, at)
+    return WonDeal(deal.id, at, moment(deal.value(_ENTERED)))
+
+
+def _won_at(deal: Record, stored: InboundEvent) -> datetime | None:
+    """Where no webhook told it: what was looked up has the time of the deal's last change."""
+    return moment(deal.value(_ENTERED)) if stored.type == TYPE else None
 
 
 def _option(crm: HubSpot, name: str) -> str:

@@ -24,6 +24,7 @@ from tests.support.order_events import DEAL_ID, Order, connect_hubspot, connect_
 
 pytestmark = pytest.mark.django_db(transaction=True)
 MINUTES = 15
+LONG_AGO = "2025-01-31T12:00:00.000Z"
 
 
 def settle() -> None:
@@ -39,10 +40,14 @@ def looks(after: timedelta = timedelta(minutes=MINUTES, seconds=1)) -> int:
 
 
 def move(sandbox: SandboxControl, stage: str) -> None:
+    edit(sandbox, dealstage=stage)
+
+
+def edit(sandbox: SandboxControl, **properties: str) -> None:
     """As a person does in HubSpot."""
     requests.patch(
         f"{sandbox.base_url}/hubspot/crm/v3/objects/deals/{DEAL_ID}",
-        json={"properties": {"dealstage": stage}},
+        json={"properties": properties},
         headers={"Authorization": "Bearer sandbox-hubspot-token"},
         timeout=30,
     ).raise_for_status()
@@ -117,6 +122,43 @@ def test_what_was_won_before_anybody_asked_is_history(hubspot: Connection, sandb
     clock.shift(timedelta(hours=1))
     assert deal_lookup.look() == 0
     assert not InboundEvent.objects.exists()
+
+
+@pytest.mark.parametrize("deal_won", ["joins", "starts"])
+def test_what_was_won_before_anybody_asked_and_is_edited_since_is_history(
+    hubspot: Connection, sandbox: SandboxControl, deal_won: str
+) -> None:
+    connect_hubspot(deal_won=deal_won)
+    deal_lookup.look()
+    order_events.seed_deal(sandbox, hs_v2_date_entered_current_stage=LONG_AGO)
+    assert looks() == 0
+    edit(sandbox, dealname="Acme Logistics: enterprise")
+    assert looks() == 0
+    assert DealCursor.objects.get().outcome == "1 won deals were changed."
+    assert not InboundEvent.objects.exists()
+    assert not OnboardingTransaction.objects.exists()
+
+
+def test_an_old_deal_that_is_won_now_starts_one_onboarding(hubspot: Connection, sandbox: SandboxControl) -> None:
+    connect_hubspot(deal_won="starts")
+    deal_lookup.look()
+    order_events.seed_deal(sandbox, dealstage="contractsent", hs_v2_date_entered_current_stage=LONG_AGO)
+    assert looks() == 0
+    edit(sandbox, dealstage="closedwon", closedate=LONG_AGO)
+    assert looks() == 1
+    edit(sandbox, dealname="Acme Logistics: enterprise")
+    assert looks() == 0
+    assert OnboardingTransaction.objects.count() == 1
+
+
+def test_an_onboarding_counts_from_when_its_deal_was_won(hubspot: Connection, sandbox: SandboxControl) -> None:
+    connect_hubspot(deal_won="starts")
+    won_at = (clock.now() - timedelta(minutes=1)).replace(microsecond=0)
+    deal_lookup.look()
+    order_events.seed_deal(sandbox, hs_v2_date_entered_current_stage=won_at.isoformat())
+    edit(sandbox, dealname="Acme Logistics: enterprise")
+    assert looks() == 1
+    assert OnboardingTransaction.objects.get().occurred_at == won_at
 
 
 def test_a_deal_that_is_open_is_not_found_until_it_is_won(crm: Connection, sandbox: SandboxControl) -> None:
@@ -222,6 +264,21 @@ class TestSalesforce:
         assert InboundEvent.objects.get().external_id.endswith(won)
         assert InboundEvent.objects.get().state == EventState.HELD
         assert [looks(), looks()] == [0, 0]
+
+    @pytest.mark.usefixtures("salesforce")
+    def test_one_that_was_won_before_anybody_asked_is_history(self, sandbox: SandboxControl) -> None:
+        set_connection("salesforce", system="crm", provider="salesforce", options={"deal_won": "starts"}, actor="tests")
+        old, new = new_id("Opportunity", "71"), new_id("Opportunity", "72")
+        won = {"StageName": "Closed Won", "CloseDate": "2025-01-31"}
+        won_at = (clock.now() - timedelta(minutes=1)).replace(microsecond=0)
+        deals = [
+            {"id": old, "Name": "SO-1001", "LastStageChangeDate": LONG_AGO.replace("Z", "+0000"), **won},
+            {"id": new, "Name": "SO-1002", "LastStageChangeDate": won_at.isoformat(), **won},
+        ]
+        sandbox.seed("salesforce", "Opportunity", deals)
+        assert looks() == 1
+        assert InboundEvent.objects.get().external_id.endswith(new)
+        assert OnboardingTransaction.objects.get().occurred_at == won_at
 
     @pytest.mark.usefixtures("salesforce")
     def test_a_session_that_has_ended_is_renewed(self, sandbox: SandboxControl) -> None:
