@@ -65,31 +65,33 @@ def won_deal(stored: InboundEvent, deal_id: str) -> Event:
 class HubSpotDeals(DealLookup):
     def changed_since(self, connection: Connection, since: datetime, *, deadline: float) -> Changed:
         crm = HubSpot.on(connection, subject="deals", deadline=deadline)
+        changed = {"propertyName": _CHANGED, "operator": "GTE", "value": _milliseconds(since)}
         query: dict[str, Any] = {
-            "filterGroups": [
-                {
-                    "filters": [
-                        {"propertyName": WON, "operator": "EQ", "value": "true"},
-                        {"propertyName": _CHANGED, "operator": "GTE", "value": str(int(since.timestamp() * 1000))},
-                    ]
-                }
-            ],
+            "filterGroups": [{"filters": [{"propertyName": WON, "operator": "EQ", "value": "true"}, changed]}],
             "properties": [_CHANGED, _ENTERED],
             "limit": _PAGE,
             "after": "0",
             "sorts": [{"propertyName": _CHANGED, "direction": "ASCENDING"}],
         }
-        found: list[WonDeal] = []
+        found: dict[str, WonDeal] = {}
         for _ in range(_MOST_PAGES):
             page = crm.http.request("POST", crm.path("deal", "search"), json=query, expect=Page, reads=True).data
-            found += [_changed(each) for each in page.results]
+            told = [_changed(each) for each in page.results]
+            found |= {deal.id: deal for deal in told if deal.id not in found}
             if page.paging is None or page.paging.next is None:
-                return Changed(found, is_all=True)
-            query["after"] = page.paging.next.after
-        return Changed(found, is_all=False)
+                return Changed(list(found.values()), is_all=True)
+            # By time: a deal that is changed meanwhile goes to the end, and all behind it move up a place.
+            last = _milliseconds(told[-1].changed_at) if told else changed["value"]
+            query["after"] = page.paging.next.after if last == changed["value"] else "0"
+            changed["value"] = last
+        return Changed(list(found.values()), is_all=False)
 
     def read(self, stored: InboundEvent, deal_id: str) -> Event:
         return won_deal(stored, deal_id)
+
+
+def _milliseconds(at: datetime) -> str:
+    return str(int(at.timestamp() * 1000))
 
 
 def _changed(deal: Record) -> WonDeal:

@@ -1,6 +1,8 @@
 """A won deal whose webhook was lost is found all the same: once, within bounds, and not before the CRM allows it."""
 
+import time
 from datetime import timedelta
+from typing import Any
 
 import pytest
 import requests
@@ -10,9 +12,11 @@ from exceptions_queue.models import Ticket
 from integrations import clock
 from integrations.connections.services import set_connection
 from integrations.enums import EventState
+from integrations.http.client import VendorHttp
 from integrations.inbound.looking import TYPE
 from integrations.models import Connection, DealCursor, InboundEvent
 from integrations.sandbox.control import SandboxControl
+from integrations.vendors.hubspot.deals import HubSpotDeals
 from integrations.vendors.salesforce.sandbox.schema import new_id
 from onboarding.enums import RunEventType, Topic
 from onboarding.intake import deal_lookup
@@ -227,6 +231,44 @@ def test_more_than_one_look_takes_is_found_by_the_next(
         found.append(looks(deal_lookup.GOES_ON))
     assert sum(found) == 7
     assert InboundEvent.objects.count() == 7
+
+
+@pytest.mark.parametrize("deals", [4, 7])
+def test_a_deal_that_is_changed_between_two_pages_hides_no_other(
+    crm: Connection, sandbox: SandboxControl, monkeypatch: pytest.MonkeyPatch, deals: int
+) -> None:
+    monkeypatch.setattr("integrations.vendors.hubspot.deals._PAGE", 3)
+    ids = [DEAL_ID, *(str(78001 + number) for number in range(deals - 1))]
+    for deal_id in ids:
+        order_events.seed_deal(sandbox, deal_id=deal_id)
+    request, pages = VendorHttp.request, 0
+
+    def edits_after_the_first(*args: Any, **options: Any) -> Any:
+        nonlocal pages
+        answer = request(*args, **options)
+        pages += 1
+        if pages == 1:
+            edit(sandbox, dealname="Acme Logistics: enterprise")
+        return answer
+
+    monkeypatch.setattr(VendorHttp, "request", edits_after_the_first)
+    since = DealCursor.objects.get().began_at
+    found = HubSpotDeals().changed_since(crm, since, deadline=time.monotonic() + 60)
+    assert found.is_all
+    assert sorted(deal.id for deal in found.deals) == ids
+    assert pages > 1
+
+
+def test_deals_that_were_changed_at_one_moment_are_all_found(
+    crm: Connection, sandbox: SandboxControl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("integrations.vendors.hubspot.deals._PAGE", 2)
+    for number in range(5):
+        order_events.seed_deal(sandbox, deal_id=str(78001 + number))
+    at = clock.now() - timedelta(minutes=1)
+    monkeypatch.setattr("integrations.vendors.hubspot.deals.moment", lambda _: at)
+    found = HubSpotDeals().changed_since(crm, at - timedelta(hours=1), deadline=time.monotonic() + 60)
+    assert len({deal.id for deal in found.deals}) == 5
 
 
 def test_the_scheduler_looks(crm: Connection, sandbox: SandboxControl) -> None:
