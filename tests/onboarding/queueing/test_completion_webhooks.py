@@ -315,13 +315,6 @@ class TestAsanaAtTheFirstLook:
         scheduling.one_pass(publish=False)
         return StepPoll.objects.get()
 
-    def test_a_rate_limit_is_obeyed(self, asana: Connection, sandbox: SandboxControl, settings: Any) -> None:
-        sandbox.add_fault("asana", "rate_limit", method="POST", path="*/webhooks", retry_after=600, count=1)
-        assert self.look(settings).watch == ""
-        paused_until = Connection.objects.get(pk=asana.pk).paused_until
-        assert paused_until is not None
-        assert paused_until > clock.now() + timedelta(minutes=5)
-
     def test_a_text_that_cannot_be_read_keeps_no_look_from_its_turn(self, asana: Connection, settings: Any) -> None:
         asana.secret_rows.filter(name="webhook_secret").update(ciphertext="unreadable")
         Connection.objects.update(credentials_version=F("credentials_version") + 1)
