@@ -258,6 +258,7 @@ class DealCursor(models.Model):
     connection = models.OneToOneField(
         Connection, primary_key=True, on_delete=models.CASCADE, related_name="deal_cursor"
     )
+    began_at = models.DateTimeField(help_text="What was won earlier is history.")
     reached_at = models.DateTimeField(help_text="The vendor's time of the last change that was seen.")
     is_behind = models.BooleanField(default=False, help_text="The last look took all that it may, and there is more.")
     due_at = models.DateTimeField()

@@ -240,9 +240,14 @@ class Connector(ABC):
         """Have the vendor tell our webhook of this object's changes; its id of that. Raises ``ProviderError``."""
         raise TypeError(f"{self.provider} is not asked to tell of a {kind}")
 
-    def unwatch(self, watch: str, external_id: str) -> None:  # noqa: ARG002
+    def unwatch(self, watch: str) -> None:  # noqa: ARG002
         """End it. Harmless to repeat. Raises ``ProviderError``."""
         raise TypeError(f"{self.provider} is not asked to tell of anything")
+
+    @classmethod
+    def forget_watch(cls, connection: Connection, external_id: str) -> None:  # noqa: ARG003
+        """Take nothing more of what the vendor tells of this object, whether or not it can be asked to end it."""
+        raise TypeError(f"{connection.provider} is not asked to tell of anything")
 
     def reversible(self, kind: str) -> bool:
         """Whether ``undo`` can remove objects of this kind, as declared."""

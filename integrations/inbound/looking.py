@@ -26,6 +26,8 @@ EVERY = Option(
 class WonDeal:
     id: str
     changed_at: datetime
+    won_at: datetime | None = None
+    """By the vendor's own record, which nobody can set; None where it has none."""
     names: tuple[str, ...] = ()
     """Other ways to write its id."""
 

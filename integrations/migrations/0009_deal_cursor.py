@@ -15,6 +15,7 @@ class Migration(migrations.Migration):
             name='DealCursor',
             fields=[
                 ('connection', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, primary_key=True, related_name='deal_cursor', serialize=False, to='integrations.connection')),
+                ('began_at', models.DateTimeField(help_text='What was won earlier is history.')),
                 ('reached_at', models.DateTimeField(help_text="The vendor's time of the last change that was seen.")),
                 ('is_behind', models.BooleanField(default=False, help_text='The last look took all that it may, and there is more.')),
                 ('due_at', models.DateTimeField()),

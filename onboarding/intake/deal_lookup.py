@@ -79,8 +79,8 @@ def _takes_deals(connection: Connection) -> bool:
 
 def _look_at(connection: Connection) -> int:
     now = clock.now()
-    # What was won before anybody asked is history.
-    cursor, _ = DealCursor.objects.get_or_create(connection=connection, defaults={"reached_at": now, "due_at": now})
+    begun = {"began_at": now, "reached_at": now, "due_at": now}
+    cursor, _ = DealCursor.objects.get_or_create(connection=connection, defaults=begun)
     taken = DealCursor.objects.filter(pk=cursor.pk, due_at=cursor.due_at, due_at__lte=now)
     if not taken.update(due_at=now + LEASE):
         return 0  # another scheduler looks
@@ -97,7 +97,7 @@ def _look_at(connection: Connection) -> int:
     finally:
         if connection.limit is not None:
             concurrency.release(connection.pk, holder)
-    count = sum(_kept(connection, deal) for deal in found.deals)
+    count = sum(_kept(connection, deal) for deal in found.deals if not _is_history(cursor, deal))
     _passed(cursor, connection, found)
     return count
 
@@ -119,6 +119,11 @@ def _lookup(connection: Connection) -> DealLookup:
     assert webhook is not None  # noqa: S101  (those alone are due)
     assert webhook.deals is not None  # noqa: S101
     return webhook.deals
+
+
+def _is_history(cursor: DealCursor, deal: WonDeal) -> bool:
+    """Won before anybody asked, and only edited since. One of which the vendor does not say when it was won may be new."""
+    return deal.won_at is not None and deal.won_at < cursor.began_at - OVERLAP  # by two clocks
 
 
 def _kept(connection: Connection, deal: WonDeal) -> bool:

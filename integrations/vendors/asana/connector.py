@@ -42,6 +42,7 @@ from integrations.connectors.options import TOKEN_SECRET, WEBHOOK_SECRET, Option
 from integrations.connectors.reference_text import has_mark, mark, mark_of, with_part
 from integrations.errors import FieldProblem, Kind, ProviderError
 from integrations.http.client import segment
+from integrations.models import Connection
 from integrations.vendors.asana import webhook as hooks
 
 _FIELDS = "name,permalink_url,created_at,modified_at"
@@ -357,9 +358,13 @@ class Asana(HttpConnector):
         data = {"resource": external_id, "target": target, "filters": hooks.FILTERS}
         return self.http.request("POST", "/webhooks", json={"data": data}, expect=_OneHook).data.data.gid
 
-    def unwatch(self, watch: str, external_id: str) -> None:
+    def unwatch(self, watch: str) -> None:
         self.delete("webhook", watch, f"/webhooks/{segment(watch)}", ok=(200,), expect=_Emptied)
-        self.connection.secret_rows.filter(name=hooks.secret_name(external_id)).delete()
+
+    @classmethod
+    def forget_watch(cls, connection: Connection, external_id: str) -> None:
+        """Asana deletes a webhook that is refused for a day."""
+        connection.secret_rows.filter(name=hooks.secret_name(external_id)).delete()
 
     def person(self, external_id: str) -> str | None:
         """By gid or email address. https://developers.asana.com/reference/getuser"""

@@ -16,15 +16,17 @@ from django.conf import settings
 from integrations.connectors.base import moment
 from integrations.errors import Kind, ProviderError
 from integrations.inbound.events import DEAL, ORDER, OUR_ID, QUOTE, DealWon, Event, Ignored, Key
-from integrations.inbound.looking import Changed, DealLookup, WonDeal
+from integrations.inbound.looking import TYPE, Changed, DealLookup, WonDeal
 from integrations.models import Connection, InboundEvent
 from integrations.vendors.hubspot.connector import HubSpot
 from integrations.vendors.hubspot.schemas import DEAL_PROPERTIES, TYPES, Links, Page, Record
 
 WON = "hs_is_closed_won"
 _CHANGED = "hs_lastmodifieddate"
+_ENTERED = "hs_v2_date_entered_current_stage"
+"""Of a won deal: when it was won. HubSpot writes it. ``closedate`` is not believed: people set it, also to a day long past."""
 _PAGE, _MOST_PAGES = 200, 5
-_PROPERTIES = ("dealname", "dealstage", WON, "amount", "deal_currency_code", "hubspot_owner_id")
+_PROPERTIES = ("dealname", "dealstage", WON, _ENTERED, "amount", "deal_currency_code", "hubspot_owner_id")
 _OF_COMPANY = "name,domain,country"
 _OF_CONTACT = "firstname,lastname,email"
 
@@ -48,7 +50,7 @@ def won_deal(stored: InboundEvent, deal_id: str) -> Event:
     return DealWon(
         object_id=deal.id,
         keys=tuple(dict.fromkeys(Key(kind, value.strip()) for kind, value in named if value.strip())),
-        occurred_at=stored.occurred_at or moment(deal.updatedAt),
+        occurred_at=_won_at(deal, stored) or stored.occurred_at or moment(deal.updatedAt),
         company=company.value("name").strip() if company else "",
         domain=company.value("domain").strip() if company else "",
         country=_country(company),
@@ -63,38 +65,45 @@ def won_deal(stored: InboundEvent, deal_id: str) -> Event:
 class HubSpotDeals(DealLookup):
     def changed_since(self, connection: Connection, since: datetime, *, deadline: float) -> Changed:
         crm = HubSpot.on(connection, subject="deals", deadline=deadline)
+        changed = {"propertyName": _CHANGED, "operator": "GTE", "value": _milliseconds(since)}
         query: dict[str, Any] = {
-            "filterGroups": [
-                {
-                    "filters": [
-                        {"propertyName": WON, "operator": "EQ", "value": "true"},
-                        {"propertyName": _CHANGED, "operator": "GTE", "value": str(int(since.timestamp() * 1000))},
-                    ]
-                }
-            ],
-            "properties": [_CHANGED],
+            "filterGroups": [{"filters": [{"propertyName": WON, "operator": "EQ", "value": "true"}, changed]}],
+            "properties": [_CHANGED, _ENTERED],
             "limit": _PAGE,
             "after": "0",
             "sorts": [{"propertyName": _CHANGED, "direction": "ASCENDING"}],
         }
-        found: list[WonDeal] = []
+        found: dict[str, WonDeal] = {}
         for _ in range(_MOST_PAGES):
             page = crm.http.request("POST", crm.path("deal", "search"), json=query, expect=Page, reads=True).data
-            found += [_changed(each) for each in page.results]
+            told = [_changed(each) for each in page.results]
+            found |= {deal.id: deal for deal in told if deal.id not in found}
             if page.paging is None or page.paging.next is None:
-                return Changed(found, is_all=True)
-            query["after"] = page.paging.next.after
-        return Changed(found, is_all=False)
+                return Changed(list(found.values()), is_all=True)
+            # By time: a deal that is changed meanwhile goes to the end, and all behind it move up a place.
+            last = _milliseconds(told[-1].changed_at) if told else changed["value"]
+            query["after"] = page.paging.next.after if last == changed["value"] else "0"
+            changed["value"] = last
+        return Changed(list(found.values()), is_all=False)
 
     def read(self, stored: InboundEvent, deal_id: str) -> Event:
         return won_deal(stored, deal_id)
+
+
+def _milliseconds(at: datetime) -> str:
+    return str(int(at.timestamp() * 1000))
 
 
 def _changed(deal: Record) -> WonDeal:
     at = moment(deal.value(_CHANGED) or deal.updatedAt)
     if at is None:
         raise ProviderError(Kind.MALFORMED, f"HubSpot does not say when the deal {deal.id} was changed")
-    return WonDeal(deal.id, at)
+    return WonDeal(deal.id, at, moment(deal.value(_ENTERED)))
+
+
+def _won_at(deal: Record, stored: InboundEvent) -> datetime | None:
+    """Where no webhook told it: what was looked up has the time of the deal's last change."""
+    return moment(deal.value(_ENTERED)) if stored.type == TYPE else None
 
 
 def _option(crm: HubSpot, name: str) -> str:

@@ -2,7 +2,9 @@
 
 Sources: developer.salesforce.com/docs/atlas.en-us.object_reference.meta/object_reference/sforce_api_objects_opportunity.htm
 (``IsWon`` follows from the stage, whatever that is called) and .../sforce_api_objects_account.htm; ``SystemModstamp``, which is
-indexed, and the literals of times: .../soql_sosl/sforce_api_calls_soql_select_dateformats.htm.
+indexed, and the literals of times: .../soql_sosl/sforce_api_calls_soql_select_dateformats.htm. ``LastStageChangeDate`` (since API
+version 52.0) is empty where the stage is the one that the opportunity was made with, at ``CreatedDate``. Salesforce writes both;
+``CloseDate`` is not believed: people set it, also to a day long past.
 """
 
 import time
@@ -18,13 +20,14 @@ from integrations.connectors.answers import VendorAnswer
 from integrations.connectors.base import moment
 from integrations.errors import Kind, ProviderError
 from integrations.inbound.events import DEAL, ORDER, OUR_ID, QUOTE, DealWon, Event, Ignored, Key
-from integrations.inbound.looking import Changed, DealLookup, WonDeal
+from integrations.inbound.looking import TYPE, Changed, DealLookup, WonDeal
 from integrations.models import Connection, InboundEvent
 from integrations.vendors.salesforce.connector import Salesforce
 from integrations.vendors.salesforce.schemas import DEAL_FIELDS, Page, is_id
 from integrations.vendors.salesforce.soql import instant
 
 _SHORT = 15
+_WON_AT = ("LastStageChangeDate", "CreatedDate")
 _MOST_DEALS = 1_000
 MANY = "MANY"
 
@@ -32,6 +35,8 @@ MANY = "MANY"
 class Stamp(VendorAnswer):
     Id: str = Field(min_length=1)
     SystemModstamp: str
+    LastStageChangeDate: str | None = None
+    CreatedDate: str | None = None
 
 
 class Stamps(Page):
@@ -42,8 +47,8 @@ class SalesforceDeals(DealLookup):
     def changed_since(self, connection: Connection, since: datetime, *, deadline: float) -> Changed:
         crm = Salesforce.on(connection, subject="deals", deadline=deadline)
         query = (
-            f"SELECT Id, SystemModstamp FROM Opportunity WHERE IsWon = true AND SystemModstamp >= {instant(since)} "  # noqa: S608
-            f"ORDER BY SystemModstamp ASC LIMIT {_MOST_DEALS}"
+            f"SELECT Id, SystemModstamp, {', '.join(_WON_AT)} FROM Opportunity "  # noqa: S608
+            f"WHERE IsWon = true AND SystemModstamp >= {instant(since)} ORDER BY SystemModstamp ASC LIMIT {_MOST_DEALS}"
         )
         found: list[WonDeal] = []
         for page in crm.pages(query, Stamps):
@@ -58,7 +63,8 @@ def _changed(row: Stamp) -> WonDeal:
     at = moment(row.SystemModstamp)
     if at is None or not is_id(row.Id):
         raise ProviderError(Kind.MALFORMED, "Salesforce's answer does not say when an opportunity was changed")
-    return WonDeal(row.Id, at, (row.Id[:_SHORT],))
+    won_at = moment(row.LastStageChangeDate or row.CreatedDate)
+    return WonDeal(row.Id, at, won_at, (row.Id[:_SHORT],))
 
 
 class Row(VendorAnswer):
@@ -87,6 +93,7 @@ def won_opportunity(stored: InboundEvent, opportunity_id: str) -> Event:
     currency = crm.option("currency").strip().upper()
     wanted = ["Id", "StageName", "IsWon", "Amount", "AccountId", "OwnerId", ours, *own.values()]
     wanted.append("CurrencyIsoCode" if currency == MANY else "")
+    wanted += _WON_AT if stored.type == TYPE else ()  # a message has the time of the event itself
     fields = {"fields": ",".join(filter(None, wanted))}
     deal = crm.read(crm.path("deal", opportunity_id), Opportunity, params=fields)
     if deal is None:
@@ -101,7 +108,7 @@ def won_opportunity(stored: InboundEvent, opportunity_id: str) -> Event:
     return DealWon(
         object_id=deal.Id,
         keys=tuple(dict.fromkeys(Key(kind, value) for kind, value in named if value)),
-        occurred_at=stored.occurred_at,
+        occurred_at=moment(next(filter(None, map(deal.text, _WON_AT)), "")) or stored.occurred_at,
         company=account.text("Name") if account else "",
         domain=_domain(account.text("Website")) if account else "",
         owner_id=deal.text("OwnerId"),

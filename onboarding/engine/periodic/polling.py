@@ -93,6 +93,8 @@ def poll(step_pk: int) -> None:
         return
     try:
         is_new = _is_new(step)
+        if not is_new:
+            watching.begin(row)
     except ProviderError as error:
         _failed(row, error)
         return
@@ -103,14 +105,15 @@ def poll(step_pk: int) -> None:
         _make_due(step_pk, clock.now())
     else:
         _tell_if_overdue(row)
-        watching.begin(row)
-        _again(step_pk, clock.now() + _interval(connection), looked=row)
+        _again(step_pk, clock.now() + _interval(row, connection), looked=row)
 
 
-def _interval(connection: Connection | None) -> timedelta:
+def _interval(row: StepPoll, connection: Connection | None) -> timedelta:
     """Until the next look; longer where the vendor's webhooks arrive, so that a look only makes up for one that was lost."""
     usual = timedelta(seconds=settings.KICKOFF_POLL_SECONDS)
-    return usual * TOLD_FACTOR if connection is not None and _is_told(connection) else usual
+    if connection is None or (watching.watches(connection) and not row.watch):
+        return usual  # what arrives is of other tasks
+    return usual * TOLD_FACTOR if _is_told(connection) else usual
 
 
 def _is_told(connection: Connection) -> bool:

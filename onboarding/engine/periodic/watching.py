@@ -5,57 +5,90 @@ It spares looks and decides nothing: where it fails, the task is polled as ever.
 
 import logging
 import time
+from datetime import timedelta
 
 from django.conf import settings
 from django.db.models import Q
 
+from integrations import clock
 from integrations.connectors import registry
 from integrations.connectors.base import Connector
+from integrations.crypto import SecretUnreadable
 from integrations.errors import DeadlinePassed, ProviderError
 from integrations.models import Connection
+from onboarding.engine import connection_queue
 from onboarding.engine.runs import waits
 from onboarding.models import ObjectMapping, StepPoll
 from onboarding.steps.registry import HANDLERS
 
 NEEDLESSLY_WATCHED = ~Q(watch="") & ~Q(step__waits_for__in=waits.AWAITED)
+ENDED_ANEW = timedelta(hours=1)
 log = logging.getLogger(__name__)
 
 
 def begin(row: StepPoll) -> None:
-    """With the first look, and no later: a vendor that refuses it is not asked again and again."""
+    """With the first look of a wait, and no later: a vendor that refuses it is not asked again and again.
+
+    The caller holds the connection's slot.
+    """
     step, connection = row.step, row.step.connection
     mapping = step.mappings.filter(item=step.item).first()
-    if row.count or row.watch or connection is None or mapping is None or not _may_be_asked(connection):
+    if row.count or connection is None or mapping is None or not watches(connection):
         return
+    if not connection.secret_rows.filter(name=registry.WEBHOOK_SECRET, active=True).exists():
+        return
+    if row.watch:  # of an earlier wait; perhaps its end was tried, so that nothing that it tells is taken
+        _is_ended(row, connection, mapping.external_id)
+        row.watch = ""
     try:
-        watch = _connector(connection, row).watch(HANDLERS[step.uses].kind, mapping.external_id)
-    except (ProviderError, DeadlinePassed) as error:
-        log.warning("%s is not asked to tell of a task: %s", connection.slug, error)
-        return
-    StepPoll.objects.filter(pk=row.pk).update(watch=watch)
+        row.watch = _connector(connection, row).watch(HANDLERS[step.uses].kind, mapping.external_id)
+    except (ProviderError, DeadlinePassed, SecretUnreadable) as error:
+        _note(connection, error, "%s is not asked to tell of the task %s: %s", mapping.external_id)
+    StepPoll.objects.filter(pk=row.pk).update(watch=row.watch)
 
 
 def end_if_needless(step_pk: int) -> None:
-    """A vendor that cannot be asked now deletes it by itself: our address takes nothing more of it."""
+    """Tried until the vendor has ended it. Of a connection that is switched off it deletes it by itself: nothing that it tells is
+    taken any more.
+    """
     row = StepPoll.objects.select_related("step__connection").filter(NEEDLESSLY_WATCHED, pk=step_pk).first()
     if row is None:
         return
-    StepPoll.objects.filter(pk=step_pk).update(watch="", due_at=None)
     connection = row.step.connection
     mapping: ObjectMapping | None = row.step.mappings.filter(connection=connection).order_by("pk").first()
-    if connection is None or mapping is None or not connection.enabled:
-        return
-    try:
-        _connector(connection, row).unwatch(row.watch, mapping.external_id)
-    except (ProviderError, DeadlinePassed) as error:
-        log.warning("%s still tells of the task %s: %s", connection.slug, mapping.external_id, error)
+    if connection is None or mapping is None or _is_ended(row, connection, mapping.external_id):
+        StepPoll.objects.filter(pk=step_pk).update(watch="", due_at=None)
+    else:
+        later = max(clock.now() + ENDED_ANEW, connection.paused_until or clock.now())
+        StepPoll.objects.filter(pk=step_pk).update(due_at=later, enqueued_until=None)
 
 
-def _may_be_asked(connection: Connection) -> bool:
+def watches(connection: Connection) -> bool:
+    """Whether its vendor tells of a task only where it is asked to."""
+    info = registry.PROVIDERS.get(connection.provider)
+    return info is not None and info.connector is not None and info.connector.watches
+
+
+def _is_ended(row: StepPoll, connection: Connection, external_id: str) -> bool:
+    """Whether the vendor need not be asked again. Nothing more that it tells is taken in any case."""
     info = registry.PROVIDERS.get(connection.provider)
     if info is None or info.connector is None or not info.connector.watches:
+        return True
+    info.connector.forget_watch(connection, external_id)
+    if not connection.enabled:
+        return True
+    try:
+        _connector(connection, row).unwatch(row.watch)
+    except (ProviderError, DeadlinePassed, SecretUnreadable) as error:
+        _note(connection, error, "%s still tells of the task %s: %s", external_id)
         return False
-    return connection.secret_rows.filter(name=registry.WEBHOOK_SECRET, active=True).exists()
+    return True
+
+
+def _note(connection: Connection, error: Exception, text: str, external_id: str) -> None:
+    if isinstance(error, ProviderError):
+        connection_queue.apply_backpressure(connection.pk, error)
+    log.warning(text, connection.slug, external_id, error)
 
 
 def _connector(connection: Connection, row: StepPoll) -> Connector:

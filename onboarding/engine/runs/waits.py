@@ -31,8 +31,8 @@ def begin(step: Step, now: datetime) -> None:
 
 
 def forget_deadlines(steps: list[Step]) -> None:
-    """What they waited for came, and is awaited anew."""
-    StepPoll.objects.filter(step__in=steps).update(deadline_at=None)
+    """What they waited for came, and is awaited anew: as for the first time."""
+    StepPoll.objects.filter(step__in=steps).update(deadline_at=None, count=0)
 
 
 def hours_of(step: Step) -> timedelta:

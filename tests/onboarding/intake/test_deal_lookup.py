@@ -1,6 +1,8 @@
 """A won deal whose webhook was lost is found all the same: once, within bounds, and not before the CRM allows it."""
 
+import time
 from datetime import timedelta
+from typing import Any
 
 import pytest
 import requests
@@ -10,9 +12,11 @@ from exceptions_queue.models import Ticket
 from integrations import clock
 from integrations.connections.services import set_connection
 from integrations.enums import EventState
+from integrations.http.client import VendorHttp
 from integrations.inbound.looking import TYPE
 from integrations.models import Connection, DealCursor, InboundEvent
 from integrations.sandbox.control import SandboxControl
+from integrations.vendors.hubspot.deals import HubSpotDeals
 from integrations.vendors.salesforce.sandbox.schema import new_id
 from onboarding.enums import RunEventType, Topic
 from onboarding.intake import deal_lookup
@@ -24,6 +28,7 @@ from tests.support.order_events import DEAL_ID, Order, connect_hubspot, connect_
 
 pytestmark = pytest.mark.django_db(transaction=True)
 MINUTES = 15
+LONG_AGO = "2025-01-31T12:00:00.000Z"
 
 
 def settle() -> None:
@@ -39,10 +44,14 @@ def looks(after: timedelta = timedelta(minutes=MINUTES, seconds=1)) -> int:
 
 
 def move(sandbox: SandboxControl, stage: str) -> None:
+    edit(sandbox, dealstage=stage)
+
+
+def edit(sandbox: SandboxControl, **properties: str) -> None:
     """As a person does in HubSpot."""
     requests.patch(
         f"{sandbox.base_url}/hubspot/crm/v3/objects/deals/{DEAL_ID}",
-        json={"properties": {"dealstage": stage}},
+        json={"properties": properties},
         headers={"Authorization": "Bearer sandbox-hubspot-token"},
         timeout=30,
     ).raise_for_status()
@@ -119,6 +128,43 @@ def test_what_was_won_before_anybody_asked_is_history(hubspot: Connection, sandb
     assert not InboundEvent.objects.exists()
 
 
+@pytest.mark.parametrize("deal_won", ["joins", "starts"])
+def test_what_was_won_before_anybody_asked_and_is_edited_since_is_history(
+    hubspot: Connection, sandbox: SandboxControl, deal_won: str
+) -> None:
+    connect_hubspot(deal_won=deal_won)
+    deal_lookup.look()
+    order_events.seed_deal(sandbox, hs_v2_date_entered_current_stage=LONG_AGO)
+    assert looks() == 0
+    edit(sandbox, dealname="Acme Logistics: enterprise")
+    assert looks() == 0
+    assert DealCursor.objects.get().outcome == "1 won deals were changed."
+    assert not InboundEvent.objects.exists()
+    assert not OnboardingTransaction.objects.exists()
+
+
+def test_an_old_deal_that_is_won_now_starts_one_onboarding(hubspot: Connection, sandbox: SandboxControl) -> None:
+    connect_hubspot(deal_won="starts")
+    deal_lookup.look()
+    order_events.seed_deal(sandbox, dealstage="contractsent", hs_v2_date_entered_current_stage=LONG_AGO)
+    assert looks() == 0
+    edit(sandbox, dealstage="closedwon", closedate=LONG_AGO)
+    assert looks() == 1
+    edit(sandbox, dealname="Acme Logistics: enterprise")
+    assert looks() == 0
+    assert OnboardingTransaction.objects.count() == 1
+
+
+def test_an_onboarding_counts_from_when_its_deal_was_won(hubspot: Connection, sandbox: SandboxControl) -> None:
+    connect_hubspot(deal_won="starts")
+    won_at = (clock.now() - timedelta(minutes=1)).replace(microsecond=0)
+    deal_lookup.look()
+    order_events.seed_deal(sandbox, hs_v2_date_entered_current_stage=won_at.isoformat())
+    edit(sandbox, dealname="Acme Logistics: enterprise")
+    assert looks() == 1
+    assert OnboardingTransaction.objects.get().occurred_at == won_at
+
+
 def test_a_deal_that_is_open_is_not_found_until_it_is_won(crm: Connection, sandbox: SandboxControl) -> None:
     order_events.seed_deal(sandbox, dealstage="contractsent")
     assert looks() == 0
@@ -187,6 +233,44 @@ def test_more_than_one_look_takes_is_found_by_the_next(
     assert InboundEvent.objects.count() == 7
 
 
+@pytest.mark.parametrize("deals", [4, 7])
+def test_a_deal_that_is_changed_between_two_pages_hides_no_other(
+    crm: Connection, sandbox: SandboxControl, monkeypatch: pytest.MonkeyPatch, deals: int
+) -> None:
+    monkeypatch.setattr("integrations.vendors.hubspot.deals._PAGE", 3)
+    ids = [DEAL_ID, *(str(78001 + number) for number in range(deals - 1))]
+    for deal_id in ids:
+        order_events.seed_deal(sandbox, deal_id=deal_id)
+    request, pages = VendorHttp.request, 0
+
+    def edits_after_the_first(*args: Any, **options: Any) -> Any:
+        nonlocal pages
+        answer = request(*args, **options)
+        pages += 1
+        if pages == 1:
+            edit(sandbox, dealname="Acme Logistics: enterprise")
+        return answer
+
+    monkeypatch.setattr(VendorHttp, "request", edits_after_the_first)
+    since = DealCursor.objects.get().began_at
+    found = HubSpotDeals().changed_since(crm, since, deadline=time.monotonic() + 60)
+    assert found.is_all
+    assert sorted(deal.id for deal in found.deals) == ids
+    assert pages > 1
+
+
+def test_deals_that_were_changed_at_one_moment_are_all_found(
+    crm: Connection, sandbox: SandboxControl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("integrations.vendors.hubspot.deals._PAGE", 2)
+    for number in range(5):
+        order_events.seed_deal(sandbox, deal_id=str(78001 + number))
+    at = clock.now() - timedelta(minutes=1)
+    monkeypatch.setattr("integrations.vendors.hubspot.deals.moment", lambda _: at)
+    found = HubSpotDeals().changed_since(crm, at - timedelta(hours=1), deadline=time.monotonic() + 60)
+    assert len({deal.id for deal in found.deals}) == 5
+
+
 def test_the_scheduler_looks(crm: Connection, sandbox: SandboxControl) -> None:
     order_events.seed_deal(sandbox)
     clock.shift(timedelta(minutes=MINUTES, seconds=1))
@@ -222,6 +306,21 @@ class TestSalesforce:
         assert InboundEvent.objects.get().external_id.endswith(won)
         assert InboundEvent.objects.get().state == EventState.HELD
         assert [looks(), looks()] == [0, 0]
+
+    @pytest.mark.usefixtures("salesforce")
+    def test_one_that_was_won_before_anybody_asked_is_history(self, sandbox: SandboxControl) -> None:
+        set_connection("salesforce", system="crm", provider="salesforce", options={"deal_won": "starts"}, actor="tests")
+        old, new = new_id("Opportunity", "71"), new_id("Opportunity", "72")
+        won = {"StageName": "Closed Won", "CloseDate": "2025-01-31"}
+        won_at = (clock.now() - timedelta(minutes=1)).replace(microsecond=0)
+        deals = [
+            {"id": old, "Name": "SO-1001", "LastStageChangeDate": LONG_AGO.replace("Z", "+0000"), **won},
+            {"id": new, "Name": "SO-1002", "LastStageChangeDate": won_at.isoformat(), **won},
+        ]
+        sandbox.seed("salesforce", "Opportunity", deals)
+        assert looks() == 1
+        assert InboundEvent.objects.get().external_id.endswith(new)
+        assert OnboardingTransaction.objects.get().occurred_at == won_at
 
     @pytest.mark.usefixtures("salesforce")
     def test_a_session_that_has_ended_is_renewed(self, sandbox: SandboxControl) -> None:

@@ -4,6 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db.models import F
 from django.test import Client
 from pytest_django.live_server_helper import LiveServer
 
@@ -12,12 +13,15 @@ from integrations import clock
 from integrations.connections.services import set_connection
 from integrations.connectors.objects import DeliveryTask
 from integrations.enums import EventState
+from integrations.inbound.delivery import ReceivedEvent
+from integrations.inbound.storing import store
 from integrations.models import Connection, InboundEvent
 from integrations.sandbox.control import SandboxControl
 from integrations.vendors.asana import sample_events as asana_events
 from integrations.vendors.jira.sample_events import encode, headers, issue_updated
+from onboarding import services
 from onboarding.engine.periodic import polling
-from onboarding.enums import Status, WaitsFor
+from onboarding.enums import RunEventType, Status, WaitsFor
 from onboarding.models import Attempt, AuditEntry, ObjectMapping, OnboardingTransaction, StepPoll
 from tests.conftest import Drain
 from tests.integrations.vendors.conformance import Bench
@@ -233,5 +237,88 @@ class TestAsana:
             clock.shift(timedelta(seconds=settings.KICKOFF_POLL_SECONDS + 1))
             scheduling.one_pass(publish=False)
         assert StepPoll.objects.get().count == 3
+        told = ReceivedEvent("1:a", "task.changed", '{"task": "1"}', occurred_at=None)  # of another task's webhook
+        assert store(Connection.objects.get(slug="asana"), told)
+        clock.shift(timedelta(seconds=settings.KICKOFF_POLL_SECONDS) + polling.ASKED_ANEW)
+        scheduling.one_pass(publish=False)
+        due = StepPoll.objects.get().due_at
+        assert due is not None
+        assert due - clock.now() <= timedelta(seconds=settings.KICKOFF_POLL_SECONDS)
         assert sum(each["path"].startswith("/asana/api/1.0/webhooks") for each in sandbox.requests("asana")) <= 1
         assert step_of(run, "kickoff.task").waits_for == WaitsFor.EVENT
+
+    @staticmethod
+    def report(run: OnboardingTransaction, kind: RunEventType, drain: Drain) -> None:
+        services.receive_event(run.pk, kind=kind, event_id=kind, occurred_at=clock.now(), data={}, actor="tests")
+        drain()
+
+    @staticmethod
+    def secrets(run: OnboardingTransaction) -> int:
+        return Connection.objects.get(slug="asana").secret_rows.filter(name=f"hook:{task(run)}").count()
+
+    @pytest.mark.parametrize("is_ended", [True, False])
+    def test_a_task_that_is_awaited_anew_is_told_of_anew(
+        self, awaited: OnboardingTransaction, sandbox: SandboxControl, drain: Drain, settings: Any, is_ended: bool
+    ) -> None:
+        first = self.hook(sandbox)
+        self.report(awaited, RunEventType.KICKOFF_SCHEDULED, drain)
+        if is_ended:
+            clock.shift(timedelta(hours=2))
+            scheduling.one_pass(publish=False)
+            assert sandbox.objects("asana", "webhooks") == []
+        self.report(awaited, RunEventType.KICKOFF_CANCELLED, drain)
+        assert step_of(awaited, "kickoff.task").waits_for == WaitsFor.EVENT
+        clock.shift(timedelta(seconds=settings.KICKOFF_POLL_SECONDS + 1))
+        scheduling.one_pass(publish=False)
+        assert self.hook(sandbox)["secret"] != first["secret"]
+        assert self.send(self.hook(sandbox), asana_events.task_event(task(awaited))) == 200
+
+    def test_a_webhook_that_cannot_be_ended_now_is_ended_later(
+        self, awaited: OnboardingTransaction, sandbox: SandboxControl, drain: Drain
+    ) -> None:
+        hook = self.hook(sandbox)
+        sandbox.add_fault("asana", "forbidden", method="DELETE", path="*/webhooks/*", count=1)
+        self.report(awaited, RunEventType.KICKOFF_SCHEDULED, drain)
+        clock.shift(timedelta(hours=2))
+        scheduling.one_pass(publish=False)
+        assert self.hook(sandbox) == hook
+        assert self.secrets(awaited) == 0
+        assert self.send(hook, asana_events.task_event(task(awaited))) == 400, "Asana deletes it where we cannot"
+        clock.shift(timedelta(hours=2))
+        scheduling.one_pass(publish=False)
+        assert sandbox.objects("asana", "webhooks") == []
+        assert (StepPoll.objects.get().watch, StepPoll.objects.get().due_at) == ("", None)
+
+    def test_of_a_connection_that_is_switched_off_nothing_is_taken(
+        self, awaited: OnboardingTransaction, drain: Drain
+    ) -> None:
+        self.report(awaited, RunEventType.KICKOFF_SCHEDULED, drain)
+        Connection.objects.filter(slug="asana").update(enabled=False)
+        clock.shift(timedelta(hours=2))
+        scheduling.one_pass(publish=False)
+        assert self.secrets(awaited) == 0
+        assert (StepPoll.objects.get().watch, StepPoll.objects.get().due_at) == ("", None)
+
+
+class TestAsanaAtTheFirstLook:
+    @pytest.fixture
+    def asana(self, connections: dict[str, Connection], accept: Accept, drain: Drain) -> Connection:
+        made, text = connections["asana"], {"webhook_secret": [SECRET]}
+        set_connection(made.slug, system=made.system, provider=made.provider, secrets=text, actor="tests")
+        run = accept()
+        drain()
+        assert step_of(run, "kickoff.task").waits_for == WaitsFor.EVENT, shown(run)
+        return made
+
+    def look(self, settings: Any) -> StepPoll:
+        clock.shift(timedelta(seconds=settings.KICKOFF_POLL_SECONDS + 1))
+        scheduling.one_pass(publish=False)
+        return StepPoll.objects.get()
+
+    def test_a_text_that_cannot_be_read_keeps_no_look_from_its_turn(self, asana: Connection, settings: Any) -> None:
+        asana.secret_rows.filter(name="webhook_secret").update(ciphertext="unreadable")
+        Connection.objects.update(credentials_version=F("credentials_version") + 1)
+        poll = self.look(settings)
+        assert (poll.count, poll.watch) == (1, "")
+        assert poll.due_at is not None
+        assert poll.due_at > clock.now()

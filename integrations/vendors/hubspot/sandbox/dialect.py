@@ -427,11 +427,14 @@ class HubSpot(Dialect):
         row_id = str(row_id or tx.new_id(self.name, kind, self.id_base))
         now = iso(tx.now)
         stamps = {"hs_object_id": row_id, "hs_createdate" if kind in ("notes", "tasks") else "createdate": now}
-        return self.add(tx, kind, {**properties.stored(given), **stamps}, row_id=row_id, lag=lag, seeded=seeded)
+        return self.add(
+            tx, kind, {**properties.stored(given, {}, now), **stamps}, row_id=row_id, lag=lag, seeded=seeded
+        )
 
     def _rewrite(self, call: Call, row: Row, given: Json) -> Row:
         self._check(call.tx, row.kind, given, own=row)
-        return call.tx.update(row, {**row.body, **properties.stored(given)}, lag=call.lag)
+        written = properties.stored(given, row.body, iso(call.tx.now))
+        return call.tx.update(row, {**row.body, **written}, lag=call.lag)
 
 
 def _page(found: list[Any], start: int, size: int) -> Json:

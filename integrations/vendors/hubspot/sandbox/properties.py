@@ -18,7 +18,7 @@ _STANDARD = {
     "contacts": "email firstname lastname phone mobilephone company jobtitle lifecyclestage country website"
     " hs_lead_status lastmodifieddate hs_additional_emails",
     "deals": "dealname dealstage pipeline amount closedate dealtype description deal_currency_code hs_is_closed_won"
-    " hs_is_closed",
+    " hs_is_closed hs_v2_date_entered_current_stage",
     "notes": "hs_timestamp hs_note_body hs_createdate",
     "line_items": "name description hs_sku hs_product_id quantity price hs_recurring_billing_period",
     "tasks": "hs_timestamp hs_task_body hs_task_subject hs_task_status hs_task_priority hs_task_type hs_createdate",
@@ -38,7 +38,7 @@ _OPTIONS = {
 #: computed by HubSpot
 _READ_ONLY = frozenset(
     {"hs_object_id", "hs_lastmodifieddate", "lastmodifieddate", "hs_createdate", "hs_merged_object_ids", "hs_is_closed_won",
-     "hs_is_closed"}
+     "hs_is_closed", "hs_v2_date_entered_current_stage"}
 )  # fmt: skip
 #: of which a new object must have one (the guides' "Create companies", "Create contacts")
 _ONE_OF = {"companies": ("name", "domain"), "contacts": ("email", "firstname", "lastname")}
@@ -160,13 +160,14 @@ def holders(tx: Tx, kind: str, name: str, value: object) -> list[Row]:
     return found + [row for row in secondary if term(value) in term(row.body.get("hs_additional_emails")).split(";")]
 
 
-def stored(given: Json) -> Json:
-    """HubSpot keeps every value as text, and emails in lower case."""
+def stored(given: Json, before: Json, now: str) -> Json:
+    """HubSpot keeps every value as text, and emails in lower case. Of a deal's stage it notes when that was entered."""
     values = {
         name: value if value is None else term(value) if name == "email" or isinstance(value, bool) else str(value)
         for name, value in given.items()
     }
     if stage := values.get("dealstage"):
         won = {"hs_is_closed_won": term(stage == "closedwon"), "hs_is_closed": term(str(stage).startswith("closed"))}
-        values = {**won, **values}
+        entered = {} if stage == before.get("dealstage") else {"hs_v2_date_entered_current_stage": now}
+        values = {**won, **entered, **values}
     return values

@@ -327,6 +327,8 @@ class Salesforce(Dialect):
             self._check_unique(call, kind, row, name, body.get(name) if each.unique and name in values else None)
         if row is None:
             self._check_duplicates(call, kind, body)
+        if kind == "Opportunity" and row is not None and body["StageName"] != row.body.get("StageName"):
+            body["LastStageChangeDate"] = _stamp(call.tx.now)
         if kind == "Task" and "WhatId" in values:
             body["AccountId"] = self._account_of(call, body["WhatId"])
         return self.add(call.tx, kind, body) if row is None else call.tx.update(row, body, lag=0)

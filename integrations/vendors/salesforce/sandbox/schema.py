@@ -68,6 +68,7 @@ FIELDS: dict[str, dict[str, Field]] = {
         "Name": Field(120, required=True), "StageName": Field(kind="picklist", required=True, values=STAGES),
         "CloseDate": Field(kind="date", required=True), "Amount": Field(kind="currency"),
         "IsClosed": Field(kind="boolean", writable=False), "IsWon": Field(kind="boolean", writable=False),
+        "LastStageChangeDate": Field(kind="datetime", writable=False),
         "AccountId": _reference("Account"), "OwnerId": _reference("User"), REFERENCE: _OUR_REFERENCE,
         "Firstvalue_Onboarding_Status__c": Field(), "Firstvalue_Transaction_Id__c": Field(),
         "Firstvalue_Implementation_Owner__c": Field(),
