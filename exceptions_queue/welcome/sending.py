@@ -252,6 +252,8 @@ def _failed(run: OnboardingTransaction, row: ScheduledMail, error: ProviderError
         _give_up(run, row, MailState.INDETERMINATE, said)
     elif error.kind in REFUSED or row.attempts >= TRIES:
         _give_up(run, row, MailState.FAILED, said, error)
+    elif row.stop_cause:
+        schedule.end_stopped(run, row)
     else:
         wait = min(AGAIN * 2.0 ** (row.attempts - 1), LONGEST_WAIT)
         row.wait(clock.now() + max(wait, timedelta(seconds=error.retry_after or 0.0)), said)
