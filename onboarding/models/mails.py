@@ -27,6 +27,7 @@ class StopCause(models.TextChoices):
     REFUND = "refund", "The payment was refunded."
     FIRST_VALUE = "first-value", "The customer has reached first value."
     UNWANTED = "unwanted", "The recipient reported a mail as spam, or unsubscribed."
+    SKIPPED = "skipped", "The welcome, which was to be sent again, was skipped."
     PERSON = "person", "A person stopped it."
 
 

@@ -12,6 +12,7 @@ from exceptions_queue.roles import Actor
 from exceptions_queue.tickets import actions
 from exceptions_queue.welcome import schedule, sending
 from integrations import clock
+from integrations.connections.services import set_connection
 from integrations.enums import Breaker
 from integrations.models import ApiCall, Connection
 from integrations.sandbox.control import SandboxControl
@@ -257,3 +258,27 @@ def test_one_that_is_stopped_while_it_is_being_sent_is_not_tried_again(
     ]
     assert later(days=30) == 0
     assert len(subjects(sandbox)) == 1, "the welcome alone"
+
+
+def test_after_a_move_to_another_connection_for_mail_they_go_through_that(
+    welcome: Welcome, sandbox: SandboxControl, smtp: Connection
+) -> None:
+    run = welcome()
+    Connection.objects.filter(pk=smtp.pk).update(enabled=False)
+    other = set_connection("mail-2", system="email", provider="smtp", environment="sandbox", actor="tests")
+    assert deliver_at(FIRST_STEPS) == 1
+    assert (mail_of(run).state, mail_of(run).connection) == (MailState.SENT, other)
+
+
+def test_without_any_connection_for_mail_they_fail_with_a_ticket(
+    welcome: Welcome, sandbox: SandboxControl, smtp: Connection
+) -> None:
+    run = welcome()
+    Connection.objects.filter(pk=smtp.pk).update(enabled=False)
+    assert deliver_at(FIRST_STEPS) == 0
+    assert (mail_of(run).state, mail_of(run).error) == (MailState.PENDING, "The connection for mail is switched off.")
+    assert later(days=2) == 0
+    assert mail_of(run).state == MailState.PENDING
+    assert later(days=2) == 0
+    assert (mail_of(run).state, mail_of(run).due_at) == (MailState.FAILED, None)
+    assert ticket().message == ("The welcome mail “first-steps” was not sent: The connection for mail is switched off.")
