@@ -4,6 +4,7 @@
 """
 
 import re
+from pathlib import Path
 from typing import Any
 
 from django.template import Context, Template, TemplateDoesNotExist, TemplateSyntaxError
@@ -40,6 +41,15 @@ def exists(language: str, file: str) -> bool:
     except TemplateSyntaxError:
         pass  # the start-up check says so
     return True
+
+
+def directory_of(name: str) -> Path:
+    """The directory of templates in which the one that counts lies: a company's own, or the built-in one.
+
+    Raises as ``get_template`` does.
+    """
+    template: Template = get_template(name).template  # type: ignore[attr-defined]
+    return Path(template.origin.name).parents[name.count("/")]
 
 
 def subject_and_text(language: str, name: str, told: dict[str, Any]) -> tuple[str, str]:
