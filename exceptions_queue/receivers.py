@@ -28,7 +28,7 @@ from integrations.signals import (
 )
 from onboarding import audit, signals, working_set
 from onboarding.engine.runs.cancellation import Questions
-from onboarding.enums import Category, RunEventType, Status, StepState, Topic
+from onboarding.enums import WITHDRAWN, Category, RunEventType, Status, StepState, Topic
 from onboarding.models import (
     Approval,
     AuditFinding,
@@ -84,6 +84,14 @@ def call_off_p2(instance: Step, target: str, **_: Any) -> None:
 def plan_welcome_mails(instance: Step, target: str, **_: Any) -> None:
     if target == StepState.SUCCEEDED and schedule.is_welcome(instance):
         schedule.plan(instance)
+
+
+@receiver(post_transition, sender=Step)
+def stop_mails_of_skipped_welcome(instance: Step, target: str, **_: Any) -> None:
+    """Only one that was sent before, and was to be sent again, has mails after it; a run's own end has its own cause."""
+    again = instance.round and instance.transaction.status not in WITHDRAWN
+    if target == StepState.SKIPPED and again and schedule.is_welcome(instance):
+        schedule.stop(instance.transaction, StopCause.SKIPPED)
 
 
 @receiver(signals.event_reported)

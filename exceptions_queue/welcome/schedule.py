@@ -68,6 +68,10 @@ def _planned(run: OnboardingTransaction, now: datetime) -> list[ScheduledMail]:
 
 def _stop(row: ScheduledMail, cause: StopCause, now: datetime, *, actor: str = "", reason: str = "") -> None:
     row.state, row.due_at, row.ended_at = MailState.STOPPED, None, now
+    _note_cause(row, cause, actor=actor, reason=reason)
+
+
+def _note_cause(row: ScheduledMail, cause: StopCause, *, actor: str, reason: str) -> None:
     row.stop_cause, row.stop_reason, row.stopped_by = cause, reason, actor[:150]
 
 
@@ -89,15 +93,34 @@ def _put_off(rows: list[ScheduledMail], since: datetime, now: datetime) -> None:
 def stop(
     run: OnboardingTransaction, cause: StopCause, *, actor: str = audit.SYSTEM, reason: str = ""
 ) -> list[ScheduledMail]:
-    """Send none of what is still to be sent. One that is in a worker's hands is past stopping. The caller holds the run locked."""
-    rows, now = list(run.scheduled_mails.pending()), clock.now()
-    for row in rows:
-        _stop(row, cause, now, actor=actor, reason=reason)
+    """Send none of what is still to be sent. The caller holds the run locked.
+
+    One that is in a worker's hands may still go out; the cause is noted, so that it is not tried again where it does not.
+    """
+    rows, now = [], clock.now()
+    for row in run.scheduled_mails.stoppable():
+        if row.state == MailState.SENDING:
+            _note_cause(row, cause, actor=actor, reason=reason)
+        else:
+            _stop(row, cause, now, actor=actor, reason=reason)
+            rows.append(row)
         row.save()
     if rows:
-        data = {"cause": str(cause), "mails": [row.key for row in rows]}
-        audit.record(run, "onboarding.welcome.stopped", actor=actor, data=data)
+        _record_stop(run, rows, cause, actor)
     return rows
+
+
+def end_stopped(run: OnboardingTransaction, row: ScheduledMail) -> None:
+    """One that was stopped while it was being sent, and did not go out. The caller holds the run locked."""
+    cause, actor = StopCause(row.stop_cause), row.stopped_by
+    _stop(row, cause, clock.now(), actor=actor, reason=row.stop_reason)
+    row.save()
+    _record_stop(run, [row], cause, actor)
+
+
+def _record_stop(run: OnboardingTransaction, rows: list[ScheduledMail], cause: StopCause, actor: str) -> None:
+    data = {"cause": str(cause), "mails": [row.key for row in rows]}
+    audit.record(run, "onboarding.welcome.stopped", actor=actor, data=data)
 
 
 # --- What people do -------------------------------------------------------------------------------------------------------
@@ -134,6 +157,7 @@ def resume_by_person(run_pk: int, *, actor: str, reason: str) -> None:
     with locked_run(run_pk) as run:
         require_no(resume_obstacle(run))
         rows, now = list(run.scheduled_mails.stopped()), clock.now()
+        run.scheduled_mails.filter(state=MailState.SENDING).update(stop_cause="", stop_reason="", stopped_by="")
         for row in rows:
             since = row.ended_at or now
             row.state, row.due_at, row.ended_at = MailState.PENDING, row.scheduled_for, None

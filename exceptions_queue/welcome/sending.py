@@ -21,7 +21,7 @@ from integrations.connections import services as connections
 from integrations.connectors import registry
 from integrations.connectors.base import Created
 from integrations.connectors.objects import Mail
-from integrations.enums import Breaker
+from integrations.enums import Breaker, System
 from integrations.errors import DeadlinePassed, Kind, ProviderError
 from integrations.http.redaction import redact_text
 from integrations.models import Connection
@@ -42,6 +42,8 @@ SEND_SECONDS = 60.0
 AGAIN = timedelta(minutes=5)
 LONGEST_WAIT = timedelta(hours=6)
 TRIES = 8
+WITHOUT_CONNECTION = timedelta(days=3)
+"""So long after its day a mail waits for a connection to be sent through."""
 AT_ONCE = 50
 REFUSED = (Kind.INVALID, Kind.CONFLICT, Kind.NOT_FOUND, Kind.JOB_FAILED)
 """Failures that another try does not change."""
@@ -113,11 +115,18 @@ def _claim(pk: int) -> _Claim | None:
         if run.held_at:
             return None
         step = welcome_step(run)
-        obstacle = _obstacle(step)
-        if step is None or step.connection is None or obstacle:
+        if step is None and not run.steps.filter(uses=WelcomeMail.name).exclude(state=StepState.SKIPPED).exists():
+            schedule.stop(run, StopCause.SKIPPED)
+            return None
+        connection = _connection_of(step) if step else None
+        obstacle = _obstacle(step, connection)
+        if step and connection is None and now > row.scheduled_for + WITHOUT_CONNECTION:
+            _give_up(run, row, MailState.FAILED, obstacle)
+            return None
+        if step is None or connection is None or obstacle:
             row.wait(now + AGAIN, obstacle)
             return None
-        return _take(run, row, step, step.connection)
+        return _take(run, row, step, connection)
 
 
 def welcome_step(run: OnboardingTransaction) -> Step | None:
@@ -125,15 +134,22 @@ def welcome_step(run: OnboardingTransaction) -> Step | None:
     return welcomes.select_related("connection").first()
 
 
-def _obstacle(step: Step | None) -> str:
+def _connection_of(step: Step) -> Connection | None:
+    """The welcome's own; where it is switched off, the one through which mail is sent now."""
+    if step.connection and step.connection.enabled:
+        return step.connection
+    return connections.default_connection(System(step.system), HANDLERS[step.uses].provider)
+
+
+def _obstacle(step: Step | None, connection: Connection | None) -> str:
     """Why nothing can be sent for now. A ticket of the connection's own tells people, where it is stopped."""
     if step is None:
         return "The welcome has not gone out yet."
-    if step.connection is None or not step.connection.enabled:
+    if connection is None:
         return "The connection for mail is switched off."
-    if step.connection.breaker != Breaker.CLOSED:
-        return f"The connection {step.connection.slug} is stopped."
-    paused = step.connection.paused_until
+    if connection.breaker != Breaker.CLOSED:
+        return f"The connection {connection.slug} is stopped."
+    paused = connection.paused_until
     return "The vendor has asked us to wait." if paused and paused > clock.now() else ""
 
 
@@ -252,6 +268,8 @@ def _failed(run: OnboardingTransaction, row: ScheduledMail, error: ProviderError
         _give_up(run, row, MailState.INDETERMINATE, said)
     elif error.kind in REFUSED or row.attempts >= TRIES:
         _give_up(run, row, MailState.FAILED, said, error)
+    elif row.stop_cause:
+        schedule.end_stopped(run, row)
     else:
         wait = min(AGAIN * 2.0 ** (row.attempts - 1), LONGEST_WAIT)
         row.wait(clock.now() + max(wait, timedelta(seconds=error.retry_after or 0.0)), said)

@@ -51,9 +51,15 @@ def write(
         language = languages.language_of(content, template) or FALLBACK
     told = kickoff.welcome_context(content, owner, booking_link)
     subject, text = languages.subject_and_text(language, template, told)
-    file = f"{template}.html"
-    html = languages.filled(language, file, told) if languages.exists(language, file) else ""
+    html = languages.filled(language, f"{template}.html", told) if _has_html(language, template) else ""
     return Written(language, subject, text, html)
+
+
+def _has_html(language: str, template: str) -> bool:
+    """Only beside the text that is sent: a company's own text and the built-in HTML would say different things."""
+    text, html = (f"{FOLDER}/{language}/{template}.{kind}" for kind in ("txt", "html"))
+    same = languages.exists(language, f"{template}.html")
+    return same and languages.directory_of(text) == languages.directory_of(html)
 
 
 # --- Start-up -----------------------------------------------------------------------------------------------------------
@@ -92,9 +98,9 @@ def _problems_of(path: Path) -> list[str]:
         return [f"{path}: the folder's name must be a language in lower case, such as de or pt-br"]
     found = mail.problems(f"{FOLDER}/{language}/{path.name}", kickoff.sample_contexts())
     if path.suffix == ".html":
-        beside = path.with_suffix(".txt").name
-        if not languages.exists(language, beside):
-            found.append(f"{path}: there is no {beside} in {language}: a mail needs its text, too")
+        beside = path.with_suffix(".txt")
+        if not found and not beside.is_file():
+            found.append(f"{path}: there is no {beside.name} beside it: a mail needs its text, too")
     elif not found:
         found += [f"{path}, line 1: {wrong}" for wrong in _wrong_subject(language, path.name)][:1]
     return found

@@ -28,7 +28,7 @@ class Migration(migrations.Migration):
                 ('due_at', models.DateTimeField(help_text='When it is looked at next; empty: nothing is left to do.', null=True)),
                 ('attempts', models.PositiveSmallIntegerField(default=0)),
                 ('error', models.CharField(blank=True, max_length=300)),
-                ('stop_cause', models.CharField(blank=True, choices=[('cancelled', 'The run was cancelled or rolled back.'), ('refund', 'The payment was refunded.'), ('first-value', 'The customer has reached first value.'), ('unwanted', 'The recipient reported a mail as spam, or unsubscribed.'), ('person', 'A person stopped it.')], max_length=16)),
+                ('stop_cause', models.CharField(blank=True, choices=[('cancelled', 'The run was cancelled or rolled back.'), ('refund', 'The payment was refunded.'), ('first-value', 'The customer has reached first value.'), ('unwanted', 'The recipient reported a mail as spam, or unsubscribed.'), ('skipped', 'The welcome, which was to be sent again, was skipped.'), ('person', 'A person stopped it.')], max_length=16)),
                 ('stop_reason', models.CharField(blank=True, max_length=500)),
                 ('stopped_by', models.CharField(blank=True, max_length=150)),
                 ('ended_at', models.DateTimeField(help_text='When it was sent, failed or was stopped.', null=True)),

@@ -27,12 +27,17 @@ class StopCause(models.TextChoices):
     REFUND = "refund", "The payment was refunded."
     FIRST_VALUE = "first-value", "The customer has reached first value."
     UNWANTED = "unwanted", "The recipient reported a mail as spam, or unsubscribed."
+    SKIPPED = "skipped", "The welcome, which was to be sent again, was skipped."
     PERSON = "person", "A person stopped it."
 
 
 class ScheduledMails(models.QuerySet["ScheduledMail"]):
     def pending(self) -> "ScheduledMails":
         return self.filter(state=MailState.PENDING)
+
+    def stoppable(self) -> "ScheduledMails":
+        """Still to be sent, or being sent and not stopped yet."""
+        return self.filter(state__in=(MailState.PENDING, MailState.SENDING), stop_cause="")
 
     def stopped(self) -> "ScheduledMails":
         return self.filter(state=MailState.STOPPED)
@@ -85,8 +90,9 @@ class ScheduledMail(models.Model):
         return f"{self.transaction_id}: {self.key}"
 
     def end(self, state: MailState, *, at: datetime, error: str = "", **more: Any) -> None:
-        """Nothing more is done for it by itself. Saved."""
+        """It was sent, or failed: nothing more is done for it by itself. Saved."""
         self.state, self.due_at, self.ended_at, self.error = state, None, at, error[:300]
+        self.stop_cause = self.stop_reason = self.stopped_by = ""
         for name, value in more.items():
             setattr(self, name, value)
         self.save()

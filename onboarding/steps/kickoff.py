@@ -133,7 +133,7 @@ class WelcomeMail(RunHandler):
     def wanted(self, facts: Facts) -> Mail:
         told = welcome_context(facts.content, owner_of(facts.content), facts.links.get("kickoff.link", ""))
         subject, text = SUBJECT, ""
-        if language := languages.language_of(facts.content, TRANSLATED):
+        if language := languages.language_of(facts.content, TRANSLATED, original=TEMPLATE):
             subject, text = languages.subject_and_text(language, TRANSLATED, told)
         subject = facts.options.get("subject") or subject
         return Mail(

@@ -33,6 +33,9 @@ def mail_bounced_back(stored: InboundEvent, event: MailBounced) -> None:
             stored.ignore(outcome="A later mail has taken the place of the one that it is about.", at=clock.now())
             return
         later = _later_mail(stored, event)
+        if later and not later.message_id:
+            later.message_id = event.message_id[:255]
+            later.save(update_fields=["message_id"])
         if later and later.recipient != get(run.payload, "customer.primary_contact.email"):
             stored.ignore(outcome="The contact has another address by now.", at=clock.now())
             return
@@ -61,8 +64,14 @@ def _sent(stored: InboundEvent, event: MailBounced) -> ObjectMapping | None:
 
 
 def _later_mail(stored: InboundEvent, event: MailBounced) -> ScheduledMail | None:
-    same = ScheduledMail.objects.filter(connection=stored.connection, message_id=event.message_id)
-    return same.first() if event.message_id else None
+    """By the vendor's id; one whose send brought no answer, and so no id, by our reference."""
+    if not event.message_id:
+        return None
+    mails = ScheduledMail.objects.filter(connection=stored.connection)
+    found = mails.filter(message_id=event.message_id).first()
+    if found or not event.reference:
+        return found
+    return mails.filter(reference=event.reference, state=MailState.INDETERMINATE, message_id="").first()
 
 
 def _run_of(stored: InboundEvent, event: MailBounced) -> int | None:

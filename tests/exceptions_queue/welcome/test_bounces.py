@@ -91,3 +91,22 @@ def test_a_bounce_of_a_former_address_says_nothing(sent: Any, drain: Drain, sand
     assert deliver(bounce(last_mail(sandbox))) == 200
     assert InboundEvent.objects.get(connection__slug="mail").state == EventState.IGNORED
     assert not Ticket.objects.filter(topic=Topic.MAIL).exists()
+
+
+def test_a_complaint_about_one_that_was_perhaps_sent_counts(
+    accept: Accept, drain: Drain, connections: dict[str, Connection], sandbox: SandboxControl, settings: Any
+) -> None:
+    go_to(THURSDAY)
+    run = accept()
+    drain()
+    sandbox.add_fault("postmark", "error_after", method="POST", status=500, count=1)
+    assert deliver_at(FIRST_STEPS) == 0
+    assert (mail_of(run).state, mail_of(run).message_id) == (MailState.INDETERMINATE, "")
+    mail = last_mail(sandbox)
+    assert deliver(bounce(mail, RecordType="SpamComplaint", Type="SpamComplaint")) == 200
+    assert InboundEvent.objects.get(connection__slug="mail").state == EventState.PROCESSED
+    assert mail_of(run).message_id == mail["id"]
+    assert "The welcome mail “first-steps” was reported as spam" in about_mail().message
+    check_in = mail_of(run, "check-in")
+    assert (check_in.state, check_in.stop_cause) == (MailState.STOPPED, "unwanted")
+    assert deliver_at(check_in.scheduled_for) == 0

@@ -179,6 +179,32 @@ def test_first_value_before_the_welcome_schedules_none(
     assert (states(run), causes(run)) == (STOPPED, {StopCause.FIRST_VALUE})
 
 
+def test_a_welcome_that_is_skipped_as_it_is_sent_again_stops_them(
+    welcome: Welcome, drain: Drain, sandbox: SandboxControl
+) -> None:
+    run = welcome()
+    sandbox.add_fault("mail", "error_before", method="RCPT", status=550, path="jordan@*")
+    services.resend(step_of(run, "welcome.mail").pk, actor="kim")
+    drain()
+    assert states(run) == PENDING
+    services.skip_step(step_of(run, "welcome.mail").pk, **BY)
+    assert (states(run), causes(run)) == (STOPPED, {StopCause.SKIPPED})
+    schedule.resume_by_person(run.pk, **BY)
+    assert deliver_at(CHECK_IN) == 0
+    assert (states(run), causes(run)) == (STOPPED, {StopCause.SKIPPED}), "nothing has welcomed them yet"
+
+
+def test_cancelling_while_the_welcome_is_sent_again_keeps_its_own_cause(
+    welcome: Welcome, drain: Drain, sandbox: SandboxControl
+) -> None:
+    run = welcome()
+    sandbox.add_fault("mail", "error_before", method="RCPT", status=550, path="jordan@*")
+    services.resend(step_of(run, "welcome.mail").pk, actor="kim")
+    drain()
+    services.cancel(run.pk, **BY)
+    assert (states(run), causes(run)) == (STOPPED, {StopCause.CANCELLED})
+
+
 def test_other_events_stop_nothing(welcome: Welcome) -> None:
     run = welcome()
     report(run, RunEventType.KICKOFF_SCHEDULED)

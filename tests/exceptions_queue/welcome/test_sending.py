@@ -10,14 +10,15 @@ from django.db import connection
 from exceptions_queue.models import Ticket, TicketStatus
 from exceptions_queue.roles import Actor
 from exceptions_queue.tickets import actions
-from exceptions_queue.welcome import sending
+from exceptions_queue.welcome import schedule, sending
 from integrations import clock
+from integrations.connections.services import set_connection
 from integrations.enums import Breaker
 from integrations.models import ApiCall, Connection
 from integrations.sandbox.control import SandboxControl
 from onboarding import services
 from onboarding.enums import Scope, Topic
-from onboarding.models import MailState, OnboardingTransaction
+from onboarding.models import MailState, OnboardingTransaction, StopCause
 from tests.conftest import Drain
 from tests.exceptions_queue.welcome.conftest import FIRST_STEPS, Welcome, deliver_at, go_to, mail_of, subjects
 from tests.onboarding.conftest import step_of
@@ -223,3 +224,61 @@ def test_a_run_that_is_cancelled_while_a_mail_is_being_sent_keeps_its_record(
     monkeypatch.setattr(sending, "record", after_cancelling)
     assert sending.deliver() == 1
     assert (mail_of(run).state, mail_of(run, "check-in").state) == (MailState.SENT, MailState.STOPPED)
+    assert not mail_of(run).stop_cause, "it went out"
+
+
+@pytest.mark.parametrize("resumed", [False, True])
+def test_one_that_is_stopped_while_it_is_being_sent_is_not_tried_again(
+    welcome: Welcome, sandbox: SandboxControl, monkeypatch: pytest.MonkeyPatch, resumed: bool
+) -> None:
+    run = welcome()
+    sandbox.add_fault("mail", "error_before", method="RCPT", status=450, count=1)
+    go_to(FIRST_STEPS)
+    record = sending.record
+
+    def after_stopping(claim: Any, outcome: Any) -> None:
+        schedule.stop_by_person(run.pk, actor="kim", reason="They are on holiday")
+        assert mail_of(run).state == MailState.SENDING
+        if resumed:
+            schedule.resume_by_person(run.pk, actor="kim", reason="They are back")
+        record(claim, outcome)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(sending, "record", after_stopping)
+        assert sending.deliver() == 0
+    if resumed:
+        assert later(minutes=6) == 1
+        return
+    mail = mail_of(run)
+    assert (mail.state, mail.due_at) == (MailState.STOPPED, None)
+    assert (mail.stop_cause, mail.stop_reason, mail.stopped_by) == (StopCause.PERSON, "They are on holiday", "kim")
+    assert [entry.data["mails"] for entry in run.audit.filter(name="onboarding.welcome.stopped", actor="kim")] == [
+        ["check-in"],
+        ["first-steps"],
+    ]
+    assert later(days=30) == 0
+    assert len(subjects(sandbox)) == 1, "the welcome alone"
+
+
+def test_after_a_move_to_another_connection_for_mail_they_go_through_that(
+    welcome: Welcome, sandbox: SandboxControl, smtp: Connection
+) -> None:
+    run = welcome()
+    Connection.objects.filter(pk=smtp.pk).update(enabled=False)
+    other = set_connection("mail-2", system="email", provider="smtp", environment="sandbox", actor="tests")
+    assert deliver_at(FIRST_STEPS) == 1
+    assert (mail_of(run).state, mail_of(run).connection) == (MailState.SENT, other)
+
+
+def test_without_any_connection_for_mail_they_fail_with_a_ticket(
+    welcome: Welcome, sandbox: SandboxControl, smtp: Connection
+) -> None:
+    run = welcome()
+    Connection.objects.filter(pk=smtp.pk).update(enabled=False)
+    assert deliver_at(FIRST_STEPS) == 0
+    assert (mail_of(run).state, mail_of(run).error) == (MailState.PENDING, "The connection for mail is switched off.")
+    assert later(days=2) == 0
+    assert mail_of(run).state == MailState.PENDING
+    assert later(days=2) == 0
+    assert (mail_of(run).state, mail_of(run).due_at) == (MailState.FAILED, None)
+    assert ticket().message == ("The welcome mail “first-steps” was not sent: The connection for mail is switched off.")

@@ -46,7 +46,8 @@ def test_the_built_in_ones_are_sound() -> None:
         ("en/check-in.html", "<p>\n{{ owner.nane }}</p>", "en/check-in.html, line 2: {{ owner.nane }} is not known"),
         ("fr/check-in.txt", "Bonjour\nSubject: x", "fr/check-in.txt, line 1: the first line must be the subject"),
         ("fr/check-in.txt", "Subject: {{ milestone }}\nBonjour", "fr/check-in.txt, line 1: the subject is empty"),
-        ("fr/check-in.html", "<p>Bonjour</p>", "fr/check-in.html: there is no check-in.txt in fr: a mail needs its text"),
+        ("fr/check-in.html", "<p>Bonjour</p>", "fr/check-in.html: there is no check-in.txt beside it: a mail needs its text"),
+        ("en/first-steps.html", "<p>Hello</p>", "en/first-steps.html: there is no first-steps.txt beside it: a mail needs"),
         ("French/check-in.txt", "Subject: x", "the folder's name must be a language in lower case, such as de or pt-br"),
         ("en/chek-in.txt", "Subject: x\ny", "en/chek-in.txt belongs to no mail of a welcome sequence"),
     ],
@@ -136,6 +137,15 @@ def test_a_companys_own_text_and_language_are_used(company: Path) -> None:
     assert found() == []
     written = texts.write("check-in", speaking("fr-CA"), None)
     assert written == texts.Written("fr", "Bonjour Acme Logistics", "Ça va, Jordan ?\n", "")
+
+
+@pytest.mark.parametrize("html", ["", "<p>Our own words</p>"])
+def test_a_companys_own_text_goes_out_with_its_own_html_alone(company: Path, html: str) -> None:
+    put(company, "templates/onboarding/welcome/en/first-steps.txt", "Subject: Ours\n\nOur own words")
+    if html:
+        put(company, "templates/onboarding/welcome/en/first-steps.html", html)
+    assert found() == []
+    assert texts.write("first-steps", PAYLOAD, None) == texts.Written("en", "Ours", "Our own words\n", html)
 
 
 def test_values_are_escaped_in_html_and_never_begin_a_line() -> None:

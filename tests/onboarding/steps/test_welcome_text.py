@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 
+from integrations.connectors.objects import Mail
 from onboarding import checks
+from onboarding.steps.base import Facts
 from onboarding.steps.registry import HANDLERS
 
 
@@ -49,6 +51,31 @@ def test_a_text_may_use_every_variable_loops_and_names_of_its_own(tmp_path: Path
         "{% if owner %}{{ owner.email }}{% elif kickoff %}x{% else %}{{ customer }}{% endif %}"
     )
     assert wrong_with(tmp_path, settings, text) == []
+
+
+@pytest.mark.parametrize(
+    ("own", "german"),
+    [
+        ((), "Willkommen"),
+        (("welcome.txt",), "Our own welcome.txt"),
+        (("welcome.txt", "welcome/fr/welcome.txt"), "Our own welcome.txt"),
+        (("welcome.txt", "welcome/de/welcome.txt"), "Our own welcome/de/welcome.txt"),
+        (("welcome/de-at/welcome.txt",), "Our own welcome/de-at/welcome.txt"),
+    ],
+)
+def test_a_built_in_translation_does_not_take_the_place_of_a_companys_own_text(
+    tmp_path: Path, settings: Any, own: tuple[str, ...], german: str
+) -> None:
+    for name in own:
+        path = tmp_path / "onboarding" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"Subject: Our own {name}\n\nOur own {name}")
+    settings.TEMPLATES = [{**settings.TEMPLATES[0], "DIRS": [tmp_path, *settings.TEMPLATES[0]["DIRS"]]}]
+    contact = {"name": "Kim Lee", "email": "kim@example.com"}
+    content = {"customer": {"legal_name": "Example Ltd", "language": "de-AT", "primary_contact": contact}}
+    mail = HANDLERS["welcome.mail"].wanted(Facts(content, "pay_1"))
+    assert isinstance(mail, Mail)
+    assert german in f"{mail.subject}\n{mail.text}"
 
 
 def test_a_subject_that_names_what_is_not_there_is_refused() -> None:
