@@ -214,6 +214,14 @@ def test_a_report_that_is_not_as_documented_is_shown_to_a_person(
     assert step_of(run, "territory").state == StepState.WAITING
 
 
+def test_the_report_of_a_flow_that_was_mended_ends_the_step(run: OnboardingTransaction, n8n: str, drain: Drain) -> None:
+    assert reported(n8n, name_of(run), objects=[{"kind": "territory"}]).state == EventState.FAILED
+    assert reported(n8n, name_of(run), objects=[{"kind": "territory", "id": "emea-4"}]).state == EventState.PROCESSED
+    drain()
+    assert status_of(run) == Status.COMPLETE, shown(run)
+    assert step_of(run, "territory").mappings.filter(external_id="emea-4").exists()
+
+
 # --- The deadline
 
 
