@@ -37,7 +37,7 @@ def hand_over(claim: Claim, handler: StepHandler, connector: Callable[[], Connec
         name = report.execution_id or reference
         return HandedOver(Ensured(name, report.execution_url, "report", created_by_us=True))
     outcome = ensure(claim, handler, connector())
-    return HandedOver(outcome) if isinstance(outcome, Ensured) else outcome
+    return HandedOver(outcome, sent=outcome.how == "created") if isinstance(outcome, Ensured) else outcome
 
 
 def is_reported_meanwhile(claim: Claim, outcome: Outcome) -> bool:

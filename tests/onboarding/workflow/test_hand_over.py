@@ -5,16 +5,17 @@ from typing import Any
 
 import pytest
 
+from exceptions_queue import scheduling
 from exceptions_queue.models import UNRESOLVED, Ticket
 from integrations import clock
 from integrations.connections.services import close_after_probe
-from integrations.enums import EventState
+from integrations.enums import Breaker, EventState
 from integrations.inbound import standard_webhooks
 from integrations.models import ApiCall, Connection, InboundEvent
 from integrations.sandbox.control import SandboxControl
 from onboarding import services
 from onboarding.engine.periodic import sweep
-from onboarding.enums import Category, Status, StepState, Topic
+from onboarding.enums import Category, Status, StepState, Topic, WaitsFor
 from onboarding.models import HandOverReport, OnboardingTransaction
 from tests.conftest import Drain
 from tests.onboarding.conftest import Accept, shown, status_of, step_of
@@ -358,6 +359,63 @@ def test_an_address_where_nothing_listens_stops_the_connection(
     drain()
     assert step_of(made, "territory").state == StepState.WAITING
     assert len(handed_over("n8n", sandbox)) == 1
+
+
+# --- The breaker
+
+
+def accept_another(accept: Accept, number: int) -> OnboardingTransaction:
+    name = f"n{number}"
+    return accept(
+        onboarding_transaction_id=f"pay_{name}", customer__domain=f"{name}.io", customer__legal_name=name.title()
+    )
+
+
+def test_a_good_hand_over_ends_a_row_of_failures(
+    tool: str, accept: Accept, drain: Drain, sandbox: SandboxControl
+) -> None:
+    sandbox.add_fault(tool, "error_before", method="POST", count=2)
+    for number in range(2):
+        accept_another(accept, number)
+        drain()
+    assert Connection.objects.get(slug=tool).failures == 2
+    accept()
+    drain()
+    assert Connection.objects.get(slug=tool).failures == 0
+
+
+def test_a_look_at_what_was_handed_over_says_nothing_of_the_tool(
+    run: OnboardingTransaction, n8n: str, accept: Accept, drain: Drain, sandbox: SandboxControl
+) -> None:
+    sandbox.add_fault(n8n, "error_before", method="POST", count=1)
+    accept_another(accept, 1)
+    drain()
+    pass_deadline(drain)
+    services.retry_step(step_of(run, "territory").pk, actor="kim")
+    drain()
+    assert step_of(run, "territory").attempt_rows.count() > 1
+    assert Connection.objects.get(slug=n8n).failures == 1
+
+
+def test_a_good_hand_over_closes_a_half_open_breaker(
+    tool: str, accept: Accept, drain: Drain, sandbox: SandboxControl
+) -> None:
+    sandbox.add_fault(tool, "error_before", method="POST", count=5)
+    for number in range(5):
+        accept_another(accept, number)
+    drain()
+    stopped = Connection.objects.get(slug=tool)
+    assert (stopped.breaker, stopped.probe_at is None) == (Breaker.OPEN, False)
+    waiting = accept()
+    drain()
+    assert not handed_over(tool, sandbox)
+    clock.shift(timedelta(seconds=11))
+    scheduling.one_pass(publish=False)
+    drain()
+    assert step_of(waiting, "territory").waits_for == WaitsFor.EVENT
+    assert len(handed_over(tool, sandbox)) == 1
+    closed = Connection.objects.get(slug=tool)
+    assert (closed.breaker, closed.failures) == (Breaker.CLOSED, 0)
 
 
 # --- Rollback, replay
