@@ -272,6 +272,20 @@ def test_past_the_deadline_a_person_can_have_it_handed_over_again(
     assert (ticket.topic, "territory emea-4" in ticket.message) == (Topic.SURPLUS, True)
 
 
+def test_one_with_the_longest_run_id_can_be_handed_over_again(
+    n8n: str, accept: Accept, drain: Drain, sandbox: SandboxControl
+) -> None:
+    run = accept(onboarding_transaction_id="p" * 255)
+    drain()
+    pass_deadline(drain)
+    services.choose_match(step_of(run, "territory").pk, external_id="", actor="kim")
+    drain()
+    assert [each["data"]["hand_over"] for each in handed_over(n8n, sandbox)] == [name_of(run), name_of(run, 1)]
+    reported(n8n, name_of(run, 1))
+    drain()
+    assert status_of(run) == Status.COMPLETE, shown(run)
+
+
 def test_it_can_be_skipped_as_done_by_hand(run: OnboardingTransaction, n8n: str, drain: Drain) -> None:
     pass_deadline(drain)
     services.skip_step(step_of(run, "territory").pk, actor="kim", reason="done by hand")
