@@ -188,8 +188,9 @@ def _tell_breaker(current: Claim, outcome: Outcome) -> None:
     Nor is a step that only looked whether an earlier create took effect: reads may pass where writes fail, so that it must
     neither close a half-open breaker nor end a row of failures.
     """
-    only_looked = isinstance(outcome, IndeterminateOutcome | HandedOver) or (
-        (isinstance(outcome, Waiting) and outcome.waits_for != WaitsFor.JOB)
+    only_looked = isinstance(outcome, IndeterminateOutcome) or (
+        (isinstance(outcome, HandedOver) and not outcome.sent)
+        or (isinstance(outcome, Waiting) and outcome.waits_for != WaitsFor.JOB)
         or (isinstance(outcome, Checked) and not outcome.asked)
     )
     if current.connection is None or isinstance(outcome, Broken) or only_looked:

@@ -37,6 +37,8 @@ class HandedOver:
     """A workflow tool has it: what was sent now, or before, or shows by the tool's report."""
 
     made: Ensured
+    sent: bool = False
+    """Now: the tool has answered."""
 
 
 @dataclass(frozen=True)

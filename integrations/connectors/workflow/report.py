@@ -5,7 +5,8 @@
     {"type": "workflow.failed", "data": {"hand_over": "…", "message": "…"}}
 
 ``hand_over`` is what the message that handed it over called itself. A hand-over succeeds once and fails once, however often and
-under whichever ``webhook-id`` that is sent: a flow may send a constant one.
+under whichever ``webhook-id`` that is sent: a flow may send a constant one. A report that is not as above is an event of its own,
+so that the one that the mended flow sends is none that is known.
 """
 
 import hashlib
@@ -70,13 +71,15 @@ class ReportWebhook(Webhook):
         type_ = body.get("type", "")
         is_known = isinstance(type_, str) and type_ in self.events
         known = f"{_hand_over(body)}:{type_}" if is_known else message.id
+        if is_known and not _is_as_documented(body):
+            known += f":{hashlib.sha256(raw).hexdigest()[:16]}"
         return Delivery([ReceivedEvent(_bounded(known), type_, raw.decode(), message.sent_at)])
 
     def read(self, stored: InboundEvent) -> Event:
         if stored.type not in self.events:
             return Ignored(reason="This type of event does not say how a hand-over ended.")
         try:
-            told = Envelope.model_validate(without_nul(parse_object(stored.raw.encode()))).data
+            told = _report(parse_object(stored.raw.encode()))
         except ValidationError as error:
             raise UnexpectedShape(f"{stored.type} is not as documented ({problems_in(error)}).") from None
         return HandOverReported(
@@ -87,6 +90,19 @@ class ReportWebhook(Webhook):
             objects=tuple(MadeObject(each.kind, each.id, each.url) for each in told.objects),
             message=" ".join(told.message.split())[:LONGEST_MESSAGE],
         )
+
+
+def _report(body: dict[str, Any]) -> Report:
+    """Raises ``ValidationError``."""
+    return Envelope.model_validate(without_nul(body)).data
+
+
+def _is_as_documented(body: dict[str, Any]) -> bool:
+    try:
+        _report(body)
+    except ValidationError:
+        return False
+    return True
 
 
 def _hand_over(body: dict[str, Any]) -> str:

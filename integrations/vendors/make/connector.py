@@ -3,7 +3,8 @@
 help.make.com/webhooks (a webhook has a queue, which may be worked on by a schedule; what it answers), apps.make.com/gateway (custom
 webhooks, API keys in ``x-make-apikey``). A success is the text ``Accepted`` and says that the message is in the queue. Where no
 scenario listens, it is a 410; where the queue is full, a 400; and of more than 300 requests in 10 seconds a 429. A scenario with
-a “Webhook response” module answers something else, which is not taken for a success.
+a “Webhook response” module answers something else, which is not taken for a success. That 400, its text and the 429 are not
+confirmed by those pages.
 """
 
 from collections.abc import Mapping

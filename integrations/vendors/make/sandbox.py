@@ -2,7 +2,7 @@
 
 Taken from help.make.com/webhooks and apps.make.com/gateway (``Accepted``, the queue's limit, API keys); for the queue
 developers.make.com/api-documentation/api-reference/hooks-greater-than-incomings. ``There is no scenario listening for this
-webhook.`` with its 410 is seen in public logs.
+webhook.`` with its 410 is seen in public logs. The 400 of a full queue, its text and the 429 are not confirmed by those pages.
 """
 
 from __future__ import annotations

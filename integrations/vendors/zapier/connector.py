@@ -3,7 +3,8 @@
 help.zapier.com/hc/en-us/articles/8496288690317 (triggering Zaps from webhooks), help.zapier.com/hc/en-us/articles/29972220283789
 (limits: 429; a 200 may be worked on minutes later), community.zapier.com/code-webhooks-52/how-to-output-ok-in-response-to-catch-
 hook-13867 (the answer is always the same success and cannot be changed; silent mode empties it). So a success says that the
-message was stored, and nothing of the Zap: one that is off answers so, too. Only its report, or the deadline, tells.
+message was stored, and nothing of the Zap: one that is off answers so, too. Only its report, or the deadline, tells. The 410 of a
+hook that is gone is not confirmed by these pages.
 """
 
 from collections.abc import Mapping

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from integrations.connectors.base import Connector
 from onboarding import audit
 from onboarding.engine.claiming import Claim
-from onboarding.engine.facts import forget_mappings, mappings_of
+from onboarding.engine.facts import forget_mappings, mappings_of, match_key_of
 from onboarding.engine.objects.ensure import ensure
 from onboarding.engine.outcomes import Ensured, Failed, HandedOver, IndeterminateOutcome, Outcome
 from onboarding.enums import IntentState
@@ -37,7 +37,7 @@ def hand_over(claim: Claim, handler: StepHandler, connector: Callable[[], Connec
         name = report.execution_id or reference
         return HandedOver(Ensured(name, report.execution_url, "report", created_by_us=True))
     outcome = ensure(claim, handler, connector())
-    return HandedOver(outcome) if isinstance(outcome, Ensured) else outcome
+    return HandedOver(outcome, sent=outcome.how == "created") if isinstance(outcome, Ensured) else outcome
 
 
 def is_reported_meanwhile(claim: Claim, outcome: Outcome) -> bool:
@@ -115,7 +115,7 @@ def begin_anew_if_decided(run: OnboardingTransaction, step: Step) -> bool:
     asked = MatchChoice.objects.filter(
         connection=step.connection, kind=handler.kind, external_id="", chosen_at__gt=own.created_at
     )
-    asked = asked.filter(match_key=f"run:{run.onboarding_transaction_id}/{step.key}")
+    asked = asked.filter(match_key=match_key_of(run, step))
     if not (report and not report.succeeded) and not asked.exists():
         return False
     asked.delete()

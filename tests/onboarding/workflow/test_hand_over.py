@@ -5,16 +5,17 @@ from typing import Any
 
 import pytest
 
+from exceptions_queue import scheduling
 from exceptions_queue.models import UNRESOLVED, Ticket
 from integrations import clock
 from integrations.connections.services import close_after_probe
-from integrations.enums import EventState
+from integrations.enums import Breaker, EventState
 from integrations.inbound import standard_webhooks
 from integrations.models import ApiCall, Connection, InboundEvent
 from integrations.sandbox.control import SandboxControl
 from onboarding import services
 from onboarding.engine.periodic import sweep
-from onboarding.enums import Category, Status, StepState, Topic
+from onboarding.enums import Category, Status, StepState, Topic, WaitsFor
 from onboarding.models import HandOverReport, OnboardingTransaction
 from tests.conftest import Drain
 from tests.onboarding.conftest import Accept, shown, status_of, step_of
@@ -214,6 +215,14 @@ def test_a_report_that_is_not_as_documented_is_shown_to_a_person(
     assert step_of(run, "territory").state == StepState.WAITING
 
 
+def test_the_report_of_a_flow_that_was_mended_ends_the_step(run: OnboardingTransaction, n8n: str, drain: Drain) -> None:
+    assert reported(n8n, name_of(run), objects=[{"kind": "territory"}]).state == EventState.FAILED
+    assert reported(n8n, name_of(run), objects=[{"kind": "territory", "id": "emea-4"}]).state == EventState.PROCESSED
+    drain()
+    assert status_of(run) == Status.COMPLETE, shown(run)
+    assert step_of(run, "territory").mappings.filter(external_id="emea-4").exists()
+
+
 # --- The deadline
 
 
@@ -261,6 +270,20 @@ def test_past_the_deadline_a_person_can_have_it_handed_over_again(
     reported(n8n, name_of(run), objects=[{"kind": "territory", "id": "emea-4"}])
     ticket = ticket_of(run)
     assert (ticket.topic, "territory emea-4" in ticket.message) == (Topic.SURPLUS, True)
+
+
+def test_one_with_the_longest_run_id_can_be_handed_over_again(
+    n8n: str, accept: Accept, drain: Drain, sandbox: SandboxControl
+) -> None:
+    run = accept(onboarding_transaction_id="p" * 255)
+    drain()
+    pass_deadline(drain)
+    services.choose_match(step_of(run, "territory").pk, external_id="", actor="kim")
+    drain()
+    assert [each["data"]["hand_over"] for each in handed_over(n8n, sandbox)] == [name_of(run), name_of(run, 1)]
+    reported(n8n, name_of(run, 1))
+    drain()
+    assert status_of(run) == Status.COMPLETE, shown(run)
 
 
 def test_it_can_be_skipped_as_done_by_hand(run: OnboardingTransaction, n8n: str, drain: Drain) -> None:
@@ -350,6 +373,63 @@ def test_an_address_where_nothing_listens_stops_the_connection(
     drain()
     assert step_of(made, "territory").state == StepState.WAITING
     assert len(handed_over("n8n", sandbox)) == 1
+
+
+# --- The breaker
+
+
+def accept_another(accept: Accept, number: int) -> OnboardingTransaction:
+    name = f"n{number}"
+    return accept(
+        onboarding_transaction_id=f"pay_{name}", customer__domain=f"{name}.io", customer__legal_name=name.title()
+    )
+
+
+def test_a_good_hand_over_ends_a_row_of_failures(
+    tool: str, accept: Accept, drain: Drain, sandbox: SandboxControl
+) -> None:
+    sandbox.add_fault(tool, "error_before", method="POST", count=2)
+    for number in range(2):
+        accept_another(accept, number)
+        drain()
+    assert Connection.objects.get(slug=tool).failures == 2
+    accept()
+    drain()
+    assert Connection.objects.get(slug=tool).failures == 0
+
+
+def test_a_look_at_what_was_handed_over_says_nothing_of_the_tool(
+    run: OnboardingTransaction, n8n: str, accept: Accept, drain: Drain, sandbox: SandboxControl
+) -> None:
+    sandbox.add_fault(n8n, "error_before", method="POST", count=1)
+    accept_another(accept, 1)
+    drain()
+    pass_deadline(drain)
+    services.retry_step(step_of(run, "territory").pk, actor="kim")
+    drain()
+    assert step_of(run, "territory").attempt_rows.count() > 1
+    assert Connection.objects.get(slug=n8n).failures == 1
+
+
+def test_a_good_hand_over_closes_a_half_open_breaker(
+    tool: str, accept: Accept, drain: Drain, sandbox: SandboxControl
+) -> None:
+    sandbox.add_fault(tool, "error_before", method="POST", count=5)
+    for number in range(5):
+        accept_another(accept, number)
+    drain()
+    stopped = Connection.objects.get(slug=tool)
+    assert (stopped.breaker, stopped.probe_at is None) == (Breaker.OPEN, False)
+    waiting = accept()
+    drain()
+    assert not handed_over(tool, sandbox)
+    clock.shift(timedelta(seconds=11))
+    scheduling.one_pass(publish=False)
+    drain()
+    assert step_of(waiting, "territory").waits_for == WaitsFor.EVENT
+    assert len(handed_over(tool, sandbox)) == 1
+    closed = Connection.objects.get(slug=tool)
+    assert (closed.breaker, closed.failures) == (Breaker.CLOSED, 0)
 
 
 # --- Rollback, replay
