@@ -78,7 +78,7 @@ class ProviderError(Exception):
     of_object: bool = False
     """It met this one object, such as a mail's recipient, after the connection had shown that it works: no breaker counts it."""
     ours: bool = False
-    """The vendor was not asked: the failure is on our side and says nothing about the connection."""
+    """The failure is on our side, or our judgement of what was only read: it says nothing about the connection."""
     fields: list[FieldProblem] = field(default_factory=list)
     existing_id: str = ""
     """Of a conflict: the object that exists already, where the vendor names it."""

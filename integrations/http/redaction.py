@@ -25,7 +25,7 @@ _PERSONAL_KEYS = frozenset({
     "firstname", "lastname", "fullname", "givenname", "familyname", "surname", "middlename", "displayname",
     "customername", "contactname", "signername", "phone", "phonenumber", "mobile", "mobilephone", "fax", "birthdate",
     "dateofbirth", "street", "streetaddress", "address", "line1", "line2", "addressline1", "addressline2", "taxid",
-    "vatid", "ssn", "iban", "hsnotebody", "notes",
+    "vatid", "vat", "vatnumber", "requesternumber", "tradername", "ssn", "iban", "hsnotebody", "notes",
 })  # fmt: skip
 _NAME_OF_PERSON = frozenset({"name", "username", "initials"})
 _EMAIL_KEYS = frozenset({"email", "emailaddress", "customeremail"})

@@ -26,9 +26,26 @@ class Problem:
         return asdict(self)
 
 
+CONFIRMED_WITH: dict[str, frozenset[str]] = {}
+"""Path -> what else a person looks at to confirm a plausible value there, as the handlers declare (``confirmable``)."""
+
+
 def still_confirmed(snapshot: PayloadSnapshot, content: dict[str, Any]) -> frozenset[str]:
-    """The paths that a person has confirmed, as far as ``content`` says the same there as the snapshot."""
-    return frozenset(path for path in snapshot.confirmed if get(content, path) == get(snapshot.content, path))
+    """The paths that a person has confirmed, as far as ``content`` says the same as the snapshot of all that this was about."""
+    return same_confirmed(snapshot.confirmed, snapshot.content, content)
+
+
+def same_confirmed(confirmed: Collection[str], before: dict[str, Any], content: dict[str, Any]) -> frozenset[str]:
+    """Those of the paths, confirmed as ``before`` was the data, that stay so with ``content``."""
+    return frozenset(
+        path for path in confirmed if all(get(content, each) == get(before, each) for each in _about(path, before))
+    )
+
+
+def _about(path: str, content: dict[str, Any]) -> Collection[str]:
+    """What a confirmation of ``path`` is about: where it looks like a placeholder, that alone."""
+    besides = CONFIRMED_WITH.get(path)
+    return (path,) if not besides or _check(content, catalogue.entry(path), ()) else {path, *besides}
 
 
 def problems(

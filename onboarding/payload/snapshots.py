@@ -26,7 +26,7 @@ def write_snapshot(
     """Store ``content`` as the next version; the caller holds the run locked.
 
     ``changed`` are the paths that ``origin`` set (default: all); ``provenance`` names another origin for some of them.
-    ``confirmed`` are paths whose value a person has just confirmed; what was confirmed before stays so while its value stays.
+    ``confirmed`` are paths whose value a person has just confirmed; what was confirmed before: ``still_confirmed``.
     """
     before = run.snapshot if run.snapshot_version else None
     changed = list(paths(content) if changed is None else changed)

@@ -85,7 +85,8 @@ class StepSpec(_Strict):
             registry.HANDLERS[self.uses].check_options(self.options)
         except ValueError as error:
             raise ValueError(f"step {self.key}: {error}") from None
-        if self.deadline_hours and not (self.waits_for or registry.HANDLERS[self.uses].finished_by):
+        handler = registry.HANDLERS[self.uses]
+        if self.deadline_hours and not (self.waits_for or handler.finished_by or handler.awaits_vendor):
             raise ValueError(f"step {self.key}: deadline_hours: it waits for nothing that has a deadline")
         if self.queue and self.queue not in QUEUES:
             raise ValueError(

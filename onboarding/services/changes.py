@@ -18,7 +18,7 @@ from onboarding.origins import Origin
 from onboarding.payload import catalogue, change_requests
 from onboarding.payload.accepted import accept_content, accepted_from
 from onboarding.payload.change_requests import changed_by, with_changes
-from onboarding.payload.gate import still_confirmed
+from onboarding.payload.gate import same_confirmed, still_confirmed
 from onboarding.payload.schema import declared, digest, get, with_values
 from onboarding.payload.snapshots import write_snapshot
 from onboarding.playbooks.requirements import problems
@@ -100,7 +100,8 @@ def apply_change(request_pk: int, *, actor: str, seen: str | None = None) -> Non
         before = run.payload
         changed = changed_by(request, before)
         content = with_changes(before, request.proposed, changed)
-        _check_complete(run, content, request.confirmed)
+        confirmed = same_confirmed(request.confirmed, request.proposed, content)
+        _check_complete(run, content, confirmed)
         found = _planned(run, request)
         confirmation.check(seen, change_fingerprint(run, request, (each.effect for each in found)))
         for mapping in (mapping for each in found for mapping in each.noted):
@@ -113,7 +114,7 @@ def apply_change(request_pk: int, *, actor: str, seen: str | None = None) -> Non
                 actor=actor,
                 changed=changed,
                 provenance=dict.fromkeys(changed, Origin.of(request)),
-                confirmed=request.confirmed,
+                confirmed=confirmed,
             )
         _accept(run, request)
         request.apply(by=actor, at=clock.now())

@@ -211,6 +211,8 @@ class StepHandler(ABC):
     """It only looks at the payload, with or without a connection to its system, and is done again when what it reads has
     changed.
     """
+    confirmable: ClassVar[tuple[str, ...]] = ()
+    """Of a check: payload paths whose value a person may stand by against it, as long as all that it reads stays as it was."""
     updates: ClassVar[bool] = False
     """Whether the step keeps its object up to date with the payload."""
     owned_fields: ClassVar[frozenset[str]] = frozenset()

@@ -5,6 +5,7 @@ from typing import TypeVar
 
 from integrations.enums import System
 from integrations.errors import Kind, ProviderError
+from onboarding.payload.gate import CONFIRMED_WITH
 from onboarding.steps.handler import Preview, R, StepHandler, View, Work
 
 
@@ -45,6 +46,8 @@ def register(handler: H) -> H:
     if handler.name in HANDLERS:
         raise ValueError(f"two step handlers are called {handler.name}")
     HANDLERS[handler.name] = handler()
+    for path in handler.confirmable:
+        CONFIRMED_WITH[path] = CONFIRMED_WITH.get(path, frozenset()).union(handler.reads)
     return handler
 
 

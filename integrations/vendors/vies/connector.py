@@ -7,14 +7,15 @@ answer has a consultation number, which is a proof for the tax office.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from integrations.connectors.options import Option
 from integrations.connectors.register import RegisterConnector, RegisterEntry
 from integrations.errors import Kind, ProviderError
 from integrations.http.client import VendorHttp
+from integrations.http.redaction import PERSONAL
 from integrations.models import Connection
-from integrations.vendors.vies.schemas import Answer, Status, refusal
+from integrations.vendors.vies.schemas import HIDDEN, Answer, Status, refusal
 
 API = "/taxation_customs/vies/rest-api"
 LETTERS: Mapping[str, str] = {
@@ -26,11 +27,21 @@ _PREFIX = 2
 _SAME = {"VALID": True, "INVALID": False}
 
 
+class _ViesHttp(VendorHttp):
+    """A number may be a sole trader's, whose name is then a person's: no record shows it."""
+
+    def _record(self, method: str, path: str, *, response: Any = None, **rest: Any) -> None:
+        if isinstance(response, dict) and response.get("name") not in (None, "", HIDDEN):
+            response = {**response, "name": PERSONAL}
+        super()._record(method, path, response=response, **rest)
+
+
 class Vies(RegisterConnector):
     provider = "vies"
     systems = frozenset({"register"})
     hosts = ("ec.europa.eu",)
     default_base_url = "https://ec.europa.eu"
+    http_class: ClassVar[type[VendorHttp]] = _ViesHttp
     options = (
         Option(
             name="requester",

@@ -43,11 +43,11 @@ class InvoiceReady(StepHandler):
         if order.state is OrderState.OPEN:
             return work.awaited()
         if order.state is OrderState.CANCELLED:
-            raise ProviderError(Kind.CONFLICT, f"The order {order.label} was cancelled at the ERP.")
+            raise ProviderError(Kind.CONFLICT, f"The order {order.label} was cancelled at the ERP.", ours=True)
         if lacking := _lacking(order, work.facts):
             told = f"The order {order.label} is confirmed, and cannot be invoiced as it is: {'; '.join(lacking)}."
-            raise ProviderError(Kind.INVALID, told)
-        return work.checked(f"The order {order.label} can be invoiced.", asked=True)
+            raise ProviderError(Kind.INVALID, told, ours=True)
+        return work.checked(f"The order {order.label} can be invoiced.")
 
     def is_news(self, connector: Connector, facts: Facts) -> bool:
         try:
@@ -66,7 +66,7 @@ class InvoiceReady(StepHandler):
         order_id = facts.related[ORDER]
         order = connector.order_on_record(order_id)
         if order is None:
-            raise ProviderError(Kind.NOT_FOUND, f"The order {order_id} is not at the ERP any more.")
+            raise ProviderError(Kind.NOT_FOUND, f"The order {order_id} is not at the ERP any more.", ours=True)
         return order
 
     def preview(self, view: View) -> Preview:  # noqa: ARG002

@@ -31,6 +31,7 @@ class TaxCheck(StepHandler):
     title = "check the customer's tax id"
     reads = (tax_ids.TAX_ID, tax_ids.COUNTRY, LEGAL_ENTITY, "customer.legal_name")
     checks = True
+    confirmable = (tax_ids.TAX_ID,)
 
     def check_options(self, options: Mapping[str, Any]) -> None:
         if unknown := set(options) - {NOT_NEEDED_IN, UNAVAILABLE}:

@@ -10,6 +10,7 @@ from onboarding.intake import service
 from onboarding.models import AuditEntry, OnboardingTransaction
 from onboarding.origins import Sender
 from onboarding.payload.catalogue import Type
+from onboarding.payload.gate import same_confirmed
 from onboarding.payload.plausibility import implausible
 from onboarding.payload.schema import OnboardingPayload
 from onboarding.playbooks.requirements import problems_of
@@ -134,6 +135,14 @@ def test_a_confirmation_lasts_as_long_as_its_value(transactional_db: None, accep
     )
     services.apply_change(change.pk, actor="lee")
     assert (fresh(run).customer_name, problems_of(fresh(run))) == ("Dummy", [])
+
+
+def test_a_placeholder_stays_confirmed_whatever_else_changes() -> None:
+    before = {"customer": {"tax_id": "n/a", "legal_name": "Acme"}}
+    after = {"customer": {"tax_id": "n/a", "legal_name": "Acme GmbH"}}
+    assert same_confirmed(["customer.tax_id"], before, after) == {"customer.tax_id"}
+    real = [{"customer": each["customer"] | {"tax_id": "DE136695976"}} for each in (before, after)]
+    assert same_confirmed(["customer.tax_id"], *real) == frozenset()
 
 
 def test_what_a_person_confirms_when_starting_a_run_needs_no_ticket(transactional_db: None, payload: Payload) -> None:

@@ -21,6 +21,7 @@ from tests.conftest import Drain
 from tests.onboarding.conftest import Accept, Settled, shown, status_of, step_of, ticket_of
 
 pytestmark = pytest.mark.usefixtures("connections", "smtp")
+COMPANY = Path(__file__).parents[2] / "company"
 LATER = (
     'name = "later"\nversion = "1"\nowner = "leads"\nplans = ["later"]\n'
     '[[steps]]\nkey = "account"\nuses = "crm.account"\n'
@@ -155,3 +156,12 @@ def test_a_deadline_that_means_nothing_is_refused(tmp_path: Path, line: str, sai
     path.write_text(f'name = "wrong"\nversion = "1"\nowner = "leads"\n[[steps]]\nkey = "account"\n{line}\n')
     with pytest.raises(PlaybookError, match=said):
         load(path)
+
+
+def test_what_somebody_does_at_the_vendor_may_have_a_deadline(tmp_path: Path) -> None:
+    """Such as an order that is confirmed at the ERP."""
+    path = tmp_path / "invoiced.toml"
+    text = (COMPANY / "playbooks" / "invoiced.toml").read_text()
+    path.write_text(text.replace('uses = "erp.invoice-ready"', 'uses = "erp.invoice-ready"\ndeadline_hours = 5'))
+    (step,) = [step for step in load(path).steps if step.uses == "erp.invoice-ready"]
+    assert step.deadline_hours == 5

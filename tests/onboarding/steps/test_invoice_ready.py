@@ -9,6 +9,8 @@ from django.test import Client
 from exceptions_queue.models import Alert, ClockState, Milestone, SlaClock, Ticket
 from exceptions_queue.sla import clocks
 from integrations import clock
+from integrations.connections import breaker
+from integrations.errors import Kind, ProviderError
 from integrations.models import Connection, WebhookDelivery
 from integrations.outbound import services as endpoints
 from integrations.sandbox.control import SandboxControl
@@ -150,6 +152,24 @@ def test_an_order_that_was_cancelled_or_is_gone_is_a_ticket(
     drain()
     assert "is not at the ERP any more" in ticket_of(provisioned, READY).message
     settled()
+
+
+@pytest.mark.parametrize("is_cancelled", [False, True])
+def test_its_reads_say_nothing_of_whether_the_erp_takes_writes(
+    provisioned: OnboardingTransaction, sandbox: SandboxControl, drain: Drain, odoo: Connection, is_cancelled: bool
+) -> None:
+    if is_cancelled:
+        at_odoo(sandbox, "sale.order", "action_cancel", ids=[int(only(sandbox, "sale.order")["id"])])
+    else:
+        confirm(sandbox)
+    for number in range(2):
+        error = ProviderError(Kind.SERVER, "Odoo failed", 500)
+        breaker.failed(Connection.objects.get(pk=odoo.pk), subject=f"step:other-{number}", error=error)
+    look(provisioned)
+    drain()
+    step = step_of(provisioned, READY)
+    assert step.state == (StepState.BLOCKED if is_cancelled else StepState.SUCCEEDED), shown(provisioned)
+    assert Connection.objects.get(pk=odoo.pk).failures == 2
 
 
 def test_its_clock_at_risk_and_missed_is_a_ticket_for_its_owner(

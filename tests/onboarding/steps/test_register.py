@@ -106,6 +106,58 @@ def test_a_person_may_stand_by_the_number(accept: Accept, drain: Drain, settled:
     settled()
 
 
+@pytest.fixture
+def confirmed(accept: Accept, drain: Drain) -> OnboardingTransaction:
+    """Complete: a person has confirmed that the number, which is SA SODIMAS's, is Acme Logistics's."""
+    run = accept(**FRENCH)
+    drain()
+    fix(run, {"customer.tax_id": FRENCH["customer__tax_id"]}, confirmed={"customer.tax_id"})
+    drain()
+    assert status_of(run) == Status.COMPLETE, shown(run)
+    return run
+
+
+def change(run: OnboardingTransaction, fields: dict[str, Any], **given: Any) -> None:
+    services.apply_change(services.request_change(run.pk, fields, actor="kim", **given).pk, actor="lee")
+
+
+def test_what_was_confirmed_for_one_company_is_not_for_another(
+    confirmed: OnboardingTransaction, drain: Drain, settled: Settled
+) -> None:
+    change(confirmed, {"customer.legal_entity": "Totally Different Holding BV"})
+    drain()
+    told = "Tax id: is registered for “SA SODIMAS”, and not for “Totally Different Holding BV”."
+    assert ticket_of(confirmed, CHECK).message == told
+    settled()
+    change(confirmed, {"customer.legal_entity": "Acme Logistics"})
+    drain()
+    assert ticket_of(confirmed, CHECK).message.endswith("not for “Acme Logistics”."), "nobody has confirmed that since"
+
+
+def test_what_was_confirmed_stays_so_while_the_check_reads_the_same(
+    confirmed: OnboardingTransaction, drain: Drain
+) -> None:
+    change(confirmed, {"customer.territory": "amer"})
+    drain()
+    assert status_of(confirmed) == Status.COMPLETE, shown(confirmed)
+    number = {"customer.tax_id": "FR40303265045"}
+    change(confirmed, {"customer.legal_entity": "Acme SARL", **number}, confirmed=set(number))
+    drain()
+    assert status_of(confirmed) == Status.COMPLETE, shown(confirmed)
+    assert "which a person has confirmed" in attempts(confirmed, CHECK)[-1]
+
+
+def test_a_confirmation_that_is_applied_later_is_of_what_was_shown_then(
+    confirmed: OnboardingTransaction, drain: Drain
+) -> None:
+    number = {"customer.tax_id": "FR40303265045"}
+    request = services.request_change(confirmed.pk, number, actor="kim", confirmed=set(number))
+    change(confirmed, {"customer.legal_entity": "Totally Different Holding BV"})
+    services.apply_change(request.pk, actor="lee")
+    drain()
+    assert ticket_of(confirmed, CHECK).message.endswith("not for “Totally Different Holding BV”.")
+
+
 def test_a_register_that_does_not_answer_is_asked_again_then_it_is_a_ticket(
     accept: Accept, drain: Drain, sandbox: SandboxControl, settled: Settled
 ) -> None:

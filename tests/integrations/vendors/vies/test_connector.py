@@ -1,5 +1,6 @@
 """VIES, over real HTTP: what it says of a number, and that no error of it is taken for a verdict."""
 
+import json
 import time
 from typing import Any
 
@@ -9,7 +10,8 @@ import requests
 from integrations.connections.services import probe, set_connection
 from integrations.connectors.registry import connector
 from integrations.errors import Kind, ProviderError
-from integrations.models import Connection
+from integrations.http.redaction import PERSONAL
+from integrations.models import ApiCall, Connection
 from integrations.sandbox.control import SandboxControl
 from integrations.vendors.vies.connector import Vies
 
@@ -50,6 +52,18 @@ def test_a_registered_number_with_its_name(connection: Connection, sandbox: Sand
     assert (entry.is_valid, entry.name, entry.is_same_name) == (True, "SA SODIMAS", None)
     assert entry.evidence.startswith("VIES, 20")
     assert '"countryCode": "FR", "vatNumber": "40303265045", "traderName": "Sodimas"' in asked(sandbox)
+
+
+def test_its_records_show_no_number_and_no_name(connection: Connection) -> None:
+    connection.options = {"requester": "DE136695976"}
+    connection.save()
+    register(connection).look_up(country="FR", tax_id="FR40303265045", name="Sodimas")
+    register(connection).look_up(country="DE", tax_id="DE136695976", name="Quartz")
+    french, german = ApiCall.objects.order_by("pk")
+    shown = json.dumps([[each.request, each.response] for each in (french, german)])
+    assert not [said for said in ("40303265045", "136695976", "SODIMAS", "Sodimas", "Quartz") if said in shown]
+    assert french.response["requestIdentifier"].startswith("WAPIAAAA")
+    assert (french.response["name"], german.response["name"]) == (PERSONAL, "---")
 
 
 def test_a_member_state_may_keep_the_name_and_compare_it_all_the_same(connection: Connection) -> None:
