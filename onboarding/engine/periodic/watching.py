@@ -13,11 +13,11 @@ from integrations.connectors import registry
 from integrations.connectors.base import Connector
 from integrations.errors import DeadlinePassed, ProviderError
 from integrations.models import Connection
-from onboarding.engine.runs import waits
 from onboarding.models import ObjectMapping, StepPoll
 from onboarding.steps.registry import HANDLERS
 
-NEEDLESSLY_WATCHED = ~Q(watch="") & ~Q(step__waits_for__in=waits.AWAITED)
+NEEDLESSLY_WATCHED = ~Q(watch="") & Q(step__finished_at__isnull=False)
+"""One that is only tried again, or put back, awaits the task again."""
 log = logging.getLogger(__name__)
 
 
@@ -40,7 +40,8 @@ def end_if_needless(step_pk: int) -> None:
     row = StepPoll.objects.select_related("step__connection").filter(NEEDLESSLY_WATCHED, pk=step_pk).first()
     if row is None:
         return
-    StepPoll.objects.filter(pk=step_pk).update(watch="", due_at=None)
+    if not StepPoll.objects.filter(pk=step_pk, due_at=row.due_at).update(watch="", due_at=None):
+        return  # meanwhile it waits again
     connection = row.step.connection
     mapping: ObjectMapping | None = row.step.mappings.filter(connection=connection).order_by("pk").first()
     if connection is None or mapping is None or not connection.enabled:
