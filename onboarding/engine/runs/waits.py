@@ -35,6 +35,13 @@ def forget_deadlines(steps: list[Step]) -> None:
     StepPoll.objects.filter(step__in=steps).update(deadline_at=None)
 
 
+def reopen(step: Step) -> None:
+    """To be done again in its turn, and saved: what it waits for then is another wait."""
+    step.reopen()
+    step.save()
+    forget_deadlines([step])
+
+
 def hours_of(step: Step) -> timedelta:
     return timedelta(hours=step.deadline_hours or DEADLINE_HOURS)
 

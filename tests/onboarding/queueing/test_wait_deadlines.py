@@ -16,7 +16,7 @@ from onboarding.enums import Category, RunEventType, StepState, WaitsFor
 from onboarding.models import OnboardingTransaction, StepPoll
 from onboarding.playbooks.playbook import PlaybookError, load, playbooks
 from onboarding.queues import QUEUES
-from onboarding.services import retry_step
+from onboarding.services import replay, retry_step
 from tests.conftest import Drain
 from tests.onboarding.conftest import Accept, Settled, shown, status_of, step_of, ticket_of
 
@@ -28,6 +28,10 @@ LATER = (
     'queue = "leads"\n'
 )
 """P1 is met without the welcome, and there is no kickoff, so that no P2 runs."""
+KICKOFF = (
+    '[[steps]]\nkey = "project"\nuses = "delivery.project"\nafter = ["account"]\n'
+    '[[steps]]\nkey = "kickoff.task"\nuses = "kickoff.task"\nafter = ["project"]\nwaits_for = "tenant.provisioned"\n'
+)
 
 
 @pytest.fixture
@@ -141,6 +145,37 @@ def test_a_kickoff_whose_clock_has_ended_has_a_deadline_of_its_own(accept: Accep
     drain()
     assert status_of(run) == "complete"
     assert not Ticket.objects.filter(resolved_at=None).exists()
+
+
+@pytest.mark.parametrize("own", [KICKOFF], indirect=True)
+@pytest.mark.usefixtures("own")
+def test_the_next_wait_of_a_step_has_a_deadline_of_its_own(accept: Accept, drain: Drain) -> None:
+    run = accept(commercial__plan_sku="later")
+    drain()
+    assert step_of(run, "kickoff.task").waits_for == WaitsFor.REPORT, shown(run)
+    SlaClock.objects.all().delete()
+    passes(hours=71)
+    report(run, RunEventType.TENANT_PROVISIONED)
+    drain()
+    assert step_of(run, "kickoff.task").waits_for == WaitsFor.EVENT, shown(run)
+    SlaClock.objects.all().delete()
+    passes(hours=71)
+    assert not Ticket.objects.exists()
+    passes(hours=2)
+    assert "nobody has done" in ticket_of(run, "kickoff.task").message
+
+
+@pytest.mark.usefixtures("whole_playbook")
+def test_a_step_that_is_replayed_waits_anew(accept: Accept, drain: Drain) -> None:
+    run = accept()
+    drain()
+    passes(hours=71)
+    replay(run.pk, "kickoff.task", actor="kim")
+    drain()
+    assert step_of(run, "kickoff.task").waits_for == WaitsFor.EVENT, shown(run)
+    deadline = StepPoll.objects.get().deadline_at
+    assert deadline is not None
+    assert deadline - clock.now() > timedelta(hours=71)
 
 
 @pytest.mark.parametrize(
