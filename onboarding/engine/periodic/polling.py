@@ -221,6 +221,8 @@ def _again(step_pk: int, at: datetime, *, looked: StepPoll | None = None) -> Non
 def _make_due(step_pk: int, at: datetime) -> None:
     if _let_claim(step_pk, at) and at <= clock.now():
         execution.run_step(step_pk)
+        # It may wait on, beyond its deadline; the next look may fail again.
+        _tell_if_overdue(StepPoll.objects.select_related("step").get(pk=step_pk))
 
 
 @retried

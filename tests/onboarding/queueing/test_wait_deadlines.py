@@ -10,6 +10,7 @@ import pytest
 from exceptions_queue import scheduling
 from exceptions_queue.models import SlaClock, Ticket
 from integrations import clock
+from integrations.sandbox.control import SandboxControl
 from onboarding.engine.locks import locked_run
 from onboarding.engine.reported_events import report as report_event
 from onboarding.enums import Category, RunEventType, StepState, WaitsFor
@@ -176,6 +177,26 @@ def test_a_step_that_is_replayed_waits_anew(accept: Accept, drain: Drain) -> Non
     deadline = StepPoll.objects.get().deadline_at
     assert deadline is not None
     assert deadline - clock.now() > timedelta(hours=71)
+
+
+@pytest.mark.parametrize("failures", [1, 2])
+@pytest.mark.usefixtures("whole_playbook")
+def test_a_look_that_fails_does_not_put_the_deadline_off(
+    accept: Accept, drain: Drain, sandbox: SandboxControl, settings: Any, failures: int
+) -> None:
+    run = accept()
+    drain()
+    SlaClock.objects.filter(milestone="P2").delete()
+    passes(hours=71)
+    sandbox.add_fault("asana", "error_before", method="GET", path="*/tasks/*", count=failures)
+    passes(hours=2)
+    if failures == 2:  # the claim that followed has failed, too
+        assert step_of(run, "kickoff.task").waits_for == WaitsFor.RETRY
+        passes(seconds=60)
+        passes(seconds=settings.KICKOFF_POLL_SECONDS + 1)
+    ticket = ticket_of(run, "kickoff.task")
+    assert ticket.category == Category.STALLED
+    assert "nobody has done" in ticket.message
 
 
 @pytest.mark.parametrize(
