@@ -11,7 +11,7 @@ from onboarding.engine.advancing import advance, make_due
 from onboarding.engine.dispatch import enqueue_step
 from onboarding.engine.locks import locked_run, retried
 from onboarding.engine.planning import Effect, Planned, plan_change
-from onboarding.engine.runs import gate_evaluation, step_selection
+from onboarding.engine.runs import gate_evaluation, step_selection, waits
 from onboarding.enums import CHANGEABLE, NOT_BEGUN, Category, ChangeStatus, OriginKind, Status, StepState, WaitsFor
 from onboarding.models import ChangeRequest, OnboardingTransaction
 from onboarding.origins import Origin
@@ -182,8 +182,7 @@ def _reopen_affected(run: OnboardingTransaction, found: Planned, *, actor: str) 
     """What has passed is reopened; what waits begins anew with its first item; a worker checks what it has in hand by itself."""
     step = found.step
     if found.is_done_again:
-        step.reopen()
-        step.save()
+        waits.reopen(step)
     elif step.waits_for == WaitsFor.EVENT:
         step.item = ""
         make_due(step, clock.now())

@@ -7,6 +7,7 @@ from onboarding.engine.advancing import advance
 from onboarding.engine.locks import locked_run, retried
 from onboarding.engine.objects import hand_over
 from onboarding.engine.planning import Effect, plan_steps, title_of
+from onboarding.engine.runs import waits
 from onboarding.enums import Status, StepState
 from onboarding.models import Attempt, OnboardingTransaction, Step
 from onboarding.services import availability, confirmation
@@ -73,8 +74,7 @@ def reopen_from(run: OnboardingTransaction, first: Step, *, actor: str) -> None:
             lost = Attempt.objects.filter(step=step, token=step.token, finished_at=None)
             lost.update(finished_at=now, outcome="lease-expired")
         hand_over.begin_anew_if_decided(run, step)
-        step.reopen()
-        step.save()
+        waits.reopen(step)
     audit.record(
         run,
         "onboarding.run.replayed",

@@ -64,7 +64,8 @@ def due(now: datetime) -> QuerySet[StepPoll]:
 def forget(now: datetime) -> None:
     """Due polls of steps that await nothing any more are not looked at again."""
     gone = StepPoll.objects.filter(due_at__lte=now, watch="").exclude(step__waits_for__in=waits.AWAITED)
-    gone.update(due_at=None)
+    # Said outside the subquery too, which PostgreSQL does not ask again where a wait begins meanwhile.
+    StepPoll.objects.filter(pk__in=gone.values("pk"), due_at__lte=now).update(due_at=None)
 
 
 def look_now(step_pks: Collection[int]) -> None:
@@ -223,6 +224,8 @@ def _again(step_pk: int, at: datetime, *, looked: StepPoll | None = None) -> Non
 def _make_due(step_pk: int, at: datetime) -> None:
     if _let_claim(step_pk, at) and at <= clock.now():
         execution.run_step(step_pk)
+        # It may wait on, beyond its deadline; the next look may fail again.
+        _tell_if_overdue(StepPoll.objects.select_related("step").get(pk=step_pk))
 
 
 @retried

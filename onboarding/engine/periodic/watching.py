@@ -17,11 +17,11 @@ from integrations.crypto import SecretUnreadable
 from integrations.errors import DeadlinePassed, ProviderError
 from integrations.models import Connection
 from onboarding.engine import connection_queue
-from onboarding.engine.runs import waits
 from onboarding.models import ObjectMapping, StepPoll
 from onboarding.steps.registry import HANDLERS
 
-NEEDLESSLY_WATCHED = ~Q(watch="") & ~Q(step__waits_for__in=waits.AWAITED)
+NEEDLESSLY_WATCHED = ~Q(watch="") & Q(step__finished_at__isnull=False)
+"""One that is only tried again, or put back, awaits the task again."""
 ENDED_ANEW = timedelta(hours=1)
 log = logging.getLogger(__name__)
 
@@ -54,13 +54,13 @@ def end_if_needless(step_pk: int) -> None:
     row = StepPoll.objects.select_related("step__connection").filter(NEEDLESSLY_WATCHED, pk=step_pk).first()
     if row is None:
         return
-    connection = row.step.connection
+    connection, now = row.step.connection, clock.now()
+    later = max(now + ENDED_ANEW, (connection and connection.paused_until) or now)
+    if not StepPoll.objects.filter(pk=step_pk, due_at=row.due_at).update(due_at=later, enqueued_until=None):
+        return  # meanwhile it waits again
     mapping: ObjectMapping | None = row.step.mappings.filter(connection=connection).order_by("pk").first()
     if connection is None or mapping is None or _is_ended(row, connection, mapping.external_id):
-        StepPoll.objects.filter(pk=step_pk).update(watch="", due_at=None)
-    else:
-        later = max(clock.now() + ENDED_ANEW, connection.paused_until or clock.now())
-        StepPoll.objects.filter(pk=step_pk).update(due_at=later, enqueued_until=None)
+        StepPoll.objects.filter(pk=step_pk, due_at=later).update(watch="", due_at=None)
 
 
 def watches(connection: Connection) -> bool:

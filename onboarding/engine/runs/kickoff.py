@@ -57,9 +57,7 @@ def note_cancelled(run: OnboardingTransaction, *, actor: str) -> None:
     if not ended:
         return
     for step in ended:
-        step.reopen()
-        step.save()
-    waits.forget_deadlines(ended)
+        waits.reopen(step)
     audit.record(run, "onboarding.kickoff.cancelled", actor=actor, data={"steps": [step.key for step in ended]})
     if run.status in (Status.READY_FOR_KICKOFF, Status.COMPLETE):
         run.reopen()

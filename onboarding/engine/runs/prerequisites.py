@@ -68,6 +68,7 @@ def follow_report(run: OnboardingTransaction, kind: RunEventType, *, at: datetim
     ask_again(run, at)
     for step in run.steps.exclude(state__in=OVER):
         if step.awaits == kind and step.waits_for == WaitsFor.REPORT:
+            waits.forget_deadlines([step])
             _begin(step, at)
         if HANDLERS[step.uses].asks and step.options.get("event") == kind:
             for approval in step.approvals.open():

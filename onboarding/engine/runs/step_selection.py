@@ -4,7 +4,7 @@ from integrations import clock
 from onboarding import audit
 from onboarding.engine.advancing import advance, done_in_order
 from onboarding.engine.reconcile import is_out_of_date
-from onboarding.engine.runs import prerequisites
+from onboarding.engine.runs import prerequisites, waits
 from onboarding.enums import LEASED, NOT_BEGUN, OVER, Status, StepState
 from onboarding.models import OnboardingTransaction, Step
 from onboarding.playbooks.conditions import Content
@@ -91,8 +91,7 @@ def _add(run: OnboardingTransaction, spec: PinnedStep, present: dict[str, Step],
         audit.record(run, "onboarding.step.planned", actor=actor, data={"step": step.key})
         return True
     if _is_left_out(step, spec):
-        step.reopen()
-        step.save()
+        waits.reopen(step)
         audit.record(run, "onboarding.step.reopened", actor=actor, data={"step": step.key})
         return True
     return False
@@ -109,8 +108,7 @@ def _judge_anew(run: OnboardingTransaction, *, actor: str) -> bool:
     """
     outdated = [step for step in run.steps.all() if prerequisites.is_outdated(run, step) or _saw_other_data(run, step)]
     for step in outdated:
-        step.reopen()
-        step.save()
+        waits.reopen(step)
         audit.record(run, "onboarding.step.reopened", actor=actor, data={"step": step.key})
     return bool(outdated)
 
@@ -165,8 +163,7 @@ def _after_approvals(steps: list[Step]) -> set[str]:
 def _put_back(run: OnboardingTransaction, step: Step) -> None:
     """It is begun anew in its turn; what people were told of it until then is over."""
     had_ticket, step.category = bool(step.category), ""
-    step.reopen()
-    step.save()
+    waits.reopen(step)
     prerequisites.withdraw(run, at=clock.now(), reason="Other steps come before it now.", step=step)
     if had_ticket:
         step_unblocked.send(Step, step=step, resolution="Other steps come before it now; it is tried again after them.")

@@ -3,7 +3,8 @@
 from datetime import datetime, timedelta
 
 from django.conf import settings
-from django.db.models import Case, F, Value, When
+from django.db.models import F, Value
+from django.db.models.functions import Coalesce
 
 from onboarding.enums import WaitsFor
 from onboarding.models import Step, StepPoll
@@ -17,10 +18,10 @@ AWAITED = (WaitsFor.EVENT, WaitsFor.REPORT)
 def begin(step: Step, now: datetime) -> None:
     """The step waits from now on, or goes on waiting: it is looked at again in a while, and at the latest by its deadline.
 
-    A wait that was interrupted keeps its deadline.
+    A wait that was interrupted keeps its deadline, also one that has passed.
     """
     deadline = now + hours_of(step)
-    kept = Case(When(deadline_at__gt=now, then=F("deadline_at")), default=Value(deadline))
+    kept = Coalesce(F("deadline_at"), Value(deadline))
     poll_at = None if step.waits_for == WaitsFor.REPORT else now + timedelta(seconds=settings.KICKOFF_POLL_SECONDS)
     # Nobody need be asked for what others report: there is only the deadline.
     StepPoll.objects.update_or_create(
@@ -33,6 +34,13 @@ def begin(step: Step, now: datetime) -> None:
 def forget_deadlines(steps: list[Step]) -> None:
     """What they waited for came, and is awaited anew: as for the first time."""
     StepPoll.objects.filter(step__in=steps).update(deadline_at=None, count=0)
+
+
+def reopen(step: Step) -> None:
+    """To be done again in its turn, and saved: what it waits for then is another wait."""
+    step.reopen()
+    step.save()
+    forget_deadlines([step])
 
 
 def hours_of(step: Step) -> timedelta:

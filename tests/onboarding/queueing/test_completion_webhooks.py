@@ -4,6 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import connection as database
 from django.db.models import F
 from django.test import Client
 from pytest_django.live_server_helper import LiveServer
@@ -21,8 +22,9 @@ from integrations.vendors.asana import sample_events as asana_events
 from integrations.vendors.jira.sample_events import encode, headers, issue_updated
 from onboarding import services
 from onboarding.engine.periodic import polling
+from onboarding.engine.runs import waits
 from onboarding.enums import RunEventType, Status, WaitsFor
-from onboarding.models import Attempt, AuditEntry, ObjectMapping, OnboardingTransaction, StepPoll
+from onboarding.models import Attempt, AuditEntry, ObjectMapping, OnboardingTransaction, Step, StepPoll
 from tests.conftest import Drain
 from tests.integrations.vendors.conformance import Bench
 from tests.onboarding.conftest import Accept, shown, status_of, step_of
@@ -298,6 +300,44 @@ class TestAsana:
         scheduling.one_pass(publish=False)
         assert self.secrets(awaited) == 0
         assert (StepPoll.objects.get().watch, StepPoll.objects.get().due_at) == ("", None)
+
+    def test_a_step_that_is_only_tried_again_keeps_its_webhook(
+        self, awaited: OnboardingTransaction, sandbox: SandboxControl, settings: Any
+    ) -> None:
+        hook = self.hook(sandbox)
+        sandbox.add_fault("asana", "error_before", method="GET", path="*/tasks/*", count=2)
+        clock.shift(timedelta(seconds=settings.KICKOFF_POLL_SECONDS + 1))
+        scheduling.one_pass(publish=False)
+        step = step_of(awaited, "kickoff.task")
+        assert step.waits_for == WaitsFor.RETRY
+        polling.poll(step.pk)  # a message that was in the broker
+        scheduling.one_pass(publish=False)
+        assert self.hook(sandbox) == hook
+        assert StepPoll.objects.get().watch
+
+    def test_a_wait_that_begins_while_a_webhook_is_ended_is_polled(
+        self, awaited: OnboardingTransaction, sandbox: SandboxControl
+    ) -> None:
+        step = step_of(awaited, "kickoff.task")
+        Step.objects.filter(pk=step.pk).update(waits_for=WaitsFor.NOTHING, finished_at=clock.now())
+        begun = False
+
+        def begin_before_it_is_written(execute: Any, sql: str, *rest: Any) -> Any:
+            nonlocal begun
+            if sql.startswith("UPDATE") and "steppoll" in sql and not begun:
+                begun = True
+                Step.objects.filter(pk=step.pk).update(waits_for=WaitsFor.EVENT, finished_at=None)
+                clock.shift(timedelta(seconds=1))
+                waits.begin(step, clock.now())
+            return execute(sql, *rest)
+
+        with database.execute_wrapper(begin_before_it_is_written):
+            polling.poll(step.pk)
+        assert begun
+        poll = StepPoll.objects.get()
+        assert poll.due_at is not None
+        assert poll.watch
+        assert self.hook(sandbox)["resource"] == task(awaited)
 
 
 class TestAsanaAtTheFirstLook:

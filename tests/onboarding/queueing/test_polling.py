@@ -1,9 +1,13 @@
 """Whether somebody has done what a step awaits is looked at now and then; a look that finds nothing new is no attempt."""
 
 from datetime import timedelta
+from threading import Event
+from time import monotonic
 from typing import Any
 
 import pytest
+from django.db import connection as database
+from django.db import transaction
 
 from exceptions_queue import scheduling
 from exceptions_queue.models import Ticket
@@ -12,10 +16,13 @@ from integrations.connectors.objects import DeliveryTask
 from integrations.models import ApiCall, Connection
 from integrations.sandbox.control import SandboxControl
 from onboarding import services
+from onboarding.engine.periodic import polling
+from onboarding.engine.runs import waits
 from onboarding.enums import Category, Status, StepState, WaitsFor
 from onboarding.models import Attempt, AuditEntry, ObjectMapping, OnboardingTransaction, Step, StepPoll
 from tests.conftest import Drain
 from tests.onboarding.conftest import Accept, customer, shown, status_of, step_of, ticket_of
+from tests.support.threads import together
 
 pytestmark = pytest.mark.usefixtures("whole_playbook", "connections", "smtp")
 LOOKS = 5
@@ -167,3 +174,38 @@ def test_job_polling_backs_off(accept: Accept, drain: Drain, sandbox: SandboxCon
     drain()
     assert ticket_of(run, "delivery.project").category == Category.UNKNOWN_OUTCOME, "timed out after minutes"
     assert step_of(run, "delivery.project").attempt_rows.count() < 20
+
+
+@pytest.mark.skipif(database.vendor != "postgresql", reason="SQLite has one writer at a time")
+def test_a_wait_that_begins_while_polls_are_forgotten_is_polled(awaited: OnboardingTransaction, settings: Any) -> None:
+    step = step_of(awaited, "kickoff.task")
+    clock.shift(timedelta(seconds=settings.KICKOFF_POLL_SECONDS + 1))
+    Step.objects.filter(pk=step.pk).update(waits_for=WaitsFor.RETRY)
+    has_begun = Event()
+
+    def begin() -> None:
+        with transaction.atomic():
+            Step.objects.filter(pk=step.pk).update(waits_for=WaitsFor.EVENT)
+            waits.begin(step, clock.now())
+            has_begun.set()
+            until_somebody_waits_for_a_lock()
+
+    def forget() -> None:
+        assert has_begun.wait(timeout=10)
+        polling.forget(clock.now())
+
+    together([begin, forget])
+    due = StepPoll.objects.get().due_at
+    assert due is not None
+    assert due > clock.now()
+
+
+def until_somebody_waits_for_a_lock() -> None:
+    asked = "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND locktype = 'transactionid')"
+    given_up_at = monotonic() + 10
+    with database.cursor() as cursor:
+        while True:
+            cursor.execute(asked)
+            if cursor.fetchone()[0]:
+                return
+            assert monotonic() < given_up_at, "nobody waits"

@@ -10,13 +10,14 @@ import pytest
 from exceptions_queue import scheduling
 from exceptions_queue.models import SlaClock, Ticket
 from integrations import clock
+from integrations.sandbox.control import SandboxControl
 from onboarding.engine.locks import locked_run
 from onboarding.engine.reported_events import report as report_event
 from onboarding.enums import Category, RunEventType, StepState, WaitsFor
 from onboarding.models import OnboardingTransaction, StepPoll
 from onboarding.playbooks.playbook import PlaybookError, load, playbooks
 from onboarding.queues import QUEUES
-from onboarding.services import retry_step
+from onboarding.services import replay, retry_step
 from tests.conftest import Drain
 from tests.onboarding.conftest import Accept, Settled, shown, status_of, step_of, ticket_of
 
@@ -29,6 +30,10 @@ LATER = (
     'queue = "leads"\n'
 )
 """P1 is met without the welcome, and there is no kickoff, so that no P2 runs."""
+KICKOFF = (
+    '[[steps]]\nkey = "project"\nuses = "delivery.project"\nafter = ["account"]\n'
+    '[[steps]]\nkey = "kickoff.task"\nuses = "kickoff.task"\nafter = ["project"]\nwaits_for = "tenant.provisioned"\n'
+)
 
 
 @pytest.fixture
@@ -142,6 +147,57 @@ def test_a_kickoff_whose_clock_has_ended_has_a_deadline_of_its_own(accept: Accep
     drain()
     assert status_of(run) == "complete"
     assert not Ticket.objects.filter(resolved_at=None).exists()
+
+
+@pytest.mark.parametrize("own", [KICKOFF], indirect=True)
+@pytest.mark.usefixtures("own")
+def test_the_next_wait_of_a_step_has_a_deadline_of_its_own(accept: Accept, drain: Drain) -> None:
+    run = accept(commercial__plan_sku="later")
+    drain()
+    assert step_of(run, "kickoff.task").waits_for == WaitsFor.REPORT, shown(run)
+    SlaClock.objects.all().delete()
+    passes(hours=71)
+    report(run, RunEventType.TENANT_PROVISIONED)
+    drain()
+    assert step_of(run, "kickoff.task").waits_for == WaitsFor.EVENT, shown(run)
+    SlaClock.objects.all().delete()
+    passes(hours=71)
+    assert not Ticket.objects.exists()
+    passes(hours=2)
+    assert "nobody has done" in ticket_of(run, "kickoff.task").message
+
+
+@pytest.mark.usefixtures("whole_playbook")
+def test_a_step_that_is_replayed_waits_anew(accept: Accept, drain: Drain) -> None:
+    run = accept()
+    drain()
+    passes(hours=71)
+    replay(run.pk, "kickoff.task", actor="kim")
+    drain()
+    assert step_of(run, "kickoff.task").waits_for == WaitsFor.EVENT, shown(run)
+    deadline = StepPoll.objects.get().deadline_at
+    assert deadline is not None
+    assert deadline - clock.now() > timedelta(hours=71)
+
+
+@pytest.mark.parametrize("failures", [1, 2])
+@pytest.mark.usefixtures("whole_playbook")
+def test_a_look_that_fails_does_not_put_the_deadline_off(
+    accept: Accept, drain: Drain, sandbox: SandboxControl, settings: Any, failures: int
+) -> None:
+    run = accept()
+    drain()
+    SlaClock.objects.filter(milestone="P2").delete()
+    passes(hours=71)
+    sandbox.add_fault("asana", "error_before", method="GET", path="*/tasks/*", count=failures)
+    passes(hours=2)
+    if failures == 2:  # the claim that followed has failed, too
+        assert step_of(run, "kickoff.task").waits_for == WaitsFor.RETRY
+        passes(seconds=60)
+        passes(seconds=settings.KICKOFF_POLL_SECONDS + 1)
+    ticket = ticket_of(run, "kickoff.task")
+    assert ticket.category == Category.STALLED
+    assert "nobody has done" in ticket.message
 
 
 @pytest.mark.parametrize(
