@@ -17,13 +17,13 @@ from integrations.enums import vendor_name
 from integrations.errors import DeadlinePassed, Kind, ProviderError
 from integrations.failpoints import failpoint
 from onboarding.engine.claiming import RESERVATION_WAIT, Claim, discard_choice, reopen
+from onboarding.engine.objects.intents import JOB_TIMEOUT
 from onboarding.engine.outcomes import Ambiguous, Ensured, Failed, IndeterminateOutcome, Outcome, Waiting
 from onboarding.enums import IntentState, WaitsFor
 from onboarding.models import Intent, MatchChoice
 from onboarding.steps.handler import StepHandler
 
 JOB_POLL = timedelta(seconds=2)
-JOB_TIMEOUT = timedelta(minutes=10)
 LONGEST_ID, LONGEST_URL = 255, 500
 
 
@@ -96,7 +96,7 @@ def _known(claim: Claim, handler: StepHandler, connector: Connector) -> Ensured 
     """
     found = connector.get(handler.kind, claim.known_id)
     if found is None:
-        return None if _is_decided(claim) else _archived(claim.known_id, handler, connector)
+        return None if _is_decided(claim) else archived(claim.known_id, handler, connector)
     if told := _merged(found, claim.known_id, handler, connector) or inactive(found, handler, connector):
         return None if _is_decided(claim) else told
     changed = handler.update_of(claim.mapping, claim.facts) if claim.mapping else {}
@@ -119,7 +119,8 @@ def _is_decided(claim: Claim) -> bool:
     return bool(chosen.external_id) or chosen.chosen_at > known_since
 
 
-def _archived(known_id: str, handler: StepHandler, connector: Connector) -> Ambiguous | None:
+def archived(known_id: str, handler: StepHandler, connector: Connector) -> Ambiguous | None:
+    """What is known and not shown any more, where somebody has put it out of use; None where it is gone for good."""
     there = connector.archived(handler.kind, known_id)
     return inactive(replace(there, inactive=there.inactive or "archived"), handler, connector) if there else None
 

@@ -17,6 +17,7 @@ from integrations.errors import FieldProblem, Kind, ProviderError
 from onboarding.engine.claiming import Claim, discard_choice, replace_params
 from onboarding.engine.objects.ensure import (
     JOB_POLL,
+    archived,
     find,
     inactive,
     is_stale,
@@ -27,7 +28,7 @@ from onboarding.engine.objects.ensure import (
 )
 from onboarding.engine.outcomes import Ambiguous, Ensured, Failed, IndeterminateOutcome, Outcome, Waiting
 from onboarding.enums import IntentState, WaitsFor
-from onboarding.models import Intent
+from onboarding.models import Intent, MatchChoice, ObjectMapping
 from onboarding.steps.handler import StepHandler
 
 _MOST_NAMED = 10
@@ -73,7 +74,7 @@ def ensure_batch(claim: Claim, handler: StepHandler, connector: Connector, items
         return sent
     if isinstance(sent, JobAccepted):
         return storable(Waiting(WaitsFor.JOB, clock.now() + JOB_POLL / 2, sent.job_id), connector)
-    return _made(sent, connector, found, lacking, more=len(in_hand) < len(items))
+    return _made(sent, connector, intent, found, lacking, more=len(in_hand) < len(items))
 
 
 def _in_hand(claim: Claim, handler: StepHandler, intent: Intent, items: list[str]) -> list[str]:
@@ -90,7 +91,7 @@ def _chosen(claim: Claim, handler: StepHandler, connector: Connector) -> dict[st
     """What a person linked, by id; all of it must be there."""
     if claim.choice is None or not claim.choice.external_id:
         return {}
-    ids = [part.strip() for part in claim.choice.external_id.split(",") if part.strip()]
+    ids = _ids(claim.choice)
     there = {external_id: made for external_id in ids if (made := connector.get(handler.kind, external_id))}
     if len(there) != len(ids):
         discard_choice(claim.choice)
@@ -108,6 +109,7 @@ def _found(
 ) -> dict[str, Ensured] | Ambiguous:
     """The items that are there, each looked at and brought up to date, or found by its own keys."""
     there: dict[str, Ensured] = {}
+    gone: list[Ambiguous] = []
     known = [claim.known_parts[item].external_id for item in items if item in claim.known_parts]
     unknown = {item: _keys(claim, handler, item) for item in items if item not in claim.known_parts}
     connector.look_ahead(handler.kind, known, [key for keys in unknown.values() for key in keys])
@@ -122,6 +124,9 @@ def _found(
                 connector.update(made.external_id, handler.restored(changed))
             there[item] = Ensured(made.external_id, made.url, mapping.how, updated=tuple(sorted(changed)))
             continue
+        if mapping and not _is_decided(claim, mapping) and (told := archived(mapping.external_id, handler, connector)):
+            gone.append(replace(told, message=f"{handler.label(facts)}: {told.message}"))
+            continue
         keys = unknown[item] if item in unknown else _keys(claim, handler, item)
         outcome = find(handler, connector, intent, keys, rejected=claim.rejected)
         if isinstance(outcome, Ambiguous):
@@ -131,7 +136,28 @@ def _found(
             outcome = Ensured(decided[0].external_id, decided[0].url, "person")
         if isinstance(outcome, Ensured):
             there[item] = outcome
+    if gone:  # all at once: whoever wants new ones then has seen each
+        return Ambiguous([made for told in gone for made in told.candidates], _listed(gone))
     return there
+
+
+def _listed(gone: list[Ambiguous]) -> str:
+    more = f" And {len(gone) - _MOST_NAMED} more." if len(gone) > _MOST_NAMED else ""
+    return " ".join(told.message for told in gone[:_MOST_NAMED]) + more
+
+
+def _is_decided(claim: Claim, mapping: ObjectMapping) -> bool:
+    """A person has linked others than the one that is known, or asked for new ones after that was known."""
+    chosen = claim.choice
+    if chosen is None:
+        return False
+    if chosen.external_id:
+        return mapping.external_id not in _ids(chosen)
+    return chosen.chosen_at > mapping.created_at
+
+
+def _ids(chosen: MatchChoice) -> list[str]:
+    return [part.strip() for part in chosen.external_id.split(",") if part.strip()]
 
 
 def _keys(claim: Claim, handler: StepHandler, item: str) -> list[MatchKey]:
@@ -179,7 +205,7 @@ def _job(claim: Claim, handler: StepHandler, connector: Connector, intent: Inten
     made = polled(intent, partial(connector.poll_many, handler.kind, intent.job_id, wanted))
     if not isinstance(made, Created):
         return made
-    outcome = _made(made, connector, {}, [], more=True)
+    outcome = _made(made, connector, intent, {}, [], more=True)
     if not made.refused or not isinstance(outcome, Ensured):
         return outcome
     error = _refusal(claim, handler, connector, made.refused)
@@ -196,12 +222,20 @@ def _refusal(claim: Claim, handler: StepHandler, connector: Connector, refused: 
 
 
 def _made(
-    sent: Created, connector: Connector, found: dict[str, Ensured], lacking: list[str], *, more: bool = False
+    sent: Created,
+    connector: Connector,
+    intent: Intent,
+    found: dict[str, Ensured],
+    lacking: list[str],
+    *,
+    more: bool = False,
 ) -> Outcome:
     made: dict[str, Ensured] = {}
+    # Each item was looked for, and lacking, before the first send: what exists by the second one, the first has made.
+    again = intent.indeterminate_since is not None
     for item, each in sent.items.items():
-        how = "email" if each.existed else "created"
-        outcome = storable(Ensured(each.external_id, each.url, how, created_by_us=not each.existed), connector)
+        how, ours = ("reference" if again else "email", again) if each.existed else ("created", True)
+        outcome = storable(Ensured(each.external_id, each.url, how, created_by_us=ours), connector)
         if not isinstance(outcome, Ensured):
             return outcome
         made[item] = outcome

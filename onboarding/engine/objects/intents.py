@@ -1,10 +1,13 @@
 """What an intent is once its holder has told how the step ended."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from onboarding.engine.outcomes import Broken, Ensured, Failed, Outcome, Waiting
 from onboarding.enums import IntentState, WaitsFor
 from onboarding.models import Intent
+
+JOB_TIMEOUT = timedelta(minutes=10)
+"""A vendor's job that has not ended by then counts as lost."""
 
 
 def move_intent(intent: Intent, outcome: Outcome, made: Ensured | None, now: datetime) -> None:

@@ -1,7 +1,7 @@
 """The support steps: what a customer is entitled to, the first ticket, and many users by jobs."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from exceptions_queue.models import Ticket
 from integrations import clock
 from integrations.sandbox.control import SandboxControl
 from onboarding import services
+from onboarding.engine.objects.intents import JOB_TIMEOUT
 from onboarding.enums import Category, Status, StepState, WaitsFor
 from onboarding.models import OnboardingTransaction
 from onboarding.playbooks.playbook import PlaybookError, load, playbooks
@@ -275,12 +276,17 @@ def test_many_users_are_made_by_jobs(accept: Accept, drain: Drain, sandbox: Sand
     assert [each["path"].partition("?")[0] for each in reads] == ["/users/show_many"], "one call, and not one a user"
 
 
-def until_the_job_is_accepted(run: OnboardingTransaction) -> None:
+def until(holds: Callable[[], bool]) -> None:
     for _ in range(10):
         scheduling.one_pass(publish=False)
-        if step_of(run, "support.users").waits_for == WaitsFor.JOB:
+        if holds():
             return
-    raise AssertionError(shown(run))
+        clock.shift(timedelta(seconds=30))
+    raise AssertionError("It did not come to that")
+
+
+def until_the_job_is_accepted(run: OnboardingTransaction) -> None:
+    until(lambda: step_of(run, "support.users").waits_for == WaitsFor.JOB)
 
 
 def test_a_job_is_polled_without_holding_a_worker(accept: Accept, drain: Drain, sandbox: SandboxControl) -> None:
@@ -359,6 +365,40 @@ def test_a_lost_answer_to_a_job_makes_no_second_users(
     settled()
 
 
+def test_what_a_job_made_whose_answer_was_lost_is_ours_though_it_was_sent_again(
+    accept: Accept, drain: Drain, sandbox: SandboxControl, settled: Settled
+) -> None:
+    """The users show up only once the job was sent again, which then says that it has updated them."""
+    sandbox.configure("zendesk", job_seconds=3600, search_lag=3600)
+    sandbox.add_fault("zendesk", "error_after", method="POST", path="*/create_or_update_many", count=1)
+    run = accept(users=MANY[:5])
+    until_the_job_is_accepted(run)
+    sandbox.configure("zendesk", job_seconds=0, search_lag=0)
+    clock.shift(timedelta(seconds=10))
+    drain()
+    assert (status_of(run), jobs(sandbox)) == (Status.COMPLETE, [6, 6]), shown(run)
+    assert run.mappings.filter(step__key="support.users", created_by_us=True).count() == 6
+    settled()
+    services.rollback(run.pk, actor="kim", reason="The customer withdrew")
+    drain()
+    assert emails(sandbox) == []
+
+
+def test_what_a_job_made_that_never_ended_is_ours_though_it_was_sent_again(
+    accept: Accept, drain: Drain, sandbox: SandboxControl
+) -> None:
+    sandbox.configure("zendesk", job_seconds=3600, search_lag=3600)
+    run = accept(users=MANY[:5])
+    until_the_job_is_accepted(run)
+    clock.shift(JOB_TIMEOUT + timedelta(minutes=1))
+    until(lambda: len(jobs(sandbox)) == 2)
+    sandbox.configure("zendesk", job_seconds=0, search_lag=0)
+    clock.shift(timedelta(seconds=10))
+    drain()
+    assert status_of(run) == Status.COMPLETE, shown(run)
+    assert run.mappings.filter(step__key="support.users", created_by_us=True).count() == 6
+
+
 def test_too_many_jobs_are_waited_out(accept: Accept, drain: Drain, sandbox: SandboxControl) -> None:
     sandbox.add_fault("zendesk", "rate_limit", method="POST", path="*/create_or_update_many", count=1, retry_after=1)
     run = accept(users=MANY[:5])
@@ -386,6 +426,31 @@ def test_a_changed_name_is_written_and_a_new_user_made(
     names = {each["body"]["email"]: each["body"]["name"] for each in sandbox.objects("zendesk", "users")}
     assert names[MANY[0]["email"]] == "Renamed"
     assert (len(names), jobs(sandbox)) == (7, [6, 1])
+    settled()
+
+
+def test_users_whom_somebody_deleted_are_not_made_again_unasked(
+    accept: Accept, drain: Drain, sandbox: SandboxControl, settled: Settled
+) -> None:
+    run = accept(users=MANY[:5])
+    drain()
+    ids = {each["body"]["email"]: each["id"] for each in sandbox.objects("zendesk", "users")}
+    deleted = [MANY[1]["email"], MANY[3]["email"]]
+    for email in deleted:
+        somebody(sandbox, "DELETE", f"/users/{ids[email]}")
+    services.replay(run.pk, "support.users", actor="kim")
+    drain()
+    ticket = ticket_of(run, "support.users")
+    assert ticket.category == Category.AMBIGUOUS_MATCH
+    assert all(email in ticket.message for email in deleted)
+    assert {each["external_id"] for each in step_of(run, "support.users").candidates} == {
+        ids[email] for email in deleted
+    }
+    assert jobs(sandbox) == [6]
+    settled()
+    services.choose_match(step_of(run, "support.users").pk, external_id="", actor="kim")
+    drain()
+    assert (status_of(run), jobs(sandbox)) == (Status.COMPLETE, [6, 2]), shown(run)
     settled()
 
 
