@@ -6,7 +6,7 @@
 
 ``hand_over`` is what the message that handed it over called itself. A hand-over succeeds once and fails once, however often and
 under whichever ``webhook-id`` that is sent: a flow may send a constant one. A report that is not as above is an event of its own,
-so that the one that the mended flow sends is none that is known.
+so that the one that the corrected flow sends is none that is known.
 """
 
 import hashlib

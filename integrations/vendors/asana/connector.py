@@ -1,8 +1,7 @@
 """Asana (delivery): one project a run, made from a template, and tasks in it.
 
-Sources: Asana's OpenAPI spec (github.com/Asana/openapi), developers.asana.com/reference/instantiateproject,
-/reference/createtask, /reference/gettasks, /reference/deleteproject, /reference/deletetask, /docs/pagination,
-/docs/errors, /docs/rate-limits.
+Sources: Asana's OpenAPI spec (github.com/Asana/openapi), developers.asana.com/reference/instantiateproject, /reference/createtask,
+/reference/gettasks, /reference/deleteproject, /reference/deletetask, /docs/pagination, /docs/errors, /docs/rate-limits.
 
 Instantiating a template is a job, and nothing is idempotent: the reference stands at the end of the project's name, and
 the team's projects are listed to find it (Asana's search is for paid plans, and lags): by the team's memberships
