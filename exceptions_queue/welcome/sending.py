@@ -26,7 +26,6 @@ from integrations.errors import DeadlinePassed, Kind, ProviderError
 from integrations.http.redaction import redact_text
 from integrations.models import Connection
 from onboarding import audit
-from onboarding.engine.execution import ANSWERS
 from onboarding.engine.facts import facts_of
 from onboarding.engine.locks import locked_run, retried
 from onboarding.enums import WITHDRAWN, StepState
@@ -107,7 +106,7 @@ def _claim(pk: int) -> _Claim | None:
         if row.due_at is None or row.due_at > now:
             return None  # somebody else was here first
         if row.state == MailState.SENDING:
-            _give_up(run, row, MailState.INDETERMINATE, "Sending it was interrupted.")
+            _end_unsent(run, row, MailState.INDETERMINATE, "Sending it was interrupted.")
             return None
         if run.status in WITHDRAWN:
             schedule.stop(run, StopCause.CANCELLED)
@@ -121,7 +120,7 @@ def _claim(pk: int) -> _Claim | None:
         connection = _connection_of(step) if step else None
         obstacle = _obstacle(step, connection)
         if step and connection is None and now > row.scheduled_for + WITHOUT_CONNECTION:
-            _give_up(run, row, MailState.FAILED, obstacle)
+            _end_unsent(run, row, MailState.FAILED, obstacle)
             return None
         if step is None or connection is None or obstacle:
             row.wait(now + AGAIN, obstacle)
@@ -160,7 +159,7 @@ def _take(run: OnboardingTransaction, row: ScheduledMail, step: Step, connection
         raise
     except Exception as error:  # whatever a filter or a tag of the company's own raises
         log.exception("The mail %s could not be written", row)
-        _give_up(run, row, MailState.FAILED, f"Its template failed: {type(error).__name__}: {error}")
+        _end_unsent(run, row, MailState.FAILED, f"Its template failed: {type(error).__name__}: {error}")
         return None
     mail = written.to(run.payload)
     row.state, row.due_at = MailState.SENDING, clock.now() + LEASE
@@ -217,13 +216,10 @@ def _check_time(deadline: float) -> None:
 
 
 def _tell_breaker(claim: _Claim, error: ProviderError | None) -> None:
-    """As a step's calls do (``onboarding.engine.execution``)."""
+    """And a refusal of the credentials stops the connection, as where a step meets it."""
     try:
-        if error is None or (error.kind in ANSWERS and not error.ours):
-            breaker.succeeded(claim.connection)
-        elif error.kind is Kind.SERVER and not (error.ours or error.of_object):
-            breaker.failed(claim.connection, subject=f"mail:{claim.pk}", error=error)
-        elif error.kind is Kind.AUTH:
+        breaker.count(claim.connection, error, subject=f"mail:{claim.pk}")
+        if error is not None and error.kind is Kind.AUTH:
             connections.record_auth_failure(
                 claim.connection.pk,
                 credentials_version=claim.connection.credentials_version,
@@ -265,9 +261,9 @@ def _keep_late(run: OnboardingTransaction, row: ScheduledMail, outcome: _Outcome
 def _failed(run: OnboardingTransaction, row: ScheduledMail, error: ProviderError) -> None:
     said = redact_text(str(error), 300)
     if error.effect_possible:
-        _give_up(run, row, MailState.INDETERMINATE, said)
+        _end_unsent(run, row, MailState.INDETERMINATE, said)
     elif error.kind in REFUSED or row.attempts >= TRIES:
-        _give_up(run, row, MailState.FAILED, said, error)
+        _end_unsent(run, row, MailState.FAILED, said, error)
     elif row.stop_cause:
         schedule.end_stopped(run, row)
     else:
@@ -275,7 +271,7 @@ def _failed(run: OnboardingTransaction, row: ScheduledMail, error: ProviderError
         row.wait(clock.now() + max(wait, timedelta(seconds=error.retry_after or 0.0)), said)
 
 
-def _give_up(
+def _end_unsent(
     run: OnboardingTransaction, row: ScheduledMail, state: MailState, said: str, error: ProviderError | None = None
 ) -> None:
     """It is not sent again by itself; the ticket of mails that did not arrive says so."""

@@ -23,6 +23,8 @@ from integrations.errors import Kind, ProviderError
 from integrations.http.redaction import redact_text
 from integrations.models import Connection
 
+ANSWERS = (Kind.FORBIDDEN, Kind.INVALID, Kind.CONFLICT, Kind.NOT_FOUND, Kind.JOB_FAILED)
+"""Failures that show that the vendor works."""
 FAILURES_TO_OPEN = 5
 MOST_COUNTED = 1000
 """Where opening itself fails, counting stays within its column."""
@@ -42,6 +44,14 @@ def cool_down(failed_probes: int) -> timedelta:
 def _try_again(now: datetime, failed_probes: int, retry_after: float | None) -> datetime:
     """Never before the time that the vendor asked for."""
     return now + max(cool_down(failed_probes), timedelta(seconds=retry_after or 0.0))
+
+
+def count(seen: Connection, error: ProviderError | None, *, subject: str) -> None:
+    """What a call said of whether the vendor works. ``error``: None where it went well; a refusal is an answer, too."""
+    if error is None or (error.kind in ANSWERS and not error.ours):
+        succeeded(seen)
+    elif error.kind is Kind.SERVER and not (error.ours or error.of_object):
+        failed(seen, subject=subject, error=error)
 
 
 def succeeded(seen: Connection) -> None:

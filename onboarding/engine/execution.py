@@ -35,8 +35,6 @@ from onboarding.enums import WaitsFor
 from onboarding.log_context import about_run
 from onboarding.models import OnboardingTransaction
 
-ANSWERS = (Kind.FORBIDDEN, Kind.INVALID, Kind.CONFLICT, Kind.NOT_FOUND, Kind.JOB_FAILED)
-"""Failures that show a vendor at work."""
 CHAIN_SECONDS = 30.0
 """An inline chain gives its thread back after this."""
 QUEUE_SECONDS = 5.0
@@ -183,7 +181,7 @@ def _perform(current: Claim) -> Outcome:
 
 
 def _tell_breaker(current: Claim, outcome: Outcome) -> None:
-    """Whether the vendor works: a refusal is an answer, too. What says nothing of that is not counted.
+    """Whether the vendor works. What says nothing of that is not counted.
 
     Nor is a step that only looked whether an earlier create took effect: reads may pass where writes fail, so that it must
     neither close a half-open breaker nor end a row of failures.
@@ -196,10 +194,7 @@ def _tell_breaker(current: Claim, outcome: Outcome) -> None:
     if current.connection is None or isinstance(outcome, Broken) or only_looked:
         return
     error = outcome.error if isinstance(outcome, Failed) else None
-    if error is None or (error.kind in ANSWERS and not error.ours):
-        breaker.succeeded(current.connection)
-    elif error.kind is Kind.SERVER and not (error.ours or error.of_object):
-        breaker.failed(current.connection, subject=f"step:{current.step.pk}", error=error)
+    breaker.count(current.connection, error, subject=f"step:{current.step.pk}")
 
 
 def _guard_credentials(current: Claim, error: ProviderError) -> None:

@@ -43,7 +43,7 @@ class ScheduledMails(models.QuerySet["ScheduledMail"]):
         return self.filter(state=MailState.STOPPED)
 
     def due(self, now: datetime) -> "ScheduledMails":
-        """To be sent, or to be given up as their sender is gone. A hold keeps what is not being sent."""
+        """To be sent, or to be ended as their sender is gone. A hold keeps what is not being sent."""
         held = Q(state=MailState.PENDING, transaction__held_at__isnull=False)
         return self.filter(due_at__lte=now).exclude(held).order_by("due_at", "pk")
 

@@ -83,7 +83,7 @@ class WorkflowHandOver(RunHandler):
             transaction_id=facts.run_id,
             step=facts.step,
             minutes=minutes_of(facts.options),
-            payload=_told(facts),
+            payload=_payload_of(facts),
         )
 
 
@@ -96,7 +96,7 @@ def minutes_of(options: Mapping[str, Any]) -> int:
     return int(options.get("minutes", MINUTES))
 
 
-def _told(facts: Facts) -> dict[str, Any]:
+def _payload_of(facts: Facts) -> dict[str, Any]:
     """Of the payload what the playbook names, or all fields that are known."""
     fields = facts.options.get("fields") or WorkflowHandOver.reads
     return with_values(

@@ -53,7 +53,7 @@ class FixForm(ConfirmingForm):
             if path in catalogue.BY_PATH and catalogue.entry(path).type is not Type.STRUCTURE:
                 self._add(catalogue.entry(path), content, problem["reason"], see_personal=see_personal)
                 if problem.get("may_be_confirmed"):
-                    self.offer_confirmation(catalogue.entry(path), get(content, path, default=None), in_doubt=True)
+                    self.offer_confirmation(catalogue.entry(path), get(content, path, default=None), must_confirm=True)
         if DOMAIN in self.fields:
             self.fields[NO_DOMAIN] = forms.BooleanField(
                 label="This customer has no domain",

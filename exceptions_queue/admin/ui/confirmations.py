@@ -20,13 +20,13 @@ class ConfirmingForm(forms.Form):
 
     confirmed: frozenset[str] = frozenset()
 
-    def offer_confirmation(self, entry: catalogue.Field, current: Any = None, *, in_doubt: bool = False) -> None:
+    def offer_confirmation(self, entry: catalogue.Field, current: Any = None, *, must_confirm: bool = False) -> None:
         """The box for ``entry``, where what was sent (or before that, ``current``) needs one. Add the entry's field first.
 
-        ``in_doubt``: it needs one whatever it looks like, as long as it is ``current``.
+        ``must_confirm``: it needs one whatever it looks like, as long as it is ``current``.
         """
         value = self.data.get(entry.path) if self.is_bound else current
-        if isinstance(value, str) and ((in_doubt and value == current) or _is_suspicious(value, entry.type)):
+        if isinstance(value, str) and ((must_confirm and value == current) or _is_suspicious(value, entry.type)):
             self.fields[f"{PREFIX}{entry.path}"] = forms.BooleanField(
                 label=f"“{value.strip()}” is correct",
                 required=False,

@@ -40,11 +40,11 @@ from onboarding.signals import wait_overdue
 from onboarding.steps.registry import HANDLERS
 
 MOST_AT_ONCE = 100
-TOLD_FACTOR = 12
+RARER_WITH_WEBHOOKS = 12
 """An hour, with the usual setting."""
 RECENT = timedelta(days=1)
 ASKED_ANEW = timedelta(minutes=1)
-_told: ProcessCache[int, tuple[datetime, bool]] = ProcessCache(64)
+_arrivals: ProcessCache[int, tuple[datetime, bool]] = ProcessCache(64)
 """Connection -> (when it was asked, whether its webhooks arrive)."""
 
 
@@ -114,20 +114,20 @@ def _interval(row: StepPoll, connection: Connection | None) -> timedelta:
     usual = timedelta(seconds=settings.KICKOFF_POLL_SECONDS)
     if connection is None or (watching.watches(connection) and not row.watch):
         return usual  # what arrives is of other tasks
-    return usual * TOLD_FACTOR if _is_told(connection) else usual
+    return usual * RARER_WITH_WEBHOOKS if _webhooks_arrive(connection) else usual
 
 
-def _is_told(connection: Connection) -> bool:
+def _webhooks_arrive(connection: Connection) -> bool:
     """Whether such an event came within a day. Asked once a minute a process: it reads the connection's events."""
     info = registry.PROVIDERS.get(connection.provider)
     told = info.webhook.events if info is not None and info.webhook is not None else {}
     if not any(WorkChanged in events for events in told.values()):
         return False
-    now, known = clock.now(), _told.get(connection.pk)
+    now, known = clock.now(), _arrivals.get(connection.pk)
     if known is None or not known[0] <= now < known[0] + ASKED_ANEW:
         events = InboundEvent.objects.filter(connection=connection, type__in=told, received_at__gt=now - RECENT)
         known = (now, events.exists())
-        _told.put(connection.pk, known)
+        _arrivals.put(connection.pk, known)
     return known[1]
 
 

@@ -45,8 +45,8 @@ class TaxCheck(StepHandler):
     def execute(self, work: Work[R]) -> R:
         facts = work.facts
         country, tax_id = self._given(facts)
-        if doubt := tax_ids.problem(country, tax_id, facts.options.get(NOT_NEEDED_IN, [])):
-            raise _refused([doubt], ours=True)
+        if problem := tax_ids.problem(country, tax_id, facts.options.get(NOT_NEEDED_IN, [])):
+            raise _refused([problem], ours=True)
         known = tax_ids.finding(country, tax_id)
         if not tax_id.strip():
             return work.checked(f"{known}.")
@@ -59,9 +59,9 @@ class TaxCheck(StepHandler):
         if not connector.covers(code):
             return work.checked(f"{known}, register not checked: {connector.connection} has none of {code}.")
         entry = self._look_up(connector, facts)
-        if doubts := _doubts(entry, facts):
-            raise _refused(doubts, ours=False)
-        return work.checked(f"{known}; {_told(entry, facts)}", asked=True)
+        if problems := _problems(entry, facts):
+            raise _refused(problems, ours=False)
+        return work.checked(f"{known}; {_finding(entry, facts)}", asked=True)
 
     def _look_up(self, connector: RegisterConnector, facts: Facts) -> RegisterEntry:
         """Raises ``ProviderError``."""
@@ -93,7 +93,7 @@ def _passes_unchecked(facts: Facts) -> bool:
     return bool(facts.options.get(UNAVAILABLE, TICKET) == UNCHECKED)
 
 
-def _doubts(entry: RegisterEntry, facts: Facts) -> list[tax_ids.TaxIdProblem]:
+def _problems(entry: RegisterEntry, facts: Facts) -> list[tax_ids.TaxIdProblem]:
     """What speaks against the entry; a person who stands by the tax id knows why it is registered under another name."""
     if not entry.is_valid:
         return [tax_ids.TaxIdProblem(tax_ids.TAX_ID, f"is not registered ({entry.evidence})")]
@@ -114,7 +114,7 @@ def _is_anothers(entry: RegisterEntry, facts: Facts) -> bool:
     return entry.is_same_name is False
 
 
-def _told(entry: RegisterEntry, facts: Facts) -> str:
+def _finding(entry: RegisterEntry, facts: Facts) -> str:
     if tax_ids.TAX_ID in facts.confirmed and _is_anothers(entry, facts):
         name = f"for “{entry.name}”" if entry.name else "under another name"
         return f"registered {name}, which a person has confirmed ({entry.evidence})."
@@ -122,12 +122,15 @@ def _told(entry: RegisterEntry, facts: Facts) -> str:
     return f"registered, {name} ({entry.evidence})."
 
 
-def _refused(doubts: list[tax_ids.TaxIdProblem], *, ours: bool) -> ProviderError:
+def _refused(found: list[tax_ids.TaxIdProblem], *, ours: bool) -> ProviderError:
     problems = [
         FieldProblem(
-            doubt.path.rpartition(".")[2], doubt.reason, path=doubt.path, may_be_confirmed=doubt.may_be_confirmed
+            problem.path.rpartition(".")[2],
+            problem.reason,
+            path=problem.path,
+            may_be_confirmed=problem.may_be_confirmed,
         )
-        for doubt in doubts
+        for problem in found
     ]
-    first = doubts[0]
+    first = found[0]
     return ProviderError(Kind.INVALID, f"{catalogue.label(first.path)}: {first.reason}.", fields=problems, ours=ours)

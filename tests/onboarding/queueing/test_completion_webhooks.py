@@ -131,7 +131,7 @@ def test_while_webhooks_arrive_it_is_polled_less_often(awaited: OnboardingTransa
     tell(task(awaited))
     due = StepPoll.objects.get().due_at
     assert due is not None
-    assert due - clock.now() > usual * (polling.TOLD_FACTOR - 1)
+    assert due - clock.now() > usual * (polling.RARER_WITH_WEBHOOKS - 1)
     clock.shift(polling.RECENT)
     scheduling.one_pass(publish=False)
     due = StepPoll.objects.get().due_at
